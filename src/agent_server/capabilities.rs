@@ -1,0 +1,109 @@
+//! What differs between agent-server versions, in one place.
+
+use std::fmt;
+
+/// A release of the agent-server, as `/server_info` tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    /// Major, minor and patch number.
+    pub numbers: (u32, u32, u32),
+}
+
+impl Version {
+    /// Reads `1.58.0`; what follows the third number (`1.58.0rc1`) does not count.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut numbers = text.trim().trim_start_matches('v').split('.').map(|part| {
+            let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+            part[..digits].parse().ok()
+        });
+        let mut next = || numbers.next().flatten();
+        Some(Self { numbers: (next()?, next()?, next().unwrap_or(0)) })
+    }
+
+    const fn new(major: u32, minor: u32, patch: u32) -> Self {
+        Self { numbers: (major, minor, patch) }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (major, minor, patch) = self.numbers;
+        write!(f, "{major}.{minor}.{patch}")
+    }
+}
+
+/// How the events socket takes the session key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SocketAuth {
+    /// `?session_api_key=`: every version takes it, but an address ends in logs.
+    Query,
+    /// `X-Session-API-Key`, from 1.12.0.
+    Header,
+}
+
+/// What a version of the agent-server can do, where versions differ.
+///
+/// A bound is the earliest release in whose code the change was read, else the earliest in which it was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one fact about a version, and no two make a state")]
+pub struct Capabilities {
+    /// How the events socket takes the session key.
+    pub socket_auth: SocketAuth,
+    /// `PATCH /api/conversations/{id}` takes `tags`. Seen from 1.16.1; 1.11.5 answers 422.
+    pub patch_tags: bool,
+    /// `GET /api/conversations/{id}/agent_final_response`, from 1.17.0.
+    pub final_response: bool,
+    /// The socket sends `full_state` when a run has ended, after everything else of the run. Seen from 1.22.1.
+    pub state_after_run: bool,
+    /// `POST /api/conversations/{id}/interrupt`, from 1.24.0.
+    pub interrupt: bool,
+}
+
+impl Capabilities {
+    /// Those of a version. An unknown newer version counts as the newest known one.
+    #[must_use]
+    pub fn of(version: Version) -> Self {
+        let since = |major, minor, patch| version >= Version::new(major, minor, patch);
+        Self {
+            socket_auth: if since(1, 12, 0) { SocketAuth::Header } else { SocketAuth::Query },
+            patch_tags: since(1, 16, 1),
+            final_response: since(1, 17, 0),
+            state_after_run: since(1, 22, 1),
+            interrupt: since(1, 24, 0),
+        }
+    }
+
+    /// Those of the newest known version.
+    #[must_use]
+    pub fn newest() -> Self {
+        Self::of(Version::new(u32::MAX, 0, 0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_as_servers_write_them() {
+        assert_eq!(Version::parse("1.58.0"), Some(Version::new(1, 58, 0)));
+        assert_eq!(Version::parse("1.58.0rc1"), Some(Version::new(1, 58, 0)));
+        assert_eq!(Version::parse("v2.0"), Some(Version::new(2, 0, 0)));
+        assert_eq!(Version::parse("unknown"), None);
+        assert!(Version::new(1, 9, 9) < Version::new(1, 11, 5));
+    }
+
+    #[test]
+    fn an_unknown_newer_version_counts_as_the_newest() {
+        assert_eq!(Capabilities::of(Version::new(1, 99, 0)), Capabilities::newest());
+        assert_eq!(Capabilities::of(Version::new(1, 58, 0)), Capabilities::newest());
+    }
+
+    #[test]
+    fn the_oldest_supported_version_lacks_what_came_later() {
+        let oldest = Capabilities::of(Version::new(1, 11, 5));
+        assert_eq!(oldest.socket_auth, SocketAuth::Query);
+        assert!(!oldest.interrupt && !oldest.final_response && !oldest.patch_tags && !oldest.state_after_run);
+    }
+}

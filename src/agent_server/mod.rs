@@ -1,0 +1,16 @@
+//! The agent-server in the sandbox: its wire types, its endpoints, its events socket, and what differs between its
+//! versions.
+//!
+//! Wire facts were observed on the PyPI package `openhands-agent-server`, versions 1.11.5 to 1.58.0. Nothing here knows
+//! in what order the endpoints are called or when a run is over.
+
+pub mod capabilities;
+pub mod client;
+pub mod event;
+pub mod ready;
+pub mod socket;
+pub mod wire;
+
+pub use capabilities::Capabilities;
+pub use client::Client;
+pub use event::Event;

@@ -1,0 +1,90 @@
+//! Delivery of the completion callback, on a time budget of its own.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use tokio::time::timeout;
+use url::Url;
+
+use crate::http::{Http, HttpError};
+use crate::outcome::Report;
+use crate::retry::{Policy, Retry, Retryable, retry};
+use crate::secret::Secret;
+use crate::timing;
+
+/// How a delivery ended well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivered {
+    /// 2xx: the service took the report.
+    Accepted,
+    /// 409: the run's status was settled already.
+    AlreadySettled,
+}
+
+/// The callback could not be delivered.
+#[derive(Debug, thiserror::Error)]
+pub enum CallbackError {
+    /// The service refuses the report; another attempt would get the same answer.
+    #[error("the completion callback was refused")]
+    Refused(#[source] HttpError),
+    /// All attempts failed until the budget was used up.
+    #[error("the completion callback was not taken within {} s", budget.as_secs())]
+    BudgetUsedUp {
+        /// The budget.
+        budget: Duration,
+        /// The last attempt's error, if one ended.
+        source: Option<HttpError>,
+    },
+}
+
+/// Delivers a report: retries 408, 429 (honouring `Retry-After`), 5xx and transport errors until `budget` is used up; a
+/// 422 is tried once more with [`Report::plainest`]. 2xx and 409 end it.
+///
+/// May be called again with the same report: the service answers 409 to a second completion.
+///
+/// # Errors
+/// [`CallbackError`].
+pub async fn deliver(
+    http: &Http,
+    url: &Url,
+    key: Option<&Secret>,
+    report: &Report,
+    budget: Duration,
+) -> Result<Delivered, CallbackError> {
+    let attempts = async {
+        match post(http, url, key, report, budget).await {
+            Err(error) if error.status() == Some(422) => {
+                tracing::warn!(error = %error, "the callback's body was refused; trying the plainest one");
+                post(http, url, key, &report.plainest(), budget).await
+            }
+            other => other,
+        }
+    };
+    match timeout(budget, attempts).await {
+        Ok(Ok(delivered)) => Ok(delivered),
+        Ok(Err(error)) if error.retry() == Retry::No => Err(CallbackError::Refused(error)),
+        Ok(Err(error)) => Err(CallbackError::BudgetUsedUp { budget, source: Some(error) }),
+        Err(_) => Err(CallbackError::BudgetUsedUp { budget, source: None }),
+    }
+}
+
+async fn post(
+    http: &Http,
+    url: &Url,
+    key: Option<&Secret>,
+    report: &Report,
+    budget: Duration,
+) -> Result<Delivered, HttpError> {
+    retry("delivering the completion callback", Policy::callback(budget), || async {
+        let mut request = http.request(Method::POST, url.clone()).timeout(timing::CALLBACK_ATTEMPT).json(report);
+        if let Some(key) = key {
+            request = request.bearer(key);
+        }
+        match request.send().await {
+            Ok(_) => Ok(Delivered::Accepted),
+            Err(error) if error.status() == Some(409) => Ok(Delivered::AlreadySettled),
+            Err(error) => Err(error),
+        }
+    })
+    .await
+}

@@ -1,0 +1,121 @@
+//! The command line: what can be typed, and its help. Knows no defaults that the configuration owns.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use url::Url;
+
+use crate::ids::ConversationId;
+use crate::sink::output;
+use crate::{logging, task, timing};
+
+/// Runs an OpenHands automation inside its sandbox.
+#[derive(Debug, Parser)]
+#[command(version, about, long_about = None)]
+pub struct Cli {
+    /// Without a command: `run` with the task that lies in the working directory.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a task in this sandbox, and report its outcome.
+    Run(Box<RunArgs>),
+    /// Print the JSON Schema of the task file or of the JSON result.
+    Schema {
+        /// Which one.
+        #[arg(value_enum, default_value_t)]
+        of: SchemaOf,
+    },
+}
+
+/// Which schema to print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum SchemaOf {
+    /// Of the task file.
+    #[default]
+    Task,
+    /// Of what `--format json` and `--result` give.
+    Result,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct RunArgs {
+    /// The task file (Markdown with optional YAML front matter, YAML or JSON), or `-` for standard input.
+    ///
+    /// Default: the first of task.md, task.yaml, task.json and prompt.txt in the working directory.
+    pub task: Option<PathBuf>,
+
+    /// What standard output holds.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: output::Format,
+
+    /// Write the JSON result into this file too.
+    #[arg(long, value_name = "FILE")]
+    pub result: Option<PathBuf>,
+
+    /// How log lines look; RUST_LOG says which there are.
+    #[arg(long, value_enum, default_value_t)]
+    pub log_format: logging::Format,
+
+    /// End the run after this time, such as 30m. Beats the task's own limit.
+    #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
+    pub timeout: Option<Duration>,
+
+    /// Wait this long for the agent-server [default: 120s].
+    #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
+    pub ready_timeout: Option<Duration>,
+
+    /// The agent-server's address, instead of localhost at AGENT_SERVER_PORT.
+    #[arg(long, value_name = "URL", value_parser = http_url)]
+    pub agent_server_url: Option<Url>,
+
+    /// The conversation to continue, or to create under this id.
+    #[arg(long, value_name = "UUID")]
+    pub conversation_id: Option<ConversationId>,
+
+    /// The account's LLM profile to use.
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+
+    /// The directory in which the agent works.
+    #[arg(long, value_name = "DIR")]
+    pub working_dir: Option<String>,
+}
+
+impl RunArgs {
+    /// How long to wait for the agent-server.
+    #[must_use]
+    pub fn ready_timeout(&self) -> Duration {
+        self.ready_timeout.unwrap_or(timing::READY_TIMEOUT)
+    }
+}
+
+fn http_url(text: &str) -> Result<Url, String> {
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url),
+        Ok(_) => Err("give an address that starts with http:// or https://".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_arguments_are_a_run() {
+        assert!(Cli::try_parse_from(["openhands-runner"]).unwrap().command.is_none());
+    }
+}

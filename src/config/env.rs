@@ -1,0 +1,203 @@
+//! The environment as text. The only place that knows the names of variables, and the only one that reads them.
+
+use std::ffi::OsString;
+use std::fmt;
+
+use serde::Deserialize;
+
+use crate::secret::Secret;
+
+macro_rules! variables {
+    ($($(#[doc = $doc:literal])+ $field:ident = $name:literal,)+) => {
+        /// One optional text per variable that the program knows. An empty variable counts as unset.
+        #[derive(Clone, Default, Deserialize)]
+        pub struct RawEnv {
+            $($(#[doc = $doc])+ pub $field: Option<String>,)+
+        }
+
+        /// The names of all variables that the program knows.
+        pub const NAMES: &[&str] = &[$($name),+];
+
+        impl RawEnv {
+            fn is_known(name: &str) -> bool {
+                // envy matches a field by its name in upper case.
+                debug_assert!([$((stringify!($field), $name)),+].iter().all(|(field, name)| field.to_uppercase() == *name));
+                NAMES.contains(&name)
+            }
+
+            fn without_empty(self) -> Self {
+                Self { $($field: self.$field.filter(|value| !value.trim().is_empty()),)+ }
+            }
+        }
+    };
+}
+
+variables! {
+    /// This sandbox's id in the Cloud API.
+    sandbox_id = "SANDBOX_ID",
+    /// The sandbox's session key.
+    session_api_key = "SESSION_API_KEY",
+    /// The sandbox's session key, where the former is absent.
+    oh_session_api_keys_0 = "OH_SESSION_API_KEYS_0",
+    /// Port of the local agent-server.
+    agent_server_port = "AGENT_SERVER_PORT",
+    /// Address of the agent-server in self-hosted mode.
+    agent_server_url = "AGENT_SERVER_URL",
+    /// Base of the Cloud API.
+    openhands_cloud_api_url = "OPENHANDS_CLOUD_API_URL",
+    /// Key of the Cloud API.
+    openhands_api_key = "OPENHANDS_API_KEY",
+    /// Key of the Cloud API, where the former is absent.
+    openhands_cloud_api_key = "OPENHANDS_CLOUD_API_KEY",
+    /// Where the completion callback goes.
+    automation_callback_url = "AUTOMATION_CALLBACK_URL",
+    /// Where the completion callback goes, where the former is absent.
+    callback_url = "CALLBACK_URL",
+    /// Key of the callback and of phases.
+    automation_callback_api_key = "AUTOMATION_CALLBACK_API_KEY",
+    /// The automation service's id of this run.
+    automation_run_id = "AUTOMATION_RUN_ID",
+    /// The id of this run, where the former is absent.
+    run_id = "RUN_ID",
+    /// The conversation to continue, or to create under this id.
+    automation_conversation_id = "AUTOMATION_CONVERSATION_ID",
+    /// The LLM profile to use.
+    automation_model = "AUTOMATION_MODEL",
+    /// Passed on as a conversation tag.
+    automation_id = "AUTOMATION_ID",
+    /// Passed on as a conversation tag.
+    automation_name = "AUTOMATION_NAME",
+    /// Passed on as a conversation tag.
+    automation_trigger_source = "AUTOMATION_TRIGGER_SOURCE",
+    /// The account that the conversation belongs to.
+    automation_user_id = "AUTOMATION_USER_ID",
+    /// The model of an LLM given directly; alone, it replaces the inherited LLM's model.
+    llm_model = "LLM_MODEL",
+    /// The key of an LLM given directly.
+    llm_api_key = "LLM_API_KEY",
+    /// The address of an LLM given directly.
+    llm_base_url = "LLM_BASE_URL",
+    /// The agent's working directory.
+    workspace_base = "WORKSPACE_BASE",
+    /// What the log shows, such as `debug` or `openhands_runner=trace`.
+    rust_log = "RUST_LOG",
+    /// A PEM file of certificate authorities to trust beside the built-in ones.
+    ssl_cert_file = "SSL_CERT_FILE",
+    /// Proxy for `http://` addresses.
+    http_proxy = "HTTP_PROXY",
+    /// Proxy for `https://` addresses.
+    https_proxy = "HTTPS_PROXY",
+    /// Hosts that are reached without a proxy.
+    no_proxy = "NO_PROXY",
+}
+
+impl fmt::Debug for RawEnv {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RawEnv")
+    }
+}
+
+/// Variables that other programs write in lower case, and more often so.
+const LOWER_CASE_FIRST: &[&str] = &["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
+
+impl RawEnv {
+    /// The values that must not be seen.
+    pub fn secrets(&self) -> impl Iterator<Item = Secret> {
+        [
+            &self.session_api_key,
+            &self.oh_session_api_keys_0,
+            &self.openhands_api_key,
+            &self.openhands_cloud_api_key,
+            &self.automation_callback_api_key,
+            &self.llm_api_key,
+        ]
+        .into_iter()
+        .flatten()
+        .map(|value| Secret::new(value.trim()))
+    }
+
+    /// Reads this process's environment.
+    ///
+    /// A known variable whose value is not UTF-8 is reported by name and counts as unset; others do not matter.
+    #[must_use]
+    pub fn of_process() -> (Self, Vec<String>) {
+        #[expect(clippy::disallowed_methods, reason = "this module is the one home of the environment")]
+        Self::from_vars(std::env::vars_os())
+    }
+
+    /// The same for any set of variables.
+    #[must_use]
+    pub fn from_vars(vars: impl IntoIterator<Item = (OsString, OsString)>) -> (Self, Vec<String>) {
+        let mut not_text = Vec::new();
+        let mut known = std::collections::BTreeMap::new();
+        for (name, value) in vars {
+            let Some(name) = name.to_str() else { continue };
+            let upper = name.to_uppercase();
+            let lower_case_form =
+                name != upper && LOWER_CASE_FIRST.contains(&upper.as_str()) && name == upper.to_lowercase();
+            if !lower_case_form && !Self::is_known(name) {
+                continue;
+            }
+            match value.into_string() {
+                Ok(value) if lower_case_form => {
+                    known.insert(upper, value);
+                }
+                Ok(value) => {
+                    known.entry(upper).or_insert(value);
+                }
+                Err(_) => not_text.push(name.to_owned()),
+            }
+        }
+        not_text.sort();
+        // Every field is an optional text and every name is unique, so nothing is left that could be refused.
+        let raw: Self = envy::from_iter(known).unwrap_or_default();
+        (raw.without_empty(), not_text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
+    use super::*;
+
+    fn read(vars: &[(&str, &str)]) -> RawEnv {
+        RawEnv::from_vars(vars.iter().map(|(name, value)| (name.into(), value.into()))).0
+    }
+
+    #[test]
+    fn every_name_reaches_its_field() {
+        let (raw, not_text) = RawEnv::from_vars(NAMES.iter().map(|name| (name.into(), (*name).into())));
+        assert!(not_text.is_empty());
+        assert_eq!(raw.sandbox_id.as_deref(), Some("SANDBOX_ID"));
+        assert_eq!(raw.oh_session_api_keys_0.as_deref(), Some("OH_SESSION_API_KEYS_0"));
+        assert_eq!(raw.no_proxy.as_deref(), Some("NO_PROXY"));
+    }
+
+    #[test]
+    fn empty_and_blank_variables_count_as_unset() {
+        let raw = read(&[("SANDBOX_ID", ""), ("RUN_ID", " ")]);
+        assert_eq!(raw.sandbox_id, None);
+        assert_eq!(raw.run_id, None);
+    }
+
+    #[test]
+    fn names_are_case_sensitive_but_for_proxies() {
+        let raw = read(&[("sandbox_id", "a"), ("https_proxy", "http://lower"), ("HTTPS_PROXY", "http://upper")]);
+        assert_eq!(raw.sandbox_id, None);
+        assert_eq!(raw.https_proxy.as_deref(), Some("http://lower"));
+    }
+
+    #[test]
+    fn values_that_are_not_utf8_matter_only_in_known_variables() {
+        let bad = || OsString::from_vec(vec![0xff]);
+        let (raw, not_text) = RawEnv::from_vars([
+            ("OTHER".into(), bad()),
+            (bad(), "x".into()),
+            ("SANDBOX_ID".into(), bad()),
+            ("RUN_ID".into(), "r".into()),
+        ]);
+        assert_eq!(not_text, ["SANDBOX_ID"]);
+        assert_eq!(raw.run_id.as_deref(), Some("r"));
+    }
+}

@@ -1,0 +1,407 @@
+//! Follows a conversation until its turn is over: the socket for news, the HTTP state for truth.
+//!
+//! Every event of the log reaches the sinks exactly once, whatever happens to the connection: after each gap, and at the
+//! end of each turn, the log is read over HTTP from a little before the last event, and what was seen is dropped.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+
+use super::fold::{Claim, Fold, TurnEnd};
+use super::log::Log;
+use crate::agent_server::client::RunStarted;
+use crate::agent_server::event::Meaning;
+use crate::agent_server::socket::{Report, Socket};
+use crate::agent_server::wire::{ConversationInfo, Cost, Status};
+use crate::agent_server::{Capabilities, Client, Event};
+use crate::display;
+use crate::http::HttpError;
+use crate::ids::ConversationId;
+use crate::sink::{Record, Sinks};
+use crate::timing;
+
+/// The turn could not be followed to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowError {
+    /// No sign of life for [`timing::SERVER_SILENCE`].
+    #[error("the agent-server gave no sign of life for {} s", timing::SERVER_SILENCE.as_secs())]
+    ServerLost(#[source] Option<HttpError>),
+    /// The server refuses our key.
+    #[error("the agent-server refuses the session key")]
+    Refused(#[source] HttpError),
+    /// The run has spent more than it may.
+    #[error("the run has cost {spent}; its limit is {limit}")]
+    OverBudget {
+        /// What this run has cost.
+        spent: Cost,
+        /// What it may cost.
+        limit: Cost,
+    },
+}
+
+/// What a run may spend, and what its conversation had cost before it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Budget {
+    pub(super) limit: Option<f64>,
+    pub(super) spent_before: Cost,
+}
+
+impl Budget {
+    /// Refuses a cost beyond the limit.
+    pub(super) fn check(self, cost: Cost) -> Result<(), FollowError> {
+        let (Some(limit), Some(cost)) = (self.limit, cost.known()) else { return Ok(()) };
+        let spent = cost - self.spent_before.known().unwrap_or(0.0);
+        if spent > limit {
+            return Err(FollowError::OverBudget { spent: Cost::dollars(spent), limit: Cost::dollars(limit) });
+        }
+        Ok(())
+    }
+}
+
+/// A server that dies again and again is not helped for ever.
+const MOST_RESUMES: u8 = 3;
+
+/// What does not change while a conversation is followed.
+pub(super) struct Target {
+    pub(super) client: Client,
+    pub(super) id: ConversationId,
+    pub(super) capabilities: Capabilities,
+    /// Whether a stop hook may send the agent back to work after its finish.
+    pub(super) may_veto: bool,
+    pub(super) budget: Budget,
+}
+
+/// Follows one conversation through its turns.
+pub(super) struct Follower<'s> {
+    target: Target,
+    on_cost: &'s (dyn Fn(Cost) + Send + Sync),
+    sinks: &'s mut Sinks,
+    socket: Socket,
+    /// Whether the socket works now.
+    connected: bool,
+    /// Whether events may have been missed since the log was last read.
+    gap: bool,
+    log: Log,
+    fold: Fold,
+    claim: Claim,
+    /// When the claimed end is to be confirmed.
+    confirm_at: Option<Instant>,
+    turn_began: Instant,
+    /// Whether the server was away in this turn.
+    outage: bool,
+    resumes: u8,
+    last_sign: Instant,
+    last_failure: Option<HttpError>,
+}
+
+impl<'s> Follower<'s> {
+    /// Subscribes to the conversation, and waits a moment until that works.
+    pub(super) async fn open(target: Target, on_cost: &'s (dyn Fn(Cost) + Send + Sync), sinks: &'s mut Sinks) -> Self {
+        let mut follower = Self {
+            on_cost,
+            sinks,
+            socket: Socket::open(&target.client, target.id, target.capabilities),
+            connected: false,
+            gap: false,
+            log: Log::new(target.client.clone(), target.id),
+            fold: Fold::default(),
+            claim: Claim::Ongoing,
+            confirm_at: None,
+            turn_began: Instant::now(),
+            outage: false,
+            resumes: 0,
+            last_sign: Instant::now(),
+            last_failure: None,
+            target,
+        };
+        match timeout(timing::SUBSCRIBE, follower.socket.next()).await {
+            Ok(report) => follower.report(report).await,
+            Err(_) => tracing::warn!("no events socket yet; going on with polling"),
+        }
+        follower
+    }
+
+    /// Counts what the log holds now as seen, and gives the newest of it, the newest first.
+    pub(super) async fn skip(&mut self) -> Result<Vec<Event>, HttpError> {
+        self.log.skip().await
+    }
+
+    /// Whether the log holds a message from our side that was not seen yet.
+    pub(super) async fn has_unseen_message(&self) -> Result<bool, HttpError> {
+        self.log.has_unseen_message().await
+    }
+
+    /// Forgets the turn before; what is seen from now on belongs to a new one.
+    pub(super) fn begin_turn(&mut self) {
+        self.fold.begin_turn();
+        self.claim = Claim::Ongoing;
+        self.confirm_at = None;
+        self.turn_began = Instant::now();
+        self.last_sign = Instant::now();
+        self.outage = false;
+    }
+
+    /// The last known cost of the conversation.
+    pub(super) fn cost(&self) -> Cost {
+        self.fold.cost()
+    }
+
+    /// Hands a record to the sinks.
+    pub(super) async fn record(&mut self, record: &Record<'_>) {
+        self.sinks.record(record).await;
+    }
+
+    /// Follows the conversation until the turn is over.
+    pub(super) async fn until_over(&mut self) -> Result<TurnEnd, FollowError> {
+        let mut poll: Option<BoxFuture<'static, Result<ConversationInfo, HttpError>>> = None;
+        let mut next_poll = Instant::now() + self.poll_interval();
+        loop {
+            self.weigh_claim();
+            if self.fold.end().is_none() {
+                self.target.budget.check(self.fold.cost())?;
+            }
+            let lost_at = self.last_sign + timing::SERVER_SILENCE;
+            tokio::select! {
+                biased;
+                () = at(self.confirm_at) => {
+                    self.confirm_at = Some(Instant::now() + timing::CONFIRM_AGAIN);
+                    match timeout_at(lost_at, self.confirmed()).await {
+                        Ok(Ok(None)) => {}
+                        Ok(Ok(Some(end))) => return Ok(end),
+                        Ok(Err(error)) => return Err(error),
+                        Err(_) => return Err(FollowError::ServerLost(self.last_failure.take())),
+                    }
+                }
+                report = self.socket.next() => {
+                    if matches!(report, Report::Lost { .. }) {
+                        next_poll = next_poll.min(Instant::now() + timing::POLL_WITHOUT_SOCKET);
+                    }
+                    self.report(report).await;
+                }
+                state = ready(&mut poll) => {
+                    poll = None;
+                    self.polled(state).await?;
+                    next_poll = Instant::now() + self.poll_interval();
+                }
+                () = sleep_until(next_poll), if poll.is_none() => {
+                    let (client, id) = (self.target.client.clone(), self.target.id);
+                    poll = Some(Box::pin(async move { client.conversation(id).await }));
+                }
+                () = sleep_until(lost_at) => return Err(FollowError::ServerLost(self.last_failure.take())),
+            }
+        }
+    }
+
+    fn poll_interval(&self) -> Duration {
+        if !self.connected {
+            timing::POLL_WITHOUT_SOCKET
+        } else if self.target.budget.limit.is_some() {
+            timing::POLL_WITH_BUDGET
+        } else {
+            timing::POLL_WITH_SOCKET
+        }
+    }
+
+    /// Decides when a newly claimed end is confirmed: at once, unless the server is still to send the state that follows
+    /// a run.
+    fn weigh_claim(&mut self) {
+        let claim = self.fold.claim();
+        if claim != self.claim {
+            self.claim = claim;
+            self.confirm_at = match claim {
+                Claim::Ongoing => None,
+                Claim::Perhaps if self.target.capabilities.state_after_run && self.connected => {
+                    Some(Instant::now() + timing::LAST_WORD)
+                }
+                Claim::Perhaps | Claim::Certain => Some(Instant::now()),
+            };
+        }
+    }
+
+    async fn report(&mut self, report: Report) {
+        if !matches!(report, Report::Lost { .. }) {
+            self.last_sign = Instant::now();
+        }
+        match report {
+            Report::Subscribed { status, cost } => {
+                self.connected = true;
+                self.state(status, cost);
+                if self.gap {
+                    tracing::info!("the events socket is back");
+                    self.catch_up().await;
+                }
+            }
+            Report::Event(event) => self.take(&event).await,
+            Report::Alive => {}
+            Report::Lost { reason } => {
+                if self.connected {
+                    tracing::warn!(reason, "the events socket is lost; connecting again");
+                } else {
+                    tracing::debug!(reason, "no events socket");
+                }
+                self.connected = false;
+                self.gap = true;
+                self.outage = true;
+            }
+        }
+    }
+
+    async fn polled(&mut self, state: Result<ConversationInfo, HttpError>) -> Result<(), FollowError> {
+        match state {
+            Ok(info) => {
+                self.last_sign = Instant::now();
+                self.learn(&info);
+                if !self.connected || self.gap {
+                    self.catch_up().await;
+                }
+                if info.execution_status == Status::Idle && self.turn_began.elapsed() > timing::IDLE_AFTER_MESSAGE {
+                    tracing::info!("the conversation is idle after a message; starting its run");
+                    self.start_run().await;
+                }
+                Ok(())
+            }
+            Err(error) => self.not_answered(error),
+        }
+    }
+
+    fn not_answered(&mut self, error: HttpError) -> Result<(), FollowError> {
+        match error.status() {
+            // Versions differ in what they answer for an unknown conversation.
+            Some(400 | 404) => self.fold.state(Some(Status::Deleting), Cost::default()),
+            Some(401 | 403) => return Err(FollowError::Refused(error)),
+            status => {
+                if status.is_some() {
+                    self.last_sign = Instant::now();
+                }
+                tracing::debug!(error = %display::chain(&error), "the conversation's state could not be read");
+                self.last_failure = Some(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn learn(&mut self, info: &ConversationInfo) {
+        self.state(Some(info.execution_status.clone()), info.cost());
+    }
+
+    fn state(&mut self, status: Option<Status>, cost: Cost) {
+        self.fold.state(status, cost);
+        (self.on_cost)(self.fold.cost());
+    }
+
+    async fn take(&mut self, event: &Event) {
+        if !self.log.admit(event) {
+            return;
+        }
+        let meaning = event.meaning();
+        self.fold.event(&meaning);
+        if matches!(meaning, Meaning::Stats(_) | Meaning::FullState { .. }) {
+            (self.on_cost)(self.fold.cost());
+        }
+        self.sinks.record(&Record::Event { event, meaning: &meaning }).await;
+    }
+
+    /// Reads what the log holds since a little before the last event. A failure does no harm: the gap stays, and the
+    /// next answer of the server brings another attempt.
+    async fn catch_up(&mut self) {
+        self.gap = true;
+        let mut cursor = self.log.cursor();
+        loop {
+            match timeout(timing::REQUEST, self.log.page(&mut cursor)).await {
+                Ok(Ok(Some(events))) => {
+                    self.last_sign = Instant::now();
+                    for event in &events {
+                        self.take(event).await;
+                    }
+                }
+                Ok(Ok(None)) => break self.gap = false,
+                Ok(Err(error)) => break self.last_failure = Some(error),
+                Err(_) => break,
+            }
+        }
+    }
+
+    /// The end of the turn, once the server confirms what was claimed.
+    async fn confirmed(&mut self) -> Result<Option<TurnEnd>, FollowError> {
+        let certain = self.claim == Claim::Certain;
+        match self.target.client.conversation(self.target.id).await {
+            Ok(info) => {
+                self.last_sign = Instant::now();
+                self.learn(&info);
+            }
+            Err(error) => {
+                self.not_answered(error)?;
+                if self.fold.end() != Some(TurnEnd::Deleted) {
+                    return Ok(None);
+                }
+            }
+        }
+        let end = match self.fold.end() {
+            Some(TurnEnd::Finished) if self.target.may_veto && !certain && !self.run_is_over().await => None,
+            Some(TurnEnd::Error(_)) => self.explained_error().await,
+            end => end,
+        };
+        if end.is_some() && end != Some(TurnEnd::Deleted) {
+            self.catch_up().await;
+        }
+        Ok(end)
+    }
+
+    /// Asks a finished conversation to run: one whose run is over stays finished, one whose stop hook still thinks
+    /// answers that it is running.
+    async fn run_is_over(&mut self) -> bool {
+        if !matches!(self.target.client.run(self.target.id).await, Ok(RunStarted::Started)) {
+            return false;
+        }
+        match self.target.client.conversation(self.target.id).await {
+            Ok(info) => {
+                self.learn(&info);
+                self.fold.end() == Some(TurnEnd::Finished)
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// The error with its reason, which may come a moment later. An error without one after an outage is a server that
+    /// has started again: its conversation is run again.
+    async fn explained_error(&mut self) -> Option<TurnEnd> {
+        let patience = Instant::now() + timing::ERROR_REASON;
+        loop {
+            self.catch_up().await;
+            match self.fold.end() {
+                Some(TurnEnd::Error(None)) if Instant::now() < patience => sleep(timing::ERROR_REASON / 10).await,
+                Some(TurnEnd::Error(None)) if self.outage && self.resumes < MOST_RESUMES => {
+                    self.resumes += 1;
+                    tracing::warn!("the agent-server has started again; resuming the conversation");
+                    self.start_run().await;
+                    self.begin_turn();
+                    return None;
+                }
+                end => return end,
+            }
+        }
+    }
+
+    /// Starts a run that should be under way. A failure does no harm: the next poll finds the same state.
+    async fn start_run(&mut self) {
+        if let Err(error) = self.target.client.run(self.target.id).await {
+            tracing::warn!(error = %display::chain(&error), "the run could not be started");
+            self.last_failure = Some(error);
+        }
+    }
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn ready<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,157 @@
+//! Starts a conversation, or attaches to the one that is there.
+
+use std::collections::BTreeMap;
+
+use super::turns::{Beginning, already_sent};
+use crate::agent_server::client::{Created, EventQuery};
+use crate::agent_server::event::Meaning;
+use crate::agent_server::wire::{
+    Agent, ConversationInfo, Cost, Llm, LocalWorkspace, Secrets, StartConversation, Status,
+};
+use crate::agent_server::{Capabilities, Client, Event};
+use crate::http::HttpError;
+use crate::plan::ConversationPlan;
+use crate::retry::{Policy, retry};
+use crate::timing;
+
+/// The conversation that a run drives, and what of the run it holds already.
+#[derive(Debug)]
+pub(super) struct Started {
+    pub(super) created: Created,
+    /// Messages of this run that are there.
+    pub(super) sent: usize,
+    /// What the conversation had cost before this run.
+    pub(super) spent_before: Cost,
+    /// Whether a stop hook may send the agent back to work. Unknown counts as yes.
+    pub(super) may_veto: bool,
+    pub(super) status: Status,
+}
+
+const POLICY: Policy = Policy::agent_server(timing::SETUP_BUDGET);
+
+/// Starts the planned conversation, or finds out where in it this run is.
+pub(super) async fn start_or_attach(
+    client: &Client,
+    capabilities: Capabilities,
+    plan: &ConversationPlan,
+    llm: &Llm,
+    secrets: Secrets,
+) -> Result<Started, HttpError> {
+    let body = StartConversation {
+        conversation_id: plan.id,
+        agent: Agent::default_with(llm),
+        workspace: LocalWorkspace::new(&plan.working_dir),
+        max_iterations: plan.iterations,
+        secrets,
+        tags: first_tags(plan),
+        user_id: plan.user_id.clone(),
+        autotitle: plan.title.is_none(),
+    };
+    let (created, info) = retry("starting the conversation", POLICY, || client.start_conversation(&body)).await?;
+    match created {
+        Created::New => {
+            set_title(client, plan).await;
+            // Nothing in our request brings a stop hook.
+            let (status, spent_before) = (info.execution_status, Cost::default());
+            Ok(Started { created, sent: 0, spent_before, may_veto: false, status })
+        }
+        Created::Existing => attach(client, capabilities, plan, &body.secrets, info).await,
+    }
+}
+
+/// A new conversation under a given id may be continued by others later; so it tells from the start where we began.
+fn first_tags(plan: &ConversationPlan) -> BTreeMap<String, String> {
+    let mut tags = plan.tags.clone();
+    if let (true, Some(run)) = (plan.continued, &plan.run_id) {
+        tags.extend(Beginning { after: None, spent: Cost::default() }.tags(run));
+    }
+    tags
+}
+
+async fn attach(
+    client: &Client,
+    capabilities: Capabilities,
+    plan: &ConversationPlan,
+    secrets: &Secrets,
+    info: ConversationInfo,
+) -> Result<Started, HttpError> {
+    if !secrets.is_empty() {
+        retry("adding secrets to the conversation", POLICY, || client.add_secrets(plan.id, secrets)).await?;
+    }
+    let (beginning, known) = beginning(client, capabilities, plan, &info).await?;
+    let found = if known { user_messages(client, plan, beginning.after.as_deref()).await? } else { Vec::new() };
+    let sent = already_sent(&plan.messages, &found);
+    tracing::info!(conversation_id = %plan.id, sent, "the conversation is there already; going on with it");
+    // Before 1.22.1 nobody tells.
+    let may_veto = plan.continued && (info.hook_config.is_some() || !capabilities.state_after_run);
+    Ok(Started {
+        created: Created::Existing,
+        sent,
+        spent_before: beginning.spent,
+        may_veto,
+        status: info.execution_status,
+    })
+}
+
+/// Where this run began in the conversation, and whether it was known before.
+async fn beginning(
+    client: &Client,
+    capabilities: Capabilities,
+    plan: &ConversationPlan,
+    info: &ConversationInfo,
+) -> Result<(Beginning, bool), HttpError> {
+    if !plan.continued {
+        return Ok((Beginning { after: None, spent: Cost::default() }, true));
+    }
+    let tags = info.tags.clone().unwrap_or_default();
+    if let Some(beginning) = plan.run_id.as_ref().and_then(|run| Beginning::of_run(run, &tags)) {
+        return Ok((beginning, true));
+    }
+    let here = Beginning { after: info.last_user_message_id.clone(), spent: info.cost() };
+    if let Some(run) = plan.run_id.as_ref().filter(|_| capabilities.patch_tags) {
+        let mut tags = Beginning::cleared(tags);
+        tags.extend(plan.tags.clone());
+        tags.extend(here.tags(run));
+        retry("marking where the run begins", POLICY, || client.set_tags(plan.id, &tags)).await?;
+    }
+    Ok((here, false))
+}
+
+/// The texts of the messages from our side after an event, the oldest first.
+async fn user_messages(
+    client: &Client,
+    plan: &ConversationPlan,
+    after: Option<&str>,
+) -> Result<Vec<String>, HttpError> {
+    let mut texts = Vec::new();
+    let mut query = EventQuery { source: Some("user"), newest_first: true, ..EventQuery::default() };
+    'pages: loop {
+        let page = retry("reading the messages of the conversation", POLICY, || client.events(plan.id, &query)).await?;
+        for event in page.items.iter().filter_map(|item| Event::parse(item.get())) {
+            if Some(event.id.as_str()) == after {
+                break 'pages;
+            }
+            if let Meaning::UserMessage(text) = event.meaning() {
+                texts.push(text);
+            }
+        }
+        if page.next_page_id.is_none() || page.next_page_id == query.page_id {
+            break;
+        }
+        query.page_id = page.next_page_id;
+    }
+    texts.reverse();
+    Ok(texts)
+}
+
+/// The longest title that the server takes.
+const LONGEST_TITLE: usize = 200;
+
+async fn set_title(client: &Client, plan: &ConversationPlan) {
+    let Some(title) = &plan.title else { return };
+    let title: String = title.chars().take(LONGEST_TITLE).collect();
+    // A run is not worth less without its title.
+    if let Err(error) = client.set_title(plan.id, &title).await {
+        tracing::warn!(error = %crate::display::chain(&error), "the conversation's title could not be set");
+    }
+}

@@ -1,0 +1,58 @@
+//! How errors, text from peers and lists are shown.
+
+use std::error::Error;
+use std::fmt::{self, Write as _};
+
+/// Shows an error and its causes as `what: why: why`.
+///
+/// Errors of this crate never repeat their source in their own text; whoever prints one walks the chain.
+#[must_use]
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        // Writing into a String cannot fail.
+        let _ = write!(text, ": {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// Text from a peer, cut to a length that fits a log line or a callback.
+#[must_use]
+pub fn bounded(text: &str, longest: usize) -> String {
+    let text = text.trim();
+    match text.char_indices().nth(longest) {
+        None => text.to_owned(),
+        Some((cut, _)) => format!("{} […]", &text[..cut]),
+    }
+}
+
+/// A list in prose: `a, b and c`; `none` when empty.
+#[must_use]
+pub fn listed<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
+    let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    match items.split_last() {
+        None => "none".to_owned(),
+        Some((only, [])) => only.clone(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounded_cuts_at_a_character() {
+        assert_eq!(bounded(" äöü ", 3), "äöü");
+        assert_eq!(bounded("äöüß", 3), "äöü […]");
+    }
+
+    #[test]
+    fn listed_reads_as_prose() {
+        assert_eq!(listed(Vec::<String>::new()), "none");
+        assert_eq!(listed(["a"]), "a");
+        assert_eq!(listed(["a", "b", "c"]), "a, b and c");
+    }
+}

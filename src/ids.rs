@@ -1,0 +1,96 @@
+//! Ids that must not be mistaken for one another.
+
+use std::fmt;
+use std::str::FromStr;
+
+use uuid::Uuid;
+
+/// The automation service's id of a run. Opaque text.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RunId(String);
+
+/// The Cloud API's id of a sandbox. Opaque text.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SandboxId(String);
+
+macro_rules! opaque_id {
+    ($id:ident) => {
+        impl $id {
+            /// Wraps the id.
+            pub fn new(id: impl Into<String>) -> Self {
+                Self(id.into())
+            }
+
+            /// The id as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $id {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+opaque_id!(RunId);
+opaque_id!(SandboxId);
+
+/// An agent-server's id of a conversation: a UUID, chosen by us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConversationId(Uuid);
+
+impl ConversationId {
+    /// Separates our derived ids from everybody else's.
+    const NAMESPACE: Uuid = Uuid::from_u128(0x6f1e_0a52_4c5b_4d0e_9a4e_51a7_8f2d_3c90);
+
+    /// The same id for the same run, so that a run that starts again finds its conversation (UUID version 5).
+    #[must_use]
+    pub fn of_run(run: &RunId) -> Self {
+        Self(Uuid::new_v5(&Self::NAMESPACE, run.as_str().as_bytes()))
+    }
+
+    /// A new random id.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(Uuid::new_v4())
+    }
+}
+
+impl FromStr for ConversationId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
+    }
+}
+
+impl fmt::Display for ConversationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_always_has_the_same_conversation() {
+        let id = ConversationId::of_run(&RunId::new("run-1"));
+        assert_eq!(id, ConversationId::of_run(&RunId::new("run-1")));
+        assert_ne!(id, ConversationId::of_run(&RunId::new("run-2")));
+        // A released version must not change it: a restart may come with a newer binary.
+        assert_eq!(id.to_string(), "1b716b4b-78d1-5f02-9247-f78169819a82");
+    }
+
+    #[test]
+    fn ids_are_read_with_and_without_dashes() {
+        let dashes: ConversationId = "6f1e0a52-4c5b-4d0e-9a4e-51a78f2d3c90".parse().unwrap();
+        let plain: ConversationId = "6f1e0a524c5b4d0e9a4e51a78f2d3c90".parse().unwrap();
+        assert_eq!(dashes, plain);
+    }
+}

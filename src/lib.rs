@@ -1,0 +1,23 @@
+//! wip
+pub mod agent_server;
+pub mod automation;
+pub mod cli;
+pub mod cloud;
+pub mod config;
+pub mod conversation;
+pub mod display;
+pub mod http;
+pub mod ids;
+pub mod logging;
+pub mod outcome;
+pub mod plan;
+pub mod problem;
+pub mod retry;
+pub mod runner;
+pub mod schema;
+pub mod secret;
+pub mod shutdown;
+pub mod sink;
+pub mod task;
+pub mod timing;
+pub mod workspace;

@@ -1,0 +1,309 @@
+//! Settings + task -> what a run is going to do, as a plain value. Pure; every problem at once.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::agent_server::wire::Llm;
+use crate::config::settings::{Account, AgentServer, DEFAULT_WORKING_DIR, DirectLlm, Settings};
+use crate::display;
+use crate::ids::{ConversationId, RunId};
+use crate::problem::{Problem, Problems};
+use crate::task::{LlmChoice, Task};
+
+/// What a run is going to do.
+#[derive(Debug, Clone)]
+pub struct RunPlan {
+    /// The agent-server to talk to.
+    pub agent_server: AgentServer,
+    /// How long to wait until it is ready.
+    pub ready_timeout: Duration,
+    /// Where the LLM and the secrets are inherited from.
+    pub account: Account,
+    /// Where the LLM comes from.
+    pub llm: LlmPlan,
+    /// Which of the account's secrets the agent gets.
+    pub secrets: SecretSelection,
+    /// The conversation.
+    pub conversation: ConversationPlan,
+    /// Time for the whole run.
+    pub timeout: Option<Duration>,
+}
+
+/// Where the LLM comes from, and what is changed of it.
+#[derive(Debug, Clone)]
+pub struct LlmPlan {
+    /// The LLM that the task's fields are put on.
+    pub base: LlmBase,
+    /// Fields of the task file, which beat the base's.
+    pub fields: Map<String, Value>,
+}
+
+/// The LLM before the task's fields are put on it.
+#[derive(Debug, Clone)]
+pub enum LlmBase {
+    /// Given directly.
+    Given(Llm),
+    /// The account's.
+    Inherited {
+        /// A named profile instead of the account's default.
+        profile: Option<Profile>,
+        /// `LLM_MODEL`, which replaces the inherited model.
+        model: Option<String>,
+    },
+}
+
+/// A named LLM profile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Profile {
+    /// Its name.
+    pub name: String,
+    /// Whether the account's default LLM will do when there is no such profile. So for a profile that the environment
+    /// names, as the automation service has it; a task file that names one means it.
+    pub default_will_do: bool,
+}
+
+impl LlmPlan {
+    /// The LLM that the agent gets, from the base that was given or inherited.
+    #[must_use]
+    pub fn complete(&self, base: &Llm) -> Llm {
+        let mut fields = base.0.clone();
+        if let LlmBase::Inherited { model: Some(model), .. } = &self.base {
+            fields.insert("model".to_owned(), model.as_str().into());
+        }
+        fields.extend(self.fields.clone());
+        // The server tells usage apart by this id; an inherited one may be that of another use.
+        fields.insert("usage_id".to_owned(), "agent".into());
+        Llm(fields)
+    }
+}
+
+/// Which of the account's secrets the agent gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretSelection {
+    /// All that there are; none where no account can be asked.
+    All,
+    /// These; each must exist.
+    Named(Vec<String>),
+}
+
+/// The conversation that a run drives.
+#[derive(Debug, Clone)]
+pub struct ConversationPlan {
+    /// Its id.
+    pub id: ConversationId,
+    /// Whether it may hold messages of earlier runs.
+    pub continued: bool,
+    /// The run, when it has an id: a run that starts again is known by it.
+    pub run_id: Option<RunId>,
+    /// The messages, each a turn.
+    pub messages: Vec<String>,
+    /// The agent's working directory.
+    pub working_dir: String,
+    /// A title for people.
+    pub title: Option<String>,
+    /// Tags.
+    pub tags: BTreeMap<String, String>,
+    /// The account that it belongs to.
+    pub user_id: Option<String>,
+    /// Steps for one message.
+    pub iterations: Option<u32>,
+    /// US dollars that this run may spend.
+    pub cost: Option<f64>,
+}
+
+impl RunPlan {
+    /// Plans a run.
+    ///
+    /// # Errors
+    /// [`Problems`]: everything that the settings and the task ask for and that cannot be had with these settings.
+    pub fn new(settings: Settings, task: Task, ready_timeout: Duration) -> Result<Self, Problems> {
+        let mut problems = Vec::new();
+        let llm = llm_plan(&settings, task.llm, &mut problems);
+        let secrets = match task.secrets {
+            None => SecretSelection::All,
+            Some(names) => SecretSelection::Named(names),
+        };
+        if let (SecretSelection::Named(names), Account::None { missing }) = (&secrets, &settings.account)
+            && !names.is_empty()
+        {
+            problems.push(Problem::new(
+                "secrets",
+                format!("the task asks for {}, and there is no account to take secrets from", display::listed(names)),
+                format!("set {}", display::listed(missing)),
+            ));
+        }
+        if !problems.is_empty() {
+            return Err(Problems(problems));
+        }
+
+        let own_id = || settings.run_id.as_ref().map_or_else(ConversationId::random, ConversationId::of_run);
+        let mut tags = task.tags.0;
+        tags.extend(settings.tags);
+        let conversation = ConversationPlan {
+            id: settings.conversation_id.unwrap_or_else(own_id),
+            continued: settings.conversation_id.is_some(),
+            messages: std::iter::once(task.prompt).chain(task.then).collect(),
+            working_dir: settings.working_dir.or(task.working_dir).unwrap_or_else(|| DEFAULT_WORKING_DIR.to_owned()),
+            title: task.name,
+            tags,
+            user_id: settings.user_id,
+            iterations: task.limits.iterations,
+            cost: task.limits.cost,
+            run_id: settings.run_id,
+        };
+        Ok(Self {
+            agent_server: settings.agent_server,
+            ready_timeout,
+            account: settings.account,
+            llm,
+            secrets,
+            conversation,
+            timeout: task.limits.timeout,
+        })
+    }
+}
+
+fn llm_plan(settings: &Settings, choice: LlmChoice, problems: &mut Vec<Problem>) -> LlmPlan {
+    let LlmChoice { profile, fields } = choice;
+    let has_model = fields.get("model").is_some_and(|model| !model.is_null());
+    let given = &settings.llm;
+    let base = match &settings.account {
+        _ if given.stands_alone() => {
+            if given.model.is_none() && !has_model {
+                problems.push(Problem::new("LLM_MODEL", "not set beside the other LLM_ variables", "name the model"));
+            }
+            LlmBase::Given(direct(given))
+        }
+        // Some LLMs need no key; the fields of the task may hold all that is needed.
+        Account::None { .. } if has_model || (given.model.is_some() && fields.contains_key("base_url")) => {
+            LlmBase::Given(direct(given))
+        }
+        account => {
+            if let Account::None { missing } = account {
+                problems.push(Problem::new(
+                    "LLM",
+                    "none is given, and there is no account to inherit one from",
+                    format!("set LLM_MODEL and LLM_API_KEY, or {}", display::listed(missing)),
+                ));
+            }
+            let from_environment = settings.profile.clone().map(|name| Profile { name, default_will_do: true });
+            let from_task = profile.map(|name| Profile { name, default_will_do: false });
+            LlmBase::Inherited { profile: from_environment.or(from_task), model: given.model.clone() }
+        }
+    };
+    LlmPlan { base, fields }
+}
+
+fn direct(given: &DirectLlm) -> Llm {
+    let fields = [
+        ("model", given.model.clone()),
+        ("api_key", given.api_key.as_ref().map(|key| key.expose().to_owned())),
+        ("base_url", given.base_url.clone()),
+    ];
+    Llm(fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into()))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::env::RawEnv;
+    use crate::config::settings::Overrides;
+    use crate::task::parse::{Format, parse};
+
+    const ACCOUNT: &[(&str, &str)] = &[("SANDBOX_ID", "s"), ("SESSION_API_KEY", "k"), ("OPENHANDS_API_KEY", "c")];
+
+    fn plan(vars: &[(&str, &str)], task: &str) -> Result<RunPlan, Problems> {
+        let (raw, _) = RawEnv::from_vars(vars.iter().map(|(name, value)| (name.into(), value.into())));
+        let settings = Settings::from_env(&raw, &[], Overrides::default()).unwrap();
+        RunPlan::new(settings, parse(task, Format::Yaml, "task").unwrap(), Duration::from_secs(1))
+    }
+
+    fn account_and(vars: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static str)> {
+        ACCOUNT.iter().chain(vars).copied().collect()
+    }
+
+    #[test]
+    fn without_llm_and_account_the_problem_names_both_ways_out() {
+        let problems = plan(&[("SANDBOX_ID", "s")], "prompt: x\nsecrets: [A, B]").unwrap_err().to_string();
+        assert!(
+            problems.contains("set LLM_MODEL and LLM_API_KEY, or OPENHANDS_API_KEY and SESSION_API_KEY"),
+            "{problems}"
+        );
+        assert!(problems.contains("the task asks for A and B"), "{problems}");
+    }
+
+    #[test]
+    fn a_given_llm_comes_before_an_inherited_one_and_the_tasks_fields_are_on_top() {
+        let plan = plan(
+            &account_and(&[("LLM_MODEL", "m"), ("LLM_API_KEY", "sk")]),
+            "prompt: x\nllm: {profile: fast, temperature: 0.5, model: own}",
+        )
+        .unwrap();
+        let LlmBase::Given(base) = &plan.llm.base else { panic!("{:?}", plan.llm) };
+        assert_eq!(
+            Value::from(plan.llm.complete(base).0),
+            json!({"model": "own", "api_key": "sk", "temperature": 0.5, "usage_id": "agent"})
+        );
+    }
+
+    #[test]
+    fn the_model_alone_replaces_the_inherited_one() {
+        let plan = plan(&account_and(&[("LLM_MODEL", "other")]), "prompt: x").unwrap();
+        assert!(matches!(&plan.llm.base, LlmBase::Inherited { profile: None, model: Some(model) } if model == "other"));
+        let Value::Object(inherited) = json!({"model": "m", "api_key": "k", "usage_id": "default"}) else {
+            unreachable!()
+        };
+        let expected = json!({"model": "other", "api_key": "k", "usage_id": "agent"});
+        assert_eq!(Value::from(plan.llm.complete(&Llm(inherited)).0), expected);
+    }
+
+    #[test]
+    fn the_environments_profile_beats_the_tasks_and_may_be_missing() {
+        let of =
+            |vars: &[(&'static str, &'static str)]| match plan(&account_and(vars), "prompt: x\nllm: {profile: fast}")
+                .unwrap()
+                .llm
+                .base
+            {
+                LlmBase::Inherited { profile, .. } => profile.unwrap(),
+                LlmBase::Given(_) => panic!("nothing was given"),
+            };
+        assert_eq!(of(&[]), Profile { name: "fast".to_owned(), default_will_do: false });
+        let expected = Profile { name: "slow".to_owned(), default_will_do: true };
+        assert_eq!(of(&[("AUTOMATION_MODEL", "slow")]), expected);
+    }
+
+    #[test]
+    fn an_llm_without_a_key_can_stand_in_the_task() {
+        let plan = plan(&[], "prompt: x\nllm: {model: local, base_url: 'http://llm/'}").unwrap();
+        assert!(matches!(plan.llm.base, LlmBase::Given(_)));
+    }
+
+    #[test]
+    fn the_conversation_is_the_runs_own_unless_one_is_named() {
+        let own = plan(&account_and(&[("RUN_ID", "r")]), "prompt: x").unwrap().conversation;
+        assert_eq!(own.id, ConversationId::of_run(&RunId::new("r")));
+        assert!(!own.continued);
+        let named = "6f1e0a52-4c5b-4d0e-9a4e-51a78f2d3c90";
+        let continued = plan(&account_and(&[("RUN_ID", "r"), ("AUTOMATION_CONVERSATION_ID", named)]), "prompt: x")
+            .unwrap()
+            .conversation;
+        assert_eq!(continued.id.to_string(), named);
+        assert!(continued.continued);
+    }
+
+    #[test]
+    fn the_working_directory_is_the_environments_then_the_tasks_then_the_sandboxs() {
+        let dir = |vars: &[(&'static str, &'static str)], task| {
+            plan(&account_and(vars), task).unwrap().conversation.working_dir
+        };
+        let task = "prompt: x\nworking_dir: /task";
+        assert_eq!(dir(&[("WORKSPACE_BASE", "/env")], task), "/env");
+        assert_eq!(dir(&[], task), "/task");
+        assert_eq!(dir(&[], "prompt: x"), DEFAULT_WORKING_DIR);
+    }
+}

@@ -1,0 +1,197 @@
+//! When to try again. The only user of the `backoff` crate.
+//!
+//! Policies are named after the peer that they spare. Callers classify their errors ([`Retryable`]) and never loop
+//! themselves. Every delay has jitter, every policy an end.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use backoff::backoff::Backoff as _;
+use backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
+
+use crate::timing;
+
+/// Whether an error may go away by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// The same request would get the same answer.
+    No,
+    /// Worth another attempt, after the policy's own delay.
+    Soon,
+    /// The peer named the time to wait (`Retry-After`).
+    After(Duration),
+}
+
+/// An error that knows whether it may go away by itself.
+pub trait Retryable: Error {
+    /// See [`Retry`].
+    fn retry(&self) -> Retry;
+}
+
+/// How often, and for how long in all.
+#[derive(Debug, Clone, Copy)]
+pub struct Policy {
+    first: Duration,
+    longest: Duration,
+    budget: Option<Duration>,
+}
+
+/// The longest `Retry-After` that is obeyed; a longer one would outlive the run.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
+
+impl Policy {
+    /// A local agent-server: it is near, and it may be just starting.
+    #[must_use]
+    pub const fn agent_server(budget: Duration) -> Self {
+        Self { first: Duration::from_millis(50), longest: Duration::from_secs(2), budget: Some(budget) }
+    }
+
+    /// The Cloud API, which slows down an address with more than 10 requests a second.
+    #[must_use]
+    pub const fn cloud() -> Self {
+        Self { first: Duration::from_millis(500), longest: Duration::from_secs(10), budget: Some(timing::CLOUD_BUDGET) }
+    }
+
+    /// The automation service's callback: patient, because there is only one outcome.
+    #[must_use]
+    pub const fn callback(budget: Duration) -> Self {
+        Self { first: Duration::from_millis(250), longest: Duration::from_secs(15), budget: Some(budget) }
+    }
+
+    /// The events socket: without an end, because the run has its own.
+    #[must_use]
+    pub const fn socket() -> Self {
+        Self { first: Duration::from_millis(100), longest: Duration::from_secs(5), budget: None }
+    }
+
+    fn backoff(self) -> ExponentialBackoff {
+        ExponentialBackoffBuilder::new()
+            .with_initial_interval(self.first)
+            .with_multiplier(2.0)
+            .with_randomization_factor(0.3)
+            .with_max_interval(self.longest)
+            .with_max_elapsed_time(self.budget)
+            .build()
+    }
+
+    /// The bare sequence of delays, for a loop that is more than a retry.
+    #[must_use]
+    pub fn delays(self) -> Delays {
+        Delays(self.backoff())
+    }
+}
+
+/// An endless or bounded sequence of growing, jittered delays.
+pub struct Delays(ExponentialBackoff);
+
+impl Delays {
+    /// The next delay; `None` when the policy's budget is used up.
+    pub fn next_delay(&mut self) -> Option<Duration> {
+        self.0.next_backoff()
+    }
+
+    /// Starts over, after a success.
+    pub fn reset(&mut self) {
+        self.0.reset();
+    }
+}
+
+impl fmt::Debug for Delays {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Delays")
+    }
+}
+
+/// Tries `attempt` until it succeeds, fails for good, or the policy's budget is used up; then the last error is
+/// returned. `doing` is what the log says is tried ("reading the account's LLM").
+///
+/// # Errors
+/// The last error of `attempt`.
+pub async fn retry<T, E, F>(doing: &str, policy: Policy, mut attempt: impl FnMut() -> F) -> Result<T, E>
+where
+    E: Retryable,
+    F: Future<Output = Result<T, E>>,
+{
+    let mut attempts = 0_u32;
+    let notify = |error: E, delay: Duration| {
+        attempts += 1;
+        tracing::warn!(attempt = attempts, error = %crate::display::chain(&error), "{doing} failed, trying again in {delay:.1?}");
+    };
+    #[expect(clippy::disallowed_methods, reason = "this module is the one home of retries")]
+    backoff::future::retry_notify(
+        policy.backoff(),
+        || {
+            let attempt = attempt();
+            async move {
+                attempt.await.map_err(|error| match error.retry() {
+                    Retry::No => backoff::Error::permanent(error),
+                    Retry::Soon => backoff::Error::transient(error),
+                    Retry::After(delay) => backoff::Error::retry_after(error, delay.min(LONGEST_RETRY_AFTER)),
+                })
+            }
+        },
+        notify,
+    )
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("refused")]
+    struct Refused(Retry);
+
+    impl Retryable for Refused {
+        fn retry(&self) -> Retry {
+            self.0
+        }
+    }
+
+    async fn attempts_of(answers: &[Result<(), Retry>]) -> (u32, bool) {
+        let attempts = Cell::new(0_usize);
+        let policy =
+            Policy { first: Duration::from_millis(1), longest: Duration::from_millis(2), budget: Some(timing::FLUSH) };
+        let result = retry("testing", policy, || {
+            let answer = answers[attempts.get()];
+            attempts.set(attempts.get() + 1);
+            async move { answer.map_err(Refused) }
+        })
+        .await;
+        (u32::try_from(attempts.get()).unwrap(), result.is_ok())
+    }
+
+    #[tokio::test]
+    async fn transient_errors_are_tried_again() {
+        assert_eq!(attempts_of(&[Err(Retry::Soon), Err(Retry::After(Duration::ZERO)), Ok(())]).await, (3, true));
+    }
+
+    #[tokio::test]
+    async fn permanent_errors_are_final() {
+        assert_eq!(attempts_of(&[Err(Retry::Soon), Err(Retry::No), Ok(())]).await, (2, false));
+    }
+
+    #[tokio::test]
+    async fn a_used_up_budget_ends_it() {
+        let policy = Policy {
+            first: Duration::from_millis(5),
+            longest: Duration::from_millis(5),
+            budget: Some(Duration::from_millis(30)),
+        };
+        let result: Result<(), _> = retry("testing", policy, || async { Err(Refused(Retry::Soon)) }).await;
+        assert!(result.is_err());
+    }
+
+    #[test]
+    fn delays_grow_to_the_longest_and_start_over() {
+        let mut delays = Policy::socket().delays();
+        let grown = (0..12).filter_map(|_| delays.next_delay()).max().unwrap();
+        assert!(grown > Duration::from_secs(3), "{grown:?}");
+        delays.reset();
+        assert!(delays.next_delay().unwrap() < Duration::from_millis(200));
+    }
+}

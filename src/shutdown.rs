@@ -1,0 +1,53 @@
+//! Signals -> requests to end. What a run does about them is not known here.
+
+use std::io;
+
+use tokio::signal::unix::{self, SignalKind};
+
+/// A signal that asks the process to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGHUP: the terminal or the connection is gone.
+    HangUp,
+    /// SIGINT: Ctrl-C.
+    Interrupt,
+    /// SIGQUIT: Ctrl-\.
+    Quit,
+    /// SIGTERM: what supervisors send.
+    Terminate,
+}
+
+/// The signals of this process, from the moment of [`Shutdown::install`].
+#[derive(Debug)]
+pub struct Shutdown {
+    hang_up: unix::Signal,
+    interrupt: unix::Signal,
+    quit: unix::Signal,
+    terminate: unix::Signal,
+}
+
+impl Shutdown {
+    /// Puts the handlers in place. Must be called in a tokio runtime, and before anything else happens: PID 1 ignores a
+    /// signal without a handler, and others die of it.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn install() -> io::Result<Self> {
+        Ok(Self {
+            hang_up: unix::signal(SignalKind::hangup())?,
+            interrupt: unix::signal(SignalKind::interrupt())?,
+            quit: unix::signal(SignalKind::quit())?,
+            terminate: unix::signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// The next signal. Cancel safe.
+    pub async fn requested(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.hang_up.recv() => Signal::HangUp,
+            _ = self.interrupt.recv() => Signal::Interrupt,
+            _ = self.quit.recv() => Signal::Quit,
+            _ = self.terminate.recv() => Signal::Terminate,
+        }
+    }
+}

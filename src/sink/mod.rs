@@ -1,0 +1,73 @@
+//! Who sees what a run does: sinks get every record and change nothing.
+
+pub mod output;
+pub mod progress;
+
+use futures_util::future::BoxFuture;
+
+use crate::agent_server::Event;
+use crate::agent_server::event::Meaning;
+use crate::ids::ConversationId;
+use crate::outcome::RunResult;
+
+/// Something that a run did or saw.
+#[derive(Debug)]
+pub enum Record<'r> {
+    /// The conversation exists.
+    Conversation {
+        /// Its id.
+        id: ConversationId,
+        /// Whether it was made for this run.
+        new: bool,
+    },
+    /// A turn begins.
+    Turn {
+        /// From 1.
+        number: usize,
+        /// Turns in all.
+        of: usize,
+        /// The message to the agent.
+        message: &'r str,
+    },
+    /// An event of the conversation, each once.
+    Event {
+        /// As the server sent it.
+        event: &'r Event,
+        /// What it means to a run.
+        meaning: &'r Meaning,
+    },
+    /// The run is over. The last record.
+    Result(&'r RunResult),
+}
+
+/// Sees every record of a run.
+pub trait Sink: Send {
+    /// Takes a record. Waiting here holds the run back, as a full pipe does.
+    fn record<'a>(&'a mut self, record: &'a Record<'_>) -> BoxFuture<'a, ()>;
+}
+
+/// All sinks of a run.
+#[derive(Default)]
+pub struct Sinks(Vec<Box<dyn Sink>>);
+
+impl Sinks {
+    /// Adds a sink.
+    #[must_use]
+    pub fn with(mut self, sink: impl Sink + 'static) -> Self {
+        self.0.push(Box::new(sink));
+        self
+    }
+
+    /// Hands a record to every sink.
+    pub async fn record(&mut self, record: &Record<'_>) {
+        for sink in &mut self.0 {
+            sink.record(record).await;
+        }
+    }
+}
+
+impl std::fmt::Debug for Sinks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} sinks", self.0.len())
+    }
+}

@@ -1,0 +1,169 @@
+//! The result of a run for programs: standard output and the result file.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use futures_util::future::{BoxFuture, FutureExt as _};
+use serde_json::{Value, json};
+use tokio::io::{AsyncWriteExt as _, Stdout};
+
+use super::{Record, Sink};
+use crate::outcome::RunResult;
+
+/// What standard output holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Format {
+    /// The agent's final message, when the run completed.
+    #[default]
+    Text,
+    /// One JSON object, at the end.
+    Json,
+    /// Every event of the conversation as it arrives, byte for byte, one a line; between them records of this program,
+    /// whose `kind` begins with `runner.`.
+    Jsonl,
+}
+
+/// Writes standard output in one of the formats. Output that nobody reads any more is dropped; it never ends a run.
+#[derive(Debug)]
+pub struct Output {
+    format: Format,
+    stdout: Option<Stdout>,
+}
+
+impl Output {
+    /// Standard output in this format.
+    #[must_use]
+    pub fn new(format: Format) -> Self {
+        Self { format, stdout: Some(tokio::io::stdout()) }
+    }
+
+    async fn line(&mut self, text: &str) {
+        let Some(stdout) = &mut self.stdout else { return };
+        let mut line = String::with_capacity(text.len() + 1);
+        line.push_str(text);
+        line.push('\n');
+        let written = async {
+            stdout.write_all(line.as_bytes()).await?;
+            stdout.flush().await
+        };
+        if let Err(error) = written.await {
+            tracing::warn!(%error, "standard output is not read any more; going on without it");
+            self.stdout = None;
+        }
+    }
+
+    async fn json_line(&mut self, record: &Record<'_>) {
+        match record {
+            Record::Conversation { id, new } => {
+                let own = json!({"kind": "runner.conversation", "conversation_id": id.to_string(), "new": new});
+                self.line(&own.to_string()).await;
+            }
+            Record::Turn { number, of, message } => {
+                let own = json!({"kind": "runner.turn", "number": number, "of": of, "message": message});
+                self.line(&own.to_string()).await;
+            }
+            Record::Event { event, .. } => self.line(&one_line(event.raw())).await,
+            Record::Result(result) => {
+                let mut own = json!({"kind": "runner.result"});
+                if let (Value::Object(own), Ok(Value::Object(result))) = (&mut own, serde_json::to_value(result)) {
+                    own.extend(result);
+                }
+                self.line(&own.to_string()).await;
+            }
+        }
+    }
+}
+
+/// JSON on one line. Servers send it so; where one does not, the line breaks between its tokens are taken out.
+fn one_line(raw: &str) -> String {
+    if raw.contains(['\n', '\r']) {
+        // Inside a JSON text a line break is always white space between tokens.
+        raw.replace(['\n', '\r'], " ")
+    } else {
+        raw.to_owned()
+    }
+}
+
+impl Sink for Output {
+    fn record<'a>(&'a mut self, record: &'a Record<'_>) -> BoxFuture<'a, ()> {
+        async move {
+            match (self.format, record) {
+                (Format::Jsonl, record) => self.json_line(record).await,
+                (Format::Json, Record::Result(result)) => {
+                    let text = serde_json::to_string_pretty(result).unwrap_or_default();
+                    self.line(&text).await;
+                }
+                (Format::Text, Record::Result(RunResult { message: Some(message), error: None, .. })) => {
+                    self.line(message).await;
+                }
+                _ => {}
+            }
+        }
+        .boxed()
+    }
+}
+
+/// Writes the result as JSON into a file: whole or not at all.
+#[derive(Debug)]
+pub struct ResultFile {
+    path: PathBuf,
+}
+
+impl ResultFile {
+    /// The file at this path; an older one is replaced.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+}
+
+impl Sink for ResultFile {
+    fn record<'a>(&'a mut self, record: &'a Record<'_>) -> BoxFuture<'a, ()> {
+        async move {
+            let Record::Result(result) = record else { return };
+            let text = serde_json::to_string_pretty(result).unwrap_or_default() + "\n";
+            let path = self.path.clone();
+            let written = tokio::task::spawn_blocking(move || replace(&path, text.as_bytes())).await;
+            if let Ok(Err(error)) = written {
+                tracing::error!(path = %self.path.display(), %error, "the result file could not be written");
+            }
+        }
+        .boxed()
+    }
+}
+
+fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let temporary = path.with_file_name(name);
+    let written = std::fs::File::create(&temporary)
+        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
+        .and_then(|()| std::fs::rename(&temporary, path));
+    if written.is_err() {
+        // Nothing half-written is left behind; the first error is the one to tell.
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pretty_event_becomes_one_line_and_a_plain_one_stays() {
+        assert_eq!(one_line(r#"{"a": "x\ny"}"#), r#"{"a": "x\ny"}"#);
+        assert_eq!(one_line("{\n\"a\": 1\r\n}"), "{ \"a\": 1  }");
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_and_nothing_else_is_left() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("result.json");
+        replace(&path, b"one").unwrap();
+        replace(&path, b"two").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+        assert!(replace(&directory.path().join("no/result.json"), b"x").is_err());
+    }
+}

@@ -1,0 +1,153 @@
+//! The task file: what the user wants done, and what the run may use and spend.
+//!
+//! [`Task`] is the one schema. [`parse`] reads it from Markdown with front matter, YAML or JSON, [`source`] finds the
+//! file. Nothing here knows HTTP or the environment.
+
+pub mod parse;
+pub mod source;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, de};
+use serde_json::{Map, Value};
+
+/// A task file.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "openhands-runner task file")]
+pub struct Task {
+    /// A name for people; it becomes the conversation's title.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The first message to the agent. In a Markdown file it is the text under the front matter.
+    #[serde(default)]
+    pub prompt: String,
+    /// Further messages, each sent when the agent has finished with the one before.
+    #[serde(default)]
+    pub then: Vec<String>,
+    /// The LLM: a profile of the account, and any field of the agent-server's LLM object on top.
+    #[serde(default)]
+    pub llm: LlmChoice,
+    /// Names of the account's secrets that the agent gets. All when left out, none for an empty list.
+    #[serde(default)]
+    pub secrets: Option<Vec<String>>,
+    /// What the run may spend.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Conversation tags. Keys are lower-case letters and digits, values have up to 256 characters.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub tags: Tags,
+    /// The directory in which the agent works. Default: `WORKSPACE_BASE`, else `/workspace/project`.
+    #[serde(default)]
+    pub working_dir: Option<String>,
+}
+
+impl Task {
+    /// All messages of the task in their order.
+    pub fn messages(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.prompt).chain(&self.then).map(String::as_str)
+    }
+}
+
+/// Which LLM the agent uses.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, JsonSchema)]
+pub struct LlmChoice {
+    /// Name of one of the account's LLM profiles.
+    #[serde(default)]
+    pub profile: Option<String>,
+    /// Fields of the agent-server's LLM object, such as `model`, `base_url`, `temperature`; they beat inherited ones.
+    #[serde(flatten)]
+    pub fields: Map<String, Value>,
+}
+
+/// What a run may spend. A limit that is left out does not exist.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Time from the start of the run, such as `30m` or `1h 30m`.
+    #[serde(default, deserialize_with = "duration")]
+    #[schemars(with = "Option<String>")]
+    pub timeout: Option<Duration>,
+    /// US dollars that the agent may spend in this run. Checked whenever the agent-server tells the cost, so that one
+    /// call of the LLM may go over it.
+    #[serde(default, deserialize_with = "cost")]
+    #[schemars(range(min = 0.0))]
+    pub cost: Option<f64>,
+    /// Steps that the agent may take for one message. The agent-server's own default is 500.
+    #[serde(default, deserialize_with = "iterations")]
+    #[schemars(range(min = 1))]
+    pub iterations: Option<u32>,
+}
+
+/// Conversation tags by key. Checked when read, because an agent-server refuses the whole conversation for one bad key.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Tags(pub BTreeMap<String, String>);
+
+impl<'de> Deserialize<'de> for Tags {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let tags = BTreeMap::<String, String>::deserialize(deserializer)?;
+        for (key, value) in &tags {
+            if key.is_empty() || !key.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()) {
+                return Err(de::Error::custom(format!(
+                    "the tag key `{key}` may hold only lower-case letters and digits"
+                )));
+            }
+            if value.chars().count() > 256 {
+                return Err(de::Error::custom(format!("the value of tag `{key}` is longer than 256 characters")));
+            }
+        }
+        Ok(Self(tags))
+    }
+}
+
+/// Reads a duration as people write it.
+///
+/// # Errors
+/// What is wrong with it and how to write one.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let help = "write a time with its unit, such as `90s`, `30m` or `1h 30m`";
+    let signed: jiff::SignedDuration =
+        text.trim().parse().map_err(|_| format!("`{text}` is not a duration: {help}"))?;
+    let duration = Duration::try_from(signed).map_err(|_| format!("`{text}` is negative: {help}"))?;
+    if duration.is_zero() { Err(format!("`{text}` is no time at all: {help}")) } else { Ok(duration) }
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let Some(value) = Option::<Value>::deserialize(deserializer)? else { return Ok(None) };
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    parse_duration(&text).map(Some).map_err(de::Error::custom)
+}
+
+fn cost<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    let cost = Option::<f64>::deserialize(deserializer)?;
+    match cost {
+        Some(dollars) if !dollars.is_finite() || dollars <= 0.0 => Err(de::Error::custom(format!(
+            "a cost limit of {dollars} leaves nothing to spend: give US dollars above 0"
+        ))),
+        cost => Ok(cost),
+    }
+}
+
+fn iterations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    match Option::<u32>::deserialize(deserializer)? {
+        Some(0) => Err(de::Error::custom("0 iterations leave the agent no step: give 1 or more")),
+        iterations => Ok(iterations),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_need_a_unit() {
+        assert_eq!(parse_duration("90s").unwrap(), Duration::from_secs(90));
+        assert_eq!(parse_duration("1h 30m").unwrap(), Duration::from_secs(5400));
+        for bad in ["30", "-5m", "0s", "soon", ""] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! The text of a task file -> [`Task`], with file, line and field in every error.
+
+use serde::de::DeserializeOwned;
+
+use super::Task;
+use crate::problem::{Problem, did_you_mean};
+
+/// How a task is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Markdown with an optional YAML front matter; the text under it is the prompt.
+    Markdown,
+    /// YAML with the text under `prompt`.
+    Yaml,
+    /// JSON with the text under `prompt`.
+    Json,
+    /// The prompt byte for byte, as the automation service packs it.
+    Verbatim,
+}
+
+impl Format {
+    /// The format that a file's name tells; Markdown when it tells none.
+    #[must_use]
+    pub fn of_name(name: &str) -> Self {
+        let extension = name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
+        match extension.as_deref() {
+            _ if name == "prompt.txt" => Self::Verbatim,
+            Some("yaml" | "yml") => Self::Yaml,
+            Some("json") => Self::Json,
+            _ => Self::Markdown,
+        }
+    }
+}
+
+/// Reads a task. `file` names it in errors.
+///
+/// # Errors
+/// A [`Problem`] that names file, line and field, what was found and what to do.
+pub fn parse(text: &str, format: Format, file: &str) -> Result<Task, Problem> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let task = match format {
+        Format::Verbatim => Task { prompt: text.to_owned(), ..Task::default() },
+        Format::Yaml => yaml(text, 0, file)?,
+        Format::Json => json(text, file)?,
+        Format::Markdown => markdown(text, file)?,
+    };
+    if task.prompt.trim().is_empty() {
+        let (found, help) = match format {
+            Format::Yaml | Format::Json => {
+                ("`prompt` is missing or empty", "say what the agent should do under `prompt`")
+            }
+            Format::Markdown | Format::Verbatim => ("no text", "write what the agent should do"),
+        };
+        return Err(Problem::new(file, found, help));
+    }
+    if let Some(empty) = task.then.iter().position(|message| message.trim().is_empty()) {
+        return Err(Problem::new(
+            format!("{file}: then[{empty}]"),
+            "an empty message",
+            "write a message or take it out",
+        ));
+    }
+    Ok(task)
+}
+
+const FENCE: &str = "---";
+
+fn markdown(text: &str, file: &str) -> Result<Task, Problem> {
+    let mut lines = text.split_inclusive('\n');
+    if lines.next().map(str::trim_end) != Some(FENCE) {
+        return Ok(Task { prompt: text.trim().to_owned(), ..Task::default() });
+    }
+    let mut front_matter = String::new();
+    let closed = lines.by_ref().any(|line| {
+        let is_fence = line.trim_end() == FENCE;
+        if !is_fence {
+            front_matter.push_str(line);
+        }
+        is_fence
+    });
+    if !closed {
+        return Err(Problem::new(
+            format!("{file}:1"),
+            "a front matter that does not end",
+            "close it with a line `---` above the prompt",
+        ));
+    }
+    let task: Task = if front_matter.trim().is_empty() { Task::default() } else { yaml(&front_matter, 1, file)? };
+    if !task.prompt.is_empty() {
+        return Err(Problem::new(
+            format!("{file}: prompt"),
+            "a prompt in the front matter",
+            "write the prompt under the closing `---`",
+        ));
+    }
+    Ok(Task { prompt: lines.collect::<String>().trim().to_owned(), ..task })
+}
+
+fn yaml<T: DeserializeOwned>(text: &str, lines_before: usize, file: &str) -> Result<T, Problem> {
+    serde_path_to_error::deserialize(yaml_serde::Deserializer::from_str(text)).map_err(|error| {
+        let path = error.path().to_string();
+        let error = error.into_inner();
+        let line = error.location().map(|place| place.line() + lines_before);
+        refusal(file, line, &path, &error.to_string())
+    })
+}
+
+fn json<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, Problem> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let task = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        let error = error.into_inner();
+        refusal(file, Some(error.line()), &path, &error.to_string())
+    })?;
+    deserializer.end().map_err(|error| refusal(file, Some(error.line()), ".", &error.to_string()))?;
+    Ok(task)
+}
+
+/// Turns a parser's message into our three parts. Both parsers end theirs with "at line L column C" and may begin with
+/// the field's path, which the place says already.
+fn refusal(file: &str, line: Option<usize>, path: &str, message: &str) -> Problem {
+    let line = line.filter(|line| *line > 0).map(|line| format!(":{line}")).unwrap_or_default();
+    let field = if path == "." || path == "?" { String::new() } else { format!(": {path}") };
+    let place = format!("{file}{line}{field}");
+
+    let message = message.split(" at line ").next().unwrap_or(message);
+    let parent = path.rsplit_once('.').map_or("", |(parent, _)| parent);
+    let message = [path, parent]
+        .into_iter()
+        .find_map(|prefix| message.strip_prefix(prefix)?.strip_prefix(": "))
+        .unwrap_or(message);
+
+    if let Some(rest) = message.strip_prefix("unknown field ") {
+        let mut names = rest.split('`').skip(1).step_by(2);
+        let written = names.next().unwrap_or_default();
+        let known: Vec<&str> = names.collect();
+        return Problem::new(place, format!("unknown field `{written}`"), did_you_mean(written, &known));
+    }
+    match message.split_once(", expected ") {
+        Some((found, expected)) => {
+            let expected = if expected.starts_with("struct ") { "fields with values" } else { expected };
+            Problem::new(place, found, format!("expected {expected}"))
+        }
+        None => Problem::new(place, message, "mend it, or see `openhands-runner schema`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn problem(text: &str, format: Format) -> String {
+        parse(text, format, "task.md").unwrap_err().to_string()
+    }
+
+    const EXAMPLE: &str = "---\nname: three-facts\nllm: { profile: fast, temperature: 0.2 }\nsecrets: [GITHUB_TOKEN]\n\
+        limits: { timeout: 30m, cost: 2.50, iterations: 200 }\nthen: [ \"Great!\" ]\n---\nRead the repo.\n";
+
+    #[test]
+    fn markdown_with_front_matter() {
+        let task = parse(EXAMPLE, Format::Markdown, "task.md").unwrap();
+        assert_eq!(task.messages().collect::<Vec<_>>(), ["Read the repo.", "Great!"]);
+        assert_eq!(task.llm.profile.as_deref(), Some("fast"));
+        assert_eq!(Value::from(task.llm.fields), json!({"temperature": 0.2}));
+        assert_eq!(task.secrets.unwrap(), ["GITHUB_TOKEN"]);
+        assert_eq!(task.limits.timeout, Some(Duration::from_secs(1800)));
+        assert_eq!(task.limits.cost, Some(2.5));
+        assert_eq!(task.limits.iterations, Some(200));
+    }
+
+    #[test]
+    fn the_three_formats_agree() {
+        let markdown = parse(EXAMPLE, Format::Markdown, "t").unwrap();
+        let yaml = "name: three-facts\nllm: { profile: fast, temperature: 0.2 }\nsecrets: [GITHUB_TOKEN]\n\
+            limits: { timeout: 30m, cost: 2.50, iterations: 200 }\nthen: [ \"Great!\" ]\nprompt: Read the repo.\n";
+        let json = json!({"name": "three-facts", "llm": {"profile": "fast", "temperature": 0.2},
+            "secrets": ["GITHUB_TOKEN"], "limits": {"timeout": "30m", "cost": 2.5, "iterations": 200},
+            "then": ["Great!"], "prompt": "Read the repo."});
+        assert_eq!(parse(yaml, Format::Yaml, "t").unwrap(), markdown);
+        assert_eq!(parse(&json.to_string(), Format::Json, "t").unwrap(), markdown);
+    }
+
+    #[test]
+    fn plain_text_is_a_task() {
+        let task = parse("\n Just do it.\n\n---\nreally\n", Format::Markdown, "t").unwrap();
+        assert_eq!(task.prompt, "Just do it.\n\n---\nreally");
+    }
+
+    #[test]
+    fn a_verbatim_prompt_keeps_every_byte() {
+        let text = "---\nname: x\n---\n hello \n\n";
+        assert_eq!(parse(text, Format::Verbatim, "t").unwrap().prompt, text);
+    }
+
+    #[test]
+    fn errors_name_file_line_field_and_the_nearest_known_field() {
+        for (text, format, expected) in [
+            (
+                "---\nname: x\nlimits:\n  cost: 1\n  tmieout: 30m\n---\nDo it.",
+                Format::Markdown,
+                "task.md:5: limits.tmieout: unknown field `tmieout`; did you mean `timeout`? \
+                 Known are `timeout`, `cost` and `iterations`",
+            ),
+            (
+                "---\nlimits: { cost: abc }\n---\nDo it.",
+                Format::Markdown,
+                "task.md:2: limits.cost: invalid type: string \"abc\"; expected f64",
+            ),
+            (
+                "{\n  \"prompt\": \"x\",\n  \"limits\": {\"iterations\": -1}\n}",
+                Format::Json,
+                "task.md:3: limits.iterations: invalid value: integer `-1`; expected u32",
+            ),
+            (
+                "prompt: x\nlimits: 3\n",
+                Format::Yaml,
+                "task.md:2: limits: invalid type: integer `3`; expected fields with values",
+            ),
+        ] {
+            assert_eq!(problem(text, format), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn bad_values_say_what_would_be_right() {
+        for (text, part) in [
+            (
+                "prompt: x\nlimits: {timeout: 30}\n",
+                "task.md:2: limits.timeout: `30` is not a duration: write a time with its unit",
+            ),
+            ("prompt: x\nlimits: {cost: -1}\n", "leaves nothing to spend"),
+            ("prompt: x\nlimits: {iterations: 0}\n", "give 1 or more"),
+            ("prompt: x\ntags: {Bad_Key: v}\n", "the tag key `Bad_Key` may hold only lower-case letters and digits"),
+            ("prompt: x\nthen: ['']\n", "task.md: then[0]: an empty message"),
+            ("then: [x]\n", "`prompt` is missing or empty"),
+            ("name: [\n", "task.md:1: name"),
+        ] {
+            let problem = problem(text, Format::Yaml);
+            assert!(problem.contains(part), "{text:?} gives {problem}");
+        }
+    }
+
+    #[test]
+    fn front_matter_must_end_and_hold_no_prompt() {
+        assert!(
+            problem("---\nname: x\nDo it.", Format::Markdown)
+                .starts_with("task.md:1: a front matter that does not end")
+        );
+        assert!(problem("---\nprompt: y\n---\nx", Format::Markdown).contains("a prompt in the front matter"));
+        assert!(problem("---\nname: x\n---\n \n", Format::Markdown).contains("no text"));
+        assert!(problem("", Format::Markdown).contains("no text"));
+    }
+
+    #[test]
+    fn json_ends_where_it_ends() {
+        assert!(problem("{\"prompt\": \"x\"} tail", Format::Json).contains("trailing characters"));
+    }
+}

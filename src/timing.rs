@@ -1,0 +1,68 @@
+//! Every time limit, interval and retry budget of the program, in one table.
+//!
+//! All are measured on the monotonic clock. Limits of the run itself (`limits` of the task file) are the user's.
+
+use std::time::Duration;
+
+/// How long a run waits for the agent-server to be ready, unless `--ready-timeout` says otherwise.
+pub const READY_TIMEOUT: Duration = Duration::from_secs(120);
+/// One look at `/ready` while waiting.
+pub const READY_ATTEMPT: Duration = Duration::from_secs(5);
+
+/// Opening a TCP connection, TLS included.
+pub const CONNECT: Duration = Duration::from_secs(5);
+/// One call of the agent-server or the Cloud API. With five runs on two cores, an agent-server took 30 s for a
+/// `GET`.
+pub const REQUEST: Duration = Duration::from_secs(40);
+/// One call that the agent-server answers only after the command that the agent has running: `pause`, `run` and
+/// `events` on some versions.
+pub const BUSY_REQUEST: Duration = Duration::from_secs(120);
+/// An idle connection is not used again after this time: uvicorn closes it after 5 s.
+pub const IDLE_CONNECTION: Duration = Duration::from_secs(4);
+
+/// All attempts of one call of the Cloud API.
+pub const CLOUD_BUDGET: Duration = Duration::from_secs(90);
+/// All attempts of one call that sets up the conversation.
+pub const SETUP_BUDGET: Duration = Duration::from_secs(60);
+
+/// The handshake of the events socket.
+pub const SOCKET_HANDSHAKE: Duration = Duration::from_secs(10);
+/// Our own pings on the events socket; agent-servers before 1.22.1 send none.
+pub const SOCKET_PING: Duration = Duration::from_secs(10);
+/// A socket on which nothing arrives for this time, not even an answer to a ping, is opened anew.
+pub const SOCKET_SILENCE: Duration = Duration::from_secs(32);
+/// The state of the conversation is read this often while the socket works.
+pub const POLL_WITH_SOCKET: Duration = Duration::from_secs(15);
+/// The state of the conversation is read this often while the socket is down.
+pub const POLL_WITHOUT_SOCKET: Duration = Duration::from_secs(2);
+/// The same while the socket works and the run has a cost limit, for versions that do not send the cost (to 1.16.1).
+pub const POLL_WITH_BUDGET: Duration = Duration::from_secs(5);
+/// A first subscription may take this long before the run goes on with polling.
+pub const SUBSCRIBE: Duration = SOCKET_HANDSHAKE;
+/// A claimed end of a turn waits this long for the state that follows a run, on versions that send it.
+pub const LAST_WORD: Duration = Duration::from_secs(2);
+/// An end that could not be confirmed is looked at again after this time.
+pub const CONFIRM_AGAIN: Duration = Duration::from_secs(1);
+/// A conversation that is still idle this long after a message has its run started once more.
+pub const IDLE_AFTER_MESSAGE: Duration = Duration::from_secs(5);
+/// The reason of an error may come this long after the error.
+pub const ERROR_REASON: Duration = Duration::from_secs(1);
+/// The log is read again from this long before the last event: storage order is not strictly the order of timestamps.
+pub const LOG_OVERLAP: Duration = Duration::from_secs(5);
+/// An agent-server that gives no sign of life for this time is lost, and with it the run. A frozen or restarted one
+/// that is back earlier is not.
+pub const SERVER_SILENCE: Duration = Duration::from_secs(45);
+
+/// One attempt to deliver the completion callback. The service reads the conversation meanwhile, which can take it 30 s
+/// (1.25.0, with a hung agent-server); a second attempt then finds the run settled.
+pub const CALLBACK_ATTEMPT: Duration = Duration::from_secs(20);
+/// All attempts that the runner itself makes to deliver the completion callback.
+pub const CALLBACK_BUDGET: Duration = Duration::from_secs(120);
+
+/// The request that stops the agent, when a run is cut off.
+pub const STOP: Duration = Duration::from_secs(5);
+/// Reading the agent's final message.
+pub const FINAL_MESSAGE: Duration = Duration::from_secs(20);
+
+/// The result's way into a pipe that is slow to be read, and the last log lines.
+pub const FLUSH: Duration = Duration::from_secs(5);

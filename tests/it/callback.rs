@@ -1,0 +1,80 @@
+//! The completion callback and its faults. The run itself fails at once, for want of an LLM; its outcome still arrives.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::receiver::Answer::{Never, RetryAfter, Status};
+use crate::support::{Receiver, Run};
+
+/// A run that has nothing to do but to report that it cannot start.
+fn failing() -> Run {
+    Run::new().task("Do the task.").env("RUN_ID", "the-run")
+}
+
+async fn delivered(receiver: &Receiver) -> crate::support::run::Finished {
+    failing().env("CALLBACK_URL", receiver.url()).finish().await.exits_with(78).says("completion callback delivered")
+}
+
+#[tokio::test]
+async fn is_retried_after_503() {
+    let receiver = Receiver::answering([Status(503), Status(503), Status(503)]).await;
+    delivered(&receiver).await;
+    assert_eq!(receiver.accepted()["error"]["code"], "InvalidInput");
+    assert_eq!(receiver.callbacks().len(), 4);
+}
+
+#[tokio::test]
+async fn honours_retry_after() {
+    let receiver = Receiver::answering([RetryAfter(2)]).await;
+    let started = tokio::time::Instant::now();
+    delivered(&receiver).await;
+    assert!(started.elapsed() >= Duration::from_secs(2));
+    assert_eq!(receiver.callbacks().len(), 2);
+}
+
+#[tokio::test]
+async fn is_delivered_when_the_service_was_down_for_15_s() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let running = failing().env("CALLBACK_URL", format!("http://127.0.0.1:{port}/complete")).start();
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    let receiver = Receiver::start_on(port).await;
+    running.finish().await.exits_with(78);
+    assert_eq!(receiver.accepted()["run_id"], "the-run");
+}
+
+#[tokio::test]
+async fn is_delivered_when_the_service_hangs_at_first() {
+    let receiver = Receiver::answering([Never]).await;
+    delivered(&receiver).await;
+    assert_eq!(receiver.callbacks().len(), 2);
+}
+
+#[tokio::test]
+async fn is_done_with_409() {
+    let receiver = Receiver::answering([Status(409)]).await;
+    let finished = failing().env("CALLBACK_URL", receiver.url()).finish().await.exits_with(78);
+    finished.says("had settled the run already");
+    assert_eq!(receiver.callbacks().len(), 1);
+}
+
+#[tokio::test]
+async fn falls_back_to_the_plainest_body_after_422() {
+    let receiver = Receiver::answering([Status(422)]).await;
+    delivered(&receiver).await;
+    let body = receiver.accepted();
+    let text = body["error"].as_str().unwrap();
+    assert!(text.starts_with("InvalidInput: "), "{text}");
+    assert_eq!(body, json!({"status": "FAILED", "run_id": "the-run", "error": text}));
+}
+
+#[tokio::test]
+async fn is_not_repeated_after_other_refusals_and_changes_no_exit_code() {
+    for status in [400, 401, 404, 302] {
+        let receiver = Receiver::answering([Status(status)]).await;
+        let finished = failing().env("CALLBACK_URL", receiver.url()).finish().await.exits_with(78);
+        finished.says("completion callback not delivered");
+        assert_eq!(receiver.callbacks().len(), 1, "{status}");
+    }
+}

@@ -1,0 +1,89 @@
+//! What a run takes from the account: LLM, profiles, secrets, and the faults of asking.
+
+use serde_json::json;
+use wiremock::matchers::{method, path};
+use wiremock::{Mock, ResponseTemplate};
+
+use crate::support::run::account_settings;
+use crate::support::{AgentServer, Cloud, NEWEST, Receiver, Run, ScriptedLlm, Step};
+
+async fn llm() -> ScriptedLlm {
+    let llm = ScriptedLlm::start(0).await.unwrap();
+    llm.script("Do the task", [Step::finish("Done.")]);
+    llm
+}
+
+#[tokio::test]
+async fn a_named_profile_is_used_and_a_missing_one_falls_back() {
+    let (llm, server) = (llm().await, AgentServer::shared(NEWEST).await);
+    let mut settings = account_settings(&llm);
+    settings["llm_profiles"] =
+        json!({"active": null, "profiles": {"fast": {"model": "openai/fast", "base_url": llm.url(), "api_key": "k"}}});
+    let cloud = Cloud::start(&server.key, settings, &[]).await;
+    let run = |task: &str| Run::inside(server).account(&cloud).task(task);
+
+    run("Do the task.").env("AUTOMATION_MODEL", "fast").finish().await.exits_with(0).says("openai/fast");
+    let fallback = run("Do the task.").env("AUTOMATION_MODEL", "slow").finish().await.exits_with(0);
+    fallback.says("no LLM profile `slow`; it has fast; taking the account's default LLM").says("openai/scripted");
+    run("---\nllm: {profile: fast, model: openai/own}\n---\nDo the task.")
+        .finish()
+        .await
+        .exits_with(0)
+        .says("openai/own");
+    let missing = run("---\nllm: {profile: slow}\n---\nDo the task.").finish().await.exits_with(78);
+    missing.says("the account has no LLM profile `slow`; it has fast");
+}
+
+#[tokio::test]
+async fn a_secret_that_does_not_exist_is_an_error_that_lists_what_exists() {
+    let (llm, server, receiver) = (llm().await, AgentServer::shared(NEWEST).await, Receiver::start().await);
+    let cloud = Cloud::start(&server.key, account_settings(&llm), &[("A", "1"), ("B", "2")]).await;
+    let finished = Run::inside(server)
+        .account(&cloud)
+        .reports_to(&receiver, "no-secret")
+        .task("---\nsecrets: [A, GITHUB_TOKEN]\n---\nDo the task.")
+        .finish()
+        .await
+        .exits_with(78);
+    finished.says("the account has no secret GITHUB_TOKEN; it has A and B");
+    assert_eq!(receiver.accepted()["status"], "FAILED");
+}
+
+#[tokio::test]
+async fn transient_errors_of_the_cloud_are_retried() {
+    let (llm, server) = (llm().await, AgentServer::shared(NEWEST).await);
+    let cloud = Cloud::start(&server.key, account_settings(&llm), &[]).await;
+    for status in [429, 500, 503] {
+        Mock::given(method("GET"))
+            .and(path("/api/v1/users/me"))
+            .respond_with(ResponseTemplate::new(status).insert_header("retry-after", "1"))
+            .up_to_n_times(1)
+            .with_priority(1)
+            .mount(&cloud.server)
+            .await;
+    }
+    Run::inside(server).account(&cloud).task("Do the task.").finish().await.exits_with(0).says("trying again");
+}
+
+#[tokio::test]
+async fn a_refused_key_is_final() {
+    let (llm, server, receiver) = (llm().await, AgentServer::shared(NEWEST).await, Receiver::start().await);
+    let cloud = Cloud::start("another session key", account_settings(&llm), &[]).await;
+    Mock::given(method("GET"))
+        .respond_with(ResponseTemplate::new(401).set_body_json(json!({"detail": "Unauthorized"})))
+        .with_priority(9)
+        .mount(&cloud.server)
+        .await;
+    let run = Run::inside(server).account(&cloud).reports_to(&receiver, "refused").task("Do the task.");
+    run.finish().await.exits_with(69).says("401 Unauthorized");
+    assert_eq!(receiver.accepted()["error"]["code"], "CredentialsRefused");
+}
+
+#[tokio::test]
+async fn the_agent_servers_refusal_is_told_apart() {
+    let (llm, server, receiver) = (llm().await, AgentServer::shared(NEWEST).await, Receiver::start().await);
+    let run =
+        Run::inside(server).llm(&llm).env("SESSION_API_KEY", "wrong-session-key").reports_to(&receiver, "refused");
+    run.task("Do the task.").finish().await.exits_with(69).says("401");
+    assert_eq!(receiver.accepted()["error"]["code"], "CredentialsRefused");
+}

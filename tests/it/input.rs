@@ -1,0 +1,79 @@
+//! Bad input: one clear error, the right exit code, and an outcome that arrives all the same.
+
+use std::os::unix::ffi::OsStrExt as _;
+
+use crate::support::{Receiver, Run};
+
+async fn refused(run: Run, code: i32, words: &str) {
+    let receiver = Receiver::start().await;
+    run.reports_to(&receiver, "the-run").finish().await.exits_with(code).says(words);
+    let report = receiver.accepted();
+    assert_eq!(report["status"], "FAILED");
+    assert_eq!(report["run_id"], "the-run");
+    assert!(report.get("conversation_id").is_none() && report.get("cost").is_none());
+}
+
+#[tokio::test]
+async fn no_task_is_named_or_found() {
+    refused(Run::new(), 78, "none of task.md, task.yaml, task.json, prompt.txt").await;
+}
+
+#[tokio::test]
+async fn the_task_is_missing() {
+    refused(Run::new().args(["run", "no.md"]), 78, "no.md: cannot be read").await;
+}
+
+#[tokio::test]
+async fn the_task_has_an_unknown_field() {
+    let run = Run::new().task("---\nlimits:\n  tmieout: 3m\n---\nx");
+    refused(run, 78, "the-task.md:3: limits.tmieout: unknown field `tmieout`; did you mean `timeout`?").await;
+}
+
+#[tokio::test]
+async fn every_problem_is_told_at_once() {
+    let receiver = Receiver::start().await;
+    Run::new()
+        .args(["run", "no.md"])
+        .env("AGENT_SERVER_PORT", "x")
+        .env("AUTOMATION_CONVERSATION_ID", "y")
+        .reports_to(&receiver, "the-run")
+        .finish()
+        .await
+        .exits_with(78)
+        .says("3 problems:")
+        .says("AGENT_SERVER_PORT: found `x`; give a port from 1 to 65535")
+        .says("AUTOMATION_CONVERSATION_ID: found `y`; give a UUID")
+        .says("no.md: cannot be read");
+    let detail = receiver.accepted()["error"]["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("AGENT_SERVER_PORT") && detail.contains("no.md"), "{detail}");
+}
+
+#[tokio::test]
+async fn there_is_no_llm() {
+    refused(
+        Run::new().task("x"),
+        78,
+        "set LLM_MODEL and LLM_API_KEY, or OPENHANDS_API_KEY, SANDBOX_ID and SESSION_API_KEY",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn the_command_line_is_wrong() {
+    refused(Run::new().args(["run", "--tiemout", "3m"]), 2, "--timeout").await;
+}
+
+#[tokio::test]
+async fn a_variable_that_is_not_utf8_matters_only_where_we_read_it() {
+    let not_text = std::ffi::OsStr::from_bytes(b"\xff\xfe");
+    refused(Run::new().task("x").env("SOME_OTHER", not_text), 78, "set LLM_MODEL").await;
+    refused(Run::new().task("x").env("SANDBOX_ID", not_text), 78, "SANDBOX_ID: a value that is not UTF-8").await;
+}
+
+#[tokio::test]
+async fn the_agent_server_is_not_there() {
+    let run = Run::new()
+        .args(["run", "--ready-timeout", "2s", "--agent-server-url", "http://127.0.0.1:9", "task.md"])
+        .file("task.md", "---\nllm: {model: m}\n---\nx");
+    refused(run, 69, "the agent-server at http://127.0.0.1:9 was not ready within 2 s").await;
+}

@@ -1,0 +1,17 @@
+//! The real binary against real loopback servers.
+//!
+//! Agent-servers are the real thing, in the newest and the oldest version that a sandbox may carry; `scripts/agent-server`
+//! installs and starts them. The LLM is scripted. wiremock stands in for the Cloud API and the automation service, and
+//! gives the faults that no real server produces on demand.
+
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, reason = "tests are not an interface")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod callback;
+mod cloud;
+mod input;
+mod outage;
+mod output;
+mod run;

@@ -1,0 +1,184 @@
+//! Real agent-servers.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use openhands_runner::config::settings::Network;
+use openhands_runner::http::{Http, HttpError};
+use openhands_runner::secret::Secret;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use tokio::sync::{Mutex, OnceCell};
+use tokio::time::{Instant, sleep};
+
+/// The newest known version.
+pub const NEWEST: &str = "1.58.0";
+/// The oldest version that a sandbox may carry.
+pub const OLDEST: &str = "1.11.5";
+
+/// Held by the test that uses the shared oldest server.
+pub static OLDEST_IN_USE: Mutex<()> = Mutex::const_new(());
+
+/// A running agent-server. It ends when dropped, and when the test process ends in any way.
+pub struct AgentServer {
+    pub version: &'static str,
+    pub port: u16,
+    pub key: String,
+    folder: TempDir,
+    child: Option<Child>,
+}
+
+/// Imports take this long on a busy machine.
+const START: Duration = Duration::from_secs(120);
+
+impl AgentServer {
+    /// The one of this version that all tests share.
+    pub async fn shared(version: &'static str) -> &'static Self {
+        static SERVER_NEWEST: OnceCell<AgentServer> = OnceCell::const_new();
+        static SERVER_OLDEST: OnceCell<AgentServer> = OnceCell::const_new();
+        let server = if version == NEWEST { &SERVER_NEWEST } else { &SERVER_OLDEST };
+        server.get_or_init(|| Self::start(version)).await
+    }
+
+    /// A server for one test, ready.
+    pub async fn start(version: &'static str) -> Self {
+        let mut server = Self::not_started(version);
+        server.launch();
+        server.await_ready().await;
+        server
+    }
+
+    /// A server that is still to be launched.
+    pub fn not_started(version: &'static str) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Self {
+            version,
+            port,
+            key: "session-key-of-the-test".to_owned(),
+            folder: tempfile::tempdir().unwrap(),
+            child: None,
+        }
+    }
+
+    /// Starts the process, without waiting until it is ready. Also after [`AgentServer::kill`]: with the same port, key
+    /// and folder.
+    pub fn launch(&mut self) {
+        let log = std::fs::File::options().create(true).append(true).open(self.folder.path().join("log")).unwrap();
+        let child = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/agent-server"))
+            .args(["--version", self.version, "--key", &self.key, "--with-stdin"])
+            .args(["--port", &self.port.to_string(), "--folder"])
+            .arg(self.folder.path())
+            // It ends with this pipe, that is: with us.
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+    }
+
+    pub async fn await_ready(&self) {
+        let deadline = Instant::now() + START;
+        while self.try_get("/ready").await.is_err() {
+            assert!(Instant::now() < deadline, "no agent-server {}:\n{}", self.version, self.log());
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// A new directory for an agent to work in.
+    pub fn working_dir(&self) -> PathBuf {
+        let path = self.folder.path().join("work").join(uuid::Uuid::new_v4().to_string());
+        std::fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = std::fs::read_to_string(self.folder.path().join("pid")).unwrap().trim().parse().unwrap();
+        killpg(Pid::from_raw(pid), signal).unwrap();
+    }
+
+    pub fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    pub fn thaw(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    pub fn kill(&self) {
+        self.signal(Signal::SIGKILL);
+    }
+
+    /// `GET` with the session key.
+    pub async fn get(&self, path: &str) -> Value {
+        self.try_get(path).await.unwrap()
+    }
+
+    async fn try_get(&self, path: &str) -> Result<Value, HttpError> {
+        // A new client for each request: connections do not outlive a test's runtime.
+        let http = Http::new(&Network::default()).unwrap();
+        let request = http.request(reqwest::Method::GET, self.url(path).parse().unwrap());
+        request.session_key(&Secret::new(&self.key)).send().await?.json()
+    }
+
+    /// The conversation as the server has it.
+    pub async fn conversation(&self, id: &str) -> Value {
+        self.get(&format!("/api/conversations/{id}")).await
+    }
+
+    /// What the server says that the conversation has cost.
+    pub async fn cost(&self, id: &str) -> f64 {
+        let info = self.conversation(id).await;
+        let usage = info["stats"]["usage_to_metrics"].as_object().unwrap();
+        usage.values().map(|entry| entry["accumulated_cost"].as_f64().unwrap()).sum()
+    }
+
+    /// All stored events of the conversation, in the order of their timestamps.
+    pub async fn events(&self, id: &str) -> Vec<Value> {
+        let mut events = Vec::new();
+        let mut page_id = String::new();
+        loop {
+            let page = self.get(&format!("/api/conversations/{id}/events/search?limit=100{page_id}")).await;
+            events.extend(page["items"].as_array().unwrap().iter().cloned());
+            match page["next_page_id"].as_str() {
+                Some(next) => page_id = format!("&page_id={next}"),
+                None => return events,
+            }
+        }
+    }
+
+    /// The texts of the messages from our side.
+    pub async fn user_messages(&self, id: &str) -> Vec<String> {
+        let is_ours = |event: &&Value| event["kind"] == "MessageEvent" && event["source"] == "user";
+        let text = |event: &Value| event["llm_message"]["content"][0]["text"].as_str().unwrap().to_owned();
+        self.events(id).await.iter().filter(is_ours).map(text).collect()
+    }
+}
+
+impl Drop for AgentServer {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            drop(child.stdin.take());
+            // The folder goes next; the script still ends what is in it.
+            for _ in 0..100 {
+                if !matches!(child.try_wait(), Ok(None)) {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+    }
+}

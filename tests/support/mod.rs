@@ -1,0 +1,36 @@
+//! What the tests are written with.
+
+pub mod agent_server;
+pub mod cloud;
+pub mod http_listener;
+pub mod proxy;
+pub mod receiver;
+pub mod run;
+pub mod scripted_llm;
+
+pub use agent_server::{AgentServer, NEWEST, OLDEST};
+pub use cloud::Cloud;
+pub use receiver::Receiver;
+pub use run::Run;
+pub use scripted_llm::{ScriptedLlm, Step};
+
+/// Makes a test of each function, once against the newest and once against the oldest agent-server.
+#[macro_export]
+macro_rules! on_newest_and_oldest {
+    ($($test:ident),+ $(,)?) => {
+        mod newest {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test($crate::support::AgentServer::shared($crate::support::NEWEST).await).await;
+            })+
+        }
+        mod oldest {
+            $(#[tokio::test]
+            async fn $test() {
+                // 1.11.5 breaks for good when two conversations are set up in it at the same time.
+                let _turn = $crate::support::agent_server::OLDEST_IN_USE.lock().await;
+                super::$test($crate::support::AgentServer::shared($crate::support::OLDEST).await).await;
+            })+
+        }
+    };
+}

@@ -1,0 +1,121 @@
+//! The automation service's callback endpoint, on wiremock: it answers as it is told, and keeps what came.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate, matchers};
+
+/// A callback that came, and how it was answered.
+#[derive(Debug, Clone)]
+pub struct Callback {
+    pub body: Value,
+    pub authorization: Option<String>,
+    pub answer: Answer,
+}
+
+/// How a callback is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// With this status.
+    Status(u16),
+    /// 429 with `Retry-After`, in seconds.
+    RetryAfter(u64),
+    /// Not within any time that matters.
+    Never,
+}
+
+impl Answer {
+    fn template(self) -> ResponseTemplate {
+        match self {
+            Self::Status(status) => {
+                ResponseTemplate::new(status).set_body_json(json!({"detail": format!("scripted {status}")}))
+            }
+            Self::RetryAfter(seconds) => ResponseTemplate::new(429).insert_header("retry-after", seconds.to_string()),
+            Self::Never => ResponseTemplate::new(200).set_delay(Duration::from_secs(3600)),
+        }
+    }
+}
+
+/// A receiver of completion callbacks. Like the real service it accepts one and answers 409 from then on.
+pub struct Receiver {
+    server: MockServer,
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Answers that come before the normal ones.
+    first: Mutex<Vec<Answer>>,
+    callbacks: Mutex<Vec<Callback>>,
+}
+
+impl Receiver {
+    /// One that accepts the first callback.
+    pub async fn start() -> Self {
+        Self::answering([]).await
+    }
+
+    /// One that gives these answers first.
+    pub async fn answering(first: impl IntoIterator<Item = Answer>) -> Self {
+        Self::on(MockServer::start().await, first).await
+    }
+
+    /// One on this port.
+    pub async fn start_on(port: u16) -> Self {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+        Self::on(MockServer::builder().listener(listener).start().await, []).await
+    }
+
+    async fn on(server: MockServer, first: impl IntoIterator<Item = Answer>) -> Self {
+        let state = Arc::new(State { first: Mutex::new(first.into_iter().collect()), ..State::default() });
+        let answers = Answers(Arc::clone(&state));
+        Mock::given(matchers::method("POST"))
+            .and(matchers::path("/complete"))
+            .respond_with(answers)
+            .mount(&server)
+            .await;
+        Self { server, state }
+    }
+
+    pub fn url(&self) -> String {
+        format!("{}/complete", self.server.uri())
+    }
+
+    /// Every callback that came.
+    pub fn callbacks(&self) -> Vec<Callback> {
+        self.state.callbacks.lock().unwrap().clone()
+    }
+
+    /// The body of the one callback that was accepted.
+    #[track_caller]
+    pub fn accepted(&self) -> Value {
+        let callbacks = self.callbacks();
+        let accepted: Vec<_> = callbacks.iter().filter(|callback| callback.answer == Answer::Status(200)).collect();
+        assert_eq!(accepted.len(), 1, "not exactly one accepted callback: {callbacks:#?}");
+        accepted[0].body.clone()
+    }
+}
+
+struct Answers(Arc<State>);
+
+impl Respond for Answers {
+    fn respond(&self, request: &Request) -> ResponseTemplate {
+        let mut first = self.0.first.lock().unwrap();
+        let mut callbacks = self.0.callbacks.lock().unwrap();
+        let settled = callbacks.iter().any(|callback| callback.answer == Answer::Status(200));
+        let answer = if !first.is_empty() {
+            first.remove(0)
+        } else if settled {
+            Answer::Status(409)
+        } else {
+            Answer::Status(200)
+        };
+        callbacks.push(Callback {
+            body: serde_json::from_slice(&request.body).unwrap_or(Value::Null),
+            authorization: request.headers.get("authorization").map(|value| value.to_str().unwrap().to_owned()),
+            answer,
+        });
+        answer.template()
+    }
+}
