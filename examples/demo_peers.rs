@@ -1,7 +1,9 @@
 //! The peers of `scripts/demo`, on ports of their own: a receiver that prints the completion callback when it arrives, and
 //! an LLM that plays the example task's answers.
 //!
-//! The first line on standard output tells both addresses; every callback is one more.
+//!     demo_peers WORKING_DIR
+//!
+//! The first two lines on standard output are the callback's address and the LLM's; then come the callbacks.
 
 use std::io::Write as _;
 
@@ -24,17 +26,12 @@ struct Receiver;
 impl Handler for Receiver {
     async fn answer(&self, request: Request<Bytes>) -> Response<Full<Bytes>> {
         let body = serde_json::from_slice::<Value>(request.body()).unwrap_or_default();
-        let arrived = json!({
-            "callback": body,
-            "path": request.uri().path(),
-            "authorization": request.headers().contains_key("authorization"),
-        });
-        tell(&arrived);
+        tell(&format!("{} {}\n{body:#}", request.method(), request.uri().path()));
         http_listener::json(200, &json!({"status": "ok"}))
     }
 }
 
-fn tell(line: &Value) {
+fn tell(line: &str) {
     // Nobody reads any more: then nobody needs to know.
     let _ = writeln!(std::io::stdout(), "{line}");
 }
@@ -59,6 +56,7 @@ async fn main() -> std::io::Result<()> {
         ],
     );
     llm.script("delete that file", [Step::terminal("rm FACTS.txt && ls"), Step::finish("FACTS.txt is deleted.")]);
-    tell(&json!({"callback_url": receiver.url("/v1/runs/demo/complete"), "llm_url": llm.url()}));
+    tell(&receiver.url("/v1/runs/demo/complete"));
+    tell(&llm.url());
     tokio::signal::ctrl_c().await
 }

@@ -18,6 +18,16 @@ pub fn chain(error: &dyn Error) -> String {
     text
 }
 
+/// The innermost cause alone: what is left of a library's chain when its own layers are of no interest.
+#[must_use]
+pub fn innermost(error: &dyn Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
 /// Text from a peer, cut to a length that fits a log line or a callback.
 #[must_use]
 pub fn bounded(text: &str, longest: usize) -> String {

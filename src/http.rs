@@ -303,12 +303,12 @@ impl Answer {
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     /// No connection could be made.
-    #[error("{target}: no connection")]
+    #[error("{target}: no connection: {reason}")]
     Connect {
         /// Method and address.
         target: String,
-        /// The reason.
-        source: reqwest::Error,
+        /// The innermost cause.
+        reason: String,
     },
     /// No complete answer within the limit.
     #[error("{target}: no answer in time")]
@@ -317,12 +317,12 @@ pub enum HttpError {
         target: String,
     },
     /// The connection broke, before or while the answer came.
-    #[error("{target}: the connection broke")]
+    #[error("{target}: the connection broke: {reason}")]
     Broken {
         /// Method and address.
         target: String,
-        /// The reason.
-        source: reqwest::Error,
+        /// The innermost cause.
+        reason: String,
     },
     /// The request could not be made from what we were given (a key with a line break, for example).
     #[error("{target}: the request cannot be made")]
@@ -364,15 +364,15 @@ pub enum HttpError {
 
 impl HttpError {
     fn from_transport(target: String, error: reqwest::Error) -> Self {
-        let source = error.without_url();
-        if source.is_builder() {
-            Self::Invalid { target, source }
-        } else if source.is_connect() {
-            Self::Connect { target, source }
-        } else if source.is_timeout() {
+        let error = error.without_url();
+        if error.is_builder() {
+            Self::Invalid { target, source: error }
+        } else if error.is_connect() {
+            Self::Connect { target, reason: display::innermost(&error) }
+        } else if error.is_timeout() {
             Self::Timeout { target }
         } else {
-            Self::Broken { target, source }
+            Self::Broken { target, reason: display::innermost(&error) }
         }
     }
 

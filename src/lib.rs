@@ -1,4 +1,75 @@
-//! wip
+//! Runs an OpenHands automation inside its sandbox, and tells the outcome to whoever scheduled it.
+//!
+//! The binary `openhands-runner` is a thin shell over this library.
+//!
+//! # The flow
+//!
+//! ```text
+//! argv + environment + task file
+//!       │ parse, validate: every problem at once, before anything is started
+//!       ▼
+//!    RunPlan ──────► Workspace ──────► conversation::drive ──────► Outcome ──► callback, exit code,
+//!  (plain value)   agent-server,       start or re-attach,       (plain value)   result, log
+//!                  LLM, secrets        send turns, follow events,
+//!                                      limits
+//!                                          └──► sinks: progress, standard output
+//! ```
+//!
+//! # The map
+//!
+//! What the user gave:
+//! - [`cli`]: the command line;
+//! - [`config`]: the environment, as text, as reporting, as settings;
+//! - [`task`]: the task file;
+//! - [`problem`]: what is wrong with any of them;
+//! - [`plan`]: all of it as one value, [`plan::RunPlan`].
+//!
+//! The servers, each with its wire types and a client of one method per endpoint:
+//! - [`agent_server`]: in the sandbox;
+//! - [`cloud`]: owner of sandboxes, LLM settings and secrets;
+//! - [`automation`]: what scheduled the run, and takes the completion callback.
+//!
+//! The run:
+//! - [`workspace`]: where the agent works, and whose LLM and secrets it gets;
+//! - [`conversation`]: drives one conversation through its turns;
+//! - [`sink`]: who sees what happens;
+//! - [`outcome`]: how it ended, and what follows from that;
+//! - [`shutdown`]: which signals ask it to end;
+//! - [`runner`]: all of it, from the environment to the exit code.
+//!
+//! What everything stands on: [`http`], [`retry`], [`timing`], [`secret`], [`logging`], [`ids`], [`display`], [`schema`].
+//!
+//! # Driving a conversation from a program
+//!
+//! ```no_run
+//! use openhands_runner::agent_server::{self, ready::await_ready};
+//! use openhands_runner::config::settings::{AgentServer, Network, local_agent_server};
+//! use openhands_runner::conversation::{self, Server};
+//! use openhands_runner::http::Http;
+//! use openhands_runner::ids::ConversationId;
+//! use openhands_runner::plan::ConversationPlan;
+//! use openhands_runner::agent_server::wire::{Llm, Secrets};
+//! use openhands_runner::sink::{Sinks, progress::Progress};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let http = Http::new(&Network::default())?;
+//! let address = AgentServer { url: local_agent_server(60000), session_key: None };
+//! let client = agent_server::Client::new(http, &address);
+//! let capabilities = await_ready(&client, std::time::Duration::from_secs(30)).await?;
+//! let server = Server { client, capabilities };
+//!
+//! let plan = ConversationPlan::new(ConversationId::random(), "Write 3 facts about this directory into FACTS.txt.");
+//! let llm = Llm::new("anthropic/claude-sonnet-4-5", "sk-…");
+//! let mut sinks = Sinks::default().with(Progress);
+//! let known = tokio::sync::watch::Sender::default();
+//! if let Err(failure) = conversation::drive(&server, &plan, &llm, Secrets::new(), &mut sinks, &known).await {
+//!     eprintln!("{}: {}", failure.code(), failure.detail);
+//! }
+//! let answer = conversation::final_message(&server, plan.id).await?;
+//! # Ok(())
+//! # }
+//! ```
+
 pub mod agent_server;
 pub mod automation;
 pub mod cli;

@@ -113,6 +113,24 @@ pub struct ConversationPlan {
     pub cost: Option<f64>,
 }
 
+impl ConversationPlan {
+    /// A new conversation with one message, in the sandbox's own directory and without limits.
+    pub fn new(id: ConversationId, message: impl Into<String>) -> Self {
+        Self {
+            id,
+            continued: false,
+            run_id: None,
+            messages: vec![message.into()],
+            working_dir: DEFAULT_WORKING_DIR.to_owned(),
+            title: None,
+            tags: BTreeMap::new(),
+            user_id: None,
+            iterations: None,
+            cost: None,
+        }
+    }
+}
+
 impl RunPlan {
     /// Plans a run.
     ///

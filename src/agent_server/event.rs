@@ -105,9 +105,13 @@ impl Event {
         let Some(event) = self.fields() else { return Meaning::Other };
         let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
         let action = event.get("action");
-        let detail = ["command", "path", "message", "thought", "query", "url"]
-            .into_iter()
-            .find_map(|name| text(action.and_then(|action| action.get(name))));
+        let field = |name: &str| text(action.and_then(|action| action.get(name)));
+        let detail = match (field("command"), field("path")) {
+            (Some(command), Some(path)) => Some(format!("{command} {path}")),
+            (command, path) => {
+                command.or(path).or_else(|| ["message", "thought", "query", "url"].into_iter().find_map(field))
+            }
+        };
         Meaning::Action(Action {
             tool: text(event.get("tool_name")).unwrap_or_else(|| "tool".to_owned()),
             summary: text(event.get("summary")),

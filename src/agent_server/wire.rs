@@ -109,6 +109,12 @@ impl fmt::Display for Cost {
 pub struct Llm(pub Map<String, Value>);
 
 impl Llm {
+    /// An LLM by its model and key.
+    #[must_use]
+    pub fn new(model: &str, api_key: &str) -> Self {
+        Self(Map::from_iter([("model".to_owned(), model.into()), ("api_key".to_owned(), api_key.into())]))
+    }
+
     /// The model's name.
     #[must_use]
     pub fn model(&self) -> Option<&str> {

@@ -1,4 +1,4 @@
-//! What the environment says: read once ([`env`]), the part for reporting first and leniently ([`reporting`]), the
+//! What the environment says: read once ([`mod@env`]), the part for reporting first and leniently ([`reporting`]), the
 //! rest typed and with every problem at once ([`settings`]).
 
 pub mod env;

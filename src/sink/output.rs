@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 use serde_json::{Value, json};
-use tokio::io::{AsyncWriteExt as _, Stdout};
+use tokio::io::{AsyncWriteExt as _, BufWriter};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use super::{Record, Sink};
 use crate::outcome::RunResult;
@@ -27,51 +29,74 @@ pub enum Format {
 #[derive(Debug)]
 pub struct Output {
     format: Format,
-    stdout: Option<Stdout>,
+    lines: Option<mpsc::Sender<String>>,
+    writer: JoinHandle<()>,
 }
 
+/// Lines that may wait for a slow reader; further ones hold the run back.
+const WAITING_LINES: usize = 64;
+
 impl Output {
-    /// Standard output in this format.
+    /// Standard output in this format. Must be called in a tokio runtime.
     #[must_use]
     pub fn new(format: Format) -> Self {
-        Self { format, stdout: Some(tokio::io::stdout()) }
+        let (lines, waiting) = mpsc::channel(WAITING_LINES);
+        let writer = tokio::spawn(async {
+            if let Err(error) = write_all(waiting).await {
+                tracing::warn!(%error, "standard output is not read any more; going on without it");
+            }
+        });
+        Self { format, lines: Some(lines), writer }
     }
 
-    async fn line(&mut self, text: &str) {
-        let Some(stdout) = &mut self.stdout else { return };
-        let mut line = String::with_capacity(text.len() + 1);
-        line.push_str(text);
-        line.push('\n');
-        let written = async {
-            stdout.write_all(line.as_bytes()).await?;
-            stdout.flush().await
-        };
-        if let Err(error) = written.await {
-            tracing::warn!(%error, "standard output is not read any more; going on without it");
-            self.stdout = None;
+    async fn line(&mut self, line: String) {
+        if let Some(lines) = &self.lines {
+            // Refused when the writer has given up.
+            let _ = lines.send(line).await;
         }
+    }
+
+    /// Waits until everything is written.
+    async fn finish(&mut self) {
+        self.lines = None;
+        let _ = (&mut self.writer).await;
     }
 
     async fn json_line(&mut self, record: &Record<'_>) {
         match record {
             Record::Conversation { id, new } => {
                 let own = json!({"kind": "runner.conversation", "conversation_id": id.to_string(), "new": new});
-                self.line(&own.to_string()).await;
+                self.line(own.to_string()).await;
             }
             Record::Turn { number, of, message } => {
                 let own = json!({"kind": "runner.turn", "number": number, "of": of, "message": message});
-                self.line(&own.to_string()).await;
+                self.line(own.to_string()).await;
             }
-            Record::Event { event, .. } => self.line(&one_line(event.raw())).await,
+            Record::Event { event, .. } => self.line(one_line(event.raw())).await,
             Record::Result(result) => {
                 let mut own = json!({"kind": "runner.result"});
                 if let (Value::Object(own), Ok(Value::Object(result))) = (&mut own, serde_json::to_value(result)) {
                     own.extend(result);
                 }
-                self.line(&own.to_string()).await;
+                self.line(own.to_string()).await;
             }
         }
     }
+}
+
+/// Writes lines as they come, many at once when many wait.
+async fn write_all(mut lines: mpsc::Receiver<String>) -> io::Result<()> {
+    let mut stdout = BufWriter::new(tokio::io::stdout());
+    while let Some(line) = lines.recv().await {
+        let mut next = Ok(line);
+        while let Ok(line) = next {
+            stdout.write_all(line.as_bytes()).await?;
+            stdout.write_all(b"\n").await?;
+            next = lines.try_recv();
+        }
+        stdout.flush().await?;
+    }
+    Ok(())
 }
 
 /// JSON on one line. Servers send it so; where one does not, the line breaks between its tokens are taken out.
@@ -91,12 +116,15 @@ impl Sink for Output {
                 (Format::Jsonl, record) => self.json_line(record).await,
                 (Format::Json, Record::Result(result)) => {
                     let text = serde_json::to_string_pretty(result).unwrap_or_default();
-                    self.line(&text).await;
+                    self.line(text).await;
                 }
                 (Format::Text, Record::Result(RunResult { message: Some(message), error: None, .. })) => {
-                    self.line(message).await;
+                    self.line(message.clone()).await;
                 }
                 _ => {}
+            }
+            if matches!(record, Record::Result(_)) {
+                self.finish().await;
             }
         }
         .boxed()

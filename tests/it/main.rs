@@ -11,6 +11,7 @@ mod support;
 
 mod callback;
 mod cloud;
+mod docs;
 mod input;
 mod outage;
 mod output;
