@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
@@ -11,8 +11,6 @@ use openhands_runner::config::settings::Network;
 use openhands_runner::http::{Http, HttpError};
 use openhands_runner::secret::Secret;
 use serde_json::Value;
-use tempfile::TempDir;
-use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, OnceCell};
 use tokio::time::{Instant, sleep};
 
@@ -29,7 +27,7 @@ pub struct AgentServer {
     pub version: &'static str,
     pub port: u16,
     pub key: String,
-    folder: TempDir,
+    folder: PathBuf,
     child: Option<Child>,
 }
 
@@ -60,7 +58,8 @@ impl AgentServer {
             version,
             port,
             key: "session-key-of-the-test".to_owned(),
-            folder: tempfile::tempdir().unwrap(),
+            // The script removes it.
+            folder: tempfile::tempdir().unwrap().keep(),
             child: None,
         }
     }
@@ -68,11 +67,16 @@ impl AgentServer {
     /// Starts the process, without waiting until it is ready. Also after [`AgentServer::kill`]: with the same port, key
     /// and folder.
     pub fn launch(&mut self) {
-        let log = std::fs::File::options().create(true).append(true).open(self.folder.path().join("log")).unwrap();
+        use std::io::Write as _;
+
+        if let Some(stdin) = self.child.as_mut().and_then(|child| child.stdin.as_mut()) {
+            return stdin.write_all(b"start\n").unwrap();
+        }
+        let log = std::fs::File::create(self.folder.join("log")).unwrap();
         let child = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/agent-server"))
-            .args(["--version", self.version, "--key", &self.key, "--with-stdin"])
+            .args(["--version", self.version, "--key", &self.key, "--with-stdin", "--temporary"])
             .args(["--port", &self.port.to_string(), "--folder"])
-            .arg(self.folder.path())
+            .arg(&self.folder)
             // It ends with this pipe, that is: with us.
             .stdin(Stdio::piped())
             .stdout(log.try_clone().unwrap())
@@ -95,18 +99,18 @@ impl AgentServer {
     }
 
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+        std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
     }
 
     /// A new directory for an agent to work in.
     pub fn working_dir(&self) -> PathBuf {
-        let path = self.folder.path().join("work").join(uuid::Uuid::new_v4().to_string());
+        let path = self.folder.join("work").join(uuid::Uuid::new_v4().to_string());
         std::fs::create_dir_all(&path).unwrap();
         path
     }
 
     fn signal(&self, signal: Signal) {
-        let pid = std::fs::read_to_string(self.folder.path().join("pid")).unwrap().trim().parse().unwrap();
+        let pid = std::fs::read_to_string(self.folder.join("pid")).unwrap().trim().parse().unwrap();
         killpg(Pid::from_raw(pid), signal).unwrap();
     }
 
@@ -172,13 +176,7 @@ impl Drop for AgentServer {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
             drop(child.stdin.take());
-            // The folder goes next; the script still ends what is in it.
-            for _ in 0..100 {
-                if !matches!(child.try_wait(), Ok(None)) {
-                    break;
-                }
-                std::thread::sleep(Duration::from_millis(50));
-            }
+            let _ = child.wait();
         }
     }
 }
