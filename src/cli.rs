@@ -70,6 +70,30 @@ pub struct RunArgs {
     #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
     pub ready_timeout: Option<Duration>,
 
+    /// Ask the agent to wrap up this long before the end [default: 10s].
+    #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
+    pub soft_landing: Option<Duration>,
+
+    /// End without asking the agent to wrap up.
+    #[arg(long, conflicts_with = "soft_landing")]
+    pub no_soft_landing: bool,
+
+    /// Start the agent-server first, with this command, and end it afterwards.
+    #[arg(long, value_name = "COMMAND")]
+    pub server_command: Option<String>,
+
+    /// Write the started agent-server's output into this file, instead of into the log.
+    #[arg(long, value_name = "FILE", requires = "server_command")]
+    pub server_log: Option<PathBuf>,
+
+    /// Let the guardian try this long to deliver a callback that the runner could not [default: 15m].
+    #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
+    pub guardian_budget: Option<Duration>,
+
+    /// Let a new runner of the same run take over this long after this one died [default: 3s].
+    #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
+    pub restart_grace: Option<Duration>,
+
     /// The agent-server's address, instead of localhost at AGENT_SERVER_PORT.
     #[arg(long, value_name = "URL", value_parser = http_url)]
     pub agent_server_url: Option<Url>,
@@ -92,6 +116,12 @@ impl RunArgs {
     #[must_use]
     pub fn ready_timeout(&self) -> Duration {
         self.ready_timeout.unwrap_or(timing::READY_TIMEOUT)
+    }
+
+    /// How long before the end the agent is asked to wrap up, if at all.
+    #[must_use]
+    pub fn soft_landing(&self) -> Option<Duration> {
+        (!self.no_soft_landing).then(|| self.soft_landing.unwrap_or(timing::SOFT_LANDING))
     }
 }
 

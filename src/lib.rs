@@ -34,8 +34,14 @@
 //! - [`conversation`]: drives one conversation through its turns;
 //! - [`sink`]: who sees what happens;
 //! - [`outcome`]: how it ended, and what follows from that;
-//! - [`shutdown`]: which signals ask it to end;
+//! - [`server_process`]: an agent-server of our own, where the sandbox has none;
 //! - [`runner`]: all of it, from the environment to the exit code.
+//!
+//! The process:
+//! - [`shutdown`]: which signals ask it to end;
+//! - [`guardian`]: delivers the outcome when we cannot;
+//! - [`init`]: the duties of PID 1;
+//! - [`conceal`]: keeps our keys from the other processes of the sandbox.
 //!
 //! What everything stands on: [`http`], [`retry`], [`timing`], [`secret`], [`logging`], [`ids`], [`display`], [`schema`].
 //!
@@ -62,7 +68,7 @@
 //! let llm = Llm::new("anthropic/claude-sonnet-4-5", "sk-…");
 //! let mut sinks = Sinks::default().with(Progress);
 //! let known = tokio::sync::watch::Sender::default();
-//! if let Err(failure) = conversation::drive(&server, &plan, &llm, Secrets::new(), &mut sinks, &known).await {
+//! if let Err(failure) = conversation::drive(&server, &plan, &llm, Secrets::new(), &mut sinks, &known, None).await {
 //!     eprintln!("{}: {}", failure.code(), failure.detail);
 //! }
 //! let answer = conversation::final_message(&server, plan.id).await?;
@@ -74,11 +80,14 @@ pub mod agent_server;
 pub mod automation;
 pub mod cli;
 pub mod cloud;
+pub mod conceal;
 pub mod config;
 pub mod conversation;
 pub mod display;
+pub mod guardian;
 pub mod http;
 pub mod ids;
+pub mod init;
 pub mod logging;
 pub mod outcome;
 pub mod plan;
@@ -87,6 +96,7 @@ pub mod retry;
 pub mod runner;
 pub mod schema;
 pub mod secret;
+pub mod server_process;
 pub mod shutdown;
 pub mod sink;
 pub mod task;

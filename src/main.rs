@@ -5,15 +5,28 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use clap::error::ErrorKind;
 use openhands_runner::cli::{Cli, Command, SchemaOf};
-use openhands_runner::config::env::RawEnv;
+use openhands_runner::conceal::conceal;
+use openhands_runner::config::env::{RawEnv, SECRET_NAMES};
 use openhands_runner::runner::{self, Environment};
 use openhands_runner::secret::Redactor;
 use openhands_runner::shutdown::Shutdown;
-use openhands_runner::{logging, schema};
+use openhands_runner::{guardian, init, logging, outcome, schema};
 
 fn main() -> ExitCode {
+    if std::env::args_os().next().is_some_and(|name| name == guardian::NAME) {
+        guardian::guard();
+        return ExitCode::SUCCESS;
+    }
+    if init::is_due() {
+        return ExitCode::from(init::run().0);
+    }
+    // A panic of the run is an outcome; this is one of the program around it, which its guardian reports.
+    std::panic::catch_unwind(live).unwrap_or(ExitCode::from(outcome::ExitCode::INTERNAL.0))
+}
+
+fn live() -> ExitCode {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
-        return ExitCode::from(openhands_runner::outcome::ExitCode::INTERNAL.0);
+        return ExitCode::from(outcome::ExitCode::INTERNAL.0);
     };
     let exit_code = runtime.block_on(start());
     // A thread that is stuck in a full pipe must not hold up the end.
@@ -23,7 +36,7 @@ fn main() -> ExitCode {
 
 async fn start() -> ExitCode {
     let Ok(shutdown) = Shutdown::install() else {
-        return ExitCode::from(openhands_runner::outcome::ExitCode::INTERNAL.0);
+        return ExitCode::from(outcome::ExitCode::INTERNAL.0);
     };
     let (raw, not_text) = RawEnv::of_process();
     let redactor = Redactor::default();
@@ -39,10 +52,12 @@ async fn start() -> ExitCode {
             }
         }
     };
+    conceal(SECRET_NAMES);
     let _log = logging::start(log_format, raw.rust_log.as_deref(), redactor.clone());
+    std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
     let environment = Environment { raw, not_text, redactor };
     let exit_code = match command {
-        Ok(args) => runner::run(*args, environment, shutdown).await,
+        Ok(args) => Box::pin(runner::run(*args, environment, shutdown)).await,
         Err(message) => runner::refuse_usage(environment, message).await,
     };
     ExitCode::from(exit_code.0)

@@ -50,6 +50,10 @@ pub enum FailureKind {
     Terminated,
     /// A bug in this program.
     InternalError,
+    /// The runner was killed, or died otherwise, without a word; its guardian says so.
+    RunnerDied,
+    /// Another runner is at work on the same run. Not reported: the outcome is the other one's.
+    AlreadyRunning,
 }
 
 impl FailureKind {
@@ -73,6 +77,8 @@ impl FailureKind {
         Self::Quit,
         Self::Terminated,
         Self::InternalError,
+        Self::RunnerDied,
+        Self::AlreadyRunning,
     ];
 
     /// The name under which the failure is reported.
@@ -97,6 +103,8 @@ impl FailureKind {
             Self::Quit => "Quit",
             Self::Terminated => "Terminated",
             Self::InternalError => "InternalError",
+            Self::RunnerDied => "RunnerDied",
+            Self::AlreadyRunning => "AlreadyRunning",
         }
     }
 
@@ -114,13 +122,15 @@ impl FailureKind {
             Self::AgentServerUnreachable | Self::CloudUnreachable | Self::CredentialsRefused | Self::RequestRefused => {
                 ExitCode::UNAVAILABLE
             }
-            Self::InvalidInput => ExitCode::INVALID_INPUT,
+            Self::InvalidInput | Self::AlreadyRunning => ExitCode::INVALID_INPUT,
             Self::Usage => ExitCode::USAGE,
             Self::HungUp => ExitCode::ended_by(1),
             Self::Interrupted => ExitCode::ended_by(2),
             Self::Quit => ExitCode::ended_by(3),
             Self::Terminated => ExitCode::ended_by(15),
             Self::InternalError => ExitCode::INTERNAL,
+            // What a shell says of SIGKILL, the usual cause.
+            Self::RunnerDied => ExitCode::ended_by(9),
         }
     }
 }

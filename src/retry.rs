@@ -154,8 +154,11 @@ mod tests {
 
     async fn attempts_of(answers: &[Result<(), Retry>]) -> (u32, bool) {
         let attempts = Cell::new(0_usize);
-        let policy =
-            Policy { first: Duration::from_millis(1), longest: Duration::from_millis(2), budget: Some(timing::FLUSH) };
+        let policy = Policy {
+            first: Duration::from_millis(1),
+            longest: Duration::from_millis(2),
+            budget: Some(timing::CONNECT),
+        };
         let result = retry("testing", policy, || {
             let answer = answers[attempts.get()];
             attempts.set(attempts.get() + 1);

@@ -56,13 +56,39 @@ pub const SERVER_SILENCE: Duration = Duration::from_secs(45);
 /// One attempt to deliver the completion callback. The service reads the conversation meanwhile, which can take it 30 s
 /// (1.25.0, with a hung agent-server); a second attempt then finds the run settled.
 pub const CALLBACK_ATTEMPT: Duration = Duration::from_secs(20);
-/// All attempts that the runner itself makes to deliver the completion callback.
-pub const CALLBACK_BUDGET: Duration = Duration::from_secs(120);
+/// How long the guardian tries to deliver what the runner could not, unless `--guardian-budget` says otherwise.
+pub const GUARDIAN_BUDGET: Duration = Duration::from_secs(15 * 60);
+/// How long a new runner of the same run may take over from one that died, unless `--restart-grace` says otherwise.
+pub const RESTART_GRACE: Duration = Duration::from_secs(3);
 
-/// The request that stops the agent, when a run is cut off.
-pub const STOP: Duration = Duration::from_secs(5);
-/// Reading the agent's final message.
-pub const FINAL_MESSAGE: Duration = Duration::from_secs(20);
+/// The agent is asked to wrap up this long before the end, unless `--soft-landing` says otherwise.
+pub const SOFT_LANDING: Duration = Duration::from_secs(10);
+/// A run ends this long before the agent-server would end it, so that its outcome is delivered by then.
+pub const BEFORE_KILL: Duration = Duration::from_secs(3);
 
-/// The result's way into a pipe that is slow to be read, and the last log lines.
-pub const FLUSH: Duration = Duration::from_secs(5);
+/// What the end of a run may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Stopping the agent and reading its final message.
+    pub agent: Duration,
+    /// The result's way into a pipe that is slow to be read.
+    pub output: Duration,
+    /// All attempts that the runner itself makes to deliver the callback; then it is the guardian's.
+    pub callback: Duration,
+}
+
+/// Nobody is in a hurry.
+pub const AT_LEISURE: Patience =
+    Patience { agent: Duration::from_secs(20), output: Duration::from_secs(5), callback: Duration::from_secs(60) };
+/// A time limit: the next thing may be a signal.
+pub const AT_LIMIT: Patience =
+    Patience { agent: Duration::from_secs(1), output: Duration::from_millis(500), callback: Duration::from_secs(60) };
+/// A signal: one second after SIGTERM comes SIGKILL (agent-server, bash commands).
+pub const AT_SIGNAL: Patience = Patience {
+    agent: Duration::from_millis(150),
+    output: Duration::from_millis(50),
+    callback: Duration::from_millis(500),
+};
+
+/// An agent-server that we started gets this time to end by itself.
+pub const SERVER_EXIT: Duration = Duration::from_secs(5);

@@ -6,6 +6,7 @@
 
 pub mod capabilities;
 pub mod client;
+pub mod deadline;
 pub mod event;
 pub mod ready;
 pub mod socket;

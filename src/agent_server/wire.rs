@@ -328,6 +328,31 @@ pub struct EventPage {
     pub next_page_id: Option<String>,
 }
 
+/// What we read of a command or its output, `GET /api/bash/bash_events/search`. Ids have no dashes here, times are UTC.
+#[derive(Debug, Clone, Deserialize)]
+pub struct BashEvent {
+    /// The event's id.
+    pub id: String,
+    /// The command's text.
+    #[serde(default)]
+    pub command: Option<String>,
+    /// When it was started.
+    pub timestamp: String,
+    /// Seconds until the server ends it.
+    #[serde(default)]
+    pub timeout: Option<f64>,
+    /// Of an output: the exit code, on the last one.
+    #[serde(default)]
+    pub exit_code: Option<i64>,
+}
+
+/// A page of bash events.
+#[derive(Debug, Deserialize)]
+pub struct BashPage {
+    /// The events.
+    pub items: Vec<BashEvent>,
+}
+
 /// What we read of `GET /server_info`.
 #[derive(Debug, Deserialize)]
 pub struct ServerInfo {

@@ -71,6 +71,10 @@ variables! {
     automation_trigger_source = "AUTOMATION_TRIGGER_SOURCE",
     /// The account that the conversation belongs to.
     automation_user_id = "AUTOMATION_USER_ID",
+    /// What triggered the run, as JSON.
+    automation_event_payload = "AUTOMATION_EVENT_PAYLOAD",
+    /// A token of the automation service that we have no use for; it is only kept from view.
+    automation_kv_token = "AUTOMATION_KV_TOKEN",
     /// The model of an LLM given directly; alone, it replaces the inherited LLM's model.
     llm_model = "LLM_MODEL",
     /// The key of an LLM given directly.
@@ -91,6 +95,17 @@ variables! {
     no_proxy = "NO_PROXY",
 }
 
+/// Variables whose values must not be seen.
+pub const SECRET_NAMES: &[&str] = &[
+    "SESSION_API_KEY",
+    "OH_SESSION_API_KEYS_0",
+    "OPENHANDS_API_KEY",
+    "OPENHANDS_CLOUD_API_KEY",
+    "AUTOMATION_CALLBACK_API_KEY",
+    "LLM_API_KEY",
+    "AUTOMATION_KV_TOKEN",
+];
+
 impl fmt::Debug for RawEnv {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("RawEnv")
@@ -101,7 +116,7 @@ impl fmt::Debug for RawEnv {
 const LOWER_CASE_FIRST: &[&str] = &["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
 
 impl RawEnv {
-    /// The values that must not be seen.
+    /// The values of [`SECRET_NAMES`].
     pub fn secrets(&self) -> impl Iterator<Item = Secret> {
         [
             &self.session_api_key,
@@ -110,6 +125,7 @@ impl RawEnv {
             &self.openhands_cloud_api_key,
             &self.automation_callback_api_key,
             &self.llm_api_key,
+            &self.automation_kv_token,
         ]
         .into_iter()
         .flatten()

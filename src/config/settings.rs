@@ -51,6 +51,14 @@ pub struct AgentServer {
     pub session_key: Option<Secret>,
 }
 
+impl AgentServer {
+    /// Whether it is on this machine.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        matches!(self.url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"))
+    }
+}
+
 /// Where the LLM and the secrets are inherited from.
 #[derive(Debug, Clone)]
 pub enum Account {

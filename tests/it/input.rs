@@ -6,10 +6,11 @@ use crate::support::{Receiver, Run};
 
 async fn refused(run: Run, code: i32, words: &str) {
     let receiver = Receiver::start().await;
-    run.reports_to(&receiver, "the-run").finish().await.exits_with(code).says(words);
+    let run_id = uuid::Uuid::new_v4().to_string();
+    run.reports_to(&receiver, &run_id).finish().await.exits_with(code).says(words);
     let report = receiver.accepted();
     assert_eq!(report["status"], "FAILED");
-    assert_eq!(report["run_id"], "the-run");
+    assert_eq!(report["run_id"], run_id);
     assert!(report.get("conversation_id").is_none() && report.get("cost").is_none());
 }
 
@@ -36,7 +37,7 @@ async fn every_problem_is_told_at_once() {
         .args(["run", "no.md"])
         .env("AGENT_SERVER_PORT", "x")
         .env("AUTOMATION_CONVERSATION_ID", "y")
-        .reports_to(&receiver, "the-run")
+        .reports_to(&receiver, "run-with-three-problems")
         .finish()
         .await
         .exits_with(78)

@@ -1,0 +1,70 @@
+//! Hides what this process knows from the others in its sandbox.
+//!
+//! The agent's commands run as the same user, and an agent can be misled by what it reads. Without this, any of them could
+//! read our keys in `/proc/<pid>/environ`.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt as _;
+
+/// Blanks the values of these variables in this process's environment, and closes `/proc/<pid>` to other processes of the
+/// same user. To be called when the variables have been read; a child gets a blanked variable empty.
+///
+/// Root can still look into the memory itself; that is for the sandbox to prevent.
+pub fn conceal(variables: &[&str]) {
+    // The log is not there yet, and a sandbox whose /proc is different is no reason to fail a run.
+    let _ = blank(variables);
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+}
+
+/// The kernel shows the bytes that the environment had at the start, wherever it lies now: they are overwritten in place,
+/// through `/proc/self/mem`, which needs no unsafe code.
+fn blank(variables: &[&str]) -> io::Result<()> {
+    let environment = fs::read("/proc/self/environ")?;
+    let start = environment_start(&fs::read_to_string("/proc/self/stat")?)
+        .ok_or_else(|| io::Error::other("no address of the environment"))?;
+    let memory = File::options().write(true).open("/proc/self/mem")?;
+    for (offset, length) in values(&environment, variables) {
+        memory.write_all_at(&vec![0; length], start + offset)?;
+    }
+    Ok(())
+}
+
+/// Field 50 of `/proc/self/stat` (proc(5)). The second field, the program's name, may hold spaces and parentheses.
+fn environment_start(stat: &str) -> Option<u64> {
+    let after_name = &stat[stat.rfind(')')? + 1..];
+    after_name.split_whitespace().nth(50 - 3)?.parse().ok().filter(|address| *address != 0)
+}
+
+/// Offset and length of the values of these variables.
+fn values(environment: &[u8], variables: &[&str]) -> Vec<(u64, usize)> {
+    let mut found = Vec::new();
+    let mut offset = 0;
+    for entry in environment.split(|byte| *byte == 0) {
+        if let Some(name) = entry.iter().position(|byte| *byte == b'=')
+            && variables.iter().any(|variable| variable.as_bytes() == &entry[..name])
+        {
+            found.push((offset + name as u64 + 1, entry.len() - name - 1));
+        }
+        offset += entry.len() as u64 + 1;
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_found_by_the_whole_name() {
+        let environment = b"A=1\0KEY=abc\0KEY2=x\0EMPTY=\0odd\0KEY=again\0";
+        assert_eq!(values(environment, &["KEY", "EMPTY"]), [(8, 3), (25, 0), (34, 5)]);
+    }
+
+    #[test]
+    fn the_address_is_found_behind_any_name() {
+        let fields = (3..=52).map(|number| number.to_string()).collect::<Vec<_>>().join(" ");
+        assert_eq!(environment_start(&format!("1 (a) b) c) {fields}")), Some(50));
+        assert_eq!(environment_start("1 (a) S 0"), None);
+    }
+}

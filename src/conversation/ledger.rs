@@ -1,0 +1,91 @@
+//! Which messages of a run its conversation holds already. Pure.
+
+use std::collections::BTreeMap;
+
+use crate::agent_server::wire::Cost;
+use crate::ids::RunId;
+
+/// How many of the planned messages are there, in their order. Messages of others in between do not count.
+pub(super) fn already_sent(planned: &[String], found: &[String]) -> usize {
+    found.iter().fold(0, |sent, text| if planned.get(sent) == Some(text) { sent + 1 } else { sent })
+}
+
+/// Where a run began in a conversation that others use too, kept in the conversation's tags: a server keeps no sender of
+/// a message.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Beginning {
+    /// The event id of the last message before the run; nothing for a new conversation.
+    pub(super) after: Option<String>,
+    /// What the conversation had cost.
+    pub(super) spent: Cost,
+}
+
+const RUN: &str = "runnerrun";
+const AFTER: &str = "runnerafter";
+const SPENT: &str = "runnerspent";
+
+impl Beginning {
+    /// The tags that keep it.
+    pub(super) fn tags(&self, run: &RunId) -> BTreeMap<String, String> {
+        let run_text = run.as_str().chars().take(256).collect();
+        let mut tags = BTreeMap::from([(RUN.to_owned(), run_text)]);
+        tags.extend(self.after.clone().map(|id| (AFTER.to_owned(), id)));
+        tags.extend(self.spent.known().map(|dollars| (SPENT.to_owned(), dollars.to_string())));
+        tags
+    }
+
+    /// Reads it back, if the tags are of this run.
+    pub(super) fn of_run(run: &RunId, tags: &BTreeMap<String, String>) -> Option<Self> {
+        let run_text: String = run.as_str().chars().take(256).collect();
+        (tags.get(RUN) == Some(&run_text)).then(|| Self {
+            after: tags.get(AFTER).cloned(),
+            spent: tags.get(SPENT).and_then(|text| text.parse().ok()).map(Cost::dollars).unwrap_or_default(),
+        })
+    }
+
+    /// All tags without those of an earlier run.
+    pub(super) fn cleared(mut tags: BTreeMap<String, String>) -> BTreeMap<String, String> {
+        tags.retain(|key, _| ![RUN, AFTER, SPENT].contains(&key.as_str()));
+        tags
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|&text| text.to_owned()).collect()
+    }
+
+    #[test]
+    fn messages_count_in_their_order() {
+        let planned = texts(&["a", "b", "a"]);
+        for (found, sent) in [
+            (&[][..], 0),
+            (&["a"], 1),
+            (&["a", "b"], 2),
+            (&["a", "somebody else", "b", "a"], 3),
+            (&["b"], 0),
+            (&["a", "a"], 1),
+            (&["a", "b", "a", "a"], 3),
+        ] {
+            assert_eq!(already_sent(&planned, &texts(found)), sent, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_beginning_is_read_back_by_its_own_run_only() {
+        let run = RunId::new("r".repeat(300));
+        for beginning in [
+            Beginning { after: Some("event".to_owned()), spent: Cost::dollars(0.25) },
+            Beginning { after: None, spent: Cost::default() },
+        ] {
+            let tags = beginning.tags(&run);
+            assert!(tags.values().all(|value| value.len() <= 256));
+            assert_eq!(Beginning::of_run(&run, &tags), Some(beginning));
+            assert_eq!(Beginning::of_run(&RunId::new("other"), &tags), None);
+            assert!(Beginning::cleared(tags).is_empty());
+        }
+    }
+}

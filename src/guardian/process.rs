@@ -1,0 +1,225 @@
+//! The guardian's own process: waits without a runtime, without memory to speak of and without CPU; delivers when it must.
+
+use std::fs;
+use std::io::Read as _;
+use std::os::fd::{AsFd as _, RawFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::SigSet;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::NAME;
+use super::protocol::{ARMED, Charge, Message};
+use super::rendezvous::Rendezvous;
+use crate::automation::callback;
+use crate::config::settings::Network;
+use crate::http::Http;
+use crate::outcome::Report;
+
+/// A runner that is being killed is given this time to be dead before it counts as alive.
+const DYING: Duration = Duration::from_millis(500);
+
+/// Is the guardian: to be called first thing in a process that was started as [`NAME`]. Returns when there is nothing left
+/// to do.
+pub fn guard() {
+    leave_everything();
+    let Ok(line) = std::io::stdin().as_fd().try_clone_to_owned() else { return };
+    let mut line = Line { stream: UnixStream::from(line), unread: Vec::new(), closed: false };
+    let Some(Message::Charge(charge)) = line.next(None) else { return };
+    // Two runners of one run at the same time would have met before; without the place, nobody takes over.
+    let place = charge.run_id.as_deref().and_then(|run| Rendezvous::open(run).ok());
+    if std::io::Write::write_all(&mut &line.stream, ARMED.as_bytes()).is_err() {
+        return;
+    }
+    if let Some(report) = watch(&mut line, place, charge.grace) {
+        deliver(&charge, &report);
+    }
+}
+
+/// Cuts every tie to the runner, its process group and its sandbox: a group's signals, a terminal's hang-up, open files and
+/// the working directory.
+fn leave_everything() {
+    // What fails here is one tie more, not a reason to leave the run alone.
+    let _ = rustix::process::setsid();
+    let _ = SigSet::all().thread_block();
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    let _ = fs::write("/proc/self/comm", NAME);
+    let _ = std::env::set_current_dir("/");
+    for descriptor in open_descriptors() {
+        if descriptor > 2 {
+            let _ = nix::unistd::close(descriptor);
+        }
+    }
+}
+
+fn open_descriptors() -> Vec<RawFd> {
+    let entries = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Watches the runner to its end; then what there is to deliver.
+fn watch(line: &mut Line, mut place: Option<Rendezvous>, grace: Duration) -> Option<Report> {
+    let mut last_words = LastWords::default();
+    loop {
+        match line.next(place.as_ref()) {
+            Some(Message::Settled) => return None,
+            Some(message) => last_words.hear(message),
+            None if line.closed => break,
+            // Somebody asks for the run; the runner may be dying at this moment.
+            None => {
+                let asker = place.as_ref().and_then(Rendezvous::accept);
+                while let Some(message) = line.next_within(DYING) {
+                    if matches!(message, Message::Settled) {
+                        return None;
+                    }
+                    last_words.hear(message);
+                }
+                match (asker, line.closed && last_words.outcome.is_none()) {
+                    (Some(asker), true) => {
+                        last_words.end_groups();
+                        asker.yours(place.take()?);
+                        return None;
+                    }
+                    (Some(asker), false) => asker.busy(),
+                    (None, _) => {}
+                }
+            }
+        }
+    }
+    last_words.end_groups();
+    if last_words.outcome.is_none()
+        && let Some(place) = place
+        && let Some(asker) = asked_within(&place, grace)
+    {
+        asker.yours(place);
+        return None;
+    }
+    last_words.outcome.or(last_words.if_silent)
+}
+
+fn asked_within(place: &Rendezvous, grace: Duration) -> Option<super::rendezvous::Asker> {
+    let deadline = Instant::now() + grace;
+    loop {
+        let left = deadline.checked_duration_since(Instant::now())?;
+        let mut descriptors = [PollFd::new(place.listener(), PollFlags::IN)];
+        if poll(&mut descriptors, Some(&timespec(left))).is_ok_and(|ready| ready > 0)
+            && let Some(asker) = place.accept()
+        {
+            return Some(asker);
+        }
+    }
+}
+
+/// What the runner has said so far.
+#[derive(Default)]
+struct LastWords {
+    outcome: Option<Report>,
+    if_silent: Option<Report>,
+    groups: Vec<u32>,
+}
+
+impl LastWords {
+    fn hear(&mut self, message: Message) {
+        match message {
+            Message::Outcome(report) => self.outcome = Some(report),
+            Message::IfSilent(report) => self.if_silent = Some(report),
+            Message::EndWithRunner(group) => self.groups.push(group),
+            Message::Charge(_) | Message::Settled => {}
+        }
+    }
+
+    fn end_groups(&self) {
+        for group in &self.groups {
+            if let Some(group) = i32::try_from(*group).ok().and_then(rustix::process::Pid::from_raw) {
+                let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+            }
+        }
+    }
+}
+
+/// The guardian's end of the line.
+struct Line {
+    stream: UnixStream,
+    unread: Vec<u8>,
+    /// The runner's end is closed: the runner is no more.
+    closed: bool,
+}
+
+impl Line {
+    /// Waits for the next message. `None` when the line is closed, or when somebody asks for the run at `place`.
+    fn next(&mut self, place: Option<&Rendezvous>) -> Option<Message> {
+        loop {
+            if let Some(message) = self.unread_message() {
+                return Some(message);
+            }
+            if self.closed {
+                return None;
+            }
+            let mut descriptors = vec![PollFd::new(&self.stream, PollFlags::IN)];
+            descriptors.extend(place.map(|place| PollFd::new(place.listener(), PollFlags::IN)));
+            if poll(&mut descriptors, None).is_err() {
+                continue;
+            }
+            // What the runner says comes before what others ask.
+            if descriptors[0].revents().is_empty() {
+                return None;
+            }
+            self.read();
+        }
+    }
+
+    /// The next message, if it or the end of the line comes within this time.
+    fn next_within(&mut self, limit: Duration) -> Option<Message> {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(message) = self.unread_message() {
+                return Some(message);
+            }
+            let left = deadline.checked_duration_since(Instant::now())?;
+            if self.closed {
+                return None;
+            }
+            let mut descriptors = [PollFd::new(&self.stream, PollFlags::IN)];
+            if poll(&mut descriptors, Some(&timespec(left))).is_ok_and(|ready| ready > 0) {
+                self.read();
+            }
+        }
+    }
+
+    fn read(&mut self) {
+        let mut bytes = [0; 4096];
+        match self.stream.read(&mut bytes) {
+            Ok(0) => self.closed = true,
+            Ok(count) => self.unread.extend_from_slice(&bytes[..count]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => self.closed = true,
+        }
+    }
+
+    /// A half-written line is no message: the runner died while it wrote.
+    fn unread_message(&mut self) -> Option<Message> {
+        loop {
+            let end = self.unread.iter().position(|byte| *byte == b'\n')?;
+            let line: Vec<u8> = self.unread.drain(..=end).collect();
+            if let Ok(message) = serde_json::from_slice(&line) {
+                return Some(message);
+            }
+        }
+    }
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    Timespec { tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX), tv_nsec: duration.subsec_nanos().into() }
+}
+
+fn deliver(charge: &Charge, report: &Report) {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+    runtime.block_on(async {
+        let http = Http::new(&charge.network()).or_else(|_| Http::new(&Network::default()));
+        if let Ok(http) = http {
+            // Nobody is left to tell how it went.
+            let _ = callback::deliver(&http, charge.url(), charge.key().as_ref(), report, charge.budget).await;
+        }
+    });
+}

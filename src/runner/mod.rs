@@ -1,0 +1,350 @@
+//! One run inside a sandbox, from the environment to the exit code. The only module that knows all the others.
+//!
+//! ```text
+//! environment ─► Reporting (lenient, first) ─► guardian
+//!             └► Settings ─┐
+//! task file   ──► Task ────┴► RunPlan ─► Workspace ─► conversation::drive ─► Outcome ─► sinks, callback, ExitCode
+//! signals     ──► Shutdown ──────────────────────────────────┘
+//! ```
+
+mod report;
+
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+
+use futures_util::FutureExt as _;
+use tokio::sync::{OnceCell, watch};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use self::report::Reporter;
+use crate::agent_server::deadline;
+use crate::agent_server::ready::{ReadyError, await_ready};
+use crate::agent_server::wire::Llm;
+use crate::cli::RunArgs;
+use crate::config::env::RawEnv;
+use crate::config::settings::{Account, Overrides, Settings};
+use crate::conversation::{self, Known, Server};
+use crate::http::Http;
+use crate::outcome::{ExitCode, Failure, FailureKind, Outcome};
+use crate::plan::{LlmBase, RunPlan};
+use crate::problem::Problems;
+use crate::secret::{Redactor, Secret};
+use crate::server_process::ServerProcess;
+use crate::shutdown::{Shutdown, Signal};
+use crate::sink::Sinks;
+use crate::sink::output::{Output, ResultFile};
+use crate::sink::progress::Progress;
+use crate::task::source::Source;
+use crate::timing::{self, Patience};
+use crate::workspace::{Inside, Workspace, WorkspaceError};
+use crate::{agent_server, cloud, display};
+
+/// What the process was given, besides its command line.
+#[derive(Debug)]
+pub struct Environment {
+    /// The known variables.
+    pub raw: RawEnv,
+    /// Known variables whose value is not text.
+    pub not_text: Vec<String>,
+    /// Shared with the log.
+    pub redactor: Redactor,
+}
+
+/// Runs a task in this sandbox, reports its outcome, and gives the exit code.
+///
+/// From the moment in which the reporting part of the environment is read, every way out delivers one outcome.
+pub async fn run(args: RunArgs, environment: Environment, mut shutdown: Shutdown) -> ExitCode {
+    let started = Instant::now();
+    let mut report = Reporter::new(&environment);
+    if let Err(failure) = report.guard(&args) {
+        tracing::error!(code = failure.code(), "{}", failure.detail);
+        return failure.kind.exit_code();
+    }
+    let mut sinks = sinks(&args);
+    let mut own_server = None;
+    let run = Run { environment: &environment, started, known: watch::Sender::default(), server: OnceCell::new() };
+
+    let ended = match ends_or_signal(run.plan(&args), &mut shutdown).await {
+        Ok(mut plan) => match start_own_server(&args, &mut plan) {
+            Ok(server) => {
+                own_server = server;
+                if let Some(group) = own_server.as_ref().and_then(ServerProcess::group) {
+                    report.ends_with_us(group);
+                }
+                let work = async {
+                    tokio::select! {
+                        ended = run.work(&args, plan, report.http.clone(), &mut sinks) => ended,
+                        failure = death_of(&mut own_server) => Err(failure),
+                        () = report.keep_informed(run.known.subscribe()) => Ok(()),
+                    }
+                };
+                Box::pin(ends_or_signal(work, &mut shutdown)).await
+            }
+            Err(failure) => Err(failure),
+        },
+        Err(failure) => Err(failure),
+    };
+
+    let patience = patience(ended.as_ref().err());
+    let mut outcome = report.decide(ended.err(), *run.known.borrow());
+    let exit_code = outcome.exit_code();
+    let wrap_up = async {
+        conclude(&mut outcome, run.server.get(), patience).await;
+        report.publish(&outcome, &mut sinks, patience).await;
+        // Not before: the automation service looks at the conversation when it is told of the outcome.
+        if let Some(server) = own_server {
+            server.stop().await;
+        }
+    };
+    tokio::select! {
+        () = wrap_up => {}
+        _ = shutdown.requested() => tracing::warn!("a signal while reporting: leaving the rest to the guardian"),
+    }
+    exit_code
+}
+
+/// Reports a command line that cannot be understood.
+pub async fn refuse_usage(environment: Environment, message: String) -> ExitCode {
+    let mut report = Reporter::new(&environment);
+    let failure = Failure::new(FailureKind::Usage, message);
+    let outcome = report.decide(Some(failure), Known::default());
+    report.publish(&outcome, &mut Sinks::default(), timing::AT_LEISURE).await;
+    outcome.exit_code()
+}
+
+fn sinks(args: &RunArgs) -> Sinks {
+    let sinks = Sinks::default().with(Progress).with(Output::new(args.format));
+    match &args.result {
+        Some(path) => sinks.with(ResultFile::new(path.clone())),
+        None => sinks,
+    }
+}
+
+/// The end of `work`, or the signal that comes before it. A panic is an end too.
+async fn ends_or_signal<T>(
+    work: impl Future<Output = Result<T, Failure>>,
+    shutdown: &mut Shutdown,
+) -> Result<T, Failure> {
+    tokio::select! {
+        ended = AssertUnwindSafe(work).catch_unwind() => ended.unwrap_or_else(|panic| Err(bug(&*panic))),
+        signal = shutdown.requested() => Err(ended_by(signal)),
+    }
+}
+
+fn ended_by(signal: Signal) -> Failure {
+    let (kind, name) = match signal {
+        Signal::HangUp => (FailureKind::HungUp, "SIGHUP"),
+        Signal::Interrupt => (FailureKind::Interrupted, "SIGINT"),
+        Signal::Quit => (FailureKind::Quit, "SIGQUIT"),
+        Signal::Terminate => (FailureKind::Terminated, "SIGTERM"),
+    };
+    Failure::new(kind, format!("the runner was ended by {name}"))
+}
+
+fn bug(panic: &(dyn std::any::Any + Send)) -> Failure {
+    let words = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    Failure::new(FailureKind::InternalError, format!("a bug in openhands-runner: {}", words.unwrap_or("a panic")))
+}
+
+fn start_own_server(args: &RunArgs, plan: &mut RunPlan) -> Result<Option<ServerProcess>, Failure> {
+    let Some(command) = &args.server_command else { return Ok(None) };
+    let key = plan.agent_server.session_key.get_or_insert_with(|| Secret::new(uuid::Uuid::new_v4().to_string()));
+    tracing::info!(command, "starting the agent-server");
+    ServerProcess::start(command, key, args.server_log.as_deref())
+        .map(Some)
+        .map_err(|error| Failure::new(FailureKind::InvalidInput, display::chain(&error)))
+}
+
+async fn death_of(own_server: &mut Option<ServerProcess>) -> Failure {
+    match own_server {
+        Some(server) => Failure::new(FailureKind::AgentServerUnreachable, server.ended().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// A run while it is under way.
+struct Run<'r> {
+    environment: &'r Environment,
+    started: Instant,
+    known: watch::Sender<Known>,
+    server: OnceCell<Server>,
+}
+
+impl Run<'_> {
+    /// Everything that the user gave, checked as a whole before anything is started.
+    async fn plan(&self, args: &RunArgs) -> Result<RunPlan, Failure> {
+        let source = Source::named(args.task.as_deref(), Path::new("."));
+        // A pipe that nobody closes must not hold up signals.
+        let task = tokio::task::spawn_blocking(move || source.load());
+        let flags = Overrides {
+            agent_server_url: args.agent_server_url.clone(),
+            conversation_id: args.conversation_id,
+            profile: args.profile.clone(),
+            working_dir: args.working_dir.clone(),
+        };
+        let settings = Settings::from_env(&self.environment.raw, &self.environment.not_text, flags);
+        let task = task.await.unwrap_or_else(|bug| std::panic::resume_unwind(bug.into_panic()));
+        let plan = match (settings, task) {
+            (Ok(settings), Ok(task)) => RunPlan::new(settings, task, args.ready_timeout()),
+            (settings, task) => {
+                let of_settings = settings.err().map(|problems| problems.0).unwrap_or_default();
+                Err(Problems(of_settings.into_iter().chain(task.err()).collect()))
+            }
+        };
+        let mut plan = plan.map_err(|problems| Failure::new(FailureKind::InvalidInput, problems.to_string()))?;
+        plan.timeout = args.timeout.or(plan.timeout);
+        Ok(plan)
+    }
+
+    async fn work(&self, args: &RunArgs, plan: RunPlan, http: Http, sinks: &mut Sinks) -> Result<(), Failure> {
+        let own_limit = plan.timeout.map(|limit| Limit {
+            at: self.started + limit,
+            reason: format!("the run reached its time limit of {limit:?}"),
+        });
+        let client = agent_server::Client::new(http.clone(), &plan.agent_server);
+        let cloud = match &plan.account {
+            Account::Cloud(account) => Some(cloud::Client::new(http, account.clone())),
+            Account::None { .. } => None,
+        };
+        let workspace = Inside::new(client, cloud);
+        let capabilities = within(own_limit.as_ref(), await_ready(workspace.agent_server(), plan.ready_timeout))
+            .await?
+            .map_err(|error| not_ready(&error))?;
+        let server = Server { client: workspace.agent_server().clone(), capabilities };
+        let server = self.server.get_or_init(async || server).await;
+
+        let limit = match limit_of_process(server, &plan).await {
+            Some(theirs) if own_limit.as_ref().is_none_or(|own| theirs.at < own.at) => Some(theirs),
+            _ => own_limit,
+        };
+        let now = Instant::now();
+        let wrap_up_at = match (&limit, args.soft_landing()) {
+            // A run that is as short as its landing gets none.
+            (Some(limit), Some(landing)) if limit.at > now + landing * 2 => Some(limit.at - landing),
+            _ => None,
+        };
+        let driven = async {
+            let (llm, secrets) = tokio::try_join!(self.llm(&workspace, &plan), workspace.secrets(&plan.secrets))
+                .map_err(|error| not_inherited(&error))?;
+            conversation::drive(server, &plan.conversation, &llm, secrets, sinks, &self.known, wrap_up_at).await
+        };
+        within(limit.as_ref(), driven).await?
+    }
+
+    async fn llm(&self, workspace: &impl Workspace, plan: &RunPlan) -> Result<Llm, WorkspaceError> {
+        let base = match &plan.llm.base {
+            LlmBase::Given(llm) => llm.clone(),
+            LlmBase::Inherited { profile: None, .. } => workspace.llm(None).await?,
+            LlmBase::Inherited { profile: Some(profile), .. } => match workspace.llm(Some(&profile.name)).await {
+                Err(missing @ WorkspaceError::NoSuchProfile { .. }) if profile.default_will_do => {
+                    tracing::warn!("{missing}; taking the account's default LLM");
+                    workspace.llm(None).await?
+                }
+                other => other?,
+            },
+        };
+        let llm = plan.llm.complete(&base);
+        if let Some(key) = llm.text("api_key") {
+            self.environment.redactor.learn(&Secret::new(key));
+        }
+        tracing::info!(model = llm.model().unwrap_or("unknown"), "LLM configured");
+        Ok(llm)
+    }
+}
+
+/// When a run ends, and why.
+struct Limit {
+    at: Instant,
+    reason: String,
+}
+
+async fn within<T>(limit: Option<&Limit>, work: impl Future<Output = T>) -> Result<T, Failure> {
+    match limit {
+        None => Ok(work.await),
+        Some(Limit { at, reason }) => {
+            timeout_at(*at, work).await.map_err(|_| Failure::new(FailureKind::Timeout, reason.clone()))
+        }
+    }
+}
+
+/// The limit that the agent-server has set for this process, if it started us: early enough to report before it.
+async fn limit_of_process(server: &Server, plan: &RunPlan) -> Option<Limit> {
+    if !plan.agent_server.is_local() {
+        return None;
+    }
+    let program = std::env::current_exe().ok()?.file_name()?.to_string_lossy().into_owned();
+    match deadline::time_left(&server.client, &program).await {
+        Ok(left) => left.map(|left| {
+            tracing::info!("the agent-server will end this process in {} s", left.as_secs());
+            Limit {
+                at: Instant::now() + left.saturating_sub(timing::BEFORE_KILL),
+                reason: "the run reached the time-out that the agent-server has for this process".to_owned(),
+            }
+        }),
+        Err(error) => {
+            tracing::debug!(error = %display::chain(&error), "the time-out of this process is not known");
+            None
+        }
+    }
+}
+
+fn not_ready(error: &ReadyError) -> Failure {
+    Failure::new(FailureKind::AgentServerUnreachable, display::chain(error))
+}
+
+fn not_inherited(error: &WorkspaceError) -> Failure {
+    let kind = match error {
+        WorkspaceError::Account { source, .. } if source.is_refusal() => FailureKind::CredentialsRefused,
+        WorkspaceError::Account { .. } => FailureKind::CloudUnreachable,
+        WorkspaceError::NoAccount { .. }
+        | WorkspaceError::NoLlm
+        | WorkspaceError::NoSuchProfile { .. }
+        | WorkspaceError::NoSuchSecret { .. } => FailureKind::InvalidInput,
+    };
+    Failure::new(kind, display::chain(error))
+}
+
+fn patience(failure: Option<&Failure>) -> Patience {
+    match failure.map(|failure| failure.kind) {
+        Some(FailureKind::HungUp | FailureKind::Interrupted | FailureKind::Quit | FailureKind::Terminated) => {
+            timing::AT_SIGNAL
+        }
+        Some(FailureKind::Timeout) => timing::AT_LIMIT,
+        _ => timing::AT_LEISURE,
+    }
+}
+
+/// Whether the agent is still at work when a run ends so.
+fn leaves_agent_at_work(kind: FailureKind) -> bool {
+    matches!(
+        kind,
+        FailureKind::Timeout
+            | FailureKind::CostLimitReached
+            | FailureKind::HungUp
+            | FailureKind::Interrupted
+            | FailureKind::Quit
+            | FailureKind::Terminated
+            | FailureKind::InternalError
+    )
+}
+
+/// Stops an agent that is still at work, and reads its final message.
+async fn conclude(outcome: &mut Outcome, server: Option<&Server>, patience: Patience) {
+    let (Some(server), Some(id)) = (server, outcome.conversation_id) else { return };
+    let at_work = outcome.failure.as_ref().is_some_and(|failure| leaves_agent_at_work(failure.kind));
+    let stop = async {
+        if at_work {
+            // A pause is answered only after the running command; it works all the same.
+            let stopped = timeout(patience.agent, server.client.stop(id, server.capabilities)).await;
+            if let Ok(Err(error)) = stopped {
+                tracing::warn!(error = %display::chain(&error), "the agent could not be stopped");
+            }
+        }
+    };
+    let message = timeout(patience.agent, conversation::final_message(server, id));
+    match tokio::join!(stop, message).1 {
+        Ok(Ok(text)) => outcome.message = text,
+        Ok(Err(error)) => tracing::debug!(error = %display::chain(&error), "no final message"),
+        Err(_) => tracing::debug!("the agent's final message did not come in time"),
+    }
+}

@@ -1,0 +1,154 @@
+//! Where the outcome of a run goes: guardian, result, callback.
+
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::Environment;
+use crate::automation::callback::{self, Delivered};
+use crate::cli::RunArgs;
+use crate::config::reporting::Reporting;
+use crate::config::settings::Network;
+use crate::conversation::Known;
+use crate::display;
+use crate::guardian::rendezvous::{self, Found};
+use crate::guardian::{Charge, Guardian};
+use crate::http::Http;
+use crate::outcome::{Failure, FailureKind, Outcome};
+use crate::secret::Redactor;
+use crate::sink::{Record, Sinks};
+use crate::timing::{self, Patience};
+
+/// Made from what can be used of the environment, whatever else is wrong with it.
+pub(super) struct Reporter {
+    pub(super) http: Http,
+    reporting: Reporting,
+    network: Network,
+    redactor: Redactor,
+    guardian: Option<Guardian>,
+}
+
+impl Reporter {
+    pub(super) fn new(environment: &Environment) -> Self {
+        let (reporting, warning) = Reporting::from_env(&environment.raw);
+        if let Some(warning) = warning {
+            tracing::warn!("{warning}");
+        }
+        environment.raw.secrets().for_each(|secret| environment.redactor.learn(&secret));
+        let network = Network::from_env(&environment.raw);
+        let http = Http::new(&network).unwrap_or_else(|error| {
+            tracing::warn!(error = %display::chain(&error), "going on with the built-in certificates and no proxy");
+            Http::new(&Network::default()).expect("the defaults read nothing that could be wrong")
+        });
+        Self { http, reporting, network, redactor: environment.redactor.clone(), guardian: None }
+    }
+
+    /// Puts a guardian behind the run, or takes over the run from a runner that died.
+    ///
+    /// # Errors
+    /// Another runner is at work on the run.
+    pub(super) fn guard(&mut self, args: &RunArgs) -> Result<(), Failure> {
+        let budget = args.guardian_budget.unwrap_or(timing::GUARDIAN_BUDGET);
+        let grace = args.restart_grace.unwrap_or(timing::RESTART_GRACE);
+        let Some(charge) = Charge::new(&self.reporting, &self.network, budget, grace) else { return Ok(()) };
+        if let Some(run_id) = &self.reporting.run_id {
+            match rendezvous::take_over(run_id.as_str()) {
+                Found::Nobody => {}
+                Found::Yours => tracing::info!(%run_id, "going on with a run whose runner died"),
+                Found::Busy => {
+                    let detail = format!("another runner is at work on run {run_id}");
+                    return Err(Failure::new(FailureKind::AlreadyRunning, detail));
+                }
+            }
+        }
+        match Guardian::start(charge) {
+            Ok(guardian) => self.guardian = Some(guardian),
+            Err(error) => tracing::warn!(%error, "no guardian: if the runner is killed, nobody will say so"),
+        }
+        self.if_silent(Known::default());
+        Ok(())
+    }
+
+    /// Keeps the guardian informed, for as long as it is polled.
+    pub(super) async fn keep_informed(&mut self, mut known: watch::Receiver<Known>) {
+        while known.changed().await.is_ok() {
+            let now = *known.borrow_and_update();
+            self.if_silent(now);
+        }
+        std::future::pending::<()>().await;
+    }
+
+    fn if_silent(&mut self, known: Known) {
+        let failure =
+            Failure::new(FailureKind::RunnerDied, "the runner ended without an outcome; it was probably killed");
+        let report = self.outcome(Some(failure), known).report(&self.redactor);
+        self.tell(|guardian| guardian.if_silent(&report));
+    }
+
+    /// A process group that must not outlive the run.
+    pub(super) fn ends_with_us(&mut self, group: u32) {
+        self.tell(|guardian| guardian.end_with_us(group));
+    }
+
+    fn tell(&mut self, message: impl FnOnce(&mut Guardian) -> std::io::Result<()>) {
+        if let Some(guardian) = &mut self.guardian
+            && let Err(error) = message(guardian)
+        {
+            tracing::warn!(%error, "the guardian is gone");
+            self.guardian = None;
+        }
+    }
+
+    fn outcome(&self, failure: Option<Failure>, known: Known) -> Outcome {
+        Outcome {
+            failure,
+            run_id: self.reporting.run_id.clone(),
+            conversation_id: known.conversation_id,
+            cost: known.cost,
+            message: None,
+        }
+    }
+
+    /// The outcome is known: from now on it arrives, whatever becomes of us.
+    pub(super) fn decide(&mut self, failure: Option<Failure>, known: Known) -> Outcome {
+        let outcome = self.outcome(failure, known);
+        let report = outcome.report(&self.redactor);
+        self.tell(|guardian| guardian.outcome(&report));
+        outcome
+    }
+
+    /// Result and standard output, then the callback: a service that is told the outcome may take the sandbox away.
+    pub(super) async fn publish(&mut self, outcome: &Outcome, sinks: &mut Sinks, patience: Patience) {
+        let result = outcome.result(&self.redactor);
+        if timeout(patience.output, sinks.record(&Record::Result(&result))).await.is_err() {
+            tracing::warn!("the result could not be written in time");
+        }
+        let Some(url) = &self.reporting.callback_url else { return };
+        let report = outcome.report(&self.redactor);
+        match callback::deliver(&self.http, url, self.reporting.key.as_ref(), &report, patience.callback).await {
+            Ok(delivered) => {
+                match delivered {
+                    Delivered::Accepted => tracing::info!("completion callback delivered"),
+                    Delivered::AlreadySettled => tracing::info!("the automation service had settled the run already"),
+                }
+                self.settled();
+            }
+            Err(error @ callback::CallbackError::Refused(_)) => {
+                tracing::error!(error = %display::chain(&error), "completion callback not delivered");
+                self.settled();
+            }
+            Err(error) => match &self.guardian {
+                Some(_) => {
+                    tracing::warn!(error = %display::chain(&error), "leaving the completion callback to the guardian");
+                }
+                None => tracing::error!(error = %display::chain(&error), "completion callback not delivered"),
+            },
+        }
+    }
+
+    fn settled(&mut self) {
+        if let Some(guardian) = self.guardian.take() {
+            // It is gone already: then nothing is left to say.
+            let _ = guardian.settled();
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! An agent-server that the runner starts itself, and ends afterwards.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::StreamExt as _;
+use tokio::io::AsyncRead;
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+use tokio_util::codec::{FramedRead, LinesCodec};
+
+use crate::config::env::SECRET_NAMES;
+use crate::secret::Secret;
+use crate::timing;
+
+/// The agent-server could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The command line cannot be split into words.
+    #[error("the server command cannot be understood")]
+    Words(#[source] shell_words::ParseError),
+    /// There is no word in it.
+    #[error("the server command is empty")]
+    Empty,
+    /// The log file cannot be written.
+    #[error("the server's log file cannot be written")]
+    Log(#[source] io::Error),
+    /// The program cannot be started.
+    #[error("the server command `{program}` cannot be started")]
+    Spawn {
+        /// Its first word.
+        program: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Lines of output that are kept to explain a death.
+const KEPT_LINES: usize = 20;
+/// Bytes of one line of output.
+const LONGEST_LINE: usize = 64 * 1024;
+
+/// A child process that serves. Dropping it kills it.
+#[derive(Debug)]
+pub struct ServerProcess {
+    child: Child,
+    group: Option<rustix::process::Pid>,
+    last_lines: Arc<Mutex<VecDeque<String>>>,
+}
+
+impl ServerProcess {
+    /// Starts `command`, split into words as a shell would, in a process group of its own. It gets our environment without
+    /// our keys, and this session key. Its output goes to `log`, else to our log at level `debug`.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start(command: &str, session_key: &Secret, log: Option<&Path>) -> Result<Self, StartError> {
+        let words = shell_words::split(command).map_err(StartError::Words)?;
+        let (program, arguments) = words.split_first().ok_or(StartError::Empty)?;
+        let mut command = Command::new(program);
+        for name in SECRET_NAMES {
+            command.env_remove(name);
+        }
+        command.args(arguments).env("OH_SESSION_API_KEYS_0", session_key.expose()).stdin(Stdio::null());
+        command.process_group(0).kill_on_drop(true);
+        match log {
+            Some(path) => {
+                let file = File::options().create(true).append(true).open(path).map_err(StartError::Log)?;
+                command.stdout(file.try_clone().map_err(StartError::Log)?).stderr(file);
+            }
+            None => {
+                command.stdout(Stdio::piped()).stderr(Stdio::piped());
+            }
+        }
+        let mut child = command.spawn().map_err(|source| StartError::Spawn { program: program.clone(), source })?;
+        let last_lines = Arc::default();
+        if let Some(pipe) = child.stdout.take() {
+            tokio::spawn(pass_on(pipe, Arc::clone(&last_lines)));
+        }
+        if let Some(pipe) = child.stderr.take() {
+            tokio::spawn(pass_on(pipe, Arc::clone(&last_lines)));
+        }
+        let group = child.id().and_then(|id| rustix::process::Pid::from_raw(i32::try_from(id).ok()?));
+        Ok(Self { child, group, last_lines })
+    }
+
+    /// Its process group.
+    #[must_use]
+    pub fn group(&self) -> Option<u32> {
+        self.group.and_then(|group| u32::try_from(group.as_raw_nonzero().get()).ok())
+    }
+
+    /// Waits until it ends by itself; then how, with the last lines of its output. Cancel safe.
+    pub async fn ended(&mut self) -> String {
+        let how = match self.child.wait().await {
+            Ok(status) => describe(status),
+            Err(error) => format!("ended ({error})"),
+        };
+        let lines = self.last_lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut text = format!("the agent-server {how}");
+        for line in lines.iter() {
+            text.push('\n');
+            text.push_str(line);
+        }
+        text
+    }
+
+    /// Ends it and everything that it started: first with SIGTERM, then with SIGKILL.
+    pub async fn stop(mut self) {
+        self.signal(rustix::process::Signal::TERM);
+        if timeout(timing::SERVER_EXIT, self.child.wait()).await.is_err() {
+            tracing::warn!("the agent-server does not end by itself; killing it");
+        }
+        self.signal(rustix::process::Signal::KILL);
+        let _ = timeout(timing::SERVER_EXIT, self.child.wait()).await;
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        if let Some(group) = self.group {
+            // Nobody is left in the group: then all is done.
+            let _ = rustix::process::kill_process_group(group, signal);
+        }
+    }
+}
+
+fn describe(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt as _;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exited with {code}"),
+        (None, Some(signal)) => format!("was ended by signal {signal}"),
+        (None, None) => "ended".to_owned(),
+    }
+}
+
+async fn pass_on(pipe: impl AsyncRead + Unpin, last_lines: Arc<Mutex<VecDeque<String>>>) {
+    let mut lines = FramedRead::new(pipe, LinesCodec::new_with_max_length(LONGEST_LINE));
+    while let Some(line) = lines.next().await {
+        // A line that is too long or not text is passed over.
+        let Ok(line) = line else { continue };
+        tracing::debug!(target: "openhands_runner::server_output", "{line}");
+        let mut last_lines = last_lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if last_lines.len() == KEPT_LINES {
+            last_lines.pop_front();
+        }
+        last_lines.push_back(line);
+    }
+}
