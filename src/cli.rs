@@ -109,6 +109,11 @@ pub struct RunArgs {
     /// The directory in which the agent works.
     #[arg(long, value_name = "DIR")]
     pub working_dir: Option<String>,
+
+    /// Panic once there is a conversation; for tests of what becomes of the outcome.
+    #[cfg(debug_assertions)]
+    #[arg(long, hide = true)]
+    pub panic: bool,
 }
 
 impl RunArgs {

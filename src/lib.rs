@@ -41,6 +41,7 @@
 //! - [`shutdown`]: which signals ask it to end;
 //! - [`guardian`]: delivers the outcome when we cannot;
 //! - [`init`]: the duties of PID 1;
+//! - [`session`]: who started us;
 //! - [`conceal`]: keeps our keys from the other processes of the sandbox.
 //!
 //! What everything stands on: [`http`], [`retry`], [`timing`], [`secret`], [`logging`], [`ids`], [`display`], [`schema`].
@@ -97,6 +98,7 @@ pub mod runner;
 pub mod schema;
 pub mod secret;
 pub mod server_process;
+pub mod session;
 pub mod shutdown;
 pub mod sink;
 pub mod task;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use clap::error::ErrorKind;
+use nix::sys::signal::SigSet;
 use openhands_runner::cli::{Cli, Command, SchemaOf};
 use openhands_runner::conceal::conceal;
 use openhands_runner::config::env::{RawEnv, SECRET_NAMES};
@@ -25,6 +26,8 @@ fn main() -> ExitCode {
 }
 
 fn live() -> ExitCode {
+    // Whoever started us may have left signals blocked, as `init` does.
+    let _ = SigSet::all().thread_unblock();
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return ExitCode::from(outcome::ExitCode::INTERNAL.0);
     };

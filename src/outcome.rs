@@ -173,6 +173,10 @@ pub struct Failure {
     pub event: Option<ServerError>,
 }
 
+/// What the automation service knows of an error object. With any other field it takes the object, but does not classify it
+/// (`openhands-automation` 1.25.0).
+const ERROR_FIELDS: [&str; 8] = ["kind", "id", "timestamp", "source", "parent_id", "code", "detail", "classification"];
+
 /// The longest `detail` that is reported, in characters.
 const LONGEST_DETAIL: usize = 2000;
 
@@ -210,6 +214,7 @@ impl Failure {
             fields
         };
         let mut error = self.event.as_ref().map_or_else(made, |event| event.0.clone());
+        error.retain(|field, _| ERROR_FIELDS.contains(&field.as_str()));
         let detail = display::bounded(&redactor.redact(&self.detail), LONGEST_DETAIL);
         error.insert("detail".to_owned(), detail.into());
         error
@@ -398,7 +403,8 @@ mod tests {
 
     #[test]
     fn the_servers_own_event_is_passed_on_without_secrets() {
-        let Value::Object(event) = json!({"code": "LLMAuthenticationError", "detail": "bad key sk-123456", "x": 1})
+        let Value::Object(event) =
+            json!({"code": "LLMAuthenticationError", "detail": "bad key sk-123456", "source": "agent", "x": 1})
         else {
             unreachable!()
         };
@@ -406,7 +412,10 @@ mod tests {
         redactor.learn(&Secret::new("sk-123456"));
         let outcome = outcome(Some(Failure::of_server(ServerError(event))));
         let report = outcome.report(&redactor);
-        assert_eq!(report.error.unwrap(), json!({"code": "LLMAuthenticationError", "detail": "bad key ***", "x": 1}));
+        assert_eq!(
+            report.error.unwrap(),
+            json!({"code": "LLMAuthenticationError", "detail": "bad key ***", "source": "agent"})
+        );
         let result = outcome.result(&redactor);
         assert_eq!(result.error.unwrap().code, "LLMAuthenticationError");
         assert_eq!(result.exit_code, 1);

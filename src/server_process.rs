@@ -6,10 +6,12 @@ use std::io;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use tokio::io::AsyncRead;
 use tokio::process::{Child, Command};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::codec::{FramedRead, LinesCodec};
 
@@ -41,6 +43,8 @@ pub enum StartError {
 
 /// Lines of output that are kept to explain a death.
 const KEPT_LINES: usize = 20;
+/// How long the last output of a dead server is waited for.
+const LAST_OUTPUT: Duration = Duration::from_secs(1);
 /// Bytes of one line of output.
 const LONGEST_LINE: usize = 64 * 1024;
 
@@ -50,6 +54,7 @@ pub struct ServerProcess {
     child: Child,
     group: Option<rustix::process::Pid>,
     last_lines: Arc<Mutex<VecDeque<String>>>,
+    output: JoinSet<()>,
 }
 
 impl ServerProcess {
@@ -78,14 +83,15 @@ impl ServerProcess {
         }
         let mut child = command.spawn().map_err(|source| StartError::Spawn { program: program.clone(), source })?;
         let last_lines = Arc::default();
+        let mut output = JoinSet::new();
         if let Some(pipe) = child.stdout.take() {
-            tokio::spawn(pass_on(pipe, Arc::clone(&last_lines)));
+            output.spawn(pass_on(pipe, Arc::clone(&last_lines)));
         }
         if let Some(pipe) = child.stderr.take() {
-            tokio::spawn(pass_on(pipe, Arc::clone(&last_lines)));
+            output.spawn(pass_on(pipe, Arc::clone(&last_lines)));
         }
         let group = child.id().and_then(|id| rustix::process::Pid::from_raw(i32::try_from(id).ok()?));
-        Ok(Self { child, group, last_lines })
+        Ok(Self { child, group, last_lines, output })
     }
 
     /// Its process group.
@@ -100,6 +106,8 @@ impl ServerProcess {
             Ok(status) => describe(status),
             Err(error) => format!("ended ({error})"),
         };
+        // What it said last is still on its way; a child of its own may hold the pipe open.
+        let _ = timeout(LAST_OUTPUT, async { while self.output.join_next().await.is_some() {} }).await;
         let lines = self.last_lines.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = format!("the agent-server {how}");
         for line in lines.iter() {

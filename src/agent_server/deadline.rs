@@ -10,16 +10,18 @@ use jiff::Timestamp;
 use super::Client;
 use super::wire::BashEvent;
 use crate::http::HttpError;
+use crate::session::Leader;
 
-/// How long this process may still live, if the agent-server started it: `None` when no unfinished command of the server
-/// names `program`.
+/// How long this process may still live, if the agent-server started it: `None` when none of its unfinished commands is
+/// ours. Ours is the one whose text `leader` was started with, else one that names `program`; of several the one that was
+/// started at the time of `leader`.
 ///
 /// # Errors
 /// [`HttpError`].
-pub async fn time_left(client: &Client, program: &str) -> Result<Option<Duration>, HttpError> {
+pub async fn time_left(client: &Client, leader: &Leader, program: &str) -> Result<Option<Duration>, HttpError> {
     let commands = client.bash_commands().await?;
     let now = Timestamp::try_from(SystemTime::now()).unwrap_or_default();
-    for command in candidates(&commands.items, program, now) {
+    for command in candidates(&commands.items, leader, program, now) {
         if client.bash_exit_code(&command.id).await?.is_none() {
             return Ok(left(command, now));
         }
@@ -27,11 +29,20 @@ pub async fn time_left(client: &Client, program: &str) -> Result<Option<Duration
     Ok(None)
 }
 
-/// Commands that name the program and whose time is not over, the newest first.
-fn candidates<'c>(commands: &'c [BashEvent], program: &str, now: Timestamp) -> impl Iterator<Item = &'c BashEvent> {
-    commands.iter().filter(move |command| {
-        command.command.as_deref().is_some_and(|text| text.contains(program)) && left(command, now).is_some()
-    })
+/// Commands that may be ours and whose time is not over, the likeliest first.
+fn candidates<'c>(commands: &'c [BashEvent], leader: &Leader, program: &str, now: Timestamp) -> Vec<&'c BashEvent> {
+    let rank = |command: &BashEvent| {
+        let text = command.command.as_deref()?;
+        left(command, now)?;
+        let is_leaders = leader.arguments.iter().any(|argument| argument == text);
+        let started: Timestamp = command.timestamp.parse().ok()?;
+        // The leader is started right after the command's event is made.
+        let apart = leader.started.unwrap_or(now).duration_since(started).abs();
+        (is_leaders || text.contains(program)).then_some((!is_leaders, apart))
+    };
+    let mut ranked: Vec<_> = commands.iter().filter_map(|command| Some((rank(command)?, command))).collect();
+    ranked.sort_by_key(|(rank, _)| *rank);
+    ranked.into_iter().map(|(_, command)| command).collect()
 }
 
 fn left(command: &BashEvent, now: Timestamp) -> Option<Duration> {
@@ -47,30 +58,48 @@ mod tests {
 
     use super::*;
 
-    fn command(text: &str, timestamp: &str, timeout: f64) -> BashEvent {
+    fn command(id: &str, text: &str, timestamp: &str, timeout: f64) -> BashEvent {
         BashEvent::deserialize(
-            serde_json::json!({"id": "1", "command": text, "timestamp": timestamp, "timeout": timeout}),
+            serde_json::json!({"id": id, "command": text, "timestamp": timestamp, "timeout": timeout}),
         )
         .unwrap()
     }
 
+    fn texts(commands: &[BashEvent], leader: &Leader) -> Vec<String> {
+        let now = "2026-11-22T08:00:30Z".parse().unwrap();
+        candidates(commands, leader, "openhands-runner", now).iter().map(|found| found.id.clone()).collect()
+    }
+
     #[test]
-    fn the_time_left_is_that_of_our_own_command() {
-        let now: Timestamp = "2026-11-22T08:00:30Z".parse().unwrap();
+    fn a_command_that_names_us_and_still_has_time_is_ours() {
         let commands = [
-            command("git status", "2026-11-22T08:00:29Z", 600.0),
-            command("cd w && ./openhands-runner", "2026-11-22T08:00:00.5Z", 60.0),
-            command("cd w && ./openhands-runner", "2026-11-22T07:00:00Z", 60.0),
+            command("1", "git status", "2026-11-22T08:00:29Z", 600.0),
+            command("2", "cd w && ./openhands-runner", "2026-11-22T08:00:00.5Z", 60.0),
+            command("3", "cd w && ./openhands-runner", "2026-11-22T07:00:00Z", 60.0),
         ];
-        let found: Vec<_> = candidates(&commands, "openhands-runner", now).collect();
-        assert_eq!(found.len(), 1);
-        assert_eq!(left(found[0], now), Some(Duration::from_millis(30_500)));
+        assert_eq!(texts(&commands, &Leader::default()), ["2"]);
+        let now = "2026-11-22T08:00:30Z".parse().unwrap();
+        assert_eq!(left(&commands[1], now), Some(Duration::from_millis(30_500)));
+    }
+
+    #[test]
+    fn of_several_runs_ours_is_the_one_of_our_shell_then_the_one_of_our_time() {
+        let commands = [
+            command("late", "cd a && ./openhands-runner", "2026-11-22T08:00:20Z", 60.0),
+            command("early", "cd a && ./openhands-runner", "2026-11-22T08:00:10Z", 60.0),
+            command("shell", "cd b && ./start.sh", "2026-11-22T08:00:05Z", 60.0),
+        ];
+        let started = Some("2026-11-22T08:00:10.1Z".parse().unwrap());
+        let replaced = Leader { arguments: vec!["./openhands-runner".to_owned()], started };
+        assert_eq!(texts(&commands, &replaced), ["early", "late"]);
+        let shell = ["sh", "-c", "cd b && ./start.sh"].map(str::to_owned).to_vec();
+        assert_eq!(texts(&commands, &Leader { arguments: shell, started }), ["shell", "early", "late"]);
     }
 
     #[test]
     fn an_odd_command_has_no_time() {
         let now = Timestamp::default();
-        assert_eq!(left(&command("x", "soon", 1.0), now), None);
-        assert_eq!(left(&command("x", "1970-01-01T00:00:00Z", -1.0), now), None);
+        assert_eq!(left(&command("1", "x", "soon", 1.0), now), None);
+        assert_eq!(left(&command("1", "x", "1970-01-01T00:00:00Z", -1.0), now), None);
     }
 }

@@ -41,11 +41,11 @@ pub struct Guardian {
 }
 
 impl Guardian {
-    /// Starts a guardian, and waits until it is armed.
+    /// Starts a guardian, and waits until it is armed. `if_silent` is what to deliver if the runner ends without a word.
     ///
     /// # Errors
     /// The operating system's. The run can go on without a guardian.
-    pub fn start(charge: Charge) -> io::Result<Self> {
+    pub fn start(charge: Charge, if_silent: &Report) -> io::Result<Self> {
         let (line, other_end) = UnixStream::pair()?;
         // Its own file may be gone by the time it is needed; a running program is not.
         Command::new("/proc/self/exe")
@@ -59,7 +59,7 @@ impl Guardian {
         line.set_write_timeout(Some(SENDING))?;
         line.set_read_timeout(Some(ARMING))?;
         let mut guardian = Self { line };
-        guardian.send(&Message::Charge(charge))?;
+        guardian.send(&Message::Charge(Box::new(charge), if_silent.clone()))?;
         let mut answer = String::new();
         BufReader::new(&guardian.line).read_line(&mut answer)?;
         if answer != ARMED {
@@ -68,7 +68,7 @@ impl Guardian {
         Ok(guardian)
     }
 
-    /// What to deliver if the runner ends without a word.
+    /// News for the report that is delivered if the runner ends without a word.
     ///
     /// # Errors
     /// The guardian is gone.

@@ -26,13 +26,13 @@ pub fn guard() {
     leave_everything();
     let Ok(line) = std::io::stdin().as_fd().try_clone_to_owned() else { return };
     let mut line = Line { stream: UnixStream::from(line), unread: Vec::new(), closed: false };
-    let Some(Message::Charge(charge)) = line.next(None) else { return };
+    let Some(Message::Charge(charge, if_silent)) = line.next(None) else { return };
     // Two runners of one run at the same time would have met before; without the place, nobody takes over.
     let place = charge.run_id.as_deref().and_then(|run| Rendezvous::open(run).ok());
     if std::io::Write::write_all(&mut &line.stream, ARMED.as_bytes()).is_err() {
         return;
     }
-    if let Some(report) = watch(&mut line, place, charge.grace) {
+    if let Some(report) = watch(&mut line, place, charge.grace, if_silent) {
         deliver(&charge, &report);
     }
 }
@@ -59,8 +59,8 @@ fn open_descriptors() -> Vec<RawFd> {
 }
 
 /// Watches the runner to its end; then what there is to deliver.
-fn watch(line: &mut Line, mut place: Option<Rendezvous>, grace: Duration) -> Option<Report> {
-    let mut last_words = LastWords::default();
+fn watch(line: &mut Line, mut place: Option<Rendezvous>, grace: Duration, if_silent: Report) -> Option<Report> {
+    let mut last_words = LastWords { outcome: None, if_silent, groups: Vec::new() };
     loop {
         match line.next(place.as_ref()) {
             Some(Message::Settled) => return None,
@@ -95,7 +95,7 @@ fn watch(line: &mut Line, mut place: Option<Rendezvous>, grace: Duration) -> Opt
         asker.yours(place);
         return None;
     }
-    last_words.outcome.or(last_words.if_silent)
+    Some(last_words.outcome.unwrap_or(last_words.if_silent))
 }
 
 fn asked_within(place: &Rendezvous, grace: Duration) -> Option<super::rendezvous::Asker> {
@@ -112,10 +112,9 @@ fn asked_within(place: &Rendezvous, grace: Duration) -> Option<super::rendezvous
 }
 
 /// What the runner has said so far.
-#[derive(Default)]
 struct LastWords {
     outcome: Option<Report>,
-    if_silent: Option<Report>,
+    if_silent: Report,
     groups: Vec<u32>,
 }
 
@@ -123,9 +122,9 @@ impl LastWords {
     fn hear(&mut self, message: Message) {
         match message {
             Message::Outcome(report) => self.outcome = Some(report),
-            Message::IfSilent(report) => self.if_silent = Some(report),
+            Message::IfSilent(report) => self.if_silent = report,
             Message::EndWithRunner(group) => self.groups.push(group),
-            Message::Charge(_) | Message::Settled => {}
+            Message::Charge(..) | Message::Settled => {}
         }
     }
 

@@ -16,8 +16,8 @@ pub(super) const ARMED: &str = "armed\n";
 /// From the runner to its guardian.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Message {
-    /// First: where to deliver, and how patiently.
-    Charge(Charge),
+    /// First: where to deliver, how patiently, and what if no other message follows.
+    Charge(Box<Charge>, Report),
     /// Deliver this if the runner ends without a word. The last one counts.
     IfSilent(Report),
     /// Deliver this in any case.

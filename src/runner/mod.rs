@@ -24,12 +24,13 @@ use crate::cli::RunArgs;
 use crate::config::env::RawEnv;
 use crate::config::settings::{Account, Overrides, Settings};
 use crate::conversation::{self, Known, Server};
-use crate::http::Http;
+use crate::http::{Http, HttpError};
 use crate::outcome::{ExitCode, Failure, FailureKind, Outcome};
 use crate::plan::{LlmBase, RunPlan};
 use crate::problem::Problems;
 use crate::secret::{Redactor, Secret};
 use crate::server_process::ServerProcess;
+use crate::session::Leader;
 use crate::shutdown::{Shutdown, Signal};
 use crate::sink::Sinks;
 use crate::sink::output::{Output, ResultFile};
@@ -76,6 +77,7 @@ pub async fn run(args: RunArgs, environment: Environment, mut shutdown: Shutdown
                         ended = run.work(&args, plan, report.http.clone(), &mut sinks) => ended,
                         failure = death_of(&mut own_server) => Err(failure),
                         () = report.keep_informed(run.known.subscribe()) => Ok(()),
+                        () = panic_if_asked(&args, run.known.subscribe()) => Ok(()),
                     }
                 };
                 Box::pin(ends_or_signal(work, &mut shutdown)).await
@@ -90,6 +92,7 @@ pub async fn run(args: RunArgs, environment: Environment, mut shutdown: Shutdown
     let exit_code = outcome.exit_code();
     let wrap_up = async {
         conclude(&mut outcome, run.server.get(), patience).await;
+        report.learn(&outcome);
         report.publish(&outcome, &mut sinks, patience).await;
         // Not before: the automation service looks at the conversation when it is told of the outcome.
         if let Some(server) = own_server {
@@ -106,6 +109,9 @@ pub async fn run(args: RunArgs, environment: Environment, mut shutdown: Shutdown
 /// Reports a command line that cannot be understood.
 pub async fn refuse_usage(environment: Environment, message: String) -> ExitCode {
     let mut report = Reporter::new(&environment);
+    if report.guard(&RunArgs::default()).is_err() {
+        return ExitCode::USAGE;
+    }
     let failure = Failure::new(FailureKind::Usage, message);
     let outcome = report.decide(Some(failure), Known::default());
     report.publish(&outcome, &mut Sinks::default(), timing::AT_LEISURE).await;
@@ -160,6 +166,17 @@ async fn death_of(own_server: &mut Option<ServerProcess>) -> Failure {
         Some(server) => Failure::new(FailureKind::AgentServerUnreachable, server.ended().await),
         None => std::future::pending().await,
     }
+}
+
+/// See `RunArgs::panic`.
+async fn panic_if_asked(args: &RunArgs, mut known: watch::Receiver<Known>) {
+    #[cfg(debug_assertions)]
+    if args.panic {
+        let known = known.wait_for(|known| known.conversation_id.is_some()).await;
+        assert!(known.is_err(), "asked to panic");
+    }
+    let _ = (args, &mut known);
+    std::future::pending::<()>().await;
 }
 
 /// A run while it is under way.
@@ -273,7 +290,7 @@ async fn limit_of_process(server: &Server, plan: &RunPlan) -> Option<Limit> {
         return None;
     }
     let program = std::env::current_exe().ok()?.file_name()?.to_string_lossy().into_owned();
-    match deadline::time_left(&server.client, &program).await {
+    match deadline::time_left(&server.client, &Leader::of_process(), &program).await {
         Ok(left) => left.map(|left| {
             tracing::info!("the agent-server will end this process in {} s", left.as_secs());
             Limit {
@@ -328,23 +345,37 @@ fn leaves_agent_at_work(kind: FailureKind) -> bool {
     )
 }
 
-/// Stops an agent that is still at work, and reads its final message.
+/// Stops an agent that is still at work, and reads what is to be said of it: its final message and what it has cost.
 async fn conclude(outcome: &mut Outcome, server: Option<&Server>, patience: Patience) {
     let (Some(server), Some(id)) = (server, outcome.conversation_id) else { return };
     let at_work = outcome.failure.as_ref().is_some_and(|failure| leaves_agent_at_work(failure.kind));
     let stop = async {
         if at_work {
             // A pause is answered only after the running command; it works all the same.
-            let stopped = timeout(patience.agent, server.client.stop(id, server.capabilities)).await;
-            if let Ok(Err(error)) = stopped {
-                tracing::warn!(error = %display::chain(&error), "the agent could not be stopped");
-            }
+            in_time("the agent could not be stopped", patience, server.client.stop(id, server.capabilities)).await;
         }
     };
-    let message = timeout(patience.agent, conversation::final_message(server, id));
-    match tokio::join!(stop, message).1 {
-        Ok(Ok(text)) => outcome.message = text,
-        Ok(Err(error)) => tracing::debug!(error = %display::chain(&error), "no final message"),
-        Err(_) => tracing::debug!("the agent's final message did not come in time"),
+    let message = in_time("no final message", patience, conversation::final_message(server, id));
+    let info = async {
+        // Of a turn that was not followed to its end the last of the cost is still to be read.
+        if at_work { in_time("no final cost", patience, server.client.conversation(id)).await } else { None }
+    };
+    let ((), message, info) = tokio::join!(stop, message, info);
+    outcome.message = message.flatten();
+    if let Some(info) = info.filter(|info| !info.cost().is_unknown()) {
+        outcome.cost = info.cost();
     }
+}
+
+async fn in_time<T>(
+    complaint: &str,
+    patience: Patience,
+    call: impl Future<Output = Result<T, HttpError>>,
+) -> Option<T> {
+    match timeout(patience.agent, call).await {
+        Ok(Ok(answer)) => return Some(answer),
+        Ok(Err(error)) => tracing::warn!(error = %display::chain(&error), "{complaint}"),
+        Err(_) => tracing::debug!("{complaint} in time"),
+    }
+    None
 }

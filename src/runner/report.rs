@@ -13,7 +13,7 @@ use crate::display;
 use crate::guardian::rendezvous::{self, Found};
 use crate::guardian::{Charge, Guardian};
 use crate::http::Http;
-use crate::outcome::{Failure, FailureKind, Outcome};
+use crate::outcome::{Failure, FailureKind, Outcome, Report};
 use crate::secret::Redactor;
 use crate::sink::{Record, Sinks};
 use crate::timing::{self, Patience};
@@ -60,28 +60,27 @@ impl Reporter {
                 }
             }
         }
-        match Guardian::start(charge) {
+        match Guardian::start(charge, &self.silence(Known::default())) {
             Ok(guardian) => self.guardian = Some(guardian),
             Err(error) => tracing::warn!(%error, "no guardian: if the runner is killed, nobody will say so"),
         }
-        self.if_silent(Known::default());
         Ok(())
     }
 
     /// Keeps the guardian informed, for as long as it is polled.
     pub(super) async fn keep_informed(&mut self, mut known: watch::Receiver<Known>) {
         while known.changed().await.is_ok() {
-            let now = *known.borrow_and_update();
-            self.if_silent(now);
+            let report = self.silence(*known.borrow_and_update());
+            self.tell(|guardian| guardian.if_silent(&report));
         }
         std::future::pending::<()>().await;
     }
 
-    fn if_silent(&mut self, known: Known) {
+    /// What the guardian says of a runner that ends without a word.
+    fn silence(&self, known: Known) -> Report {
         let failure =
             Failure::new(FailureKind::RunnerDied, "the runner ended without an outcome; it was probably killed");
-        let report = self.outcome(Some(failure), known).report(&self.redactor);
-        self.tell(|guardian| guardian.if_silent(&report));
+        self.outcome(Some(failure), known).report(&self.redactor)
     }
 
     /// A process group that must not outlive the run.
@@ -111,9 +110,14 @@ impl Reporter {
     /// The outcome is known: from now on it arrives, whatever becomes of us.
     pub(super) fn decide(&mut self, failure: Option<Failure>, known: Known) -> Outcome {
         let outcome = self.outcome(failure, known);
+        self.learn(&outcome);
+        outcome
+    }
+
+    /// The same outcome with more in it.
+    pub(super) fn learn(&mut self, outcome: &Outcome) {
         let report = outcome.report(&self.redactor);
         self.tell(|guardian| guardian.outcome(&report));
-        outcome
     }
 
     /// Result and standard output, then the callback: a service that is told the outcome may take the sandbox away.

@@ -4,15 +4,19 @@
 //! installs and starts them. The LLM is scripted. wiremock stands in for the Cloud API and the automation service, and
 //! gives the faults that no real server produces on demand.
 
-#![allow(missing_docs, unreachable_pub, clippy::unwrap_used, reason = "tests are not an interface")]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests are not an interface"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;
 
-mod callback;
 mod cloud;
 mod docs;
-mod input;
-mod outage;
+mod faults;
 mod output;
 mod run;

@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use openhands_runner::config::settings::Network;
 use openhands_runner::http::{Http, HttpError};
 use openhands_runner::secret::Secret;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::{Mutex, OnceCell};
 use tokio::time::{Instant, sleep};
 
@@ -21,6 +21,9 @@ pub const OLDEST: &str = "1.11.5";
 
 /// Held by the test that uses the shared oldest server.
 pub static OLDEST_IN_USE: Mutex<()> = Mutex::const_new(());
+
+/// The session key of every test's server.
+pub const KEY: &str = "session-key-of-the-test";
 
 /// A running agent-server. It ends when dropped, and when the test process ends in any way.
 pub struct AgentServer {
@@ -43,6 +46,12 @@ impl AgentServer {
         server.get_or_init(|| Self::start(version)).await
     }
 
+    /// A second one, to start bash commands that talk to the first.
+    pub async fn shared_starter() -> &'static Self {
+        static STARTER: OnceCell<AgentServer> = OnceCell::const_new();
+        STARTER.get_or_init(|| Self::start(NEWEST)).await
+    }
+
     /// A server for one test, ready.
     pub async fn start(version: &'static str) -> Self {
         let mut server = Self::not_started(version);
@@ -57,7 +66,7 @@ impl AgentServer {
         Self {
             version,
             port,
-            key: "session-key-of-the-test".to_owned(),
+            key: KEY.to_owned(),
             // The script removes it.
             folder: tempfile::tempdir().unwrap().keep(),
             child: None,
@@ -84,6 +93,54 @@ impl AgentServer {
             .spawn()
             .unwrap();
         self.child = Some(child);
+    }
+
+    /// The command line that starts this server, for somebody else to start it.
+    pub fn command(&self) -> String {
+        let python = format!("target/python/agent-server-{}/bin/python", self.version);
+        let python = Path::new(env!("CARGO_MANIFEST_DIR")).join(python);
+        format!("{} -m openhands.agent_server --host 127.0.0.1 --port {}", python.display(), self.port)
+    }
+
+    /// What that command needs in its environment.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        let folder = self.folder.to_str().unwrap();
+        [
+            ("PATH", "/usr/local/bin:/usr/bin:/bin".to_owned()),
+            ("HOME", folder.to_owned()),
+            ("TMPDIR", folder.to_owned()),
+            ("TMUX_TMPDIR", folder.to_owned()),
+            ("LITELLM_LOCAL_MODEL_COST_MAP", "True".to_owned()),
+            ("OH_CONVERSATIONS_PATH", format!("{folder}/conversations")),
+            ("OH_BASH_EVENTS_DIR", format!("{folder}/bash_events")),
+            ("OH_PRELOAD_TOOLS", "false".to_owned()),
+            ("OH_ENABLE_VSCODE", "false".to_owned()),
+            ("OH_ENABLE_VNC", "false".to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+
+    /// Runs a command as the automation service does; gives its last output event.
+    pub async fn bash(&self, command: &str, timeout: u32) -> Value {
+        let http = Http::new(&Network::default()).unwrap();
+        let request = http.request(reqwest::Method::POST, self.url("/api/bash/start_bash_command").parse().unwrap());
+        let body = json!({"command": command, "timeout": timeout});
+        let started: Value =
+            request.session_key(&Secret::new(&self.key)).json(&body).send().await.unwrap().json().unwrap();
+        let id = started["id"].as_str().unwrap();
+        let outputs = format!(
+            "/api/bash/bash_events/search?kind__eq=BashOutput&command_id__eq={id}&sort_order=TIMESTAMP_DESC&limit=1"
+        );
+        let deadline = Instant::now() + Duration::from_secs(u64::from(timeout)) + START;
+        loop {
+            let page = self.get(&outputs).await;
+            if !page["items"][0]["exit_code"].is_null() {
+                return page["items"][0].clone();
+            }
+            assert!(Instant::now() < deadline, "the command does not end");
+            sleep(Duration::from_millis(200)).await;
+        }
     }
 
     pub async fn await_ready(&self) {
@@ -174,6 +231,10 @@ impl AgentServer {
 
 impl Drop for AgentServer {
     fn drop(&mut self) {
+        if self.child.is_none() {
+            // Somebody else has started it, or nobody.
+            let _ = std::fs::remove_dir_all(&self.folder);
+        }
         if let Some(mut child) = self.child.take() {
             drop(child.stdin.take());
             let _ = child.wait();

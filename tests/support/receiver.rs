@@ -82,6 +82,13 @@ impl Receiver {
         format!("{}/complete", self.server.uri())
     }
 
+    /// Until a callback has come, accepted or not.
+    pub async fn called(&self) {
+        while self.callbacks().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Every callback that came.
     pub fn callbacks(&self) -> Vec<Callback> {
         self.state.callbacks.lock().unwrap().clone()
@@ -93,7 +100,11 @@ impl Receiver {
         let callbacks = self.callbacks();
         let accepted: Vec<_> = callbacks.iter().filter(|callback| callback.answer == Answer::Status(200)).collect();
         assert_eq!(accepted.len(), 1, "not exactly one accepted callback: {callbacks:#?}");
-        accepted[0].body.clone()
+        let body = accepted[0].body.clone();
+        for secret in [super::agent_server::KEY, super::run::LLM_KEY, super::cloud::API_KEY] {
+            assert!(!body.to_string().contains(secret), "a secret is in the callback");
+        }
+        body
     }
 }
 

@@ -1,40 +1,104 @@
 //! One run of the real binary.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use openhands_runner::config::env::SECRET_NAMES;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{AgentServer, Cloud, Receiver, ScriptedLlm, cloud};
 
 /// No run of a test takes longer.
 const LONGEST: Duration = Duration::from_secs(180);
 
+/// The key of every test's LLM.
+pub const LLM_KEY: &str = "sk-key-of-the-test";
+
 /// What a test's LLM costs: 0.01 dollars for the 1010 tokens of a scripted answer, and a little.
 pub const LLM_COST: &str = "{input_cost_per_token: 0.00001, output_cost_per_token: 0.00001}";
+
+/// A guardian whose runner was killed ends soon after the callback is accepted.
+const LAST_PROCESS: Duration = Duration::from_secs(60);
 
 /// A run that is being put together.
 pub struct Run {
     command: Command,
+    home: Home,
+}
+
+/// What one run has of the file system. The binary is linked into it, so that every process of the run can be told from
+/// those of others.
+pub struct Home {
     folder: TempDir,
+    secrets: Vec<String>,
+}
+
+impl Home {
+    fn new() -> Self {
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        std::fs::create_dir(folder.path().join("bin")).unwrap();
+        std::fs::create_dir(folder.path().join("cwd")).unwrap();
+        let home = Self { folder, secrets: Vec::new() };
+        std::fs::hard_link(env!("CARGO_BIN_EXE_openhands-runner"), home.binary()).unwrap();
+        home
+    }
+
+    pub fn binary(&self) -> PathBuf {
+        self.folder.path().join("bin/openhands-runner")
+    }
+
+    pub fn cwd(&self) -> PathBuf {
+        self.folder.path().join("cwd")
+    }
+
+    /// The processes that run our binary.
+    pub fn processes(&self) -> Vec<Pid> {
+        let binary = self.binary();
+        let entries = std::fs::read_dir("/proc").unwrap().flatten();
+        let is_ours =
+            |entry: &std::fs::DirEntry| std::fs::read_link(entry.path().join("exe")).is_ok_and(|exe| exe == binary);
+        entries
+            .filter(is_ours)
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok().map(Pid::from_raw))
+            .collect()
+    }
+
+    /// Until no process of the run is left.
+    pub async fn deserted(&self) {
+        let deadline = Instant::now() + LAST_PROCESS;
+        while !self.processes().is_empty() {
+            assert!(Instant::now() < deadline, "processes of the run are left: {:?}", self.processes());
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// No secret of the environment is in this text.
+    #[track_caller]
+    pub fn keeps_secrets(&self, place: &str, text: &str) {
+        for secret in &self.secrets {
+            assert!(!text.contains(secret.as_str()), "a secret is in {place}");
+        }
+    }
 }
 
 impl Run {
     /// The binary with an empty environment, in an empty folder.
     pub fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_openhands-runner"));
-        command.env_clear().current_dir(folder.path()).kill_on_drop(true);
+        let home = Home::new();
+        let mut command = Command::new(home.binary());
+        command.env_clear().current_dir(home.cwd()).kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Self { command, folder }
+        Self { command, home }
     }
 
     /// A run inside the sandbox of this agent-server.
@@ -48,7 +112,7 @@ impl Run {
 
     /// With an LLM given directly.
     pub fn llm(self, llm: &ScriptedLlm) -> Self {
-        self.env("LLM_MODEL", "openai/scripted").env("LLM_API_KEY", "sk-key-of-the-test").env("LLM_BASE_URL", llm.url())
+        self.env("LLM_MODEL", "openai/scripted").env("LLM_API_KEY", LLM_KEY).env("LLM_BASE_URL", llm.url())
     }
 
     /// With an account to inherit from.
@@ -64,6 +128,9 @@ impl Run {
     }
 
     pub fn env(mut self, name: &str, value: impl AsRef<std::ffi::OsStr>) -> Self {
+        if SECRET_NAMES.contains(&name) {
+            self.home.secrets.extend(value.as_ref().to_str().map(str::to_owned));
+        }
         self.command.env(name, value);
         self
     }
@@ -80,7 +147,7 @@ impl Run {
 
     /// A file in the run's folder.
     pub fn file(self, name: &str, content: impl AsRef<[u8]>) -> Self {
-        std::fs::write(self.folder.path().join(name), content).unwrap();
+        std::fs::write(self.home.cwd().join(name), content).unwrap();
         self
     }
 
@@ -90,11 +157,41 @@ impl Run {
         self
     }
 
+    /// The same run under another program, which gets the binary and its arguments as its last arguments.
+    pub fn under<const N: usize>(mut self, wrapper: [&str; N]) -> Self {
+        let own = self.command.as_std();
+        let mut command = Command::new(wrapper[0]);
+        command
+            .args(&wrapper[1..])
+            .arg(own.get_program())
+            .args(own.get_args())
+            .env_clear()
+            .current_dir(self.home.cwd());
+        command.envs(own.get_envs().filter_map(|(name, value)| Some((name, value?)))).kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.command = command;
+        self
+    }
+
+    /// The run as text for a shell, with its environment in a file that is read first; `exec` is put before the binary.
+    pub fn into_shell_command(self, before: &str) -> (String, Home) {
+        let own = self.command.as_std();
+        let quoted = |text: &std::ffi::OsStr| shell_words::quote(text.to_str().unwrap()).into_owned();
+        let export = |(name, value): (&std::ffi::OsStr, Option<&std::ffi::OsStr>)| {
+            Some(format!("export {}={}\n", name.to_str()?, quoted(value?)))
+        };
+        let env: String = own.get_envs().filter_map(export).collect();
+        std::fs::write(self.home.cwd().join("env"), env).unwrap();
+        let words: Vec<String> = std::iter::once(own.get_program()).chain(own.get_args()).map(quoted).collect();
+        let cwd = quoted(self.home.cwd().as_os_str());
+        (format!("cd {cwd} && . ./env && rm -f env && {before}{}", words.join(" ")), self.home)
+    }
+
     pub fn start(mut self) -> Running {
         let mut child = self.command.spawn().unwrap();
-        let stdout = child.stdout.take().map(|pipe| tokio::spawn(read(pipe)));
-        let stderr = child.stderr.take().map(|pipe| tokio::spawn(read(pipe)));
-        Running { child, folder: self.folder, stdout, stderr }
+        let stdout = Pipe::read(child.stdout.take());
+        let stderr = Pipe::read(child.stderr.take());
+        Running { child, home: self.home, stdout, stderr }
     }
 
     pub async fn finish(self) -> Finished {
@@ -102,18 +199,45 @@ impl Run {
     }
 }
 
-async fn read(mut pipe: impl tokio::io::AsyncRead + Unpin) -> String {
-    let mut bytes = Vec::new();
-    pipe.read_to_end(&mut bytes).await.unwrap();
-    String::from_utf8_lossy(&bytes).into_owned()
+/// What has come out of a pipe so far.
+#[derive(Default)]
+struct Pipe {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    reading: Option<JoinHandle<()>>,
+}
+
+impl Pipe {
+    fn read(pipe: Option<impl AsyncRead + Unpin + Send + 'static>) -> Self {
+        let Some(mut pipe) = pipe else { return Self::default() };
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&bytes);
+        let reading = tokio::spawn(async move {
+            let mut piece = [0; 8192];
+            while let Ok(count @ 1..) = pipe.read(&mut piece).await {
+                kept.lock().unwrap().extend_from_slice(&piece[..count]);
+            }
+        });
+        Self { bytes, reading: Some(reading) }
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes.lock().unwrap()).into_owned()
+    }
+
+    async fn whole(mut self) -> String {
+        if let Some(reading) = self.reading.take() {
+            reading.await.unwrap();
+        }
+        self.text()
+    }
 }
 
 /// A run that is under way.
 pub struct Running {
     child: Child,
-    folder: TempDir,
-    stdout: Option<JoinHandle<String>>,
-    stderr: Option<JoinHandle<String>>,
+    home: Home,
+    stdout: Pipe,
+    stderr: Pipe,
 }
 
 impl Running {
@@ -125,29 +249,60 @@ impl Running {
         kill(self.pid(), signal).unwrap();
     }
 
+    /// The same for a process that may have ended already.
+    pub fn try_signal(&self, signal: Signal) {
+        let _ = kill(self.pid(), signal);
+    }
+
+    /// Until standard error holds this.
+    pub async fn says(&self, words: &str) {
+        let deadline = Instant::now() + LONGEST;
+        while !self.stderr.text().contains(words) {
+            assert!(Instant::now() < deadline, "no \"{words}\" in stderr:\n{}", self.stderr.text());
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    #[track_caller]
+    pub fn keeps_secrets(&self, place: &str, text: &str) {
+        self.home.keeps_secrets(place, text);
+    }
+
+    /// The processes of the run, guardian included.
+    pub fn processes(&self) -> Vec<Pid> {
+        self.home.processes()
+    }
+
+    /// Waits until the process has ended and nothing of it is left, neither process nor secret.
     pub async fn finish(mut self) -> Finished {
         let status = timeout(LONGEST, self.child.wait()).await.expect("the run hangs").unwrap();
-        let text = async |pipe: Option<JoinHandle<String>>| match pipe {
-            Some(reading) => reading.await.unwrap(),
-            None => String::new(),
-        };
-        let (stdout, stderr) = (text(self.stdout).await, text(self.stderr).await);
-        Finished { code: status.code(), stdout, stderr, folder: self.folder }
+        let (stdout, stderr) = (self.stdout.whole().await, self.stderr.whole().await);
+        self.home.deserted().await;
+        self.home.keeps_secrets("stdout", &stdout);
+        self.home.keeps_secrets("stderr", &stderr);
+        Finished { code: status.code(), signal: status.signal(), stdout, stderr, home: self.home }
     }
 }
 
 /// A run that has ended.
 pub struct Finished {
     pub code: Option<i32>,
+    pub signal: Option<i32>,
     pub stdout: String,
     pub stderr: String,
-    folder: TempDir,
+    home: Home,
 }
 
 impl Finished {
     #[track_caller]
     pub fn exits_with(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    #[track_caller]
+    pub fn ended_by(self, signal: Signal) -> Self {
+        assert_eq!(self.signal, Some(signal as i32), "code: {:?}\nstderr:\n{}", self.code, self.stderr);
         self
     }
 
@@ -166,7 +321,7 @@ impl Finished {
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.home.cwd().join(name)
     }
 
     /// Standard output as one JSON object.

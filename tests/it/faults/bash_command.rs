@@ -1,0 +1,74 @@
+//! Started as the automation service starts an entrypoint: a bash command of a real agent-server, with a real time-out.
+
+use serde_json::json;
+
+use super::Work;
+use crate::support::receiver::Answer::Never;
+use crate::support::run::LLM_COST;
+use crate::support::{AgentServer, NEWEST, Receiver, Step};
+
+/// The shell stays our parent.
+const BEHIND_A_SHELL: &str = "true && ";
+/// We are the leader of the session and its group.
+const IN_PLACE_OF_THE_SHELL: &str = "exec ";
+
+async fn is_timed_out_by_another_server(form: &str) {
+    let server = AgentServer::shared(NEWEST).await;
+    // The server that starts us is not the one that we talk to, so that its time-out cannot be found.
+    let starter = AgentServer::shared_starter().await;
+    // The first attempt hangs: the runner is still at it one second later, when SIGKILL comes.
+    let work = Work::reported_to(server, Receiver::answering([Never]).await).await;
+    let (command, home) = work.run(server).into_shell_command(form);
+    let ended = starter.bash(&command, 4).await;
+    assert_eq!(ended["exit_code"], -1, "{ended}");
+    home.deserted().await;
+    work.failed_with("Terminated");
+}
+
+#[tokio::test]
+async fn a_time_out_that_could_not_be_foreseen_is_reported_behind_a_shell() {
+    is_timed_out_by_another_server(BEHIND_A_SHELL).await;
+}
+
+#[tokio::test]
+async fn a_time_out_that_could_not_be_foreseen_is_reported_in_place_of_the_shell() {
+    is_timed_out_by_another_server(IN_PLACE_OF_THE_SHELL).await;
+}
+
+async fn foresees_its_time_out(server: &AgentServer, form: &str) {
+    let work = Work::on(server).await;
+    work.llm.script("Your time is nearly up", [Step::finish("Half of it is done.")]);
+    let run = work
+        .run_without_arguments(server)
+        .file("task.md", format!("---\nllm: {LLM_COST}\n---\nDo the task."))
+        .args(["run", "--soft-landing", "5s", "--format", "json"]);
+    let (command, home) = run.into_shell_command(form);
+    let ended = server.bash(&command, 15).await;
+    assert_eq!(ended["exit_code"], 124, "{ended}");
+    let result: serde_json::Value = serde_json::from_str(ended["stdout"].as_str().unwrap()).unwrap();
+    assert_eq!(result["message"], "Half of it is done.");
+    assert_eq!(result["error"]["code"], "Timeout");
+    home.deserted().await;
+    work.failed_with("Timeout");
+}
+
+async fn the_servers_time_out_is_foreseen(server: &AgentServer) {
+    foresees_its_time_out(server, BEHIND_A_SHELL).await;
+    foresees_its_time_out(server, IN_PLACE_OF_THE_SHELL).await;
+}
+
+crate::on_newest_and_oldest!(the_servers_time_out_is_foreseen, the_server_sees_the_end_of_a_run_at_once);
+
+/// The server reads the pipes of a command to their end: a guardian must not hold them.
+async fn the_server_sees_the_end_of_a_run_at_once(server: &AgentServer) {
+    let work = Work::reported_to(server, Receiver::answering([Never, Never]).await).await;
+    let run = work.run_without_arguments(server).args(["run", "--timeout", "1s", "--no-soft-landing", "task.md"]);
+    let (command, home) = run.into_shell_command("timeout --signal KILL 6 ");
+    let started = tokio::time::Instant::now();
+    let ended = server.bash(&command, 100).await;
+    assert_eq!(ended["exit_code"], json!(137), "{ended}");
+    // The hanging attempt of the guardian takes 20 s.
+    assert!(!home.processes().is_empty() && started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+    home.deserted().await;
+    work.failed_with("Timeout");
+}

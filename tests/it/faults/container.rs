@@ -1,0 +1,134 @@
+//! A container's ENTRYPOINT: PID 1 of a namespace, with an agent-server of its own.
+
+use nix::sys::signal::Signal::SIGTERM;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
+use super::Work;
+use crate::support::receiver::Answer::Status;
+use crate::support::run::{LLM_COST, Running};
+use crate::support::{AgentServer, NEWEST, Receiver, Run, Step};
+
+const AS_PID_1: [&str; 5] = ["unshare", "--fork", "--pid", "--mount-proc", "--kill-child"];
+
+/// PID 1 of the namespace, as the outside sees it.
+fn pid_1(unshare: &Running) -> Pid {
+    let pid = unshare.pid();
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    Pid::from_raw(children.trim().parse().unwrap())
+}
+
+fn whole_run_in_one_container(server: &AgentServer, work: &Work, task: &str) -> Run {
+    let mut run = work.run_without_arguments(server).file("task.md", format!("---\nllm: {LLM_COST}\n---\n{task}"));
+    for (name, value) in server.environment() {
+        run = run.env(&name, value);
+    }
+    run.args(["run", "--server-command", &server.command(), "--server-log", "server.log"])
+}
+
+#[tokio::test]
+async fn a_whole_run_in_one_container_completes_and_orphans_are_reaped() {
+    let server = AgentServer::not_started(NEWEST);
+    let work = Work::on(&server).await;
+    // The orphan ends after its parent; what is not reaped stays as a zombie.
+    work.llm.script(
+        "Leave an orphan",
+        [
+            Step::terminal("(setsid sh -c 'sleep 0.2' &)"),
+            Step::terminal("sleep 1; cat /proc/[0-9]*/stat | grep ' Z 1 ' >zombies.txt"),
+            Step::finish("Done."),
+        ],
+    );
+    let run = whole_run_in_one_container(&server, &work, "Leave an orphan behind.");
+    let finished = run.under(AS_PID_1).finish().await.exits_with(0);
+    assert_eq!(finished.stdout, "Done.\n");
+    assert_eq!(work.receiver.accepted()["status"], "COMPLETED");
+    assert_eq!(std::fs::read_to_string(work.working_dir.join("zombies.txt")).unwrap(), "");
+    assert!(std::fs::read_to_string(finished.path("server.log")).unwrap().contains("Uvicorn running"));
+}
+
+#[tokio::test]
+async fn a_container_that_is_stopped_reports_even_when_the_service_is_slow_to_take_it() {
+    let server = AgentServer::not_started(NEWEST);
+    // What the runner itself cannot deliver within its half second is delivered before PID 1 ends.
+    let work = Work::reported_to(&server, Receiver::answering([Status(503); 2]).await).await;
+    let running = whole_run_in_one_container(&server, &work, "Do the task.").under(AS_PID_1).start();
+    work.reach("2").await;
+    kill(pid_1(&running), SIGTERM).unwrap();
+    running.finish().await.exits_with(143);
+    work.failed_with("Terminated");
+}
+
+#[tokio::test]
+async fn a_server_of_our_own_that_dies_ends_the_run() {
+    let receiver = Receiver::start().await;
+    Run::new()
+        .reports_to(&receiver, &uuid::Uuid::new_v4().to_string())
+        .args(["run", "--server-command", "sh -c 'echo no licence; exit 3'", "task.md"])
+        .file("task.md", "---\nllm: {model: m}\n---\nDo the task.")
+        .finish()
+        .await
+        .exits_with(69);
+    let detail = receiver.accepted()["error"]["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("exited with 3") && detail.contains("no licence"), "{detail}");
+}
+
+#[tokio::test]
+async fn a_server_of_our_own_that_cannot_be_started_is_bad_input() {
+    for (command, words) in
+        [("no-such-program x", "`no-such-program` cannot be started"), ("'", "understood"), ("", "empty")]
+    {
+        let receiver = Receiver::start().await;
+        Run::new()
+            .reports_to(&receiver, &uuid::Uuid::new_v4().to_string())
+            .args(["run", "--server-command", command, "task.md"])
+            .file("task.md", "---\nllm: {model: m}\n---\nDo the task.")
+            .finish()
+            .await
+            .exits_with(78);
+        let detail = receiver.accepted()["error"]["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains(words), "{detail}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_of_our_own_does_not_outlive_a_killed_runner() {
+    let server = AgentServer::not_started(NEWEST);
+    let work = Work::on(&server).await;
+    let running = whole_run_in_one_container(&server, &work, "Do the task.").start();
+    work.reach("2").await;
+    running.signal(nix::sys::signal::Signal::SIGKILL);
+    running.finish().await;
+    work.failed_with("RunnerDied");
+    assert!(std::net::TcpStream::connect(("127.0.0.1", server.port)).is_err(), "the agent-server lives");
+}
+
+#[tokio::test]
+async fn no_file_is_left_outside_the_runs_folder() {
+    let server = AgentServer::shared(NEWEST).await;
+    let work = Work::on(server).await;
+    work.llm.script("Do the task", [Step::finish("Done.")]);
+    let script = r#"
+        # mount(8) itself writes into /run.
+        for place in /tmp /var/tmp /dev/shm /root /run; do
+            [ ! -d "$place" ] || mount -t tmpfs none "$place" || exit 99
+        done
+        "$@" || exit
+        find /tmp /var/tmp /dev/shm /run /root -mindepth 1 >&2
+        exit 0"#;
+    let finished = work
+        .run_without_arguments(server)
+        .env("HOME", "/root")
+        .env("RUST_LOG", "off")
+        .args(["run", "--result", "result.json"])
+        .under(["unshare", "--mount", "bash", "-c", script, "bash"])
+        .finish()
+        .await
+        .exits_with(0);
+    assert_eq!(finished.stderr, "", "files are left");
+    let mut names: Vec<_> =
+        std::fs::read_dir(finished.path(".")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["result.json", "task.md"]);
+    assert_eq!(work.receiver.accepted()["status"], "COMPLETED");
+}

@@ -1,0 +1,91 @@
+//! The fault suite: whatever happens to a run, exactly one callback is accepted, with the true status; the exit code is the
+//! documented one; no secret and no process is left.
+//!
+//! [`Receiver::accepted`] is the judge of the callback; [`crate::support::run::Running::finish`] looks for what is left.
+
+mod agent_server;
+mod bash_command;
+mod callback;
+mod container;
+mod input;
+mod killed;
+mod output;
+mod restart;
+mod signals;
+mod sweep;
+mod time_limit;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+
+use crate::support::run::{LLM_COST, holds};
+use crate::support::{AgentServer, Receiver, Run, ScriptedLlm, Step};
+
+/// Some seconds of work, in which a fault can happen: each step leaves a line in steps.txt.
+pub struct Work {
+    pub llm: ScriptedLlm,
+    pub receiver: Receiver,
+    pub working_dir: PathBuf,
+    pub run_id: String,
+}
+
+impl Work {
+    pub async fn on(server: &AgentServer) -> Self {
+        Self::reported_to(server, Receiver::start().await).await
+    }
+
+    pub async fn reported_to(server: &AgentServer, receiver: Receiver) -> Self {
+        let llm = ScriptedLlm::start(0).await.unwrap();
+        let steps = (1..=6).map(|number| Step::terminal(&format!("echo {number} >>steps.txt; sleep 1")));
+        llm.script("Do the task", steps.chain([Step::finish("Done.")]));
+        Self { llm, receiver, working_dir: server.working_dir(), run_id: uuid::Uuid::new_v4().to_string() }
+    }
+
+    /// A run that does the work.
+    pub fn run(&self, server: &AgentServer) -> Run {
+        self.run_without_arguments(server).args(["run", "--format", "jsonl", "task.md"])
+    }
+
+    pub fn run_without_arguments(&self, server: &AgentServer) -> Run {
+        Run::inside(server)
+            .llm(&self.llm)
+            .reports_to(&self.receiver, &self.run_id)
+            .env("WORKSPACE_BASE", &self.working_dir)
+            .file("task.md", format!("---\nllm: {LLM_COST}\n---\nDo the task."))
+    }
+
+    /// Until the agent is at this step; a server that is only just started takes its time.
+    pub async fn reach(&self, step: &str) {
+        let deadline = Instant::now() + Duration::from_secs(150);
+        while !holds(&self.working_dir.join("steps.txt"), step) {
+            assert!(Instant::now() < deadline, "the agent does not reach step {step}");
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// The accepted callback, which is a failure with this code and knows the conversation.
+    #[track_caller]
+    pub fn failed_with(&self, code: &str) -> Value {
+        let report = self.receiver.accepted();
+        assert_eq!((&report["status"], &report["error"]["code"]), (&"FAILED".into(), &code.into()), "{report}");
+        assert!(report["conversation_id"].is_string(), "{report}");
+        report
+    }
+}
+
+/// Until the agent of this report is no longer at work: it was stopped, and not waited for.
+pub async fn agent_is_stopped(server: &AgentServer, report: &Value) {
+    let id = report["conversation_id"].as_str().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let status = server.conversation(id).await["execution_status"].clone();
+        if status == "paused" {
+            return;
+        }
+        assert!(status == "running" && Instant::now() < deadline, "the agent is {status}");
+        sleep(Duration::from_millis(100)).await;
+    }
+}

@@ -1,0 +1,48 @@
+//! Standard output, standard error and files that cannot be written.
+
+use super::Work;
+use crate::support::{AgentServer, NEWEST};
+
+async fn completes(shell: &str) {
+    let server = AgentServer::shared(NEWEST).await;
+    let work = Work::on(server).await;
+    work.llm.script("Do the task", [crate::support::Step::finish("Done.")]);
+    let finished = work.run(server).under(["bash", "-c", shell, "bash"]).finish().await;
+    assert_eq!(finished.code, Some(0), "{shell}\n{}", finished.stderr);
+    assert_eq!(work.receiver.accepted()["status"], "COMPLETED", "{shell}");
+}
+
+#[tokio::test]
+async fn a_reader_that_leaves_ends_no_run() {
+    completes(r#"set -o pipefail; "$@" | head -1"#).await;
+    completes(r#"set -o pipefail; "$@" 2>&1 >/dev/null | head -1"#).await;
+}
+
+#[tokio::test]
+async fn closed_standard_streams_end_no_run() {
+    completes(r#"exec "$@" >&- 2>&-"#).await;
+    completes(r#"exec "$@" <&- >&- 2>&-"#).await;
+}
+
+#[tokio::test]
+async fn a_full_device_ends_no_run() {
+    completes(r#"exec "$@" >/dev/full 2>/dev/full"#).await;
+}
+
+#[tokio::test]
+async fn a_full_disk_ends_no_run() {
+    let server = AgentServer::shared(NEWEST).await;
+    let work = Work::on(server).await;
+    work.llm.script("Do the task", [crate::support::Step::finish("Done.")]);
+    let script = r#"
+        mkdir full && mount -t tmpfs -o size=64k none full && ! dd if=/dev/zero of=full/filler bs=4k 2>/dev/null || exit 99
+        exec "$@" >full/stdout 2>full/stderr"#;
+    let finished = work
+        .run_without_arguments(server)
+        .args(["run", "--format", "jsonl", "--result", "full/result.json"])
+        .under(["unshare", "--mount", "bash", "-c", script, "bash"])
+        .finish()
+        .await;
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    assert_eq!(work.receiver.accepted()["status"], "COMPLETED");
+}

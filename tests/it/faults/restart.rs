@@ -1,0 +1,88 @@
+//! A runner that is killed, and one of the same run after it.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal::SIGKILL;
+use tokio::time::sleep;
+
+use super::Work;
+use crate::support::{AgentServer, NEWEST, Run};
+
+crate::on_newest_and_oldest!(a_run_that_is_started_again_at_once_is_finished);
+
+async fn a_run_that_is_started_again_at_once_is_finished(server: &AgentServer) {
+    let work = Work::on(server).await;
+    let first = work.run(server).start();
+    work.reach("2").await;
+    first.signal(SIGKILL);
+    // Before the first one's end is even noticed.
+    let second = work.run(server).start();
+    first.finish().await.ended_by(SIGKILL);
+    second.finish().await.exits_with(0).says("going on with a run whose runner died");
+    completed_with_messages(server, &work, &["Do the task."]).await;
+}
+
+async fn completed_with_messages(server: &AgentServer, work: &Work, messages: &[&str]) {
+    let report = work.receiver.accepted();
+    assert_eq!(report["status"], "COMPLETED", "{report}");
+    assert_eq!(work.receiver.callbacks().len(), 1);
+    assert_eq!(server.user_messages(report["conversation_id"].as_str().unwrap()).await, messages);
+    let steps = std::fs::read_to_string(work.working_dir.join("steps.txt")).unwrap();
+    assert_eq!(steps, "1\n2\n3\n4\n5\n6\n");
+}
+
+#[tokio::test]
+async fn a_run_that_is_started_again_within_the_grace_is_finished() {
+    let server = AgentServer::shared(NEWEST).await;
+    let work = Work::on(server).await;
+    let first = work.run(server).start();
+    work.reach("2").await;
+    first.signal(SIGKILL);
+    sleep(Duration::from_millis(1500)).await;
+    work.run(server).finish().await.exits_with(0).says("going on with a run whose runner died");
+    first.finish().await.ended_by(SIGKILL);
+    completed_with_messages(server, &work, &["Do the task."]).await;
+}
+
+#[tokio::test]
+async fn a_run_that_is_started_again_too_late_finds_its_failure_reported() {
+    let server = AgentServer::shared(NEWEST).await;
+    let work = Work::on(server).await;
+    let first = work.run(server).start();
+    work.reach("2").await;
+    first.signal(SIGKILL);
+    first.finish().await.ended_by(SIGKILL);
+    work.failed_with("RunnerDied");
+    work.run(server).finish().await.exits_with(0).says("had settled the run already");
+    work.failed_with("RunnerDied");
+}
+
+#[tokio::test]
+async fn a_second_runner_of_a_run_leaves_it_to_the_first() {
+    let server = AgentServer::shared(NEWEST).await;
+    let work = Work::on(server).await;
+    let first = work.run(server).start();
+    work.reach("1").await;
+    work.run(server).finish().await.exits_with(78).says("another runner is at work on run");
+    first.finish().await.exits_with(0);
+    completed_with_messages(server, &work, &["Do the task."]).await;
+}
+
+#[tokio::test]
+async fn a_continued_conversation_that_holds_the_same_text_is_finished_once() {
+    let server = AgentServer::shared(NEWEST).await;
+    let conversation = uuid::Uuid::new_v4().to_string();
+    let run = |work: &Work| -> Run { work.run(server).env("AUTOMATION_CONVERSATION_ID", &conversation) };
+    let earlier = Work::on(server).await;
+    run(&earlier).finish().await.exits_with(0);
+
+    let work = Work { working_dir: earlier.working_dir.clone(), ..Work::on(server).await };
+    std::fs::remove_file(work.working_dir.join("steps.txt")).unwrap();
+    // The conversation keeps the LLM that it was created with.
+    let first = run(&work).llm(&earlier.llm).start();
+    work.reach("2").await;
+    first.signal(SIGKILL);
+    run(&work).llm(&earlier.llm).finish().await.exits_with(0).says("going on with a run whose runner died");
+    first.finish().await.ended_by(SIGKILL);
+    completed_with_messages(server, &work, &["Do the task.", "Do the task."]).await;
+}

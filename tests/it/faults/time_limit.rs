@@ -1,0 +1,34 @@
+//! The run's own time limit, and the soft landing before it.
+
+use super::Work;
+use crate::support::{AgentServer, Step};
+
+crate::on_newest_and_oldest!(an_agent_is_asked_to_wrap_up_before_the_end, an_agent_that_goes_on_is_stopped);
+
+async fn an_agent_is_asked_to_wrap_up_before_the_end(server: &AgentServer) {
+    let work = Work::on(server).await;
+    work.llm.script("Your time is nearly up", [Step::finish("Half of it is done.")]);
+    let finished = work
+        .run_without_arguments(server)
+        .args(["run", "--timeout", "12s", "--soft-landing", "5s", "--format", "json"])
+        .finish()
+        .await
+        .exits_with(124);
+    assert_eq!(finished.json()["message"], "Half of it is done.");
+    let report = work.failed_with("Timeout");
+    let messages = server.user_messages(report["conversation_id"].as_str().unwrap()).await;
+    assert_eq!(messages.len(), 2, "{messages:?}");
+}
+
+async fn an_agent_that_goes_on_is_stopped(server: &AgentServer) {
+    let work = Work::on(server).await;
+    work.run_without_arguments(server)
+        .args(["run", "--timeout", "5s", "--no-soft-landing"])
+        .finish()
+        .await
+        .exits_with(124);
+    let report = work.failed_with("Timeout");
+    let messages = server.user_messages(report["conversation_id"].as_str().unwrap()).await;
+    assert_eq!(messages, ["Do the task."]);
+    super::agent_is_stopped(server, &report).await;
+}
