@@ -9,6 +9,7 @@
 //! - the runner ends without a word: it waits a moment for a new runner of the same run ([`rendezvous`]), then delivers the
 //!   report that the runner left for this case.
 
+mod footprint;
 mod process;
 mod protocol;
 pub mod rendezvous;

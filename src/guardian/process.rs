@@ -10,6 +10,7 @@ use nix::sys::signal::SigSet;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::NAME;
+use super::footprint::give_back_code;
 use super::protocol::{ARMED, Charge, Message};
 use super::rendezvous::Rendezvous;
 use crate::automation::callback;
@@ -32,6 +33,7 @@ pub fn guard() {
     if std::io::Write::write_all(&mut &line.stream, ARMED.as_bytes()).is_err() {
         return;
     }
+    give_back_code();
     if let Some(report) = watch(&mut line, place, charge.grace, if_silent) {
         deliver(&charge, &report);
     }

@@ -1,5 +1,13 @@
 //! Real agent-servers.
 
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "support code, of which tests and benchmarks use different parts"
+)]
+
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -21,9 +29,6 @@ pub const OLDEST: &str = "1.11.5";
 
 /// Held by the test that uses the shared oldest server.
 pub static OLDEST_IN_USE: Mutex<()> = Mutex::const_new(());
-
-/// The session key of every test's server.
-pub const KEY: &str = "session-key-of-the-test";
 
 /// A running agent-server. It ends when dropped, and when the test process ends in any way.
 pub struct AgentServer {
@@ -66,7 +71,7 @@ impl AgentServer {
         Self {
             version,
             port,
-            key: KEY.to_owned(),
+            key: super::keys::SESSION.to_owned(),
             // The script removes it.
             folder: tempfile::tempdir().unwrap().keep(),
             child: None,

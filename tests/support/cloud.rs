@@ -5,7 +5,7 @@ use wiremock::matchers::{header, method, path, query_param};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 /// The key of the account.
-pub const API_KEY: &str = "cloud-api-key-of-the-test";
+pub const API_KEY: &str = super::keys::CLOUD;
 /// The sandbox.
 pub const SANDBOX_ID: &str = "sandbox-1";
 

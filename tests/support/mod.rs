@@ -3,6 +3,7 @@
 pub mod agent_server;
 pub mod cloud;
 pub mod http_listener;
+pub mod keys;
 pub mod proxy;
 pub mod receiver;
 pub mod run;

@@ -1,10 +1,20 @@
 //! The automation service's callback endpoint, on wiremock: it answers as it is told, and keeps what came.
 
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "support code, of which tests and benchmarks use different parts"
+)]
+
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate, matchers};
+
+use super::keys;
 
 /// A callback that came, and how it was answered.
 #[derive(Debug, Clone)]
@@ -12,6 +22,7 @@ pub struct Callback {
     pub body: Value,
     pub authorization: Option<String>,
     pub answer: Answer,
+    pub at: Instant,
 }
 
 /// How a callback is answered.
@@ -101,7 +112,7 @@ impl Receiver {
         let accepted: Vec<_> = callbacks.iter().filter(|callback| callback.answer == Answer::Status(200)).collect();
         assert_eq!(accepted.len(), 1, "not exactly one accepted callback: {callbacks:#?}");
         let body = accepted[0].body.clone();
-        for secret in [super::agent_server::KEY, super::run::LLM_KEY, super::cloud::API_KEY] {
+        for secret in [keys::SESSION, keys::LLM, keys::CLOUD] {
             assert!(!body.to_string().contains(secret), "a secret is in the callback");
         }
         body
@@ -126,6 +137,7 @@ impl Respond for Answers {
             body: serde_json::from_slice(&request.body).unwrap_or(Value::Null),
             authorization: request.headers.get("authorization").map(|value| value.to_str().unwrap().to_owned()),
             answer,
+            at: Instant::now(),
         });
         answer.template()
     }

@@ -21,9 +21,6 @@ use super::{AgentServer, Cloud, Receiver, ScriptedLlm, cloud};
 /// No run of a test takes longer.
 const LONGEST: Duration = Duration::from_secs(180);
 
-/// The key of every test's LLM.
-pub const LLM_KEY: &str = "sk-key-of-the-test";
-
 /// What a test's LLM costs: 0.01 dollars for the 1010 tokens of a scripted answer, and a little.
 pub const LLM_COST: &str = "{input_cost_per_token: 0.00001, output_cost_per_token: 0.00001}";
 
@@ -112,7 +109,7 @@ impl Run {
 
     /// With an LLM given directly.
     pub fn llm(self, llm: &ScriptedLlm) -> Self {
-        self.env("LLM_MODEL", "openai/scripted").env("LLM_API_KEY", LLM_KEY).env("LLM_BASE_URL", llm.url())
+        self.env("LLM_MODEL", "openai/scripted").env("LLM_API_KEY", super::keys::LLM).env("LLM_BASE_URL", llm.url())
     }
 
     /// With an account to inherit from.
