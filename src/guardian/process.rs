@@ -66,7 +66,10 @@ fn watch(line: &mut Line, mut place: Option<Rendezvous>, grace: Duration, if_sil
     loop {
         match line.next(place.as_ref()) {
             Some(Message::Settled) => return None,
-            Some(message) => last_words.hear(message),
+            Some(message) => {
+                last_words.hear(message);
+                give_back_code();
+            }
             None if line.closed => break,
             // Somebody asks for the run; the runner may be dying at this moment.
             None => {

@@ -8,6 +8,7 @@ pub mod proxy;
 pub mod receiver;
 pub mod run;
 pub mod scripted_llm;
+pub mod tls_front;
 
 pub use agent_server::{AgentServer, NEWEST, OLDEST};
 pub use cloud::Cloud;

@@ -32,6 +32,8 @@ pub enum Answer {
     Status(u16),
     /// 429 with `Retry-After`, in seconds.
     RetryAfter(u64),
+    /// 307 to this address, which keeps method and body.
+    Redirect(&'static str),
     /// Not within any time that matters.
     Never,
 }
@@ -43,6 +45,7 @@ impl Answer {
                 ResponseTemplate::new(status).set_body_json(json!({"detail": format!("scripted {status}")}))
             }
             Self::RetryAfter(seconds) => ResponseTemplate::new(429).insert_header("retry-after", seconds.to_string()),
+            Self::Redirect(url) => ResponseTemplate::new(307).insert_header("location", url),
             Self::Never => ResponseTemplate::new(200).set_delay(Duration::from_secs(3600)),
         }
     }
@@ -91,6 +94,15 @@ impl Receiver {
 
     pub fn url(&self) -> String {
         format!("{}/complete", self.server.uri())
+    }
+
+    /// The same for as long as the test runs.
+    pub fn leaked_url(&self) -> &'static str {
+        self.url().leak()
+    }
+
+    pub fn port(&self) -> u16 {
+        self.server.address().port()
     }
 
     /// Until a callback has come, accepted or not.

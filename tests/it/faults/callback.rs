@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::receiver::Answer::{Never, RetryAfter, Status};
+use crate::support::receiver::Answer::{Never, Redirect, RetryAfter, Status};
+use crate::support::tls_front::TlsFront;
 use crate::support::{Receiver, Run};
 
 /// A run that has nothing to do but to report that it cannot start.
@@ -70,8 +71,28 @@ async fn falls_back_to_the_plainest_body_after_422() {
 }
 
 #[tokio::test]
+async fn is_delivered_once_the_services_certificate_is_right() {
+    let receiver = Receiver::start().await;
+    let front = TlsFront::of(receiver.port(), 2).await;
+    let run = failing(&front.url("/complete")).file("ca.pem", &front.trusted_pem).env("SSL_CERT_FILE", "ca.pem");
+    run.finish().await.exits_with(78).says("completion callback delivered");
+    receiver.accepted();
+    assert_eq!(front.handshakes_that_failed(), 2);
+}
+
+#[tokio::test]
+async fn follows_no_redirect_with_our_key() {
+    let elsewhere = Receiver::start().await;
+    let receiver = Receiver::answering([Redirect(elsewhere.leaked_url())]).await;
+    let run = failing(&receiver.url()).env("AUTOMATION_CALLBACK_API_KEY", "callback-key-of-the-test");
+    run.finish().await.exits_with(78).says("completion callback not delivered");
+    assert_eq!(receiver.callbacks().len(), 1);
+    assert!(elsewhere.callbacks().is_empty(), "the key went elsewhere");
+}
+
+#[tokio::test]
 async fn is_not_repeated_after_other_refusals_and_changes_no_exit_code() {
-    for status in [400, 401, 404, 302] {
+    for status in [400, 401, 404] {
         let receiver = Receiver::answering([Status(status)]).await;
         let finished = failing(&receiver.url()).finish().await.exits_with(78);
         finished.says("completion callback not delivered");

@@ -25,6 +25,23 @@ async fn the_task_is_missing() {
 }
 
 #[tokio::test]
+async fn the_task_is_no_text_of_a_sensible_size() {
+    refused(Run::new().file("task.md", ""), 78, "task.md: no text").await;
+    refused(Run::new().file("task.md", b"Do \xff this."), 78, "task.md: not UTF-8").await;
+    refused(Run::new().args(["run", "/"]), 78, "/: a directory; name a task file in it").await;
+    refused(Run::new().args(["run", "/dev/zero"]), 78, "/dev/zero: more than 1 MiB").await;
+    let huge = vec![b'x'; 100 << 20];
+    refused(Run::new().file("task.md", huge), 78, "task.md: more than 1 MiB").await;
+}
+
+#[tokio::test]
+async fn an_account_is_known_by_half() {
+    let run = || Run::new().task("x").env("OPENHANDS_API_KEY", "cloud-api-key-of-the-test");
+    refused(run().env("SESSION_API_KEY", "session-key-of-the-test"), 78, "SANDBOX_ID").await;
+    refused(run().env("SANDBOX_ID", "sandbox-1"), 78, "SESSION_API_KEY").await;
+}
+
+#[tokio::test]
 async fn the_task_has_an_unknown_field() {
     let run = Run::new().task("---\nlimits:\n  tmieout: 3m\n---\nx");
     refused(run, 78, "the-task.md:3: limits.tmieout: unknown field `tmieout`; did you mean `timeout`?").await;

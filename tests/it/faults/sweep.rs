@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use futures_util::future::join_all;
 use nix::sys::signal::Signal::SIGKILL;
 use tokio::time::{Instant, sleep};
 
 use crate::support::{AgentServer, NEWEST, Receiver, Run, ScriptedLlm, Step};
 
-/// Longer than a whole run, so that some moments lie behind its end.
-const LATEST_MS: u64 = 3000;
 const AT_ONCE: usize = 4;
 
 /// `SWEEP_RUNS=200 SWEEP_SEED=1 scripts/test sweep` is the large one.
@@ -25,9 +24,14 @@ async fn a_kill_at_any_moment_leaves_exactly_one_accepted_callback() {
     let server = AgentServer::shared(NEWEST).await;
     let llm = ScriptedLlm::start(0).await.unwrap();
     llm.script("Do the task", [Step::terminal("echo one"), Step::finish("Done.")]);
-    let moments: Vec<Duration> = (0..runs).map(|_| Duration::from_micros(random.u64(..LATEST_MS * 1000))).collect();
+    let unharmed = join_all((0..AT_ONCE).map(|_| killed_after(None, server, &llm)));
+    let started = Instant::now();
+    assert!(unharmed.await.iter().all(|status| status == "COMPLETED"));
+    // Some moments lie behind the end of the run.
+    let whole = started.elapsed().mul_f64(1.2);
+    let moments: Vec<Duration> = (0..runs).map(|_| whole.mul_f64(random.f64())).collect();
     let outcomes: Vec<String> = futures_util::stream::iter(moments)
-        .map(|moment| killed_after(moment, server, &llm))
+        .map(|moment| killed_after(Some(moment), server, &llm))
         .buffer_unordered(AT_ONCE)
         .collect()
         .await;
@@ -37,7 +41,7 @@ async fn a_kill_at_any_moment_leaves_exactly_one_accepted_callback() {
 }
 
 /// The status that was accepted.
-async fn killed_after(moment: Duration, server: &AgentServer, llm: &ScriptedLlm) -> String {
+async fn killed_after(moment: Option<Duration>, server: &AgentServer, llm: &ScriptedLlm) -> String {
     let (receiver, run_id) = (Receiver::start().await, uuid::Uuid::new_v4().to_string());
     let running = Run::inside(server)
         .llm(llm)
@@ -45,9 +49,11 @@ async fn killed_after(moment: Duration, server: &AgentServer, llm: &ScriptedLlm)
         .args(["run", "--restart-grace", "100ms", "task.md"])
         .file("task.md", "Do the task.")
         .start();
-    armed(&run_id).await;
-    sleep(moment).await;
-    running.try_signal(SIGKILL);
+    if let Some(moment) = moment {
+        armed(&run_id).await;
+        sleep(moment).await;
+        running.try_signal(SIGKILL);
+    }
     let finished = running.finish().await;
     let status = receiver.accepted()["status"].as_str().unwrap().to_owned();
     if finished.code == Some(0) {

@@ -1,0 +1,78 @@
+//! TLS in front of a plain server, at first with a certificate that nobody trusts.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::AbortHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// A listener whose first connections show a wrong certificate.
+pub struct TlsFront {
+    port: u16,
+    /// The certificate to trust for the right one.
+    pub trusted_pem: String,
+    failed: Arc<AtomicUsize>,
+    accepting: AbortHandle,
+}
+
+impl TlsFront {
+    pub async fn of(port: u16, wrong_at_first: usize) -> Self {
+        let (right, trusted_pem) = certificate();
+        let (wrong, _) = certificate();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let own_port = listener.local_addr().unwrap().port();
+        let failed = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&failed);
+        let accepting = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let failed = count.load(Ordering::SeqCst);
+                let acceptor = if failed < wrong_at_first { &wrong } else { &right };
+                // One at a time: a client that does not trust us says so within the handshake or right after it.
+                let Ok(mut client) = acceptor.accept(client).await else {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    continue;
+                };
+                let mut server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                let passed = copy_bidirectional(&mut client, &mut server).await;
+                if failed < wrong_at_first {
+                    assert!(passed.is_err(), "the wrong certificate was trusted");
+                    count.fetch_add(1, Ordering::SeqCst);
+                }
+            }
+        })
+        .abort_handle();
+        Self { port: own_port, trusted_pem, failed, accepting }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("https://localhost:{}{path}", self.port)
+    }
+
+    pub fn handshakes_that_failed(&self) -> usize {
+        self.failed.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for TlsFront {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+fn certificate() -> (TlsAcceptor, String) {
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![CertificateDer::from(cert.der().to_vec())], key)
+        .unwrap();
+    (TlsAcceptor::from(Arc::new(config)), cert.pem())
+}
