@@ -17,7 +17,6 @@ use tokio_util::codec::{FramedRead, LinesCodec};
 
 use crate::config::env::SECRET_NAMES;
 use crate::secret::Secret;
-use crate::timing;
 
 /// The agent-server could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -117,14 +116,15 @@ impl ServerProcess {
         text
     }
 
-    /// Ends it and everything that it started: first with SIGTERM, then with SIGKILL.
-    pub async fn stop(mut self) {
+    /// Ends it and everything that it started: first with SIGTERM, after `patience` with SIGKILL.
+    pub async fn stop(mut self, patience: Duration) {
         self.signal(rustix::process::Signal::TERM);
-        if timeout(timing::SERVER_EXIT, self.child.wait()).await.is_err() {
+        if timeout(patience, self.child.wait()).await.is_err() {
             tracing::warn!("the agent-server does not end by itself; killing it");
         }
         self.signal(rustix::process::Signal::KILL);
-        let _ = timeout(timing::SERVER_EXIT, self.child.wait()).await;
+        // What is killed can be waited for.
+        let _ = self.child.wait().await;
     }
 
     fn signal(&self, signal: rustix::process::Signal) {

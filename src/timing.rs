@@ -75,20 +75,28 @@ pub struct Patience {
     pub output: Duration,
     /// All attempts that the runner itself makes to deliver the callback; then it is the guardian's.
     pub callback: Duration,
+    /// The end of an agent-server that we started; agent-server 1.58.0 takes 6 s.
+    pub server: Duration,
 }
 
 /// Nobody is in a hurry.
-pub const AT_LEISURE: Patience =
-    Patience { agent: Duration::from_secs(20), output: Duration::from_secs(5), callback: Duration::from_secs(60) };
+pub const AT_LEISURE: Patience = Patience {
+    agent: Duration::from_secs(20),
+    output: Duration::from_secs(5),
+    callback: Duration::from_secs(60),
+    server: Duration::from_secs(15),
+};
 /// A time limit: the next thing may be a signal.
-pub const AT_LIMIT: Patience =
-    Patience { agent: Duration::from_secs(1), output: Duration::from_millis(500), callback: Duration::from_secs(60) };
-/// A signal: one second after SIGTERM comes SIGKILL (agent-server, bash commands).
+pub const AT_LIMIT: Patience = Patience {
+    agent: Duration::from_secs(1),
+    output: Duration::from_millis(500),
+    callback: Duration::from_secs(60),
+    server: Duration::from_secs(15),
+};
+/// A signal: one second after SIGTERM comes SIGKILL (agent-server, bash commands), ten seconds after it in a container.
 pub const AT_SIGNAL: Patience = Patience {
     agent: Duration::from_millis(150),
     output: Duration::from_millis(50),
     callback: Duration::from_millis(500),
+    server: Duration::from_secs(4),
 };
-
-/// An agent-server that we started gets this time to end by itself.
-pub const SERVER_EXIT: Duration = Duration::from_secs(5);

@@ -96,7 +96,7 @@ pub async fn run(args: RunArgs, environment: Environment, mut shutdown: Shutdown
         report.publish(&outcome, &mut sinks, patience).await;
         // Not before: the automation service looks at the conversation when it is told of the outcome.
         if let Some(server) = own_server {
-            server.stop().await;
+            server.stop(patience.server).await;
         }
     };
     tokio::select! {

@@ -39,6 +39,9 @@ pub struct AgentServer {
     child: Option<Child>,
 }
 
+/// Held while a server starts: that is seconds of work for one core, and several at a time only make each other late.
+pub static STARTING: Mutex<()> = Mutex::const_new(());
+
 /// Imports take this long on a busy machine.
 const START: Duration = Duration::from_secs(120);
 
@@ -60,6 +63,7 @@ impl AgentServer {
     /// A server for one test, ready.
     pub async fn start(version: &'static str) -> Self {
         let mut server = Self::not_started(version);
+        let _turn = STARTING.lock().await;
         server.launch();
         server.await_ready().await;
         server

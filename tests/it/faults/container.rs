@@ -5,6 +5,7 @@ use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
 use super::Work;
+use crate::support::agent_server::STARTING;
 use crate::support::receiver::Answer::Status;
 use crate::support::run::{LLM_COST, Running};
 use crate::support::{AgentServer, NEWEST, Receiver, Run, Step};
@@ -39,6 +40,7 @@ async fn a_whole_run_in_one_container_completes_and_orphans_are_reaped() {
             Step::finish("Done."),
         ],
     );
+    let _turn = STARTING.lock().await;
     let run = whole_run_in_one_container(&server, &work, "Leave an orphan behind.");
     let finished = run.under(AS_PID_1).finish().await.exits_with(0);
     assert_eq!(finished.stdout, "Done.\n");
@@ -52,6 +54,7 @@ async fn a_container_that_is_stopped_reports_even_when_the_service_is_slow_to_ta
     let server = AgentServer::not_started(NEWEST);
     // What the runner itself cannot deliver within its half second is delivered before PID 1 ends.
     let work = Work::reported_to(&server, Receiver::answering([Status(503); 2]).await).await;
+    let _turn = STARTING.lock().await;
     let running = whole_run_in_one_container(&server, &work, "Do the task.").under(AS_PID_1).start();
     work.reach("2").await;
     kill(pid_1(&running), SIGTERM).unwrap();
@@ -95,6 +98,7 @@ async fn a_server_of_our_own_that_cannot_be_started_is_bad_input() {
 async fn a_server_of_our_own_does_not_outlive_a_killed_runner() {
     let server = AgentServer::not_started(NEWEST);
     let work = Work::on(&server).await;
+    let _turn = STARTING.lock().await;
     let running = whole_run_in_one_container(&server, &work, "Do the task.").start();
     work.reach("2").await;
     running.signal(nix::sys::signal::Signal::SIGKILL);
