@@ -178,6 +178,14 @@ impl Request {
         self.secret_header(SESSION_KEY_HEADER, key.expose())
     }
 
+    /// Adds a header that is no secret. A value that no header can hold is left out.
+    pub fn header(self, name: &'static str, value: &str) -> Self {
+        match HeaderValue::from_str(value) {
+            Ok(value) => Self { builder: self.builder.header(name, value), ..self },
+            Err(_) => self,
+        }
+    }
+
     fn secret_header(self, name: HeaderName, value: &str) -> Self {
         let builder = match HeaderValue::from_str(value) {
             Ok(mut value) => {

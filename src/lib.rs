@@ -30,7 +30,7 @@
 //! - [`automation`]: what scheduled the run, and takes the completion callback.
 //!
 //! The run:
-//! - [`workspace`]: where the agent works, and whose LLM and secrets it gets;
+//! - [`workspace`]: where the agent works, and whose LLM, secrets and MCP servers it gets;
 //! - [`conversation`]: drives one conversation through its turns;
 //! - [`sink`]: who sees what happens;
 //! - [`outcome`]: how it ended, and what follows from that;
@@ -51,11 +51,11 @@
 //! ```no_run
 //! use openhands_runner::agent_server::{self, ready::await_ready};
 //! use openhands_runner::config::settings::{AgentServer, Network, local_agent_server};
-//! use openhands_runner::conversation::{self, Server};
+//! use openhands_runner::conversation::{self, Equipment, Server};
 //! use openhands_runner::http::Http;
 //! use openhands_runner::ids::ConversationId;
 //! use openhands_runner::plan::ConversationPlan;
-//! use openhands_runner::agent_server::wire::{Llm, Secrets};
+//! use openhands_runner::agent_server::wire::Llm;
 //! use openhands_runner::sink::{Sinks, progress::Progress};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -67,9 +67,10 @@
 //!
 //! let plan = ConversationPlan::new(ConversationId::random(), "Write 3 facts about this directory into FACTS.txt.");
 //! let llm = Llm::new("anthropic/claude-sonnet-4-5", "sk-…");
+//! let equipment = Equipment { llm, ..Equipment::default() };
 //! let mut sinks = Sinks::default().with(Progress);
 //! let known = tokio::sync::watch::Sender::default();
-//! if let Err(failure) = conversation::drive(&server, &plan, &llm, Secrets::new(), &mut sinks, &known, None).await {
+//! if let Err(failure) = conversation::drive(&server, &plan, equipment, &mut sinks, &known, None).await {
 //!     eprintln!("{}: {}", failure.code(), failure.detail);
 //! }
 //! let answer = conversation::final_message(&server, plan.id).await?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::agent_server::trace::Trace;
 use crate::agent_server::wire::Llm;
 use crate::config::settings::{Account, AgentServer, DEFAULT_WORKING_DIR, DirectLlm, Settings};
 use crate::display;
@@ -107,6 +108,8 @@ pub struct ConversationPlan {
     pub tags: BTreeMap<String, String>,
     /// The account that it belongs to.
     pub user_id: Option<String>,
+    /// Where it belongs in traces.
+    pub trace: Trace,
     /// Steps for one message.
     pub iterations: Option<u32>,
     /// US dollars that this run may spend.
@@ -125,6 +128,7 @@ impl ConversationPlan {
             title: None,
             tags: BTreeMap::new(),
             user_id: None,
+            trace: Trace::default(),
             iterations: None,
             cost: None,
         }
@@ -167,6 +171,7 @@ impl RunPlan {
             title: task.name,
             tags,
             user_id: settings.user_id,
+            trace: settings.trace,
             iterations: task.limits.iterations,
             cost: task.limits.cost,
             run_id: settings.run_id,

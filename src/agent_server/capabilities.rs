@@ -58,6 +58,8 @@ pub struct Capabilities {
     pub state_after_run: bool,
     /// `POST /api/conversations/{id}/interrupt`, from 1.24.0.
     pub interrupt: bool,
+    /// `mcp_config` is a map by name, from 1.34.0; before, it stands in a `mcpServers` wrapper.
+    pub flat_mcp: bool,
 }
 
 impl Capabilities {
@@ -71,6 +73,7 @@ impl Capabilities {
             final_response: since(1, 17, 0),
             state_after_run: since(1, 22, 1),
             interrupt: since(1, 24, 0),
+            flat_mcp: since(1, 34, 0),
         }
     }
 

@@ -11,8 +11,10 @@ use serde_json::json;
 use url::Url;
 
 use super::capabilities::{Capabilities, Version};
+use super::settings::{Profile, ProfileList, SecretList, ServerSettings};
 use super::wire::{
-    BashPage, ConversationInfo, EventPage, FinalResponse, Secrets, SendMessage, ServerInfo, StartConversation,
+    BashPage, ConversationInfo, EventPage, FinalResponse, SecretSource, Secrets, SendMessage, ServerInfo,
+    StartConversation,
 };
 use crate::config::settings::AgentServer;
 use crate::http::{self, Http, HttpError, Request};
@@ -122,12 +124,12 @@ impl Client {
     /// # Errors
     /// [`HttpError`]; 422 for a body that the server does not take (1.22.1 answers 500 to some).
     pub async fn start_conversation(&self, body: &StartConversation) -> Result<(Created, ConversationInfo), HttpError> {
-        let answer = self
-            .request(Method::POST, &["api", "conversations"])
-            .timeout(timing::BUSY_REQUEST)
-            .json(body)
-            .send()
-            .await?;
+        let mut request =
+            self.request(Method::POST, &["api", "conversations"]).timeout(timing::BUSY_REQUEST).json(body);
+        if let Some(traceparent) = &body.trace.traceparent {
+            request = request.header("traceparent", traceparent);
+        }
+        let answer = request.send().await?;
         let created = if answer.status() == 201 { Created::New } else { Created::Existing };
         Ok((created, answer.json()?))
     }
@@ -254,6 +256,54 @@ impl Client {
 
     async fn bash_events(&self, query: &[(&str, &str)]) -> Result<BashPage, HttpError> {
         self.request(Method::GET, &["api", "bash", "bash_events", "search"]).query(&query).send().await?.json()
+    }
+
+    /// `GET /api/settings` with keys in plain text, from 1.22.1. May be repeated.
+    ///
+    /// # Errors
+    /// [`HttpError`]; 404 on older versions.
+    pub async fn settings(&self) -> Result<ServerSettings, HttpError> {
+        self.with_keys(&["api", "settings"]).send().await?.json()
+    }
+
+    /// `GET /api/profiles/{name}` with its key in plain text, from 1.22.1. May be repeated.
+    ///
+    /// # Errors
+    /// [`HttpError`]; 404 for an unknown profile.
+    pub async fn profile(&self, name: &str) -> Result<Profile, HttpError> {
+        self.with_keys(&["api", "profiles", name]).send().await?.json()
+    }
+
+    /// `GET /api/profiles`: the names of the LLM profiles, from 1.22.1. May be repeated.
+    ///
+    /// # Errors
+    /// [`HttpError`].
+    pub async fn profiles(&self) -> Result<ProfileList, HttpError> {
+        self.request(Method::GET, &["api", "profiles"]).send().await?.json()
+    }
+
+    /// `GET /api/settings/secrets`: names and descriptions, from 1.22.1. May be repeated.
+    ///
+    /// # Errors
+    /// [`HttpError`]; 404 on older versions.
+    pub async fn secret_names(&self) -> Result<SecretList, HttpError> {
+        self.request(Method::GET, &["api", "settings", "secrets"]).send().await?.json()
+    }
+
+    /// A reference to a secret of the server's own settings: `GET /api/settings/secrets/{name}`, plain text, with the
+    /// session key.
+    #[must_use]
+    pub fn secret(&self, name: &str, description: Option<String>) -> SecretSource {
+        let key = self.session_key.as_ref().map(|key| ("X-Session-API-Key".to_owned(), key.expose().to_owned()));
+        SecretSource::Lookup {
+            url: http::join(&self.base, &["api", "settings", "secrets", name]).into(),
+            headers: key.into_iter().collect(),
+            description,
+        }
+    }
+
+    fn with_keys(&self, segments: &[&str]) -> Request {
+        self.request(Method::GET, segments).header("X-Expose-Secrets", "plaintext")
     }
 
     /// The events socket's address, header key, and TLS; see [`super::socket`].

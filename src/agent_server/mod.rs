@@ -8,8 +8,11 @@ pub mod capabilities;
 pub mod client;
 pub mod deadline;
 pub mod event;
+pub mod mcp;
 pub mod ready;
+pub mod settings;
 pub mod socket;
+pub mod trace;
 pub mod wire;
 
 pub use capabilities::Capabilities;

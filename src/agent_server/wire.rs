@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::trace::Trace;
 use crate::ids::ConversationId;
 
 /// `execution_status` of a conversation. The name is the same on all versions.
@@ -127,6 +128,15 @@ impl Llm {
         self.0.get(field)?.as_str().filter(|text| !text.is_empty())
     }
 
+    /// The LLM of an account's settings, without the fields that are not set; none without a model.
+    #[must_use]
+    pub fn of_settings(settings: &Value) -> Option<Self> {
+        let is_set = |value: &Value| !value.is_null() && value.as_str() != Some("");
+        let fields = settings.as_object()?.iter().filter(|(_, value)| is_set(value));
+        let llm = Self(fields.map(|(name, value)| (name.clone(), value.clone())).collect());
+        llm.model().is_some().then_some(llm)
+    }
+
     /// The same LLM for another use, so that the server counts its cost apart.
     #[must_use]
     pub fn used_as(&self, usage_id: &str) -> Self {
@@ -142,41 +152,40 @@ impl fmt::Debug for Llm {
     }
 }
 
-/// A secret of the account that the agent-server fetches when a command first names it. The value never passes through
-/// us.
+/// Where the agent-server takes the value of a secret from.
 #[derive(Clone, PartialEq, Eq, Serialize)]
-pub struct LookupSecret {
-    kind: LookupSecretKind,
-    /// Where the server reads the value.
-    pub url: String,
-    /// What it sends with the request.
-    pub headers: BTreeMap<String, String>,
-    /// What the secret is for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub description: Option<String>,
+#[serde(tag = "kind")]
+pub enum SecretSource {
+    /// The server fetches the value when a command needs it: it never passes through us.
+    #[serde(rename = "LookupSecret")]
+    Lookup {
+        /// Where it reads the value.
+        url: String,
+        /// What it sends with the request.
+        headers: BTreeMap<String, String>,
+        /// What the secret is for.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        description: Option<String>,
+    },
+    /// The value itself.
+    #[serde(rename = "StaticSecret")]
+    Static {
+        /// It is no secret to us.
+        value: String,
+    },
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
-enum LookupSecretKind {
-    LookupSecret,
-}
-
-impl LookupSecret {
-    /// A reference to a value at this address.
-    #[must_use]
-    pub fn new(url: String, headers: BTreeMap<String, String>, description: Option<String>) -> Self {
-        Self { kind: LookupSecretKind::LookupSecret, url, headers, description }
-    }
-}
-
-impl fmt::Debug for LookupSecret {
+impl fmt::Debug for SecretSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LookupSecret({})", self.url)
+        match self {
+            Self::Lookup { url, .. } => write!(f, "LookupSecret({url})"),
+            Self::Static { .. } => f.write_str("StaticSecret"),
+        }
     }
 }
 
 /// Secrets by name.
-pub type Secrets = BTreeMap<String, LookupSecret>;
+pub type Secrets = BTreeMap<String, SecretSource>;
 
 /// Body of `POST /api/conversations`, in the form that every version takes.
 #[derive(Debug, Clone, Serialize)]
@@ -202,6 +211,9 @@ pub struct StartConversation {
     pub user_id: Option<String>,
     /// Whether the server makes a title with an LLM call. Known to 1.16.1 and later.
     pub autotitle: bool,
+    /// Where the conversation belongs in traces.
+    #[serde(flatten)]
+    pub trace: Trace,
 }
 
 fn id_text<S: serde::Serializer>(id: &ConversationId, serializer: S) -> Result<S::Ok, S::Error> {
@@ -213,7 +225,8 @@ fn id_text<S: serde::Serializer>(id: &ConversationId, serializer: S) -> Result<S
 pub struct Agent {
     kind: &'static str,
     llm: Llm,
-    tools: [Tool; 3],
+    tools: Vec<Tool>,
+    mcp_config: Value,
     condenser: Condenser,
     system_prompt_kwargs: SystemPromptArguments,
 }
@@ -243,7 +256,8 @@ impl Agent {
         Self {
             kind: "Agent",
             llm: llm.clone(),
-            tools: [Tool { name: "terminal" }, Tool { name: "file_editor" }, Tool { name: "task_tracker" }],
+            tools: vec![Tool { name: "terminal" }, Tool { name: "file_editor" }, Tool { name: "task_tracker" }],
+            mcp_config: Value::Object(Map::new()),
             condenser: Condenser {
                 kind: "LLMSummarizingCondenser",
                 llm: llm.used_as("condenser"),
@@ -252,6 +266,12 @@ impl Agent {
             },
             system_prompt_kwargs: SystemPromptArguments { cli_mode: true },
         }
+    }
+
+    /// With these MCP servers, in the shape that the server's version takes.
+    #[must_use]
+    pub fn with_mcp(self, mcp_config: Value) -> Self {
+        Self { mcp_config, ..self }
     }
 }
 
@@ -399,11 +419,12 @@ mod tests {
             max_iterations: None,
             secrets: BTreeMap::from([(
                 "A".to_owned(),
-                LookupSecret::new("http://h/".to_owned(), BTreeMap::new(), None),
+                SecretSource::Lookup { url: "http://h/".to_owned(), headers: BTreeMap::new(), description: None },
             )]),
             tags: BTreeMap::new(),
             user_id: None,
             autotitle: false,
+            trace: Trace::default(),
         };
         assert_eq!(
             serde_json::to_value(body).unwrap(),
@@ -413,6 +434,7 @@ mod tests {
                     "kind": "Agent",
                     "llm": {"model": "m", "usage_id": "agent"},
                     "tools": [{"name": "terminal"}, {"name": "file_editor"}, {"name": "task_tracker"}],
+                    "mcp_config": {},
                     "condenser": {"kind": "LLMSummarizingCondenser", "llm": {"model": "m", "usage_id": "condenser"},
                         "max_size": 80, "keep_first": 4},
                     "system_prompt_kwargs": {"cli_mode": true},

@@ -3,7 +3,8 @@
 use reqwest::Method;
 use url::Url;
 
-use super::wire::{SecretList, UserSettings};
+use super::wire::UserSettings;
+use crate::agent_server::settings::SecretList;
 use crate::config::settings::CloudAccount;
 use crate::http::{self, Http, HttpError};
 

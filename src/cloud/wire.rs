@@ -1,8 +1,9 @@
 //! Answers of the Cloud API.
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
+use crate::agent_server::mcp::McpServers;
 use crate::agent_server::wire::Llm;
 
 /// `GET /api/v1/users/me?expose_secrets=true`: the account's settings.
@@ -19,21 +20,18 @@ impl UserSettings {
     pub fn default_llm(&self) -> Option<Llm> {
         let old: Map<String, Value> = ["model", "api_key", "base_url"]
             .into_iter()
-            .filter_map(|field| Some((field.to_owned(), present(self.0.get(&format!("llm_{field}"))?)?)))
+            .filter_map(|field| Some((field.to_owned(), present(self.0.get(&format!("llm_{field}"))?)?.clone())))
             .collect();
         if old.contains_key("model") {
             return Some(Llm(old));
         }
-        let new = self.0.get("agent_settings")?.get("llm")?.as_object()?;
-        let llm = without_null(new);
-        llm.contains_key("model").then_some(Llm(llm))
+        Llm::of_settings(self.0.get("agent_settings")?.get("llm")?)
     }
 
     /// A named LLM profile: `llm_profiles.profiles.<name>`.
     #[must_use]
     pub fn profile(&self, name: &str) -> Option<Llm> {
-        let profile = self.profiles()?.get(name)?.as_object()?;
-        Some(Llm(without_null(profile)))
+        Llm::of_settings(self.profiles()?.get(name)?)
     }
 
     /// The names of all profiles.
@@ -42,45 +40,57 @@ impl UserSettings {
         self.profiles().into_iter().flat_map(Map::keys).map(String::as_str).collect()
     }
 
+    /// The account's MCP servers: top-level `mcp_config` with `sse_servers`, `shttp_servers` and `stdio_servers`; else
+    /// `agent_settings.mcp_config`.
+    #[must_use]
+    pub fn mcp_servers(&self) -> McpServers {
+        match self.0.get("mcp_config").and_then(present).and_then(Value::as_object) {
+            Some(lists) if LISTS.iter().any(|(list, ..)| lists.contains_key(*list)) => of_lists(lists),
+            Some(servers) => McpServers::of_settings(Some(&Value::Object(servers.clone()))),
+            None => McpServers::of_settings(self.0.get("agent_settings").and_then(|agent| agent.get("mcp_config"))),
+        }
+    }
+
     fn profiles(&self) -> Option<&Map<String, Value>> {
         self.0.get("llm_profiles")?.get("profiles")?.as_object()
     }
 }
 
-fn present(value: &Value) -> Option<Value> {
-    match value {
-        Value::Null => None,
-        Value::String(text) if text.is_empty() => None,
-        value => Some(value.clone()),
+/// The lists of an older account's MCP servers: of a server without a name, the name's beginning, and the transport.
+const LISTS: [(&str, &str, Option<&str>); 3] = [
+    ("sse_servers", "sse", Some("sse")),
+    ("shttp_servers", "shttp", Some("streamable-http")),
+    ("stdio_servers", "stdio", None),
+];
+
+fn of_lists(lists: &Map<String, Value>) -> McpServers {
+    let mut servers = Map::new();
+    for (list, prefix, transport) in LISTS {
+        let entries = lists.get(list).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_object);
+        for (index, entry) in entries.enumerate() {
+            let mut server: Map<String, Value> = ["url", "timeout", "command", "args", "env"]
+                .into_iter()
+                .filter_map(|field| Some((field.to_owned(), present(entry.get(field)?)?.clone())))
+                .collect();
+            if let Some(transport) = transport {
+                server.insert("transport".to_owned(), transport.into());
+            }
+            if let Some(key) = entry.get("api_key").and_then(Value::as_str).filter(|key| !key.is_empty()) {
+                server.insert("headers".to_owned(), json!({"Authorization": format!("Bearer {key}")}));
+            }
+            let name = entry.get("name").and_then(Value::as_str).map(str::to_owned);
+            servers.insert(name.unwrap_or_else(|| format!("{prefix}_{index}")), Value::Object(server));
+        }
     }
+    McpServers(servers)
 }
 
-fn without_null(fields: &Map<String, Value>) -> Map<String, Value> {
-    fields.iter().filter_map(|(name, value)| Some((name.clone(), present(value)?))).collect()
-}
-
-/// `GET /api/v1/sandboxes/{id}/settings/secrets`.
-#[derive(Debug, Deserialize)]
-pub struct SecretList {
-    /// Names, never values.
-    #[serde(default)]
-    pub secrets: Vec<SecretEntry>,
-}
-
-/// One secret of the account.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct SecretEntry {
-    /// Its name, as commands see it.
-    pub name: String,
-    /// What it is for.
-    #[serde(default)]
-    pub description: Option<String>,
+fn present(value: &Value) -> Option<&Value> {
+    Some(value).filter(|value| !value.is_null() && value.as_str() != Some(""))
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn settings(value: Value) -> UserSettings {
@@ -107,6 +117,26 @@ mod tests {
         for value in [json!({}), json!({"agent_settings": null}), json!({"agent_settings": {"llm": {"model": ""}}})] {
             assert_eq!(settings(value).default_llm(), None);
         }
+    }
+
+    #[test]
+    fn mcp_servers_of_lists_get_names_transports_and_headers() {
+        let old = settings(json!({"mcp_config": {
+            "sse_servers": [{"url": "http://a/", "api_key": "k"}],
+            "shttp_servers": [{"url": "http://b/", "api_key": null, "timeout": 30}],
+            "stdio_servers": [{"name": "tool", "command": "c", "args": [], "env": {"A": "1"}}],
+        }}));
+        assert_eq!(
+            Value::from(old.mcp_servers().0),
+            json!({
+                "sse_0": {"url": "http://a/", "transport": "sse", "headers": {"Authorization": "Bearer k"}},
+                "shttp_0": {"url": "http://b/", "transport": "streamable-http", "timeout": 30},
+                "tool": {"command": "c", "args": [], "env": {"A": "1"}},
+            })
+        );
+        let new = settings(json!({"agent_settings": {"mcp_config": {"mcpServers": {"a": {"url": "u"}}}}}));
+        assert_eq!(new.mcp_servers().names(), ["a"]);
+        assert!(settings(json!({})).mcp_servers().is_empty());
     }
 
     #[test]

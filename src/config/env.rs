@@ -71,6 +71,18 @@ variables! {
     automation_trigger_source = "AUTOMATION_TRIGGER_SOURCE",
     /// The account that the conversation belongs to.
     automation_user_id = "AUTOMATION_USER_ID",
+    /// Where the phases of the run go.
+    automation_phase_url = "AUTOMATION_PHASE_URL",
+    /// Attributes of the conversation's trace, as JSON.
+    openhands_observability_metadata = "OPENHANDS_OBSERVABILITY_METADATA",
+    /// Tags of the conversation's trace, with commas between them.
+    openhands_observability_tags = "OPENHANDS_OBSERVABILITY_TAGS",
+    /// The name of the conversation's span.
+    openhands_observability_span_name = "OPENHANDS_OBSERVABILITY_SPAN_NAME",
+    /// The span above the conversation's.
+    openhands_observability_parent_span_context = "OPENHANDS_OBSERVABILITY_PARENT_SPAN_CONTEXT",
+    /// The span above the run, as W3C Trace Context has it.
+    traceparent = "TRACEPARENT",
     /// What triggered the run, as JSON.
     automation_event_payload = "AUTOMATION_EVENT_PAYLOAD",
     /// A token of the automation service that we have no use for; it is only kept from view.
@@ -113,7 +125,7 @@ impl fmt::Debug for RawEnv {
 }
 
 /// Variables that other programs write in lower case, and more often so.
-const LOWER_CASE_FIRST: &[&str] = &["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"];
+const LOWER_CASE_FIRST: &[&str] = &["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "TRACEPARENT"];
 
 impl RawEnv {
     /// The values of [`SECRET_NAMES`].
@@ -198,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_case_sensitive_but_for_proxies() {
+    fn names_are_case_sensitive_but_for_those_that_others_write_in_lower_case() {
         let raw = read(&[("sandbox_id", "a"), ("https_proxy", "http://lower"), ("HTTPS_PROXY", "http://upper")]);
         assert_eq!(raw.sandbox_id, None);
         assert_eq!(raw.https_proxy.as_deref(), Some("http://lower"));

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use url::Url;
 
 use super::env::RawEnv;
+use crate::agent_server::trace::Trace;
 use crate::ids::{ConversationId, RunId, SandboxId};
 use crate::problem::{Problem, Problems};
 use crate::secret::Secret;
@@ -38,6 +39,8 @@ pub struct Settings {
     pub user_id: Option<String>,
     /// Conversation tags that tell the automation and the run.
     pub tags: BTreeMap<String, String>,
+    /// Where the conversation belongs in traces.
+    pub trace: Trace,
     /// Proxies and certificates.
     pub network: Network,
 }
@@ -64,6 +67,8 @@ impl AgentServer {
 pub enum Account {
     /// The OpenHands Cloud account that owns this sandbox.
     Cloud(CloudAccount),
+    /// The agent-server's own settings.
+    SelfHosted,
     /// Nothing can be inherited, because these variables are not set.
     None {
         /// Names of the variables.
@@ -182,6 +187,7 @@ impl Settings {
             },
             profile: flags.profile.or_else(|| text(raw.automation_model.as_ref())),
             tags: tags(raw, run_id.as_ref()),
+            trace: trace(raw),
             run_id,
             conversation_id,
             working_dir: flags.working_dir.or_else(|| text(raw.workspace_base.as_ref())),
@@ -200,6 +206,9 @@ fn secret(value: Option<&String>) -> Option<Secret> {
 }
 
 fn account(raw: &RawEnv, url: Url, session_key: Option<&Secret>) -> Account {
+    if raw.agent_server_url.is_some() {
+        return Account::SelfHosted;
+    }
     let api_key = secret(raw.openhands_api_key.as_ref().or(raw.openhands_cloud_api_key.as_ref()));
     match (api_key, raw.sandbox_id.as_ref(), session_key) {
         (Some(api_key), Some(sandbox_id), Some(session_key)) => Account::Cloud(CloudAccount {
@@ -223,16 +232,34 @@ fn account(raw: &RawEnv, url: Url, session_key: Option<&Secret>) -> Account {
 const LONGEST_TAG: usize = 256;
 
 fn tags(raw: &RawEnv, run_id: Option<&RunId>) -> BTreeMap<String, String> {
-    // Keys as the automation service's own preset names them.
+    // Keys and values as the automation service's own preset has them: under the service the trigger is `automation`,
+    // whatever triggered the automation.
+    let under_service = raw.openhands_observability_metadata.as_ref().map(|_| "automation");
     [
         ("automationid", raw.automation_id.as_deref()),
         ("automationname", raw.automation_name.as_deref()),
-        ("automationtrigger", raw.automation_trigger_source.as_deref()),
+        ("automationtrigger", under_service.or(raw.automation_trigger_source.as_deref())),
         ("automationrunid", run_id.map(RunId::as_str)),
     ]
     .into_iter()
     .filter_map(|(key, value)| Some((key.to_owned(), value?.chars().take(LONGEST_TAG).collect())))
     .collect()
+}
+
+/// Trace fields never end a run: what cannot be used of them is left out.
+fn trace(raw: &RawEnv) -> Trace {
+    let metadata = raw.openhands_observability_metadata.as_deref().and_then(|metadata| {
+        let parsed = serde_json::from_str(metadata);
+        parsed.inspect_err(|_| tracing::warn!("OPENHANDS_OBSERVABILITY_METADATA is not a JSON object")).ok()
+    });
+    let tags = raw.openhands_observability_tags.as_deref().unwrap_or_default().split(',').map(str::trim);
+    Trace {
+        metadata,
+        tags: tags.filter(|tag| !tag.is_empty()).map(str::to_owned).collect(),
+        span_name: text(raw.openhands_observability_span_name.as_ref()),
+        parent_span_context: text(raw.openhands_observability_parent_span_context.as_ref()),
+        traceparent: text(raw.traceparent.as_ref()),
+    }
 }
 
 /// The agent-server of this sandbox.
@@ -363,6 +390,33 @@ mod tests {
     fn a_problem_never_shows_a_password() {
         let problems = settings(&[("AGENT_SERVER_URL", "ftp://user:hunter22@host/")]).unwrap_err();
         assert!(!problems.to_string().contains("hunter22"));
+    }
+
+    #[test]
+    fn an_agent_servers_address_means_its_own_settings() {
+        let of = |vars: &[(&str, &str)]| settings(vars).unwrap().account;
+        let cloud = [("SANDBOX_ID", "s"), ("SESSION_API_KEY", "k"), ("OPENHANDS_API_KEY", "c")];
+        assert!(matches!(of(&cloud), Account::Cloud(_)));
+        assert!(matches!(of(&[&cloud[..], &[("AGENT_SERVER_URL", "http://a/")]].concat()), Account::SelfHosted));
+    }
+
+    #[test]
+    fn trace_fields_are_passed_on_and_what_is_wrong_with_them_is_left_out() {
+        let of = |metadata: &str| {
+            let vars = [
+                ("OPENHANDS_OBSERVABILITY_METADATA", metadata),
+                ("OPENHANDS_OBSERVABILITY_TAGS", "automation, ,automation.trigger:cron"),
+                ("traceparent", "00-1-2-01"),
+                ("AUTOMATION_TRIGGER_SOURCE", "cron"),
+            ];
+            settings(&vars).unwrap()
+        };
+        let good = of(r#"{"automation.id": "a", "n": 1}"#);
+        assert_eq!(good.trace.metadata.unwrap()["n"], 1);
+        assert_eq!(good.trace.tags, ["automation", "automation.trigger:cron"]);
+        assert_eq!(good.trace.traceparent.as_deref(), Some("00-1-2-01"));
+        assert_eq!(good.tags["automationtrigger"], "automation");
+        assert_eq!(of("[]").trace.metadata, None);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use self::follow::{Budget, Follower, Target};
 use self::turns::Turns;
 use crate::agent_server::client::{Created, EventQuery};
 use crate::agent_server::event::Meaning;
+use crate::agent_server::mcp::McpServers;
 use crate::agent_server::wire::{Cost, Llm, Secrets};
 use crate::agent_server::{Capabilities, Client, Event};
 use crate::display;
@@ -47,6 +48,17 @@ pub struct Server {
     pub capabilities: Capabilities,
 }
 
+/// What the agent works with, besides the plan.
+#[derive(Debug, Clone, Default)]
+pub struct Equipment {
+    /// Its LLM.
+    pub llm: Llm,
+    /// Secrets that its commands see as variables.
+    pub secrets: Secrets,
+    /// MCP servers whose tools it has.
+    pub mcp: McpServers,
+}
+
 /// Drives the conversation through all turns of the plan. `known` is kept up to date meanwhile. At `wrap_up_at` the agent is
 /// asked to wrap up, and the run is no completion any more. Dropping the future leaves the agent at work: stop it with
 /// [`Client::stop`].
@@ -56,14 +68,13 @@ pub struct Server {
 pub async fn drive(
     server: &Server,
     plan: &ConversationPlan,
-    llm: &Llm,
-    secrets: Secrets,
+    equipment: Equipment,
     sinks: &mut Sinks,
     known: &watch::Sender<Known>,
     wrap_up_at: Option<Instant>,
 ) -> Result<(), Failure> {
     let Server { client, capabilities } = server;
-    let started = start::start_or_attach(client, *capabilities, plan, llm, secrets)
+    let started = start::start_or_attach(client, *capabilities, plan, equipment)
         .await
         .map_err(|error| refused("failed to start the conversation", &error))?;
     let on_cost = |cost: Cost| {

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::Equipment;
 use super::ledger::{Beginning, already_sent};
 use crate::agent_server::client::{Created, EventQuery};
 use crate::agent_server::event::Meaning;
-use crate::agent_server::wire::{
-    Agent, ConversationInfo, Cost, Llm, LocalWorkspace, Secrets, StartConversation, Status,
-};
+use crate::agent_server::wire::{Agent, ConversationInfo, Cost, LocalWorkspace, Secrets, StartConversation, Status};
 use crate::agent_server::{Capabilities, Client, Event};
 use crate::http::HttpError;
 use crate::plan::ConversationPlan;
@@ -34,18 +33,18 @@ pub(super) async fn start_or_attach(
     client: &Client,
     capabilities: Capabilities,
     plan: &ConversationPlan,
-    llm: &Llm,
-    secrets: Secrets,
+    equipment: Equipment,
 ) -> Result<Started, HttpError> {
     let body = StartConversation {
         conversation_id: plan.id,
-        agent: Agent::default_with(llm),
+        agent: Agent::default_with(&equipment.llm).with_mcp(equipment.mcp.config(capabilities)),
         workspace: LocalWorkspace::new(&plan.working_dir),
         max_iterations: plan.iterations,
-        secrets,
+        secrets: equipment.secrets,
         tags: first_tags(plan),
         user_id: plan.user_id.clone(),
         autotitle: plan.title.is_none(),
+        trace: plan.trace.clone(),
     };
     let (created, info) = retry("starting the conversation", POLICY, || client.start_conversation(&body)).await?;
     match created {

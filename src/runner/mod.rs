@@ -18,12 +18,14 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use self::report::Reporter;
 use crate::agent_server::deadline;
+use crate::agent_server::mcp::McpServers;
 use crate::agent_server::ready::{ReadyError, await_ready};
-use crate::agent_server::wire::Llm;
+use crate::agent_server::wire::{Llm, SecretSource};
 use crate::cli::RunArgs;
 use crate::config::env::RawEnv;
-use crate::config::settings::{Account, Overrides, Settings};
-use crate::conversation::{self, Known, Server};
+use crate::config::settings::{Overrides, Settings};
+use crate::conversation::{self, Equipment, Known, Server};
+use crate::display;
 use crate::http::{Http, HttpError};
 use crate::outcome::{ExitCode, Failure, FailureKind, Outcome};
 use crate::plan::{LlmBase, RunPlan};
@@ -37,8 +39,7 @@ use crate::sink::output::{Output, ResultFile};
 use crate::sink::progress::Progress;
 use crate::task::source::Source;
 use crate::timing::{self, Patience};
-use crate::workspace::{Inside, Workspace, WorkspaceError};
-use crate::{agent_server, cloud, display};
+use crate::workspace::{Workspace, WorkspaceError, workspace};
 
 /// What the process was given, besides its command line.
 #[derive(Debug)]
@@ -218,12 +219,7 @@ impl Run<'_> {
             at: self.started + limit,
             reason: format!("the run reached its time limit of {limit:?}"),
         });
-        let client = agent_server::Client::new(http.clone(), &plan.agent_server);
-        let cloud = match &plan.account {
-            Account::Cloud(account) => Some(cloud::Client::new(http, account.clone())),
-            Account::None { .. } => None,
-        };
-        let workspace = Inside::new(client, cloud);
+        let workspace = workspace(&http, &plan.agent_server, &plan.account);
         let capabilities = within(own_limit.as_ref(), await_ready(workspace.agent_server(), plan.ready_timeout))
             .await?
             .map_err(|error| not_ready(&error))?;
@@ -241,17 +237,43 @@ impl Run<'_> {
             _ => None,
         };
         let driven = async {
-            let (llm, secrets) = tokio::try_join!(self.llm(&workspace, &plan), workspace.secrets(&plan.secrets))
-                .map_err(|error| not_inherited(&error))?;
-            conversation::drive(server, &plan.conversation, &llm, secrets, sinks, &self.known, wrap_up_at).await
+            let equipment = self.equipment(&*workspace, &plan).await.map_err(|error| not_inherited(&error))?;
+            conversation::drive(server, &plan.conversation, equipment, sinks, &self.known, wrap_up_at).await
         };
         within(limit.as_ref(), driven).await?
     }
 
-    async fn llm(&self, workspace: &impl Workspace, plan: &RunPlan) -> Result<Llm, WorkspaceError> {
+    /// What the agent works with, of the account's.
+    async fn equipment(&self, workspace: &dyn Workspace, plan: &RunPlan) -> Result<Equipment, WorkspaceError> {
+        let mcp = async {
+            workspace.mcp_servers().await.unwrap_or_else(|error| {
+                tracing::warn!(error = %display::chain(&error), "going on without the account's MCP servers");
+                McpServers::default()
+            })
+        };
+        let inherited = async { tokio::try_join!(self.llm(workspace, plan), workspace.secrets(&plan.secrets)) };
+        let (inherited, mcp) = tokio::join!(inherited, mcp);
+        let (llm, mut secrets) = inherited?;
+        mcp.secrets().for_each(|secret| self.environment.redactor.learn(&secret));
+        if !mcp.is_empty() {
+            tracing::info!(servers = %mcp.names().join(", "), "MCP servers configured");
+        }
+        let id = plan.conversation.id;
+        if let Some(value) = workspace.session_url(id).filter(|_| plan.conversation.run_id.is_some()) {
+            // For a person who reads what the agent writes elsewhere, such as a comment.
+            secrets.entry("AUTOMATION_SESSION_URL".to_owned()).or_insert(SecretSource::Static { value });
+        }
+        Ok(Equipment { llm, secrets, mcp })
+    }
+
+    async fn llm(&self, workspace: &dyn Workspace, plan: &RunPlan) -> Result<Llm, WorkspaceError> {
         let base = match &plan.llm.base {
             LlmBase::Given(llm) => llm.clone(),
-            LlmBase::Inherited { profile: None, .. } => workspace.llm(None).await?,
+            LlmBase::Inherited { profile: None, .. } => match workspace.llm(None).await {
+                // Some LLMs need no more than what the task says of them.
+                Err(WorkspaceError::NoLlm) if plan.llm.fields.contains_key("model") => Llm::default(),
+                other => other?,
+            },
             LlmBase::Inherited { profile: Some(profile), .. } => match workspace.llm(Some(&profile.name)).await {
                 Err(missing @ WorkspaceError::NoSuchProfile { .. }) if profile.default_will_do => {
                     tracing::warn!("{missing}; taking the account's default LLM");

@@ -2,33 +2,45 @@
 
 use std::collections::BTreeMap;
 
-use super::{Workspace, WorkspaceError};
-use crate::agent_server;
-use crate::agent_server::wire::{Llm, LookupSecret, Secrets};
-use crate::cloud;
-use crate::cloud::wire::SecretEntry;
+use futures_util::future::{BoxFuture, FutureExt as _};
+use tokio::sync::OnceCell;
+
+use super::{Workspace, WorkspaceError, selected};
+use crate::agent_server::mcp::McpServers;
+use crate::agent_server::settings::SecretEntry;
+use crate::agent_server::wire::{Llm, SecretSource, Secrets};
+use crate::cloud::wire::UserSettings;
+use crate::ids::ConversationId;
 use crate::plan::SecretSelection;
 use crate::retry::{Policy, retry};
+use crate::{agent_server, cloud, http};
 
 /// The workspace around this process.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Inside {
     agent_server: agent_server::Client,
     cloud: Option<cloud::Client>,
+    settings: OnceCell<UserSettings>,
 }
 
 impl Inside {
     /// The workspace with this agent-server, and the account behind it if there is one.
     #[must_use]
     pub fn new(agent_server: agent_server::Client, cloud: Option<cloud::Client>) -> Self {
-        Self { agent_server, cloud }
+        Self { agent_server, cloud, settings: OnceCell::new() }
     }
 
-    fn reference(cloud: &cloud::Client, secret: SecretEntry) -> (String, LookupSecret) {
+    fn reference(cloud: &cloud::Client, secret: SecretEntry) -> (String, SecretSource) {
         let key = cloud.account().session_key.expose().to_owned();
         let headers = BTreeMap::from([("X-Session-API-Key".to_owned(), key)]);
         let url = cloud.secret_url(&secret.name).into();
-        (secret.name, LookupSecret::new(url, headers, secret.description))
+        (secret.name, SecretSource::Lookup { url, headers, description: secret.description })
+    }
+
+    /// The account's settings, read once.
+    async fn settings(&self, cloud: &cloud::Client, what: &'static str) -> Result<&UserSettings, WorkspaceError> {
+        let read = || retry("reading the account's settings", Policy::cloud(), || cloud.user_settings());
+        self.settings.get_or_try_init(read).await.map_err(|source| WorkspaceError::Account { what, source })
     }
 }
 
@@ -37,45 +49,51 @@ impl Workspace for Inside {
         &self.agent_server
     }
 
-    async fn llm(&self, profile: Option<&str>) -> Result<Llm, WorkspaceError> {
-        let what = "the LLM";
-        let cloud = self.cloud.as_ref().ok_or(WorkspaceError::NoAccount { what })?;
-        let settings = retry("reading the account's LLM", Policy::cloud(), || cloud.user_settings())
-            .await
-            .map_err(|source| WorkspaceError::Account { what, source })?;
-        match profile {
-            None => settings.default_llm().ok_or(WorkspaceError::NoLlm),
-            Some(name) => settings.profile(name).ok_or_else(|| WorkspaceError::NoSuchProfile {
-                name: name.to_owned(),
-                known: settings.profile_names().into_iter().map(str::to_owned).collect(),
-            }),
-        }
-    }
-
-    async fn secrets(&self, selection: &SecretSelection) -> Result<Secrets, WorkspaceError> {
-        let what = "the secrets";
-        let cloud = match (&self.cloud, selection) {
-            (_, SecretSelection::Named(names)) if names.is_empty() => return Ok(Secrets::new()),
-            (None, SecretSelection::All) => return Ok(Secrets::new()),
-            (None, SecretSelection::Named(_)) => return Err(WorkspaceError::NoAccount { what }),
-            (Some(cloud), _) => cloud,
-        };
-        let known = retry("reading the names of the account's secrets", Policy::cloud(), || cloud.secret_names())
-            .await
-            .map_err(|source| WorkspaceError::Account { what, source })?
-            .secrets;
-        if let SecretSelection::Named(names) = selection {
-            let missing: Vec<String> =
-                names.iter().filter(|name| known.iter().all(|secret| secret.name != **name)).cloned().collect();
-            if !missing.is_empty() {
-                let known = known.into_iter().map(|secret| secret.name).collect();
-                return Err(WorkspaceError::NoSuchSecret { names: missing, known });
+    fn llm<'a>(&'a self, profile: Option<&'a str>) -> BoxFuture<'a, Result<Llm, WorkspaceError>> {
+        async move {
+            let what = "the LLM";
+            let cloud = self.cloud.as_ref().ok_or(WorkspaceError::NoAccount { what })?;
+            let settings = self.settings(cloud, what).await?;
+            match profile {
+                None => settings.default_llm().ok_or(WorkspaceError::NoLlm),
+                Some(name) => settings.profile(name).ok_or_else(|| WorkspaceError::NoSuchProfile {
+                    name: name.to_owned(),
+                    known: settings.profile_names().into_iter().map(str::to_owned).collect(),
+                }),
             }
         }
-        let wanted = |secret: &SecretEntry| match selection {
-            SecretSelection::All => true,
-            SecretSelection::Named(names) => names.contains(&secret.name),
-        };
-        Ok(known.into_iter().filter(wanted).map(|secret| Self::reference(cloud, secret)).collect())
+        .boxed()
+    }
+
+    fn secrets<'a>(&'a self, selection: &'a SecretSelection) -> BoxFuture<'a, Result<Secrets, WorkspaceError>> {
+        async move {
+            let what = "the secrets";
+            let cloud = match (&self.cloud, selection) {
+                (_, SecretSelection::Named(names)) if names.is_empty() => return Ok(Secrets::new()),
+                (None, SecretSelection::All) => return Ok(Secrets::new()),
+                (None, SecretSelection::Named(_)) => return Err(WorkspaceError::NoAccount { what }),
+                (Some(cloud), _) => cloud,
+            };
+            let known = retry("reading the names of the account's secrets", Policy::cloud(), || cloud.secret_names())
+                .await
+                .map_err(|source| WorkspaceError::Account { what, source })?
+                .secrets;
+            Ok(selected(known, selection)?.into_iter().map(|secret| Self::reference(cloud, secret)).collect())
+        }
+        .boxed()
+    }
+
+    fn mcp_servers(&self) -> BoxFuture<'_, Result<McpServers, WorkspaceError>> {
+        async move {
+            let Some(cloud) = &self.cloud else { return Ok(McpServers::default()) };
+            Ok(self.settings(cloud, "the MCP servers").await?.mcp_servers())
+        }
+        .boxed()
+    }
+
+    /// A page of OpenHands Cloud.
+    fn session_url(&self, id: ConversationId) -> Option<String> {
+        let account = self.cloud.as_ref()?.account();
+        Some(http::join(&account.url, &["canvas", "conversations", &id.to_string()]).into())
     }
 }

@@ -1,19 +1,26 @@
-//! Where the agent works, and whose LLM and secrets it gets.
+//! Where the agent works, and whose LLM, secrets and MCP servers it gets.
 //!
 //! A run asks its [`Workspace`] and does not know which kind it is.
 
 mod inside;
+mod self_hosted;
 
 pub use inside::Inside;
+pub use self_hosted::SelfHosted;
 
-use crate::agent_server;
+use futures_util::future::BoxFuture;
+
+use crate::agent_server::mcp::McpServers;
+use crate::agent_server::settings::SecretEntry;
 use crate::agent_server::wire::{Llm, Secrets};
-use crate::display;
-use crate::http::HttpError;
+use crate::config::settings::{Account, AgentServer};
+use crate::http::{Http, HttpError};
+use crate::ids::ConversationId;
 use crate::plan::SecretSelection;
+use crate::{agent_server, cloud, display};
 
 /// A sandbox with an agent-server, and the account behind it.
-pub trait Workspace {
+pub trait Workspace: Send + Sync {
     /// The agent-server.
     fn agent_server(&self) -> &agent_server::Client;
 
@@ -21,13 +28,48 @@ pub trait Workspace {
     ///
     /// # Errors
     /// [`WorkspaceError`].
-    fn llm(&self, profile: Option<&str>) -> impl Future<Output = Result<Llm, WorkspaceError>> + Send;
+    fn llm<'a>(&'a self, profile: Option<&'a str>) -> BoxFuture<'a, Result<Llm, WorkspaceError>>;
 
     /// References to the account's secrets. Values never pass through us.
     ///
     /// # Errors
     /// [`WorkspaceError`].
-    fn secrets(&self, selection: &SecretSelection) -> impl Future<Output = Result<Secrets, WorkspaceError>> + Send;
+    fn secrets<'a>(&'a self, selection: &'a SecretSelection) -> BoxFuture<'a, Result<Secrets, WorkspaceError>>;
+
+    /// The account's MCP servers.
+    ///
+    /// # Errors
+    /// [`WorkspaceError`].
+    fn mcp_servers(&self) -> BoxFuture<'_, Result<McpServers, WorkspaceError>>;
+
+    /// Where people look at a conversation, if there is such a place.
+    fn session_url(&self, id: ConversationId) -> Option<String>;
+}
+
+/// The workspace with this agent-server and this account.
+#[must_use]
+pub fn workspace(http: &Http, server: &AgentServer, account: &Account) -> Box<dyn Workspace> {
+    let client = agent_server::Client::new(http.clone(), server);
+    match account {
+        Account::Cloud(account) => {
+            Box::new(Inside::new(client, Some(cloud::Client::new(http.clone(), account.clone()))))
+        }
+        Account::SelfHosted => Box::new(SelfHosted::new(client)),
+        Account::None { .. } => Box::new(Inside::new(client, None)),
+    }
+}
+
+/// Those of the known secrets that are wanted.
+fn selected(known: Vec<SecretEntry>, selection: &SecretSelection) -> Result<Vec<SecretEntry>, WorkspaceError> {
+    let SecretSelection::Named(names) = selection else { return Ok(known) };
+    let missing: Vec<String> =
+        names.iter().filter(|name| known.iter().all(|secret| secret.name != **name)).cloned().collect();
+    if missing.is_empty() {
+        Ok(known.into_iter().filter(|secret| names.contains(&secret.name)).collect())
+    } else {
+        let known = known.into_iter().map(|secret| secret.name).collect();
+        Err(WorkspaceError::NoSuchSecret { names: missing, known })
+    }
 }
 
 /// Something could not be had from the account.
@@ -36,7 +78,7 @@ pub enum WorkspaceError {
     /// The account could not be asked.
     #[error("failed to read {what} of the account")]
     Account {
-        /// "the LLM", "the secrets".
+        /// "the LLM", "the secrets", "the MCP servers".
         what: &'static str,
         /// Why.
         source: HttpError,
@@ -44,7 +86,7 @@ pub enum WorkspaceError {
     /// There is no account to ask.
     #[error("there is no account to take {what} from")]
     NoAccount {
-        /// "the LLM", "the secrets".
+        /// "the LLM", "the secrets", "the MCP servers".
         what: &'static str,
     },
     /// The account has no LLM settings.

@@ -15,6 +15,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod automation;
 mod cloud;
 mod docs;
 mod faults;

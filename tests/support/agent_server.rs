@@ -204,6 +204,14 @@ impl AgentServer {
         request.session_key(&Secret::new(&self.key)).send().await?.json()
     }
 
+    /// A request with the session key and a JSON body.
+    pub async fn send(&self, method: reqwest::Method, path: &str, body: &Value) -> Value {
+        let http = Http::new(&Network::default()).unwrap();
+        let request = http.request(method, self.url(path).parse().unwrap());
+        let answer = request.session_key(&Secret::new(&self.key)).json(body).send().await;
+        answer.and_then(|answer| answer.json()).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
     /// The conversation as the server has it.
     pub async fn conversation(&self, id: &str) -> Value {
         self.get(&format!("/api/conversations/{id}")).await

@@ -1,6 +1,7 @@
 //! What the tests are written with.
 
 pub mod agent_server;
+pub mod automation_service;
 pub mod cloud;
 pub mod http_listener;
 pub mod keys;
@@ -11,6 +12,7 @@ pub mod scripted_llm;
 pub mod tls_front;
 
 pub use agent_server::{AgentServer, NEWEST, OLDEST};
+pub use automation_service::AutomationService;
 pub use cloud::Cloud;
 pub use receiver::Receiver;
 pub use run::Run;

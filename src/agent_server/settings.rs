@@ -1,0 +1,116 @@
+//! The agent-server's own settings, for a server that has no Cloud account behind it: `/api/settings`, `/api/profiles`
+//! and `/api/settings/secrets`, from 1.22.1.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::mcp::McpServers;
+use super::wire::Llm;
+
+/// `GET /api/settings`. Keys are readable with `X-Expose-Secrets: plaintext`.
+#[derive(Debug, Default, Deserialize)]
+pub struct ServerSettings {
+    /// The LLM profile that is in use, from 1.29.3.
+    #[serde(default)]
+    pub active_profile: Option<String>,
+    #[serde(default)]
+    agent_settings: AgentSettings,
+}
+
+#[derive(Default, Deserialize)]
+struct AgentSettings {
+    #[serde(default)]
+    llm: Value,
+    #[serde(default)]
+    mcp_config: Value,
+}
+
+impl std::fmt::Debug for AgentSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AgentSettings")
+    }
+}
+
+impl ServerSettings {
+    /// The LLM, if one with a model is set.
+    #[must_use]
+    pub fn llm(&self) -> Option<Llm> {
+        Llm::of_settings(&self.agent_settings.llm)
+    }
+
+    /// The MCP servers.
+    #[must_use]
+    pub fn mcp_servers(&self) -> McpServers {
+        McpServers::of_settings(Some(&self.agent_settings.mcp_config))
+    }
+}
+
+/// `GET /api/profiles/{name}`.
+#[derive(Deserialize)]
+pub struct Profile {
+    #[serde(default)]
+    config: Value,
+}
+
+impl Profile {
+    /// The LLM, if it has a model.
+    #[must_use]
+    pub fn llm(&self) -> Option<Llm> {
+        Llm::of_settings(&self.config)
+    }
+}
+
+/// `GET /api/profiles`.
+#[derive(Debug, Deserialize)]
+pub struct ProfileList {
+    /// Names only; the rest is not read.
+    #[serde(default)]
+    pub profiles: Vec<ProfileName>,
+}
+
+/// One LLM profile of the list.
+#[derive(Debug, Deserialize)]
+pub struct ProfileName {
+    /// Its name.
+    pub name: String,
+}
+
+/// `GET /api/settings/secrets`, and the Cloud API's list of the same shape.
+#[derive(Debug, Default, Deserialize)]
+pub struct SecretList {
+    /// Names, never values.
+    #[serde(default)]
+    pub secrets: Vec<SecretEntry>,
+}
+
+/// One secret of an account.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct SecretEntry {
+    /// Its name, as commands see it.
+    pub name: String,
+    /// What it is for.
+    #[serde(default)]
+    pub description: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn settings_are_read_whatever_is_missing_in_them() {
+        let fresh: ServerSettings = serde_json::from_value(json!({})).unwrap();
+        assert_eq!(fresh.llm(), None);
+        assert!(fresh.mcp_servers().is_empty());
+        let set: ServerSettings = serde_json::from_value(json!({
+            "active_profile": "fast",
+            "agent_settings": {"llm": {"model": "m", "api_key": "k", "base_url": null}, "mcp_config": {"a": {"url": "u"}}},
+        }))
+        .unwrap();
+        assert_eq!(set.active_profile.as_deref(), Some("fast"));
+        assert_eq!(Value::from(set.llm().unwrap().0), json!({"model": "m", "api_key": "k"}));
+        assert_eq!(set.mcp_servers().names(), ["a"]);
+    }
+}

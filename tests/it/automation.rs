@@ -1,0 +1,92 @@
+//! Runs that the real automation service triggers, with our binary as the entrypoint of its own preset tarballs.
+
+use serde_json::{Value, json};
+
+use crate::support::automation_service::{Automation, profile};
+use crate::support::{AgentServer, AutomationService, NEWEST, ScriptedLlm, Step};
+
+/// A prompt preset whose prompt is this script's marker.
+async fn prompt_preset(llm: &ScriptedLlm, prompt: &str, more: Value) -> Automation {
+    let server = AgentServer::shared(NEWEST).await;
+    let mut body = json!({
+        "name": "A «preset»",
+        "prompt": prompt,
+        "model": profile(server, llm).await,
+        "trigger": {"type": "cron", "schedule": "0 0 1 1 *"},
+        "timeout": 120,
+    });
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    AutomationService::shared().await.preset("prompt", body).await
+}
+
+#[tokio::test]
+async fn a_preset_completes_with_conversation_and_cost() {
+    let llm = ScriptedLlm::start(0).await.unwrap();
+    llm.script("Say hello", [Step::terminal("echo hello > hello.txt"), Step::finish("said")]);
+    let automation = prompt_preset(&llm, "Say hello", json!({})).await;
+    let mut run = automation.dispatch().await;
+    let ended = run.ended().await;
+    assert_eq!(ended["status"], "COMPLETED", "{ended:#}");
+    assert!(ended["cost"].as_f64().unwrap() > 0.02, "{ended:#}");
+    let server = AgentServer::shared(NEWEST).await;
+    let conversation = server.conversation(ended["conversation_id"].as_str().unwrap()).await;
+    assert_eq!(conversation["execution_status"], "finished");
+    assert_eq!(conversation["tags"]["automationrunid"], *run.id);
+    assert_eq!(std::fs::read_to_string(run.folder().join("hello.txt")).unwrap(), "hello\n");
+}
+
+#[tokio::test]
+async fn a_refused_llm_key_is_a_failure_of_its_kind() {
+    let llm = ScriptedLlm::start(0).await.unwrap();
+    llm.script("Ask in vain", [Step::fail(401, "no such key")]);
+    let automation = prompt_preset(&llm, "Ask in vain", json!({})).await;
+    let ended = automation.dispatch().await.ended().await;
+    assert_eq!(ended["status"], "FAILED", "{ended:#}");
+    assert_eq!(ended["status_detail"]["code"], "LLMAuthenticationError", "{ended:#}");
+    assert_eq!(ended["status_detail"]["kind"], "auth", "{ended:#}");
+    assert!(ended["conversation_id"].is_string());
+}
+
+#[tokio::test]
+async fn a_run_that_takes_too_long_says_so_itself() {
+    let llm = ScriptedLlm::start(0).await.unwrap();
+    llm.script("Take your time", [Step::terminal("sleep 60"), Step::finish("late")]);
+    let automation = prompt_preset(&llm, "Take your time", json!({"timeout": 12})).await;
+    let ended = automation.dispatch().await.ended().await;
+    assert_eq!(ended["status"], "FAILED", "{ended:#}");
+    // The service's own words would be "Timed out", without a conversation.
+    assert!(ended["error_detail"].as_str().unwrap().starts_with("Timeout: "), "{ended:#}");
+    assert!(ended["conversation_id"].is_string());
+}
+
+#[tokio::test]
+async fn secrets_of_the_agent_servers_own_settings_reach_commands() {
+    let llm = ScriptedLlm::start(0).await.unwrap();
+    let name = format!("SECRET_{}", uuid::Uuid::new_v4().simple());
+    llm.script(
+        "Use the secret",
+        [Step::terminal(&format!("printf '%s' ${name} | sha256sum > sum")), Step::finish("used")],
+    );
+    let automation = prompt_preset(&llm, "Use the secret", json!({})).await;
+    let server = AgentServer::shared(NEWEST).await;
+    let secret = json!({"name": name, "value": "value-of-the-secret", "description": "for the test"});
+    server.send(reqwest::Method::PUT, "/api/settings/secrets", &secret).await;
+    let mut run = automation.dispatch().await;
+    let ended = run.ended().await;
+    assert_eq!(ended["status"], "COMPLETED", "{ended:#}");
+    let sum = std::fs::read_to_string(run.folder().join("sum")).unwrap();
+    assert!(sum.starts_with("86e40e83f"), "{sum}");
+}
+
+#[tokio::test]
+async fn an_unknown_profile_of_the_automation_is_replaced_by_the_servers_own_llm() {
+    let llm = ScriptedLlm::start(0).await.unwrap();
+    llm.script("Any model will do", [Step::finish("it did")]);
+    let automation = prompt_preset(&llm, "Any model will do", json!({"model": "no-such-profile"})).await;
+    let server = AgentServer::shared(NEWEST).await;
+    let own = json!({"model": "openai/scripted", "api_key": "sk-key-of-the-settings", "base_url": llm.url()});
+    let diff = json!({"agent_settings_diff": {"llm": own}});
+    server.send(reqwest::Method::PATCH, "/api/settings", &diff).await;
+    let ended = automation.dispatch().await.ended().await;
+    assert_eq!(ended["status"], "COMPLETED", "{ended:#}");
+}

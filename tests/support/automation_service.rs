@@ -1,0 +1,212 @@
+//! The real automation service, in front of a real agent-server, and automations whose entrypoint is our binary.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use openhands_runner::config::settings::Network;
+use openhands_runner::http::{Http, HttpError, Request};
+use openhands_runner::secret::Secret;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+use tokio::time::{Instant, sleep};
+
+use super::{AgentServer, NEWEST, ScriptedLlm};
+
+/// Imports take this long on a busy machine.
+const START: Duration = Duration::from_secs(120);
+/// No run of a test takes longer.
+const LONGEST: Duration = Duration::from_secs(120);
+
+/// A running automation service. It ends when dropped, and when the test process ends in any way.
+pub struct AutomationService {
+    port: u16,
+    key: &'static str,
+    folder: PathBuf,
+    child: Child,
+}
+
+impl AutomationService {
+    /// The one that all tests share, in front of the newest agent-server that they share.
+    pub async fn shared() -> &'static Self {
+        static SERVICE: OnceCell<AutomationService> = OnceCell::const_new();
+        SERVICE
+            .get_or_init(async || {
+                let service = Self::launch(AgentServer::shared(NEWEST).await);
+                service.await_ready().await;
+                service
+            })
+            .await
+    }
+
+    fn launch(server: &AgentServer) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let key = "automation-key-of-the-test";
+        // The script removes it.
+        let folder = tempfile::tempdir().unwrap().keep();
+        let log = std::fs::File::create(folder.join("log")).unwrap();
+        let child = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/automation-service"))
+            .args(["--agent-server-url", &server.url(""), "--agent-server-key", &server.key, "--key", key])
+            .args(["--with-stdin", "--temporary", "--port", &port.to_string(), "--folder"])
+            .arg(&folder)
+            // It ends with this pipe, that is: with us.
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Self { port, key, folder, child }
+    }
+
+    async fn await_ready(&self) {
+        let deadline = Instant::now() + START;
+        while self.try_call(Method::GET, "/ready", None).await.is_err() {
+            let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+            assert!(Instant::now() < deadline, "no automation service:\n{log}");
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    fn request(&self, method: Method, path: &str) -> Request {
+        // A new client for each request: connections do not outlive a test's runtime.
+        let http = Http::new(&Network::default()).unwrap();
+        let url = format!("http://127.0.0.1:{}/api/automation{path}", self.port);
+        http.request(method, url.parse().unwrap()).bearer(&Secret::new(self.key))
+    }
+
+    async fn try_call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, HttpError> {
+        let request = self.request(method, path);
+        let request = if let Some(body) = body { request.json(body) } else { request };
+        request.send().await?.json()
+    }
+
+    /// One call of its API.
+    pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Value {
+        self.try_call(method, path, body.as_ref()).await.unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    /// A preset automation as the service makes it, with our binary in the tarball and as the entrypoint, and without
+    /// `setup.sh`. `kind` is `prompt` or `plugin`.
+    pub async fn preset(&'static self, kind: &str, body: Value) -> Automation {
+        let made = self.call(Method::POST, &format!("/v1/preset/{kind}"), Some(body)).await;
+        let automation = Automation { service: self, id: text(&made["id"]) };
+        self.swap(&made, |content| {
+            std::fs::remove_file(content.join("setup.sh")).unwrap();
+            // The debug binary is too large to be carried around.
+            let binary = env!("CARGO_BIN_EXE_openhands-runner");
+            std::os::unix::fs::symlink(binary, content.join("openhands-runner")).unwrap();
+        });
+        automation.entrypoint("./openhands-runner").await;
+        automation
+    }
+
+    /// Changes the files of a stored tarball; the service reads it anew at each dispatch.
+    fn swap(&self, automation: &Value, change: impl FnOnce(&Path)) {
+        let owner = format!("{}/{}", text(&automation["org_id"]), text(&automation["user_id"]));
+        let upload = text(&automation["tarball_path"]).rsplit('/').next().unwrap().to_owned();
+        let stored = self.folder.join(format!("storage/automation/uploads/{owner}/{upload}.tar"));
+        let content = tempfile::tempdir().unwrap();
+        let tar = |option: &str, rest: &[&str]| {
+            let mut command = Command::new("tar");
+            command.arg(option).arg(&stored).arg("-C").arg(content.path()).args(rest);
+            assert!(command.status().unwrap().success());
+        };
+        tar("-xzf", &[]);
+        change(content.path());
+        tar("-czf", &["."]);
+    }
+}
+
+impl Drop for AutomationService {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// An automation of the service.
+pub struct Automation {
+    service: &'static AutomationService,
+    pub id: String,
+}
+
+impl Automation {
+    pub async fn entrypoint(&self, entrypoint: &str) {
+        self.change(json!({"entrypoint": entrypoint})).await;
+    }
+
+    pub async fn change(&self, fields: Value) {
+        self.service.call(Method::PATCH, &format!("/v1/{}", self.id), Some(fields)).await;
+    }
+
+    /// Triggers a run.
+    pub async fn dispatch(&self) -> ServiceRun<'_> {
+        let run = self.service.call(Method::POST, &format!("/v1/{}/dispatch", self.id), None).await;
+        ServiceRun { automation: self, id: text(&run["id"]), phases: Vec::new() }
+    }
+}
+
+/// A run as the service sees it.
+pub struct ServiceRun<'a> {
+    automation: &'a Automation,
+    pub id: String,
+    /// The phases that were seen, each once.
+    pub phases: Vec<String>,
+}
+
+impl ServiceRun<'_> {
+    /// As the service's API lists it.
+    pub async fn state(&mut self) -> Value {
+        let path = format!("/v1/{}/runs?limit=100", self.automation.id);
+        let page = self.automation.service.call(Method::GET, &path, None).await;
+        let run = page["runs"].as_array().unwrap().iter().find(|run| run["id"] == *self.id).unwrap().clone();
+        if let Some(phase) = run["current_phase"].as_str()
+            && !self.phases.iter().any(|seen| seen == phase)
+        {
+            self.phases.push(phase.to_owned());
+        }
+        run
+    }
+
+    /// Waits until the run is as wanted, and gives it.
+    pub async fn until(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + LONGEST;
+        loop {
+            let state = self.state().await;
+            if wanted(&state) {
+                return state;
+            }
+            assert!(Instant::now() < deadline, "not as wanted: {state:#}");
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until the run is settled.
+    pub async fn ended(&mut self) -> Value {
+        self.until(|run| !matches!(run["status"].as_str(), Some("PENDING" | "RUNNING"))).await
+    }
+
+    pub async fn cancel(&self) {
+        self.automation.service.call(Method::POST, &format!("/v1/runs/{}/cancel", self.id), None).await;
+    }
+
+    /// Where the run's files are.
+    pub fn folder(&self) -> PathBuf {
+        self.automation.service.folder.join("workspaces/automation-runs").join(&self.id)
+    }
+}
+
+/// An LLM profile of the shared agent-server whose LLM is the scripted one; gives its name.
+pub async fn profile(server: &AgentServer, llm: &ScriptedLlm) -> String {
+    let name = format!("test-{}", uuid::Uuid::new_v4().simple());
+    let llm = json!({"model": "openai/scripted", "api_key": "sk-key-of-the-profile", "base_url": llm.url(),
+        "input_cost_per_token": 0.00001, "output_cost_per_token": 0.00001});
+    server.send(Method::POST, &format!("/api/profiles/{name}"), &json!({"llm": llm, "include_secrets": true})).await;
+    name
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
+}
