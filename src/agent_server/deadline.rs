@@ -5,7 +5,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Client;
 use super::wire::BashEvent;
@@ -13,8 +13,8 @@ use crate::http::HttpError;
 use crate::session::Leader;
 
 /// How long this process may still live, if the agent-server started it: `None` when none of its unfinished commands is
-/// ours. Ours is the one whose text `leader` was started with, else one that names `program`; of several the one that was
-/// started at the time of `leader`.
+/// ours. Ours is the one whose text `leader` was started with, else one that names `program` and was started at the time of
+/// `leader`: other runs may be under way in the same agent-server.
 ///
 /// # Errors
 /// [`HttpError`].
@@ -29,6 +29,9 @@ pub async fn time_left(client: &Client, leader: &Leader, program: &str) -> Resul
     Ok(None)
 }
 
+/// Between a command's event and the start of its process, on a busy machine.
+const START_OF_COMMAND: SignedDuration = SignedDuration::from_secs(5);
+
 /// Commands that may be ours and whose time is not over, the likeliest first.
 fn candidates<'c>(commands: &'c [BashEvent], leader: &Leader, program: &str, now: Timestamp) -> Vec<&'c BashEvent> {
     let rank = |command: &BashEvent| {
@@ -38,7 +41,8 @@ fn candidates<'c>(commands: &'c [BashEvent], leader: &Leader, program: &str, now
         let started: Timestamp = command.timestamp.parse().ok()?;
         // The leader is started right after the command's event is made.
         let apart = leader.started.unwrap_or(now).duration_since(started).abs();
-        (is_leaders || text.contains(program)).then_some((!is_leaders, apart))
+        let is_our_time = leader.started.is_none() || apart <= START_OF_COMMAND;
+        (is_leaders || (text.contains(program) && is_our_time)).then_some((!is_leaders, apart))
     };
     let mut ranked: Vec<_> = commands.iter().filter_map(|command| Some((rank(command)?, command))).collect();
     ranked.sort_by_key(|(rank, _)| *rank);
@@ -91,9 +95,9 @@ mod tests {
         ];
         let started = Some("2026-11-22T08:00:10.1Z".parse().unwrap());
         let replaced = Leader { arguments: vec!["./openhands-runner".to_owned()], started };
-        assert_eq!(texts(&commands, &replaced), ["early", "late"]);
+        assert_eq!(texts(&commands, &replaced), ["early"]);
         let shell = ["sh", "-c", "cd b && ./start.sh"].map(str::to_owned).to_vec();
-        assert_eq!(texts(&commands, &Leader { arguments: shell, started }), ["shell", "early", "late"]);
+        assert_eq!(texts(&commands, &Leader { arguments: shell, started }), ["shell", "early"]);
     }
 
     #[test]
