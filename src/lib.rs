@@ -44,7 +44,7 @@
 //! - [`session`]: who started us;
 //! - [`conceal`]: keeps our keys from the other processes of the sandbox.
 //!
-//! What everything stands on: [`http`], [`retry`], [`timing`], [`secret`], [`logging`], [`ids`], [`display`], [`schema`].
+//! What everything stands on: [`http`], [`retry`], [`timing`], [`secret`], [`mask`], [`logging`], [`ids`], [`display`], [`schema`].
 //!
 //! # Driving a conversation from a program
 //!
@@ -91,6 +91,7 @@ pub mod http;
 pub mod ids;
 pub mod init;
 pub mod logging;
+pub mod mask;
 pub mod outcome;
 pub mod plan;
 pub mod problem;

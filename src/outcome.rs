@@ -52,6 +52,8 @@ pub enum FailureKind {
     InternalError,
     /// The runner was killed, or died otherwise, without a word; its guardian says so.
     RunnerDied,
+    /// The automation service has settled the run without us: it was cancelled, or ended by somebody else.
+    RunEndedElsewhere,
     /// Another runner is at work on the same run. Not reported: the outcome is the other one's.
     AlreadyRunning,
 }
@@ -78,6 +80,7 @@ impl FailureKind {
         Self::Terminated,
         Self::InternalError,
         Self::RunnerDied,
+        Self::RunEndedElsewhere,
         Self::AlreadyRunning,
     ];
 
@@ -104,6 +107,7 @@ impl FailureKind {
             Self::Terminated => "Terminated",
             Self::InternalError => "InternalError",
             Self::RunnerDied => "RunnerDied",
+            Self::RunEndedElsewhere => "RunEndedElsewhere",
             Self::AlreadyRunning => "AlreadyRunning",
         }
     }
@@ -117,7 +121,8 @@ impl FailureKind {
             | Self::CostLimitReached
             | Self::ConversationPaused
             | Self::ConfirmationRequired
-            | Self::ConversationDeleted => ExitCode::FAILED,
+            | Self::ConversationDeleted
+            | Self::RunEndedElsewhere => ExitCode::FAILED,
             Self::Timeout => ExitCode::TIMEOUT,
             Self::AgentServerUnreachable | Self::CloudUnreachable | Self::CredentialsRefused | Self::RequestRefused => {
                 ExitCode::UNAVAILABLE

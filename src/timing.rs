@@ -56,6 +56,12 @@ pub const SERVER_SILENCE: Duration = Duration::from_secs(45);
 /// One attempt to deliver the completion callback. The service reads the conversation meanwhile, which can take it 30 s
 /// (1.25.0, with a hung agent-server); a second attempt then finds the run settled.
 pub const CALLBACK_ATTEMPT: Duration = Duration::from_secs(20);
+/// One attempt to post a phase.
+pub const PHASE_ATTEMPT: Duration = Duration::from_secs(10);
+/// Between two of the agent's summaries that are posted as phases.
+pub const SUMMARY_INTERVAL: Duration = Duration::from_secs(4);
+/// A phase that lasts is posted again after this time: so a cancelled run is noticed.
+pub const PHASE_REPEAT: Duration = Duration::from_secs(10);
 /// How long the guardian tries to deliver what the runner could not, unless `--guardian-budget` says otherwise.
 pub const GUARDIAN_BUDGET: Duration = Duration::from_secs(15 * 60);
 /// How long a new runner of the same run may take over from one that died, unless `--restart-grace` says otherwise.

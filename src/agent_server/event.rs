@@ -196,6 +196,15 @@ pub struct Action {
     pub is_finish: bool,
 }
 
+impl Action {
+    /// The agent's own words. Where the LLM gives no summary, the server makes one of the tool's name and its arguments;
+    /// that one does not count.
+    #[must_use]
+    pub fn own_summary(&self) -> Option<&str> {
+        self.summary.as_deref().filter(|summary| !summary.starts_with(&format!("{}: {{", self.tool)))
+    }
+}
+
 /// The answer of a tool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observation {

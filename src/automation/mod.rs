@@ -3,3 +3,4 @@
 //! Observed on PyPI `openhands-automation` 1.25.0. Nothing here knows conversations.
 
 pub mod callback;
+pub mod phase;

@@ -15,6 +15,8 @@ pub struct Reporting {
     pub callback_url: Option<Url>,
     /// Bearer token of the callback.
     pub key: Option<Secret>,
+    /// The phases' address.
+    pub phase_url: Option<Url>,
     /// The id that the callback carries.
     pub run_id: Option<RunId>,
 }
@@ -36,9 +38,17 @@ impl Reporting {
                 }
             }
         });
+        let phase_url = raw.automation_phase_url.as_deref().and_then(|value| {
+            let url = Url::parse(value.trim()).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+            if url.is_none() {
+                tracing::warn!("AUTOMATION_PHASE_URL is not an http or https address: there will be no phases");
+            }
+            url
+        });
         let key = [&raw.automation_callback_api_key, &raw.openhands_api_key, &raw.openhands_cloud_api_key];
         let reporting = Self {
             callback_url,
+            phase_url,
             key: key.into_iter().flatten().next().map(|key| Secret::new(key.trim())),
             run_id: raw.automation_run_id.as_ref().or(raw.run_id.as_ref()).map(|id| RunId::new(id.trim())),
         };

@@ -34,9 +34,10 @@ use crate::secret::{Redactor, Secret};
 use crate::server_process::ServerProcess;
 use crate::session::Leader;
 use crate::shutdown::{Shutdown, Signal};
-use crate::sink::Sinks;
 use crate::sink::output::{Output, ResultFile};
+use crate::sink::phases::SettledElsewhere;
 use crate::sink::progress::Progress;
+use crate::sink::{Record, Sinks, Stage};
 use crate::task::source::Source;
 use crate::timing::{self, Patience};
 use crate::workspace::{Workspace, WorkspaceError, workspace};
@@ -63,6 +64,12 @@ pub async fn run(args: RunArgs, environment: Environment, mut shutdown: Shutdown
         return failure.kind.exit_code();
     }
     let mut sinks = sinks(&args);
+    let mut settled_elsewhere = None;
+    if let Some((phases, settled)) = report.phases() {
+        sinks = sinks.with(phases);
+        settled_elsewhere = Some(settled);
+    }
+    sinks.record(&Record::Stage(Stage::SettingUp)).await;
     let mut own_server = None;
     let run = Run { environment: &environment, started, known: watch::Sender::default(), server: OnceCell::new() };
 
@@ -77,6 +84,7 @@ pub async fn run(args: RunArgs, environment: Environment, mut shutdown: Shutdown
                     tokio::select! {
                         ended = run.work(&args, plan, report.http.clone(), &mut sinks) => ended,
                         failure = death_of(&mut own_server) => Err(failure),
+                        failure = settled(settled_elsewhere) => Err(failure),
                         () = report.keep_informed(run.known.subscribe()) => Ok(()),
                         () = panic_if_asked(&args, run.known.subscribe()) => Ok(()),
                     }
@@ -180,6 +188,13 @@ async fn panic_if_asked(args: &RunArgs, mut known: watch::Receiver<Known>) {
     std::future::pending::<()>().await;
 }
 
+async fn settled(elsewhere: Option<SettledElsewhere>) -> Failure {
+    match elsewhere {
+        Some(settled) => Failure::new(FailureKind::RunEndedElsewhere, settled.reason().await),
+        None => std::future::pending().await,
+    }
+}
+
 /// A run while it is under way.
 struct Run<'r> {
     environment: &'r Environment,
@@ -237,6 +252,7 @@ impl Run<'_> {
             _ => None,
         };
         let driven = async {
+            sinks.record(&Record::Stage(Stage::Configuring)).await;
             let equipment = self.equipment(&*workspace, &plan).await.map_err(|error| not_inherited(&error))?;
             conversation::drive(server, &plan.conversation, equipment, sinks, &self.known, wrap_up_at).await
         };
@@ -364,6 +380,7 @@ fn leaves_agent_at_work(kind: FailureKind) -> bool {
             | FailureKind::Quit
             | FailureKind::Terminated
             | FailureKind::InternalError
+            | FailureKind::RunEndedElsewhere
     )
 }
 

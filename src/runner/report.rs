@@ -5,6 +5,7 @@ use tokio::time::timeout;
 
 use super::Environment;
 use crate::automation::callback::{self, Delivered};
+use crate::automation::phase::PhaseEndpoint;
 use crate::cli::RunArgs;
 use crate::config::reporting::Reporting;
 use crate::config::settings::Network;
@@ -15,6 +16,7 @@ use crate::guardian::{Charge, Guardian};
 use crate::http::Http;
 use crate::outcome::{Failure, FailureKind, Outcome, Report};
 use crate::secret::Redactor;
+use crate::sink::phases::{Phases, SettledElsewhere};
 use crate::sink::{Record, Sinks};
 use crate::timing::{self, Patience};
 
@@ -40,6 +42,12 @@ impl Reporter {
             Http::new(&Network::default()).expect("the defaults read nothing that could be wrong")
         });
         Self { http, reporting, network, redactor: environment.redactor.clone(), guardian: None }
+    }
+
+    /// The sink that posts phases, if somebody wants them, and what tells that the run is settled without us.
+    pub(super) fn phases(&self) -> Option<(Phases, SettledElsewhere)> {
+        let endpoint = PhaseEndpoint { url: self.reporting.phase_url.clone()?, key: self.reporting.key.clone() };
+        Some(Phases::to(endpoint, self.http.clone(), self.redactor.clone()))
     }
 
     /// Puts a guardian behind the run, or takes over the run from a runner that died.

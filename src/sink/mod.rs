@@ -1,6 +1,7 @@
 //! Who sees what a run does: sinks get every record and change nothing.
 
 pub mod output;
+pub mod phases;
 pub mod progress;
 
 use futures_util::future::BoxFuture;
@@ -10,9 +11,20 @@ use crate::agent_server::event::Meaning;
 use crate::ids::ConversationId;
 use crate::outcome::RunResult;
 
+/// Where in its course a run is, before its first turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// What the user gave is read, and the agent-server waited for.
+    SettingUp,
+    /// The account's LLM, secrets and MCP servers are read, and the conversation is started.
+    Configuring,
+}
+
 /// Something that a run did or saw.
 #[derive(Debug)]
 pub enum Record<'r> {
+    /// A stage begins.
+    Stage(Stage),
     /// The conversation exists.
     Conversation {
         /// Its id.

@@ -72,6 +72,7 @@ impl Output {
                 let own = json!({"kind": "runner.turn", "number": number, "of": of, "message": message});
                 self.line(own.to_string()).await;
             }
+            Record::Stage(_) => {}
             Record::Event { event, .. } => self.line(one_line(event.raw())).await,
             Record::Result(result) => {
                 let mut own = json!({"kind": "runner.result"});

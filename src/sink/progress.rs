@@ -21,6 +21,7 @@ impl Sink for Progress {
                 tracing::info!(conversation_id = %id, "conversation {}", if *new { "started" } else { "continued" });
             }
             Record::Turn { number, of, message } => tracing::info!("turn {number} of {of}: {}", line(message)),
+            Record::Stage(_) => {}
             Record::Event { meaning, .. } => step(meaning),
             Record::Result(result) => verdict(result),
         }
@@ -48,9 +49,7 @@ fn step(meaning: &Meaning) {
 }
 
 fn action_line(action: &Action) -> String {
-    // Where the LLM gives no summary, the server makes one of the tool's name and its arguments.
-    let own_words = |summary: &&String| !summary.starts_with(&format!("{}: {{", action.tool));
-    let text = match (action.summary.as_ref().filter(own_words), &action.detail) {
+    let text = match (action.own_summary(), action.detail.as_deref()) {
         (Some(summary), Some(detail)) => format!("{summary}: {detail}"),
         (Some(only), None) | (None, Some(only)) => only.to_owned(),
         (None, None) => return action.tool.clone(),

@@ -90,3 +90,56 @@ async fn an_unknown_profile_of_the_automation_is_replaced_by_the_servers_own_llm
     let ended = automation.dispatch().await.ended().await;
     assert_eq!(ended["status"], "COMPLETED", "{ended:#}");
 }
+
+#[tokio::test]
+async fn phases_tell_what_goes_on_while_it_goes_on() {
+    let llm = ScriptedLlm::start(0).await.unwrap();
+    let step = |summary: &str, command: &str| {
+        Step::call("terminal", json!({"command": command, "summary": summary, "security_risk": "LOW"}))
+    };
+    llm.script(
+        "Work in steps",
+        [
+            step("Look\n at token=abc123", "sleep 1"),
+            step("Between", "sleep 1"),
+            step("Build it", "sleep 6"),
+            Step::finish("built"),
+        ],
+    );
+    let automation = prompt_preset(&llm, "Work in steps", json!({})).await;
+    let mut run = automation.dispatch().await;
+    let ended = run.ended().await;
+    assert_eq!(ended["status"], "COMPLETED", "{ended:#}");
+    let phases = &run.phases;
+    let at =
+        |phase: &str| phases.iter().position(|seen| seen == phase).unwrap_or_else(|| panic!("{phase}: {phases:?}"));
+    assert!(at("Agent is working on the task") < at("Look at token=***"), "{phases:?}");
+    assert!(at("Look at token=***") < at("Build it"), "{phases:?}");
+    // It was over before its time came.
+    assert!(!phases.iter().any(|phase| phase == "Between"), "{phases:?}");
+}
+
+#[tokio::test]
+async fn a_cancelled_run_stops_the_agent_and_ends() {
+    let llm = ScriptedLlm::start(0).await.unwrap();
+    llm.script("Never stop", [Step::terminal("sleep 100"), Step::finish("stopped")]);
+    let automation = prompt_preset(&llm, "Never stop", json!({})).await;
+    let mut run = automation.dispatch().await;
+    run.until(|run| run["current_phase"] == "Agent is working on the task").await;
+    run.cancel().await;
+    let server = AgentServer::shared(NEWEST).await;
+    let command = run.state().await["bash_command_id"].as_str().unwrap().to_owned();
+    let output = format!("/api/bash/bash_events/search?command_id__eq={command}&kind__eq=BashOutput");
+    let exit_code = async || server.get(&output).await["items"][0]["exit_code"].as_i64();
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(40);
+    while exit_code().await.is_none() {
+        assert!(tokio::time::Instant::now() < deadline, "the runner goes on");
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    assert_eq!(exit_code().await, Some(1));
+    assert_eq!(run.state().await["status"], "CANCELLED");
+    let tagged = server.get("/api/conversations/search?limit=100").await;
+    let ours = |item: &&Value| item["tags"]["automationrunid"] == *run.id;
+    let conversation = tagged["items"].as_array().unwrap().iter().find(ours).unwrap().clone();
+    assert_eq!(conversation["execution_status"], "paused", "{conversation:#}");
+}
