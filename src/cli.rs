@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use url::Url;
 
+use crate::answer::hook::HookEvent;
 use crate::ids::ConversationId;
 use crate::sink::output;
 use crate::{logging, task, timing};
@@ -24,6 +25,13 @@ pub struct Cli {
 pub enum Command {
     /// Run a task in this sandbox, and report its outcome.
     Run(Box<RunArgs>),
+    /// What the agent-server runs around the agent's finish. Not for people.
+    #[command(hide = true)]
+    Hook {
+        /// When it is run.
+        #[arg(value_enum)]
+        event: HookEvent,
+    },
     /// Print the JSON Schema of the task file or of the JSON result.
     Schema {
         /// Which one.

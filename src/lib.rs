@@ -33,6 +33,7 @@
 //! - [`workspace`]: where the agent works, and whose LLM, secrets and MCP servers it gets;
 //! - [`conversation`]: drives one conversation through its turns;
 //! - [`sink`]: who sees what happens;
+//! - [`answer`]: what the agent is asked to give at its end;
 //! - [`outcome`]: how it ended, and what follows from that;
 //! - [`server_process`]: an agent-server of our own, where the sandbox has none;
 //! - [`runner`]: all of it, from the environment to the exit code.
@@ -79,6 +80,7 @@
 //! ```
 
 pub mod agent_server;
+pub mod answer;
 pub mod automation;
 pub mod cli;
 pub mod cloud;

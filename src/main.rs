@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use clap::error::ErrorKind;
 use nix::sys::signal::SigSet;
+use openhands_runner::answer::hook::{self, HookEvent};
 use openhands_runner::cli::{Cli, Command, SchemaOf};
 use openhands_runner::conceal::conceal;
 use openhands_runner::config::env::{RawEnv, SECRET_NAMES};
@@ -47,6 +48,7 @@ async fn start() -> ExitCode {
         Ok(Cli { command: None }) => (logging::Format::default(), Ok(Box::default())),
         Ok(Cli { command: Some(Command::Run(args)) }) => (args.log_format, Ok(args)),
         Ok(Cli { command: Some(Command::Schema { of }) }) => return print(&schema_text(of)),
+        Ok(Cli { command: Some(Command::Hook { event }) }) => return hook(event),
         Err(error) => {
             let _ = error.print();
             match error.kind() {
@@ -71,6 +73,14 @@ fn schema_text(of: SchemaOf) -> String {
         SchemaOf::Task => schema::task(),
         SchemaOf::Result => schema::result(),
     }
+}
+
+fn hook(event: HookEvent) -> ExitCode {
+    let verdict = hook::decide(event, std::io::stdin().lock(), &std::env::temp_dir());
+    if let Some(output) = verdict.output() {
+        print(&output);
+    }
+    ExitCode::from(verdict.exit_code())
 }
 
 fn print(text: &str) -> ExitCode {

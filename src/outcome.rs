@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::agent_server::event::ServerError;
 use crate::agent_server::wire::Cost;
+use crate::answer::{Answer, TaskOutcome};
 use crate::display;
 use crate::ids::{ConversationId, RunId};
 use crate::secret::Redactor;
@@ -52,6 +53,8 @@ pub enum FailureKind {
     InternalError,
     /// The runner was killed, or died otherwise, without a word; its guardian says so.
     RunnerDied,
+    /// The agent finished, and its result is missing or does not fit the task's schema.
+    InvalidAnswer,
     /// The automation service has settled the run without us: it was cancelled, or ended by somebody else.
     RunEndedElsewhere,
     /// Another runner is at work on the same run. Not reported: the outcome is the other one's.
@@ -80,6 +83,7 @@ impl FailureKind {
         Self::Terminated,
         Self::InternalError,
         Self::RunnerDied,
+        Self::InvalidAnswer,
         Self::RunEndedElsewhere,
         Self::AlreadyRunning,
     ];
@@ -107,6 +111,7 @@ impl FailureKind {
             Self::Terminated => "Terminated",
             Self::InternalError => "InternalError",
             Self::RunnerDied => "RunnerDied",
+            Self::InvalidAnswer => "InvalidAnswer",
             Self::RunEndedElsewhere => "RunEndedElsewhere",
             Self::AlreadyRunning => "AlreadyRunning",
         }
@@ -122,6 +127,7 @@ impl FailureKind {
             | Self::ConversationPaused
             | Self::ConfirmationRequired
             | Self::ConversationDeleted
+            | Self::InvalidAnswer
             | Self::RunEndedElsewhere => ExitCode::FAILED,
             Self::Timeout => ExitCode::TIMEOUT,
             Self::AgentServerUnreachable | Self::CloudUnreachable | Self::CredentialsRefused | Self::RequestRefused => {
@@ -239,6 +245,8 @@ pub struct Outcome {
     pub cost: Cost,
     /// The agent's final message.
     pub message: Option<String>,
+    /// What the agent gave besides.
+    pub answer: Option<Answer>,
 }
 
 /// The two statuses that the automation service knows.
@@ -273,7 +281,21 @@ impl Outcome {
             conversation_id: self.conversation_id.map(|id| id.to_string()),
             cost: self.cost,
             error: self.failure.as_ref().map(|failure| Value::Object(failure.error_object(redactor))),
+            task_outcome: self.task_outcome(redactor),
         }
+    }
+
+    fn task_outcome(&self, redactor: &Redactor) -> Option<TaskOutcome> {
+        let Some(Answer::TaskOutcome(TaskOutcome { status, summary })) = &self.answer else { return None };
+        Some(TaskOutcome { status: *status, summary: redactor.redact(summary).into_owned() })
+    }
+
+    /// The user's object, without secrets in its texts.
+    fn object(&self, redactor: &Redactor) -> Option<Value> {
+        let Some(Answer::Object(fields)) = &self.answer else { return None };
+        let text = serde_json::to_string(fields).unwrap_or_default();
+        // A secret that JSON writes with escapes is not found so; there are none of that kind among keys and tokens.
+        Some(serde_json::from_str(&redactor.redact(&text)).unwrap_or(Value::Null))
     }
 
     /// The object that `--format json` and `--result` give.
@@ -284,6 +306,8 @@ impl Outcome {
             run_id: self.run_id.as_ref().map(|id| id.as_str().to_owned()),
             conversation_id: self.conversation_id.map(|id| id.to_string()),
             cost: self.cost,
+            task_outcome: self.task_outcome(redactor),
+            answer: self.object(redactor),
             message: self.message.as_deref().map(|message| redactor.redact(message).into_owned()),
             error: self.failure.as_ref().map(|failure| ResultError {
                 code: failure.code().to_owned(),
@@ -313,6 +337,9 @@ pub struct Report {
     /// On FAILED: an object in the shape of the server's conversation error event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Value>,
+    /// How the task went; services before 1.9.0 refuse it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_outcome: Option<TaskOutcome>,
 }
 
 impl Report {
@@ -323,7 +350,7 @@ impl Report {
             let text = |name: &str| error.get(name).and_then(Value::as_str).unwrap_or_default();
             Value::from(format!("{}: {}", text("code"), text("detail")))
         });
-        Self { conversation_id: None, cost: Cost::default(), error, ..self.clone() }
+        Self { conversation_id: None, cost: Cost::default(), task_outcome: None, error, ..self.clone() }
     }
 }
 
@@ -345,6 +372,12 @@ pub struct RunResult {
     /// The agent's final message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// How the task went, where the agent was asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task_outcome: Option<TaskOutcome>,
+    /// The object of the task's `result.schema`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Value>,
     /// Why the run failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<ResultError>,
@@ -373,6 +406,7 @@ mod tests {
             conversation_id: Some("1b716b4b-78d1-5f02-9247-f78169819a82".parse().unwrap()),
             cost: Cost::dollars(0.25),
             message: Some("done".to_owned()),
+            answer: None,
         }
     }
 

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::agent_server::trace::Trace;
 use crate::agent_server::wire::Llm;
+use crate::answer::Question;
 use crate::config::settings::{Account, AgentServer, DEFAULT_WORKING_DIR, DirectLlm, Settings};
 use crate::display;
 use crate::ids::{ConversationId, RunId};
@@ -110,6 +111,8 @@ pub struct ConversationPlan {
     pub user_id: Option<String>,
     /// Where it belongs in traces.
     pub trace: Trace,
+    /// What the agent is asked to give at its end.
+    pub question: Question,
     /// Steps for one message.
     pub iterations: Option<u32>,
     /// US dollars that this run may spend.
@@ -129,6 +132,7 @@ impl ConversationPlan {
             tags: BTreeMap::new(),
             user_id: None,
             trace: Trace::default(),
+            question: Question::default(),
             iterations: None,
             cost: None,
         }
@@ -161,6 +165,7 @@ impl RunPlan {
         }
 
         let own_id = || settings.run_id.as_ref().map_or_else(ConversationId::random, ConversationId::of_run);
+        let by_default = if settings.shows_task_outcome { Question::TaskOutcome } else { Question::Message };
         let mut tags = task.tags.0;
         tags.extend(settings.tags);
         let conversation = ConversationPlan {
@@ -168,7 +173,8 @@ impl RunPlan {
             continued: settings.conversation_id.is_some(),
             messages: std::iter::once(task.prompt).chain(task.then).collect(),
             working_dir: settings.working_dir.or(task.working_dir).unwrap_or_else(|| DEFAULT_WORKING_DIR.to_owned()),
-            title: task.name,
+            title: task.name.or(settings.title),
+            question: task.result.unwrap_or(by_default),
             tags,
             user_id: settings.user_id,
             trace: settings.trace,

@@ -60,6 +60,8 @@ pub struct Capabilities {
     pub interrupt: bool,
     /// `mcp_config` is a map by name, from 1.34.0; before, it stands in a `mcpServers` wrapper.
     pub flat_mcp: bool,
+    /// The finish tool takes further fields (`response_schema`). Seen from 1.50.1; 1.43.1 has no such tool specification.
+    pub finish_schema: bool,
 }
 
 impl Capabilities {
@@ -74,6 +76,7 @@ impl Capabilities {
             state_after_run: since(1, 22, 1),
             interrupt: since(1, 24, 0),
             flat_mcp: since(1, 34, 0),
+            finish_schema: since(1, 50, 1),
         }
     }
 

@@ -72,6 +72,16 @@ impl Event {
         }
     }
 
+    /// The arguments of a call of the finish tool as the agent gave them. The event's `action` has only `message` of them.
+    #[must_use]
+    pub fn finish_arguments(&self) -> Option<Map<String, Value>> {
+        let event = self.fields()?;
+        let call = event.get("tool_call")?;
+        let is_finish = event.get("tool_name")?.as_str()? == "finish";
+        let text = call.get("arguments").or_else(|| call.get("function")?.get("arguments"))?.as_str()?;
+        is_finish.then(|| serde_json::from_str(text).ok())?
+    }
+
     fn fields(&self) -> Option<Map<String, Value>> {
         serde_json::from_str(&self.raw).ok()
     }

@@ -8,6 +8,7 @@ pub mod capabilities;
 pub mod client;
 pub mod deadline;
 pub mod event;
+pub mod hooks;
 pub mod mcp;
 pub mod ready;
 pub mod settings;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::hooks::HookConfig;
 use super::trace::Trace;
 use crate::ids::ConversationId;
 
@@ -211,6 +212,9 @@ pub struct StartConversation {
     pub user_id: Option<String>,
     /// Whether the server makes a title with an LLM call. Known to 1.16.1 and later.
     pub autotitle: bool,
+    /// Commands that the server runs at certain events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hook_config: Option<HookConfig>,
     /// Where the conversation belongs in traces.
     #[serde(flatten)]
     pub trace: Trace,
@@ -226,6 +230,8 @@ pub struct Agent {
     kind: &'static str,
     llm: Llm,
     tools: Vec<Tool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    include_default_tools: Option<[&'static str; 1]>,
     mcp_config: Value,
     condenser: Condenser,
     system_prompt_kwargs: SystemPromptArguments,
@@ -234,6 +240,14 @@ pub struct Agent {
 #[derive(Debug, Clone, Serialize)]
 struct Tool {
     name: &'static str,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    params: Map<String, Value>,
+}
+
+impl Tool {
+    fn named(name: &'static str) -> Self {
+        Self { name, params: Map::new() }
+    }
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -256,7 +270,8 @@ impl Agent {
         Self {
             kind: "Agent",
             llm: llm.clone(),
-            tools: vec![Tool { name: "terminal" }, Tool { name: "file_editor" }, Tool { name: "task_tracker" }],
+            tools: ["terminal", "file_editor", "task_tracker"].map(Tool::named).to_vec(),
+            include_default_tools: None,
             mcp_config: Value::Object(Map::new()),
             condenser: Condenser {
                 kind: "LLMSummarizingCondenser",
@@ -266,6 +281,16 @@ impl Agent {
             },
             system_prompt_kwargs: SystemPromptArguments { cli_mode: true },
         }
+    }
+
+    /// With a finish tool that takes these fields too (JSON Schema of an object).
+    #[must_use]
+    pub fn with_finish_fields(mut self, schema: Value) -> Self {
+        let params = Map::from_iter([("response_schema".to_owned(), schema)]);
+        self.tools.push(Tool { name: "FinishTool", params });
+        // The default tools have one of their own, and two are an error at the first message.
+        self.include_default_tools = Some(["ThinkTool"]);
+        self
     }
 
     /// With these MCP servers, in the shape that the server's version takes.
@@ -424,6 +449,7 @@ mod tests {
             tags: BTreeMap::new(),
             user_id: None,
             autotitle: false,
+            hook_config: None,
             trace: Trace::default(),
         };
         assert_eq!(

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use url::Url;
 
 use super::env::RawEnv;
 use crate::agent_server::trace::Trace;
+use crate::automation::title::title;
 use crate::ids::{ConversationId, RunId, SandboxId};
 use crate::problem::{Problem, Problems};
 use crate::secret::Secret;
@@ -41,6 +43,10 @@ pub struct Settings {
     pub tags: BTreeMap<String, String>,
     /// Where the conversation belongs in traces.
     pub trace: Trace,
+    /// The conversation's title, as the automation has it.
+    pub title: Option<String>,
+    /// Whether the automation service shows how the task went: it does since it takes phases (1.9.0).
+    pub shows_task_outcome: bool,
     /// Proxies and certificates.
     pub network: Network,
 }
@@ -188,6 +194,8 @@ impl Settings {
             profile: flags.profile.or_else(|| text(raw.automation_model.as_ref())),
             tags: tags(raw, run_id.as_ref()),
             trace: trace(raw),
+            title: title_of_run(raw),
+            shows_task_outcome: raw.automation_phase_url.is_some(),
             run_id,
             conversation_id,
             working_dir: flags.working_dir.or_else(|| text(raw.workspace_base.as_ref())),
@@ -244,6 +252,11 @@ fn tags(raw: &RawEnv, run_id: Option<&RunId>) -> BTreeMap<String, String> {
     .into_iter()
     .filter_map(|(key, value)| Some((key.to_owned(), value?.chars().take(LONGEST_TAG).collect())))
     .collect()
+}
+
+fn title_of_run(raw: &RawEnv) -> Option<String> {
+    let payload = raw.automation_event_payload.as_deref().and_then(|payload| serde_json::from_str(payload).ok());
+    title(raw.automation_name.as_deref()?, payload.as_ref(), Timestamp::now())
 }
 
 /// Trace fields never end a run: what cannot be used of them is left out.

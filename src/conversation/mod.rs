@@ -20,11 +20,13 @@ use crate::agent_server::event::Meaning;
 use crate::agent_server::mcp::McpServers;
 use crate::agent_server::wire::{Cost, Llm, Secrets};
 use crate::agent_server::{Capabilities, Client, Event};
+use crate::answer::{Answer, Question};
 use crate::display;
 use crate::http::HttpError;
 use crate::ids::ConversationId;
 use crate::outcome::{Failure, FailureKind};
 use crate::plan::ConversationPlan;
+use crate::retry::retry;
 use crate::sink::{Record, Sinks};
 
 pub use self::follow::FollowError;
@@ -74,6 +76,7 @@ pub async fn drive(
     wrap_up_at: Option<Instant>,
 ) -> Result<(), Failure> {
     let Server { client, capabilities } = server;
+    let plan = &asked(plan, *capabilities);
     let started = start::start_or_attach(client, *capabilities, plan, equipment)
         .await
         .map_err(|error| refused("failed to start the conversation", &error))?;
@@ -99,6 +102,48 @@ pub async fn drive(
     let budget = target.budget;
     let follower = Follower::open(target, &on_cost, sinks).await;
     Turns { client, plan, follower, budget, wrap_up_at }.take_all(&started).await
+}
+
+/// The plan with its question in words, where the server's finish tool takes no further fields.
+fn asked(plan: &ConversationPlan, capabilities: Capabilities) -> ConversationPlan {
+    let mut plan = plan.clone();
+    if let (Some(words), Some(last)) = (plan.question.in_words(), plan.messages.last_mut())
+        && !capabilities.finish_schema
+    {
+        last.push_str("\n\n");
+        last.push_str(&words);
+    }
+    plan
+}
+
+/// What the agent gave at its end, besides its message.
+///
+/// # Errors
+/// The [`Failure`] that ends the run: the answer cannot be read, or is not what was asked for.
+pub async fn answer(server: &Server, plan: &ConversationPlan) -> Result<Option<Answer>, Failure> {
+    if plan.question == Question::Message {
+        return Ok(None);
+    }
+    let query = EventQuery { source: Some("agent"), newest_first: true, limit: Some(20), ..Default::default() };
+    let page = retry("reading the agent's result", start::POLICY, || server.client.events(plan.id, &query))
+        .await
+        .map_err(|error| refused("failed to read the agent's result", &error))?;
+    let (mut finish, mut message) = (None, None);
+    // Only the last thing that the agent did counts: it may have gone on after a finish.
+    for event in page.items.iter().filter_map(|item| Event::parse(item.get())) {
+        match event.meaning() {
+            Meaning::AgentMessage(text) => message = Some(text),
+            Meaning::Action(action) => {
+                finish = event.finish_arguments();
+                message = action.detail.filter(|_| action.is_finish);
+            }
+            _ => continue,
+        }
+        break;
+    }
+    plan.question
+        .read(finish.as_ref(), message.as_deref())
+        .map_err(|error| Failure::new(FailureKind::InvalidAnswer, error.to_string()))
 }
 
 /// A failed request of the set-up as the run's failure.

@@ -6,7 +6,8 @@ use super::Equipment;
 use super::ledger::{Beginning, already_sent};
 use crate::agent_server::client::{Created, EventQuery};
 use crate::agent_server::event::Meaning;
-use crate::agent_server::wire::{Agent, ConversationInfo, Cost, LocalWorkspace, Secrets, StartConversation, Status};
+use crate::agent_server::hooks::HookConfig;
+use crate::agent_server::wire::{Agent, ConversationInfo, Cost, LocalWorkspace, StartConversation, Status};
 use crate::agent_server::{Capabilities, Client, Event};
 use crate::http::HttpError;
 use crate::plan::ConversationPlan;
@@ -26,7 +27,7 @@ pub(super) struct Started {
     pub(super) status: Status,
 }
 
-const POLICY: Policy = Policy::agent_server(timing::SETUP_BUDGET);
+pub(super) const POLICY: Policy = Policy::agent_server(timing::SETUP_BUDGET);
 
 /// Starts the planned conversation, or finds out where in it this run is.
 pub(super) async fn start_or_attach(
@@ -35,27 +36,42 @@ pub(super) async fn start_or_attach(
     plan: &ConversationPlan,
     equipment: Equipment,
 ) -> Result<Started, HttpError> {
+    let finish_fields = plan.question.finish_schema().filter(|_| capabilities.finish_schema);
+    let hook_config = finish_fields.as_ref().and_then(|_| hooks());
+    let may_veto = hook_config.is_some();
+    let agent = Agent::default_with(&equipment.llm).with_mcp(equipment.mcp.config(capabilities));
     let body = StartConversation {
         conversation_id: plan.id,
-        agent: Agent::default_with(&equipment.llm).with_mcp(equipment.mcp.config(capabilities)),
+        agent: match finish_fields {
+            Some(schema) => agent.with_finish_fields(schema),
+            None => agent,
+        },
         workspace: LocalWorkspace::new(&plan.working_dir),
         max_iterations: plan.iterations,
         secrets: equipment.secrets,
         tags: first_tags(plan),
         user_id: plan.user_id.clone(),
         autotitle: plan.title.is_none(),
+        hook_config,
         trace: plan.trace.clone(),
     };
     let (created, info) = retry("starting the conversation", POLICY, || client.start_conversation(&body)).await?;
     match created {
         Created::New => {
             set_title(client, plan).await;
-            // Nothing in our request brings a stop hook.
             let (status, spent_before) = (info.execution_status, Cost::default());
-            Ok(Started { created, sent: 0, spent_before, may_veto: false, status })
+            Ok(Started { created, sent: 0, spent_before, may_veto, status })
         }
-        Created::Existing => attach(client, capabilities, plan, &body.secrets, info).await,
+        Created::Existing => attach(client, capabilities, plan, &body, info).await,
     }
+}
+
+/// Our own program as the commands around the agent's finish. It is where the server looks, for the server is in our
+/// sandbox; a command that it does not find holds up nothing.
+fn hooks() -> Option<HookConfig> {
+    let program = std::env::current_exe().ok()?;
+    let program = shell_words::quote(program.to_str()?).into_owned();
+    Some(HookConfig::around_finish(format!("{program} hook finish"), format!("{program} hook stop")))
 }
 
 /// A new conversation under a given id may be continued by others later; so it tells from the start where we began.
@@ -71,18 +87,19 @@ async fn attach(
     client: &Client,
     capabilities: Capabilities,
     plan: &ConversationPlan,
-    secrets: &Secrets,
+    body: &StartConversation,
     info: ConversationInfo,
 ) -> Result<Started, HttpError> {
-    if !secrets.is_empty() {
-        retry("adding secrets to the conversation", POLICY, || client.add_secrets(plan.id, secrets)).await?;
+    if !body.secrets.is_empty() {
+        retry("adding secrets to the conversation", POLICY, || client.add_secrets(plan.id, &body.secrets)).await?;
     }
     let (beginning, known) = beginning(client, capabilities, plan, &info).await?;
     let found = if known { user_messages(client, plan, beginning.after.as_deref()).await? } else { Vec::new() };
     let sent = already_sent(&plan.messages, &found);
     tracing::info!(conversation_id = %plan.id, sent, "the conversation is there already; going on with it");
     // Before 1.22.1 nobody tells.
-    let may_veto = plan.continued && (info.hook_config.is_some() || !capabilities.state_after_run);
+    let may_veto =
+        body.hook_config.is_some() || plan.continued && (info.hook_config.is_some() || !capabilities.state_after_run);
     Ok(Started {
         created: Created::Existing,
         sent,

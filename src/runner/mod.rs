@@ -21,6 +21,7 @@ use crate::agent_server::deadline;
 use crate::agent_server::mcp::McpServers;
 use crate::agent_server::ready::{ReadyError, await_ready};
 use crate::agent_server::wire::{Llm, SecretSource};
+use crate::answer::Answer;
 use crate::cli::RunArgs;
 use crate::config::env::RawEnv;
 use crate::config::settings::{Overrides, Settings};
@@ -85,8 +86,8 @@ pub async fn run(args: RunArgs, environment: Environment, mut shutdown: Shutdown
                         ended = run.work(&args, plan, report.http.clone(), &mut sinks) => ended,
                         failure = death_of(&mut own_server) => Err(failure),
                         failure = settled(settled_elsewhere) => Err(failure),
-                        () = report.keep_informed(run.known.subscribe()) => Ok(()),
-                        () = panic_if_asked(&args, run.known.subscribe()) => Ok(()),
+                        () = report.keep_informed(run.known.subscribe()) => Ok(None),
+                        () = panic_if_asked(&args, run.known.subscribe()) => Ok(None),
                     }
                 };
                 Box::pin(ends_or_signal(work, &mut shutdown)).await
@@ -97,7 +98,7 @@ pub async fn run(args: RunArgs, environment: Environment, mut shutdown: Shutdown
     };
 
     let patience = patience(ended.as_ref().err());
-    let mut outcome = report.decide(ended.err(), *run.known.borrow());
+    let mut outcome = report.decide(ended, *run.known.borrow());
     let exit_code = outcome.exit_code();
     let wrap_up = async {
         conclude(&mut outcome, run.server.get(), patience).await;
@@ -122,7 +123,7 @@ pub async fn refuse_usage(environment: Environment, message: String) -> ExitCode
         return ExitCode::USAGE;
     }
     let failure = Failure::new(FailureKind::Usage, message);
-    let outcome = report.decide(Some(failure), Known::default());
+    let outcome = report.decide(Err(failure), Known::default());
     report.publish(&outcome, &mut Sinks::default(), timing::AT_LEISURE).await;
     outcome.exit_code()
 }
@@ -229,7 +230,13 @@ impl Run<'_> {
         Ok(plan)
     }
 
-    async fn work(&self, args: &RunArgs, plan: RunPlan, http: Http, sinks: &mut Sinks) -> Result<(), Failure> {
+    async fn work(
+        &self,
+        args: &RunArgs,
+        plan: RunPlan,
+        http: Http,
+        sinks: &mut Sinks,
+    ) -> Result<Option<Answer>, Failure> {
         let own_limit = plan.timeout.map(|limit| Limit {
             at: self.started + limit,
             reason: format!("the run reached its time limit of {limit:?}"),
@@ -254,7 +261,8 @@ impl Run<'_> {
         let driven = async {
             sinks.record(&Record::Stage(Stage::Configuring)).await;
             let equipment = self.equipment(&*workspace, &plan).await.map_err(|error| not_inherited(&error))?;
-            conversation::drive(server, &plan.conversation, equipment, sinks, &self.known, wrap_up_at).await
+            conversation::drive(server, &plan.conversation, equipment, sinks, &self.known, wrap_up_at).await?;
+            conversation::answer(server, &plan.conversation).await
         };
         within(limit.as_ref(), driven).await?
     }

@@ -4,6 +4,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::Environment;
+use crate::answer::Answer;
 use crate::automation::callback::{self, Delivered};
 use crate::automation::phase::PhaseEndpoint;
 use crate::cli::RunArgs;
@@ -112,19 +113,32 @@ impl Reporter {
             conversation_id: known.conversation_id,
             cost: known.cost,
             message: None,
+            answer: None,
         }
     }
 
+    /// What the automation service is told.
+    fn report(&self, outcome: &Outcome) -> Report {
+        let report = outcome.report(&self.redactor);
+        // A service without phases refuses a body with a task outcome.
+        let task_outcome = report.task_outcome.filter(|_| self.reporting.phase_url.is_some());
+        Report { task_outcome, ..report }
+    }
+
     /// The outcome is known: from now on it arrives, whatever becomes of us.
-    pub(super) fn decide(&mut self, failure: Option<Failure>, known: Known) -> Outcome {
-        let outcome = self.outcome(failure, known);
+    pub(super) fn decide(&mut self, ended: Result<Option<Answer>, Failure>, known: Known) -> Outcome {
+        let (answer, failure) = match ended {
+            Ok(answer) => (answer, None),
+            Err(failure) => (None, Some(failure)),
+        };
+        let outcome = Outcome { answer, ..self.outcome(failure, known) };
         self.learn(&outcome);
         outcome
     }
 
     /// The same outcome with more in it.
     pub(super) fn learn(&mut self, outcome: &Outcome) {
-        let report = outcome.report(&self.redactor);
+        let report = self.report(outcome);
         self.tell(|guardian| guardian.outcome(&report));
     }
 
@@ -135,7 +149,7 @@ impl Reporter {
             tracing::warn!("the result could not be written in time");
         }
         let Some(url) = &self.reporting.callback_url else { return };
-        let report = outcome.report(&self.redactor);
+        let report = self.report(outcome);
         match callback::deliver(&self.http, url, self.reporting.key.as_ref(), &report, patience.callback).await {
             Ok(delivered) => {
                 match delivered {

@@ -13,6 +13,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value};
 
+use crate::answer::Question;
+use crate::answer::schema::AnswerSchema;
+
 /// A task file.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -40,6 +43,10 @@ pub struct Task {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
     pub tags: Tags,
+    /// What the agent gives at its end besides a message. Default: an outcome under the automation service, else nothing.
+    #[serde(default, deserialize_with = "question")]
+    #[schemars(with = "Option<ResultForm>")]
+    pub result: Option<Question>,
     /// The directory in which the agent works. Default: `WORKSPACE_BASE`, else `/workspace/project`.
     #[serde(default)]
     pub working_dir: Option<String>,
@@ -49,6 +56,32 @@ impl Task {
     /// All messages of the task in their order.
     pub fn messages(&self) -> impl Iterator<Item = &str> {
         std::iter::once(&self.prompt).chain(&self.then).map(String::as_str)
+    }
+}
+
+/// What the agent gives at its end besides a message.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(dead_code, reason = "documents the forms of a field that is read by hand")]
+enum ResultForm {
+    /// Nothing.
+    Message,
+    /// How the task went: `success`, `partial_success`, `blocked`, `failed` or `unknown`, and a summary.
+    Outcome,
+    /// An object of this JSON Schema, which is checked when the agent has finished.
+    Schema(Value),
+}
+
+fn question<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Question>, D::Error> {
+    let Some(value) = Option::<Value>::deserialize(deserializer)? else { return Ok(None) };
+    let schema = value.as_object().filter(|fields| fields.len() == 1).and_then(|fields| fields.get("schema"));
+    match (value.as_str(), schema) {
+        (Some("message"), _) => Ok(Some(Question::Message)),
+        (Some("outcome"), _) => Ok(Some(Question::TaskOutcome)),
+        (_, Some(schema)) => {
+            AnswerSchema::new(schema.clone()).map(|schema| Some(Question::Schema(schema))).map_err(de::Error::custom)
+        }
+        _ => Err(de::Error::custom("not a form of a result: give `message`, `outcome` or `{schema: {…}}`")),
     }
 }
 

@@ -19,15 +19,29 @@ async fn prompt_preset(llm: &ScriptedLlm, prompt: &str, more: Value) -> Automati
     AutomationService::shared().await.preset("prompt", body).await
 }
 
+/// A finish as an automation's agent is asked for it.
+fn done(message: &str) -> Step {
+    Step::call(
+        "finish",
+        json!({"message": message, "status": "success", "outcome_summary": format!("All of it: {message}")}),
+    )
+}
+
 #[tokio::test]
 async fn a_preset_completes_with_conversation_and_cost() {
     let llm = ScriptedLlm::start(0).await.unwrap();
-    llm.script("Say hello", [Step::terminal("echo hello > hello.txt"), Step::finish("said")]);
+    llm.script("Say hello", [Step::terminal("echo hello > hello.txt"), done("said")]);
     let automation = prompt_preset(&llm, "Say hello", json!({})).await;
     let mut run = automation.dispatch().await;
     let ended = run.ended().await;
     assert_eq!(ended["status"], "COMPLETED", "{ended:#}");
     assert!(ended["cost"].as_f64().unwrap() > 0.02, "{ended:#}");
+    let shown = &ended["run_metadata"]["finish_tool_response"];
+    assert_eq!(
+        (&shown["status"], &shown["outcome_summary"]),
+        (&json!("success"), &json!("All of it: said")),
+        "{ended:#}"
+    );
     let server = AgentServer::shared(NEWEST).await;
     let conversation = server.conversation(ended["conversation_id"].as_str().unwrap()).await;
     assert_eq!(conversation["execution_status"], "finished");
@@ -50,7 +64,7 @@ async fn a_refused_llm_key_is_a_failure_of_its_kind() {
 #[tokio::test]
 async fn a_run_that_takes_too_long_says_so_itself() {
     let llm = ScriptedLlm::start(0).await.unwrap();
-    llm.script("Take your time", [Step::terminal("sleep 60"), Step::finish("late")]);
+    llm.script("Take your time", [Step::terminal("sleep 60"), done("late")]);
     let automation = prompt_preset(&llm, "Take your time", json!({"timeout": 12})).await;
     let ended = automation.dispatch().await.ended().await;
     assert_eq!(ended["status"], "FAILED", "{ended:#}");
@@ -63,10 +77,7 @@ async fn a_run_that_takes_too_long_says_so_itself() {
 async fn secrets_of_the_agent_servers_own_settings_reach_commands() {
     let llm = ScriptedLlm::start(0).await.unwrap();
     let name = format!("SECRET_{}", uuid::Uuid::new_v4().simple());
-    llm.script(
-        "Use the secret",
-        [Step::terminal(&format!("printf '%s' ${name} | sha256sum > sum")), Step::finish("used")],
-    );
+    llm.script("Use the secret", [Step::terminal(&format!("printf '%s' ${name} | sha256sum > sum")), done("used")]);
     let automation = prompt_preset(&llm, "Use the secret", json!({})).await;
     let server = AgentServer::shared(NEWEST).await;
     let secret = json!({"name": name, "value": "value-of-the-secret", "description": "for the test"});
@@ -81,7 +92,7 @@ async fn secrets_of_the_agent_servers_own_settings_reach_commands() {
 #[tokio::test]
 async fn an_unknown_profile_of_the_automation_is_replaced_by_the_servers_own_llm() {
     let llm = ScriptedLlm::start(0).await.unwrap();
-    llm.script("Any model will do", [Step::finish("it did")]);
+    llm.script("Any model will do", [done("it did")]);
     let automation = prompt_preset(&llm, "Any model will do", json!({"model": "no-such-profile"})).await;
     let server = AgentServer::shared(NEWEST).await;
     let own = json!({"model": "openai/scripted", "api_key": "sk-key-of-the-settings", "base_url": llm.url()});
@@ -103,7 +114,7 @@ async fn phases_tell_what_goes_on_while_it_goes_on() {
             step("Look\n at token=abc123", "sleep 1"),
             step("Between", "sleep 1"),
             step("Build it", "sleep 6"),
-            Step::finish("built"),
+            done("built"),
         ],
     );
     let automation = prompt_preset(&llm, "Work in steps", json!({})).await;
@@ -122,7 +133,7 @@ async fn phases_tell_what_goes_on_while_it_goes_on() {
 #[tokio::test]
 async fn a_cancelled_run_stops_the_agent_and_ends() {
     let llm = ScriptedLlm::start(0).await.unwrap();
-    llm.script("Never stop", [Step::terminal("sleep 100"), Step::finish("stopped")]);
+    llm.script("Never stop", [Step::terminal("sleep 100"), done("stopped")]);
     let automation = prompt_preset(&llm, "Never stop", json!({})).await;
     let mut run = automation.dispatch().await;
     run.until(|run| run["current_phase"] == "Agent is working on the task").await;
@@ -142,4 +153,21 @@ async fn a_cancelled_run_stops_the_agent_and_ends() {
     let ours = |item: &&Value| item["tags"]["automationrunid"] == *run.id;
     let conversation = tagged["items"].as_array().unwrap().iter().find(ours).unwrap().clone();
     assert_eq!(conversation["execution_status"], "paused", "{conversation:#}");
+}
+
+#[tokio::test]
+async fn an_agent_that_stops_without_finishing_is_sent_back_and_one_that_never_does_is_let_go() {
+    let llm = ScriptedLlm::start(0).await.unwrap();
+    llm.script("Forget to finish", [Step::say("I am done."), done("at last")]);
+    llm.script("Never finish", [Step::say("I am done.")]);
+    let server = AgentServer::shared(NEWEST).await;
+    for (prompt, objections, shown) in [("Forget to finish", 1, json!("at last")), ("Never finish", 3, json!(null))] {
+        let automation = prompt_preset(&llm, prompt, json!({})).await;
+        let ended = automation.dispatch().await.ended().await;
+        assert_eq!(ended["status"], "COMPLETED", "{ended:#}");
+        assert_eq!(ended["run_metadata"]["finish_tool_response"]["message"], shown, "{ended:#}");
+        let events = server.events(ended["conversation_id"].as_str().unwrap()).await;
+        let blocked = events.iter().filter(|event| event["kind"] == "HookExecutionEvent" && event["blocked"] == true);
+        assert_eq!(blocked.count(), objections, "{prompt}");
+    }
 }

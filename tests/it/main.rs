@@ -20,4 +20,5 @@ mod cloud;
 mod docs;
 mod faults;
 mod output;
+mod result;
 mod run;

@@ -1,0 +1,189 @@
+//! What the agent is asked to give at its end, besides a message: a task outcome, or an object of the user's schema.
+//!
+//! The agent-server adds the asked fields to its finish tool; a stop hook ([`hook`]) sends an agent back that stops
+//! without the tool. Nothing here knows HTTP.
+
+pub mod hook;
+pub mod schema;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use self::schema::AnswerSchema;
+
+/// What the agent is asked for.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Question {
+    /// A message.
+    #[default]
+    Message,
+    /// A message, and how the task went.
+    TaskOutcome,
+    /// A message, and an object of this schema.
+    Schema(AnswerSchema),
+}
+
+/// What the agent gave.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// How the task went.
+    TaskOutcome(TaskOutcome),
+    /// An object of the user's schema.
+    Object(Map<String, Value>),
+}
+
+/// How the task went, by the agent's own account. It does not change the run's status: a run whose agent could not do
+/// the task has completed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TaskOutcome {
+    /// In one word.
+    pub status: TaskStatus,
+    /// In some sentences.
+    #[serde(rename = "outcome_summary")]
+    pub summary: String,
+}
+
+/// How the task went, in one word. The words are the automation service's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskStatus {
+    /// The task is done.
+    Success,
+    /// Some of it is done.
+    PartialSuccess,
+    /// Something that the agent cannot change is in the way.
+    Blocked,
+    /// It cannot be done, or was not.
+    Failed,
+    /// The agent does not know.
+    Unknown,
+}
+
+/// The agent's answer is not what it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AnswerError {
+    /// There is none.
+    #[error("the agent finished without the result that the task asks for")]
+    Missing,
+    /// It does not fit the schema.
+    #[error("the agent's result does not fit the schema: {}", .0.join("; "))]
+    Misfit(Vec<String>),
+}
+
+impl Question {
+    /// JSON Schema of the fields that the finish tool gets besides `message`.
+    #[must_use]
+    pub fn finish_schema(&self) -> Option<Value> {
+        match self {
+            Self::Message => None,
+            Self::TaskOutcome => Some(json!({
+                "title": "TaskOutcome",
+                "type": "object",
+                "properties": {
+                    "status": {
+                        "type": "string",
+                        "enum": ["success", "partial_success", "blocked", "failed", "unknown"],
+                        "description": "How the task went, by your own judgement.",
+                    },
+                    "outcome_summary": {
+                        "type": "string",
+                        "description": "What was done, what was in the way, and what somebody has to do next. Be brief.",
+                    },
+                },
+                "required": ["status", "outcome_summary"],
+            })),
+            Self::Schema(schema) => Some(schema.value().clone()),
+        }
+    }
+
+    /// The question in words, for agent-servers whose finish tool takes no further fields. A task outcome is not asked for
+    /// in words: nobody relies on it.
+    #[must_use]
+    pub fn in_words(&self) -> Option<String> {
+        let Self::Schema(schema) = self else { return None };
+        Some(format!(
+            "When you are done, your final message must be one JSON object and nothing else. It must fit this JSON Schema:\n{}",
+            schema.value()
+        ))
+    }
+
+    /// Reads the answer out of the arguments of the agent's last finish, or out of its final message.
+    ///
+    /// # Errors
+    /// [`AnswerError`], for a schema of the user's; a missing task outcome is no error.
+    pub fn read(
+        &self,
+        finish: Option<&Map<String, Value>>,
+        message: Option<&str>,
+    ) -> Result<Option<Answer>, AnswerError> {
+        match self {
+            Self::Message => Ok(None),
+            Self::TaskOutcome => {
+                let outcome = finish.and_then(|fields| TaskOutcome::deserialize(Value::Object(fields.clone())).ok());
+                Ok(outcome.map(Answer::TaskOutcome))
+            }
+            Self::Schema(schema) => {
+                let own = |name: &str| schema.names().any(|own| own == name);
+                let of_finish = finish.map(|fields| {
+                    let fields = fields.iter().filter(|(name, _)| own(name));
+                    fields.map(|(name, value)| (name.clone(), value.clone())).collect::<Map<_, _>>()
+                });
+                let object = of_finish.filter(|fields| !fields.is_empty()).or_else(|| message.and_then(object_in));
+                let object = object.ok_or(AnswerError::Missing)?;
+                let misfits = schema.misfits(&Value::Object(object.clone()));
+                if misfits.is_empty() { Ok(Some(Answer::Object(object))) } else { Err(AnswerError::Misfit(misfits)) }
+            }
+        }
+    }
+}
+
+/// The JSON object of a message that holds one, with or without a fence around it.
+fn object_in(message: &str) -> Option<Map<String, Value>> {
+    let (start, end) = (message.find('{')?, message.rfind('}')?);
+    serde_json::from_str(message.get(start..=end)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(value: Value) -> Map<String, Value> {
+        let Value::Object(fields) = value else { panic!("no object: {value}") };
+        fields
+    }
+
+    fn count() -> Question {
+        let schema = json!({"type": "object", "properties": {"count": {"type": "integer"}}, "required": ["count"]});
+        Question::Schema(AnswerSchema::new(schema).unwrap())
+    }
+
+    #[test]
+    fn a_task_outcome_is_read_from_the_finish_and_may_be_missing() {
+        let finish = fields(json!({"message": "m", "status": "partial_success", "outcome_summary": "half"}));
+        let expected = TaskOutcome { status: TaskStatus::PartialSuccess, summary: "half".to_owned() };
+        assert_eq!(Question::TaskOutcome.read(Some(&finish), None), Ok(Some(Answer::TaskOutcome(expected))));
+        assert_eq!(Question::TaskOutcome.read(Some(&fields(json!({"message": "m"}))), None), Ok(None));
+        assert_eq!(Question::TaskOutcome.read(None, Some("{}")), Ok(None));
+    }
+
+    #[test]
+    fn an_object_is_read_from_the_finish_then_from_the_message() {
+        let three = Ok(Some(Answer::Object(fields(json!({"count": 3})))));
+        assert_eq!(count().read(Some(&fields(json!({"message": "m", "count": 3}))), None), three);
+        assert_eq!(count().read(None, Some("Here:\n```json\n{\"count\": 3}\n```")), three);
+        assert_eq!(count().read(Some(&fields(json!({"message": "m"}))), Some("none")), Err(AnswerError::Missing));
+        let misfit = count().read(Some(&fields(json!({"count": "3"}))), None).unwrap_err().to_string();
+        assert!(misfit.contains("count: a string, not an integer"), "{misfit}");
+    }
+
+    #[test]
+    fn the_asked_task_outcome_is_one_that_can_be_read() {
+        let schema = AnswerSchema::new(Question::TaskOutcome.finish_schema().unwrap()).unwrap();
+        for status in ["success", "partial_success", "blocked", "failed", "unknown"] {
+            let finish = json!({"status": status, "outcome_summary": "s"});
+            assert!(schema.misfits(&finish).is_empty());
+            assert!(Question::TaskOutcome.read(Some(&fields(finish)), None).unwrap().is_some());
+        }
+    }
+}

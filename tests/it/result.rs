@@ -1,0 +1,68 @@
+//! Results that a task asks for: an object of its own schema, on agent-servers whose finish tool takes further fields and
+//! on ones where it has to be asked for in words.
+
+use serde_json::{Value, json};
+
+use crate::support::run::Finished;
+use crate::support::{AgentServer, NEWEST, OLDEST, Run, ScriptedLlm, Step};
+
+const TASK: &str = "---
+result:
+  schema:
+    type: object
+    properties:
+      count: { type: integer, minimum: 1 }
+      names: { type: array, items: { type: string } }
+    required: [count]
+---
+Count the files.";
+
+async fn run(server: &AgentServer, steps: impl IntoIterator<Item = Step>) -> Finished {
+    let llm = ScriptedLlm::start(0).await.unwrap();
+    llm.script("Count the files", steps);
+    Run::inside(server).llm(&llm).task(TASK).args(["--format", "json"]).finish().await
+}
+
+fn finish(fields: Value) -> Step {
+    let mut arguments = json!({"message": "counted"});
+    arguments.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    Step::call("finish", arguments)
+}
+
+#[tokio::test]
+async fn the_finish_tool_takes_the_object_and_the_server_has_it_mended() {
+    let server = AgentServer::shared(NEWEST).await;
+    let steps = [finish(json!({"count": "many"})), finish(json!({"count": 2, "names": ["a", "b"]}))];
+    let result = run(server, steps).await.exits_with(0).json();
+    assert_eq!(result["answer"], json!({"count": 2, "names": ["a", "b"]}));
+    assert_eq!(result["message"], "counted");
+}
+
+#[tokio::test]
+async fn an_agent_that_never_gives_the_object_fails_the_run() {
+    let server = AgentServer::shared(NEWEST).await;
+    let result = run(server, [Step::say("There are two.")]).await.exits_with(1).json();
+    assert_eq!(result["error"]["code"], "InvalidAnswer", "{result:#}");
+    assert_eq!(result["message"], "There are two.");
+}
+
+#[tokio::test]
+async fn an_older_server_is_asked_in_words_and_the_object_is_checked_here() {
+    let _turn = crate::support::agent_server::OLDEST_IN_USE.lock().await;
+    let server = AgentServer::shared(OLDEST).await;
+    let result = run(server, [Step::finish("```json\n{\"count\": 2}\n```")]).await.exits_with(0).json();
+    assert_eq!(result["answer"], json!({"count": 2}));
+    let asked = server.user_messages(result["conversation_id"].as_str().unwrap()).await;
+    assert!(asked[0].contains("JSON Schema") && asked[0].contains("\"minimum\":1"), "{asked:?}");
+
+    let result = run(server, [Step::finish("{\"count\": 0}")]).await.exits_with(1).json();
+    assert_eq!(result["error"]["code"], "InvalidAnswer", "{result:#}");
+    assert!(result["error"]["detail"].as_str().unwrap().contains("count: 0 is beyond the minimum 1"), "{result:#}");
+}
+
+#[tokio::test]
+async fn a_schema_that_cannot_be_checked_is_refused_before_anything_starts() {
+    let task = TASK.replace("minimum: 1", "multipleOf: 3");
+    let finished = Run::new().task(&task).finish().await.exits_with(78);
+    finished.says("the-task.md").says("`multipleOf` at `schema.properties.count`: not supported");
+}
