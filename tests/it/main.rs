@@ -20,5 +20,6 @@ mod cloud;
 mod docs;
 mod faults;
 mod output;
+mod preset;
 mod result;
 mod run;

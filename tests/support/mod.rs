@@ -7,6 +7,7 @@ pub mod http_listener;
 pub mod keys;
 pub mod proxy;
 pub mod receiver;
+pub mod recorder;
 pub mod run;
 pub mod scripted_llm;
 pub mod tls_front;
