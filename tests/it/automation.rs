@@ -6,7 +6,7 @@ use crate::support::automation_service::{Automation, profile};
 use crate::support::{AgentServer, AutomationService, NEWEST, ScriptedLlm, Step};
 
 /// A prompt preset whose prompt is this script's marker.
-async fn prompt_preset(llm: &ScriptedLlm, prompt: &str, more: Value) -> Automation {
+async fn prompt_preset(llm: &ScriptedLlm, prompt: &str, more: Value) -> Automation<'static> {
     let server = AgentServer::shared(NEWEST).await;
     let mut body = json!({
         "name": "A «preset»",
@@ -16,7 +16,10 @@ async fn prompt_preset(llm: &ScriptedLlm, prompt: &str, more: Value) -> Automati
         "timeout": 120,
     });
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    AutomationService::shared().await.preset("prompt", body).await
+    let automation = AutomationService::shared().await.preset("prompt", body).await;
+    // The debug binary is too large to be carried around.
+    let binary = env!("CARGO_BIN_EXE_openhands-runner");
+    automation.with_runner(|place| std::os::unix::fs::symlink(binary, place)).await
 }
 
 /// A finish as an automation's agent is asked for it.
@@ -170,4 +173,21 @@ async fn an_agent_that_stops_without_finishing_is_sent_back_and_one_that_never_d
         let blocked = events.iter().filter(|event| event["kind"] == "HookExecutionEvent" && event["blocked"] == true);
         assert_eq!(blocked.count(), objections, "{prompt}");
     }
+}
+
+#[tokio::test]
+async fn the_readmes_commands_make_an_automation_that_runs() {
+    let llm = ScriptedLlm::start(0).await.unwrap();
+    llm.script("what a user would notice", [Step::terminal("echo nothing > NEWS.md"), done("written")]);
+    let readme = include_str!("../../README.md");
+    let section = readme.split("## Use it in an automation").nth(1).unwrap();
+    let commands = section.split("```sh").nth(1).unwrap().split("```").next().unwrap();
+    let binary = format!("file://{}", env!("CARGO_BIN_EXE_openhands-runner"));
+    let commands = commands.replace("https://example.org/openhands-runner", &binary);
+    let automation = AutomationService::shared().await.made_by(&commands);
+    automation.change(json!({"model": profile(AgentServer::shared(NEWEST).await, &llm).await})).await;
+    let mut run = automation.dispatch().await;
+    let ended = run.ended().await;
+    assert_eq!(ended["status"], "COMPLETED", "{ended:#}");
+    assert_eq!(std::fs::read_to_string(run.folder().join("NEWS.md")).unwrap(), "nothing\n");
 }

@@ -35,6 +35,8 @@ pub struct AgentServer {
     pub version: &'static str,
     pub port: u16,
     pub key: String,
+    /// `NAME=VALUE`: variables besides the few that the server gets.
+    pub more_variables: Vec<String>,
     folder: PathBuf,
     child: Option<Child>,
 }
@@ -76,6 +78,7 @@ impl AgentServer {
             version,
             port,
             key: super::keys::SESSION.to_owned(),
+            more_variables: Vec::new(),
             // The script removes it.
             folder: tempfile::tempdir().unwrap().keep(),
             child: None,
@@ -95,6 +98,7 @@ impl AgentServer {
             .args(["--version", self.version, "--key", &self.key, "--with-stdin", "--temporary"])
             .args(["--port", &self.port.to_string(), "--folder"])
             .arg(&self.folder)
+            .args(self.more_variables.iter().flat_map(|variable| ["--env", variable]))
             // It ends with this pipe, that is: with us.
             .stdin(Stdio::piped())
             .stdout(log.try_clone().unwrap())

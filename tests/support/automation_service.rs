@@ -18,7 +18,7 @@ use super::{AgentServer, NEWEST, ScriptedLlm};
 /// Imports take this long on a busy machine.
 const START: Duration = Duration::from_secs(120);
 /// No run of a test takes longer.
-const LONGEST: Duration = Duration::from_secs(120);
+const LONGEST: Duration = Duration::from_secs(300);
 
 /// A running automation service. It ends when dropped, and when the test process ends in any way.
 pub struct AutomationService {
@@ -32,13 +32,14 @@ impl AutomationService {
     /// The one that all tests share, in front of the newest agent-server that they share.
     pub async fn shared() -> &'static Self {
         static SERVICE: OnceCell<AutomationService> = OnceCell::const_new();
-        SERVICE
-            .get_or_init(async || {
-                let service = Self::launch(AgentServer::shared(NEWEST).await);
-                service.await_ready().await;
-                service
-            })
-            .await
+        SERVICE.get_or_init(async || Self::start(AgentServer::shared(NEWEST).await).await).await
+    }
+
+    /// One in front of this agent-server, ready.
+    pub async fn start(server: &AgentServer) -> Self {
+        let service = Self::launch(server);
+        service.await_ready().await;
+        service
     }
 
     fn launch(server: &AgentServer) -> Self {
@@ -87,22 +88,29 @@ impl AutomationService {
         self.try_call(method, path, body.as_ref()).await.unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
-    /// A preset automation as the service makes it, with our binary in the tarball and as the entrypoint, and without
-    /// `setup.sh`. `kind` is `prompt` or `plugin`.
-    pub async fn preset(&'static self, kind: &str, body: Value) -> Automation {
+    /// A preset automation as the service makes it. `kind` is `prompt` or `plugin`.
+    pub async fn preset(&self, kind: &str, body: Value) -> Automation<'_> {
         let made = self.call(Method::POST, &format!("/v1/preset/{kind}"), Some(body)).await;
-        let automation = Automation { service: self, id: text(&made["id"]) };
-        self.swap(&made, |content| {
-            std::fs::remove_file(content.join("setup.sh")).unwrap();
-            // The debug binary is too large to be carried around.
-            let binary = env!("CARGO_BIN_EXE_openhands-runner");
-            std::os::unix::fs::symlink(binary, content.join("openhands-runner")).unwrap();
-        });
-        automation.entrypoint("./openhands-runner").await;
-        automation
+        Automation { service: self, id: text(&made["id"]), made }
     }
 
-    /// Changes the files of a stored tarball; the service reads it anew at each dispatch.
+    /// The automation that these shell commands make. They find the API's address in `API` and its key in `KEY`, and print
+    /// the API's answer.
+    pub fn made_by(&self, commands: &str) -> Automation<'_> {
+        let folder = tempfile::tempdir().unwrap();
+        let output = Command::new("bash")
+            .args(["-euc", commands])
+            .current_dir(folder.path())
+            .env("API", format!("http://127.0.0.1:{}/api/automation", self.port))
+            .env("KEY", self.key)
+            .output()
+            .unwrap();
+        let made: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+        Automation { service: self, id: text(&made["id"]), made }
+    }
+
+    /// Changes the files of a stored tarball; the service reads it anew at each dispatch. Uploads are limited to 1 MiB,
+    /// this way is not.
     fn swap(&self, automation: &Value, change: impl FnOnce(&Path)) {
         let owner = format!("{}/{}", text(&automation["org_id"]), text(&automation["user_id"]));
         let upload = text(&automation["tarball_path"]).rsplit('/').next().unwrap().to_owned();
@@ -127,14 +135,22 @@ impl Drop for AutomationService {
 }
 
 /// An automation of the service.
-pub struct Automation {
-    service: &'static AutomationService,
+pub struct Automation<'s> {
+    service: &'s AutomationService,
     pub id: String,
+    made: Value,
 }
 
-impl Automation {
-    pub async fn entrypoint(&self, entrypoint: &str) {
-        self.change(json!({"entrypoint": entrypoint})).await;
+impl Automation<'_> {
+    /// With our binary in the tarball and as the entrypoint, and without `setup.sh`.
+    #[must_use]
+    pub async fn with_runner(self, put: impl FnOnce(&Path) -> std::io::Result<()>) -> Self {
+        self.service.swap(&self.made, |content| {
+            std::fs::remove_file(content.join("setup.sh")).unwrap();
+            put(&content.join("openhands-runner")).unwrap();
+        });
+        self.change(json!({"entrypoint": "./openhands-runner"})).await;
+        self
     }
 
     pub async fn change(&self, fields: Value) {
@@ -150,7 +166,7 @@ impl Automation {
 
 /// A run as the service sees it.
 pub struct ServiceRun<'a> {
-    automation: &'a Automation,
+    automation: &'a Automation<'a>,
     pub id: String,
     /// The phases that were seen, each once.
     pub phases: Vec<String>,
