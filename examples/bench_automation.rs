@@ -21,6 +21,7 @@ mod support {
     pub mod agent_server;
     pub mod automation_service;
     pub mod http_listener;
+    pub mod keys;
     pub mod scripted_llm;
 
     pub use agent_server::{AgentServer, NEWEST};

@@ -4,6 +4,7 @@ use serde_json::json;
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, ResponseTemplate};
 
+use crate::support::mcp_server::McpServer;
 use crate::support::run::account_settings;
 use crate::support::{AgentServer, Cloud, NEWEST, Receiver, Run, ScriptedLlm, Step};
 
@@ -86,4 +87,31 @@ async fn the_agent_servers_refusal_is_told_apart() {
         Run::inside(server).llm(&llm).env("SESSION_API_KEY", "wrong-session-key").reports_to(&receiver, "refused");
     run.task("Do the task.").finish().await.exits_with(69).says("401");
     assert_eq!(receiver.accepted()["error"]["code"], "CredentialsRefused");
+}
+
+crate::on_newest_and_oldest!(the_accounts_mcp_servers_and_the_link_for_people_reach_the_conversation);
+
+async fn the_accounts_mcp_servers_and_the_link_for_people_reach_the_conversation(server: &AgentServer) {
+    let llm = ScriptedLlm::start(0).await.unwrap();
+    llm.script("Do the task", [Step::terminal("echo $AUTOMATION_SESSION_URL > url"), Step::finish("done")]);
+    let mut settings = account_settings(&llm);
+    let mcp = McpServer::start().await;
+    settings["mcp_config"] = json!({"shttp_servers": [{"url": mcp.url(), "api_key": "key-of-the-mcp-server"}]});
+    let cloud = Cloud::start(&server.key, settings, &[]).await;
+    let working_dir = server.working_dir();
+    let finished = Run::inside(server)
+        .account(&cloud)
+        .env("WORKSPACE_BASE", &working_dir)
+        .env("AUTOMATION_RUN_ID", uuid::Uuid::new_v4().to_string())
+        .task("Do the task.")
+        .args(["--format", "json"])
+        .finish()
+        .await
+        .exits_with(0)
+        .never_shows("key-of-the-mcp-server");
+
+    assert!(mcp.asked().iter().any(|key| key == "Bearer key-of-the-mcp-server"), "{:?}", mcp.asked());
+    let id = finished.json()["conversation_id"].as_str().unwrap().to_owned();
+    let seen = std::fs::read_to_string(working_dir.join("url")).unwrap();
+    assert_eq!(seen.trim(), format!("{}/canvas/conversations/{id}", cloud.url()));
 }

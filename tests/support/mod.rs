@@ -5,6 +5,7 @@ pub mod automation_service;
 pub mod cloud;
 pub mod http_listener;
 pub mod keys;
+pub mod mcp_server;
 pub mod proxy;
 pub mod receiver;
 pub mod recorder;
