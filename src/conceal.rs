@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
-use crate::session::stat_field;
+use crate::ancestry::stat_field;
 
 /// Blanks the values of these variables in this process's environment, and closes `/proc/<pid>` to other processes of the
 /// same user. To be called when the variables have been read; a child gets a blanked variable empty.

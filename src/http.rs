@@ -81,6 +81,21 @@ impl Http {
         Ok(Self { client: client.build().map_err(SetupError::Client)?, tls: Arc::new(tls) })
     }
 
+    /// A client for what can be used of these settings, and the first complaint about what cannot.
+    ///
+    /// # Panics
+    /// When a library refuses its defaults, which read nothing that could be wrong.
+    #[must_use]
+    pub fn lenient(network: &Network) -> (Self, Option<SetupError>) {
+        let complaint = match Self::new(network) {
+            Ok(http) => return (http, None),
+            Err(complaint) => Some(complaint),
+        };
+        let without_file = Network { ca_file: None, ..network.clone() };
+        let http = Self::new(&without_file).or_else(|_| Self::new(&Network::default()));
+        (http.expect("the defaults are sound"), complaint)
+    }
+
     /// The TLS configuration, for connections that are not HTTP requests.
     #[must_use]
     pub fn tls(&self) -> Arc<rustls::ClientConfig> {

@@ -23,6 +23,8 @@ use crate::outcome::ExitCode;
 const AFTER_SIGNAL: Duration = Duration::from_secs(8);
 /// A guardian ends by itself when its own budget is over; this is only a bound.
 const AFTER_DEATH: Duration = Duration::from_secs(3600);
+/// The kernel keeps 15 bytes of a process's name.
+const KEPT_OF_A_NAME: usize = 15;
 /// How often the end of a guardian is looked for.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -36,8 +38,8 @@ pub fn is_due() -> bool {
 /// child has ended and no guardian is at work any more.
 #[must_use]
 pub fn run() -> ExitCode {
-    // From here on every signal waits until it is asked for.
-    let signals = SigSet::all();
+    // From here on every signal waits until it is asked for, but for realtime signals, which mean nothing to PID 1.
+    let signals: SigSet = Signal::iterator().collect();
     if signals.thread_block().is_err() {
         return ExitCode::INTERNAL;
     }
@@ -86,11 +88,13 @@ fn reap(child: Pid) -> Option<ExitCode> {
             Ok(WaitStatus::Signaled(pid, signal, _)) if pid == child => {
                 exit_code = Some(ExitCode::ended_by(u8::try_from(signal as i32).unwrap_or_default()));
             }
-            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return exit_code,
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(_) => return exit_code,
+            // EINVAL: reaped, but it died of a realtime signal, which has no name.
+            Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)) | Err(Errno::EINTR | Errno::EINVAL) => {}
+            Ok(_) | Err(_) => break,
         }
     }
+    let is_gone = || kill(child, None) == Err(Errno::ESRCH);
+    exit_code.or_else(|| is_gone().then_some(ExitCode::INTERNAL))
 }
 
 /// A guardian whose runner has ended is our child.
@@ -98,7 +102,7 @@ fn guardian_is_at_work() -> bool {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     processes.filter_map(|entry| fs::read_to_string(entry.path().join("status")).ok()).any(|status| {
         let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-        let is_guardian = field("Name:").is_some_and(|name| !name.is_empty() && guardian::NAME.starts_with(name));
+        let is_guardian = field("Name:") == Some(&guardian::NAME[..KEPT_OF_A_NAME]);
         is_guardian && !field("State:").is_some_and(|state| state.starts_with('Z'))
     })
 }

@@ -42,7 +42,7 @@
 //! - [`shutdown`]: which signals ask it to end;
 //! - [`guardian`]: delivers the outcome when we cannot;
 //! - [`init`]: the duties of PID 1;
-//! - [`session`]: who started us;
+//! - [`ancestry`]: who started us;
 //! - [`conceal`]: keeps our keys from the other processes of the sandbox.
 //!
 //! What everything stands on: [`http`], [`retry`], [`timing`], [`secret`], [`mask`], [`logging`], [`ids`], [`display`], [`schema`].
@@ -80,6 +80,7 @@
 //! ```
 
 pub mod agent_server;
+pub mod ancestry;
 pub mod answer;
 pub mod automation;
 pub mod cli;
@@ -102,7 +103,6 @@ pub mod runner;
 pub mod schema;
 pub mod secret;
 pub mod server_process;
-pub mod session;
 pub mod shutdown;
 pub mod sink;
 pub mod task;

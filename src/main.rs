@@ -27,8 +27,8 @@ fn main() -> ExitCode {
 }
 
 fn live() -> ExitCode {
-    // Whoever started us may have left signals blocked, as `init` does.
-    let _ = SigSet::all().thread_unblock();
+    // A signal that comes before its handler is in place waits.
+    let _ = SigSet::all().thread_block();
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return ExitCode::from(outcome::ExitCode::INTERNAL.0);
     };
@@ -42,6 +42,8 @@ async fn start() -> ExitCode {
     let Ok(shutdown) = Shutdown::install() else {
         return ExitCode::from(outcome::ExitCode::INTERNAL.0);
     };
+    // Whoever started us may have left signals blocked too.
+    let _ = SigSet::all().thread_unblock();
     let (raw, not_text) = RawEnv::of_process();
     let redactor = Redactor::default();
     let (log_format, command) = match Cli::try_parse() {
@@ -63,7 +65,7 @@ async fn start() -> ExitCode {
     let environment = Environment { raw, not_text, redactor };
     let exit_code = match command {
         Ok(args) => Box::pin(runner::run(*args, environment, shutdown)).await,
-        Err(message) => runner::refuse_usage(environment, message).await,
+        Err(message) => runner::refuse_usage(environment, message, shutdown).await,
     };
     ExitCode::from(exit_code.0)
 }

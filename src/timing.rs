@@ -52,6 +52,8 @@ pub const LOG_OVERLAP: Duration = Duration::from_secs(5);
 /// An agent-server that gives no sign of life for this time is lost, and with it the run. A frozen or restarted one
 /// that is back earlier is not.
 pub const SERVER_SILENCE: Duration = Duration::from_secs(45);
+/// The last look at a server that seems lost.
+pub const LAST_LOOK: Duration = Duration::from_secs(8);
 
 /// One attempt to deliver the completion callback. The service reads the conversation meanwhile, which can take it 30 s
 /// (1.25.0, with a hung agent-server); a second attempt then finds the run settled.
@@ -69,8 +71,13 @@ pub const RESTART_GRACE: Duration = Duration::from_secs(3);
 
 /// The agent is asked to wrap up this long before the end, unless `--soft-landing` says otherwise.
 pub const SOFT_LANDING: Duration = Duration::from_secs(10);
+/// Finding out when the agent-server would end this process.
+pub const LIMIT_SEARCH: Duration = Duration::from_secs(5);
 /// A run ends this long before the agent-server would end it, so that its outcome is delivered by then.
 pub const BEFORE_KILL: Duration = Duration::from_secs(3);
+
+/// A record's way into standard output while nobody reads it; then the run goes on without standard output.
+pub const SLOW_READER: Duration = Duration::from_secs(30);
 
 /// What the end of a run may take.
 #[derive(Debug, Clone, Copy)]

@@ -9,19 +9,19 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Client;
 use super::wire::BashEvent;
+use crate::ancestry::Ancestry;
 use crate::http::HttpError;
-use crate::session::Leader;
 
 /// How long this process may still live, if the agent-server started it: `None` when none of its unfinished commands is
-/// ours. Ours is the one whose text `leader` was started with, else one that names `program` and was started at the time of
-/// `leader`: other runs may be under way in the same agent-server.
+/// ours. Ours is the one whose text stands in our `ancestry`, else one that names `program` and was started when this process
+/// was: other runs may be under way in the same agent-server.
 ///
 /// # Errors
 /// [`HttpError`].
-pub async fn time_left(client: &Client, leader: &Leader, program: &str) -> Result<Option<Duration>, HttpError> {
+pub async fn time_left(client: &Client, ancestry: &Ancestry, program: &str) -> Result<Option<Duration>, HttpError> {
     let commands = client.bash_commands().await?;
     let now = Timestamp::try_from(SystemTime::now()).unwrap_or_default();
-    for command in candidates(&commands.items, leader, program, now) {
+    for command in candidates(&commands.items, ancestry, program, now) {
         if client.bash_exit_code(&command.id).await?.is_none() {
             return Ok(left(command, now));
         }
@@ -33,16 +33,16 @@ pub async fn time_left(client: &Client, leader: &Leader, program: &str) -> Resul
 const START_OF_COMMAND: SignedDuration = SignedDuration::from_secs(5);
 
 /// Commands that may be ours and whose time is not over, the likeliest first.
-fn candidates<'c>(commands: &'c [BashEvent], leader: &Leader, program: &str, now: Timestamp) -> Vec<&'c BashEvent> {
+fn candidates<'c>(commands: &'c [BashEvent], ancestry: &Ancestry, program: &str, now: Timestamp) -> Vec<&'c BashEvent> {
     let rank = |command: &BashEvent| {
         let text = command.command.as_deref()?;
         left(command, now)?;
-        let is_leaders = leader.arguments.iter().any(|argument| argument == text);
+        let is_above_us = ancestry.arguments.iter().any(|argument| argument == text);
         let started: Timestamp = command.timestamp.parse().ok()?;
-        // The leader is started right after the command's event is made.
-        let apart = leader.started.unwrap_or(now).duration_since(started).abs();
-        let is_our_time = leader.started.is_none() || apart <= START_OF_COMMAND;
-        (is_leaders || (text.contains(program) && is_our_time)).then_some((!is_leaders, apart))
+        // The command's shell, which we may have replaced, is started right after the command's event is made.
+        let apart = ancestry.started.unwrap_or(now).duration_since(started).abs();
+        let is_our_time = ancestry.started.is_none() || apart <= START_OF_COMMAND;
+        (is_above_us || (text.contains(program) && is_our_time)).then_some((!is_above_us, apart))
     };
     let mut ranked: Vec<_> = commands.iter().filter_map(|command| Some((rank(command)?, command))).collect();
     ranked.sort_by_key(|(rank, _)| *rank);
@@ -69,9 +69,9 @@ mod tests {
         .unwrap()
     }
 
-    fn texts(commands: &[BashEvent], leader: &Leader) -> Vec<String> {
+    fn texts(commands: &[BashEvent], ancestry: &Ancestry) -> Vec<String> {
         let now = "2026-11-22T08:00:30Z".parse().unwrap();
-        candidates(commands, leader, "openhands-runner", now).iter().map(|found| found.id.clone()).collect()
+        candidates(commands, ancestry, "openhands-runner", now).iter().map(|found| found.id.clone()).collect()
     }
 
     #[test]
@@ -81,7 +81,7 @@ mod tests {
             command("2", "cd w && ./openhands-runner", "2026-11-22T08:00:00.5Z", 60.0),
             command("3", "cd w && ./openhands-runner", "2026-11-22T07:00:00Z", 60.0),
         ];
-        assert_eq!(texts(&commands, &Leader::default()), ["2"]);
+        assert_eq!(texts(&commands, &Ancestry::default()), ["2"]);
         let now = "2026-11-22T08:00:30Z".parse().unwrap();
         assert_eq!(left(&commands[1], now), Some(Duration::from_millis(30_500)));
     }
@@ -94,10 +94,10 @@ mod tests {
             command("shell", "cd b && ./start.sh", "2026-11-22T08:00:05Z", 60.0),
         ];
         let started = Some("2026-11-22T08:00:10.1Z".parse().unwrap());
-        let replaced = Leader { arguments: vec!["./openhands-runner".to_owned()], started };
+        let replaced = Ancestry { arguments: vec!["./openhands-runner".to_owned()], started };
         assert_eq!(texts(&commands, &replaced), ["early"]);
         let shell = ["sh", "-c", "cd b && ./start.sh"].map(str::to_owned).to_vec();
-        assert_eq!(texts(&commands, &Leader { arguments: shell, started }), ["shell", "early"]);
+        assert_eq!(texts(&commands, &Ancestry { arguments: shell, started }), ["shell", "early"]);
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub async fn deliver(
 ) -> Result<Delivered, CallbackError> {
     let attempts = async {
         match post(http, url, key, report, budget).await {
-            Err(error) if error.status() == Some(422) => {
+            Err(error) if error.0.status() == Some(422) => {
                 tracing::warn!(error = %error, "the callback's body was refused; trying the plainest one");
                 post(http, url, key, &report.plainest(), budget).await
             }
@@ -62,8 +62,8 @@ pub async fn deliver(
     };
     match timeout(budget, attempts).await {
         Ok(Ok(delivered)) => Ok(delivered),
-        Ok(Err(error)) if error.retry() == Retry::No => Err(CallbackError::Refused(error)),
-        Ok(Err(error)) => Err(CallbackError::BudgetUsedUp { budget, source: Some(error) }),
+        Ok(Err(error)) if error.retry() == Retry::No => Err(CallbackError::Refused(error.0)),
+        Ok(Err(error)) => Err(CallbackError::BudgetUsedUp { budget, source: Some(error.0) }),
         Err(_) => Err(CallbackError::BudgetUsedUp { budget, source: None }),
     }
 }
@@ -74,17 +74,36 @@ async fn post(
     key: Option<&Secret>,
     report: &Report,
     budget: Duration,
-) -> Result<Delivered, HttpError> {
+) -> Result<Delivered, AttemptError> {
     retry("delivering the completion callback", Policy::callback(budget), || async {
         let mut request = http.request(Method::POST, url.clone()).timeout(timing::CALLBACK_ATTEMPT).json(report);
         if let Some(key) = key {
             request = request.bearer(key);
         }
-        match request.send().await {
+        match request.send().await.map_err(AttemptError) {
             Ok(_) => Ok(Delivered::Accepted),
-            Err(error) if error.status() == Some(409) => Ok(Delivered::AlreadySettled),
+            Err(error) if error.0.status() == Some(409) && !error.is_early() => Ok(Delivered::AlreadySettled),
             Err(error) => Err(error),
         }
     })
     .await
+}
+
+/// An attempt that failed.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+struct AttemptError(HttpError);
+
+impl AttemptError {
+    /// A run that ends at once can be faster than the service's own note that it has started: `Run is PENDING, expected
+    /// RUNNING` (`openhands-automation` 1.25.0).
+    fn is_early(&self) -> bool {
+        matches!(&self.0, HttpError::Status { status: 409, detail, .. } if detail.contains("PENDING"))
+    }
+}
+
+impl Retryable for AttemptError {
+    fn retry(&self) -> Retry {
+        if self.is_early() { Retry::Soon } else { self.0.retry() }
+    }
 }

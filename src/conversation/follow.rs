@@ -142,6 +142,11 @@ impl<'s> Follower<'s> {
         self.outage = false;
     }
 
+    /// The state in which the conversation was found when this run came back to it.
+    pub(super) fn found(&mut self, status: Status) {
+        self.state(Some(status), Cost::default());
+    }
+
     /// The last known cost of the conversation.
     pub(super) fn cost(&self) -> Cost {
         self.fold.cost()
@@ -156,6 +161,7 @@ impl<'s> Follower<'s> {
     pub(super) async fn until_over(&mut self) -> Result<TurnEnd, FollowError> {
         let mut poll: Option<BoxFuture<'static, Result<ConversationInfo, HttpError>>> = None;
         let mut next_poll = Instant::now() + self.poll_interval();
+        self.last_sign = Instant::now();
         loop {
             self.weigh_claim();
             if self.fold.end().is_none() {
@@ -166,7 +172,8 @@ impl<'s> Follower<'s> {
                 biased;
                 () = at(self.confirm_at) => {
                     self.confirm_at = Some(Instant::now() + timing::CONFIRM_AGAIN);
-                    match timeout_at(lost_at, self.confirmed()).await {
+                    let enough = lost_at.max(Instant::now() + timing::LAST_LOOK);
+                    match timeout_at(enough, self.confirmed()).await {
                         Ok(Ok(None)) => {}
                         Ok(Ok(Some(end))) => return Ok(end),
                         Ok(Err(error)) => return Err(error),
@@ -188,8 +195,19 @@ impl<'s> Follower<'s> {
                     let (client, id) = (self.target.client.clone(), self.target.id);
                     poll = Some(Box::pin(async move { client.conversation(id).await }));
                 }
-                () = sleep_until(lost_at) => return Err(FollowError::ServerLost(self.last_failure.take())),
+                () = sleep_until(lost_at) => self.look_once_more().await?,
             }
+        }
+    }
+
+    /// What seems to be the server's silence may be our own: a process that was frozen finds all its times over at once.
+    async fn look_once_more(&mut self) -> Result<(), FollowError> {
+        match timeout(timing::LAST_LOOK, self.target.client.conversation(self.target.id)).await {
+            Ok(state) if state.is_ok() || state.as_ref().is_err_and(|error| error.status().is_some()) => {
+                self.polled(state).await
+            }
+            Ok(Err(error)) => Err(FollowError::ServerLost(Some(error))),
+            Ok(Ok(_)) | Err(_) => Err(FollowError::ServerLost(self.last_failure.take())),
         }
     }
 
@@ -299,7 +317,10 @@ impl<'s> Follower<'s> {
         if matches!(meaning, Meaning::Stats(_) | Meaning::FullState { .. }) {
             (self.on_cost)(self.fold.cost());
         }
+        let waiting = Instant::now();
         self.sinks.record(&Record::Event { event, meaning: &meaning }).await;
+        // Our own waiting is not the server's silence.
+        self.last_sign += waiting.elapsed();
     }
 
     /// Reads what the log holds since a little before the last event. A failure does no harm: the gap stays, and the

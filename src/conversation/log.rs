@@ -4,10 +4,12 @@ use jiff::SignedDuration;
 use jiff::civil::DateTime;
 
 use super::seen::Seen;
+use super::start::POLICY;
 use crate::agent_server::client::EventQuery;
 use crate::agent_server::{Client, Event};
 use crate::http::HttpError;
 use crate::ids::ConversationId;
+use crate::retry::retry;
 use crate::timing;
 
 /// Admits every event once, from whatever source it comes.
@@ -52,7 +54,7 @@ impl Log {
     /// Counts what the log holds now as seen, and gives the newest of it, the newest first.
     pub(super) async fn skip(&mut self) -> Result<Vec<Event>, HttpError> {
         let query = EventQuery { newest_first: true, ..EventQuery::default() };
-        let page = self.client.events(self.id, &query).await?;
+        let page = retry("reading the conversation", POLICY, || self.client.events(self.id, &query)).await?;
         let events: Vec<Event> = page.items.iter().filter_map(|item| Event::parse(item.get())).collect();
         for event in &events {
             self.admit(event);

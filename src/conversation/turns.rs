@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep_until};
 use super::fold::TurnEnd;
 use super::follow::{Budget, FollowError, Follower};
 use super::refused;
-use super::start::Started;
+use super::start::{POLICY, Started};
 use crate::agent_server::client::Created;
 use crate::agent_server::event::Meaning;
 use crate::agent_server::wire::Status;
@@ -15,7 +15,7 @@ use crate::display;
 use crate::http::HttpError;
 use crate::outcome::{Failure, FailureKind};
 use crate::plan::ConversationPlan;
-use crate::retry::{Retry, Retryable as _};
+use crate::retry::{Retry, Retryable as _, retry};
 use crate::sink::Record;
 use crate::timing;
 
@@ -106,14 +106,19 @@ impl Turns<'_> {
             .find_map(|meaning| if let Meaning::Error(error) = meaning { Some(error) } else { None });
         match (status, error) {
             (Status::Error, Some(error)) => Err(Failure::of_server(error)),
-            (Status::Idle | Status::Paused | Status::Error, _) => self
-                .client
-                .run(self.plan.id)
-                .await
-                .map(drop)
-                .map_err(|error| refused("failed to resume the run", &error)),
-            _ => Ok(()),
+            (Status::Idle | Status::Paused | Status::Error, _) => {
+                self.start_run().await.map_err(|error| refused("failed to resume the run", &error))
+            }
+            (status, _) => {
+                self.follower.found(status.clone());
+                Ok(())
+            }
         }
+    }
+
+    /// Starts the run of a message that is stored. May be repeated: a run that goes on is no error.
+    async fn start_run(&self) -> Result<(), HttpError> {
+        retry("starting the run", POLICY, || self.client.run(self.plan.id)).await.map(drop)
     }
 
     /// Sends a message exactly once, as far as the server lets one know: a message carries no id.
@@ -128,7 +133,7 @@ impl Turns<'_> {
             tracing::warn!(attempt, error = %display::chain(&error), "sending the message failed");
             if self.message_arrived(&error).await {
                 // The message is stored; its run may still have to be started.
-                return self.client.run(self.plan.id).await.map(drop).map_err(failed);
+                return self.start_run().await.map_err(failed);
             }
             if attempt >= MOST_ATTEMPTS || matches!(error, HttpError::Timeout { .. }) {
                 return Err(failed(error));

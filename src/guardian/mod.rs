@@ -14,7 +14,7 @@ mod process;
 mod protocol;
 pub mod rendezvous;
 
-use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
@@ -39,15 +39,23 @@ const SENDING: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Guardian {
     line: UnixStream,
+    /// What a guardian that is slow to read has not taken yet.
+    unsent: Vec<u8>,
 }
 
 impl Guardian {
-    /// Starts a guardian, and waits until it is armed. `if_silent` is what to deliver if the runner ends without a word.
+    /// Starts a guardian, and waits a moment until it is armed. `if_silent` is what to deliver if the runner ends without a
+    /// word.
     ///
     /// # Errors
     /// The operating system's. The run can go on without a guardian.
     pub fn start(charge: Charge, if_silent: &Report) -> io::Result<Self> {
         let (line, other_end) = UnixStream::pair()?;
+        line.set_write_timeout(Some(SENDING))?;
+        line.set_read_timeout(Some(ARMING))?;
+        let mut guardian = Self { line, unsent: Vec::new() };
+        // Before there is a process: whatever becomes of us from now on, it knows what to do.
+        guardian.send(&Message::Charge(Box::new(charge), if_silent.clone()))?;
         // Its own file may be gone by the time it is needed; a running program is not.
         Command::new("/proc/self/exe")
             .arg0(NAME)
@@ -57,16 +65,15 @@ impl Guardian {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        line.set_write_timeout(Some(SENDING))?;
-        line.set_read_timeout(Some(ARMING))?;
-        let mut guardian = Self { line };
-        guardian.send(&Message::Charge(Box::new(charge), if_silent.clone()))?;
-        let mut answer = String::new();
-        BufReader::new(&guardian.line).read_line(&mut answer)?;
-        if answer != ARMED {
-            return Err(io::Error::other("the guardian did not arm"));
+        let mut answer = [0; ARMED.len()];
+        match (&guardian.line).read_exact(&mut answer) {
+            Ok(()) => Ok(guardian),
+            Err(error) if is_slow(&error) => {
+                tracing::warn!("the guardian is slow to start; going on meanwhile");
+                Ok(guardian)
+            }
+            Err(error) => Err(error),
         }
-        Ok(guardian)
     }
 
     /// News for the report that is delivered if the runner ends without a word.
@@ -74,7 +81,7 @@ impl Guardian {
     /// # Errors
     /// The guardian is gone.
     pub fn if_silent(&mut self, report: &Report) -> io::Result<()> {
-        self.send(&Message::IfSilent(report.clone()))
+        if self.unsent.is_empty() { self.send(&Message::IfSilent(report.clone())) } else { self.flush() }
     }
 
     /// What to deliver in any case, unless [`Guardian::settled`] follows.
@@ -93,17 +100,64 @@ impl Guardian {
         self.send(&Message::EndWithRunner(process_group))
     }
 
-    /// The outcome is delivered; the guardian ends.
+    /// The outcome is delivered; nothing is left but to end with the runner.
     ///
     /// # Errors
     /// The guardian is gone already.
-    pub fn settled(mut self) -> io::Result<()> {
+    pub fn settled(&mut self) -> io::Result<()> {
         self.send(&Message::Settled)
     }
 
     fn send(&mut self, message: &Message) -> io::Result<()> {
-        let mut line = serde_json::to_vec(message)?;
-        line.push(b'\n');
-        self.line.write_all(&line)
+        serde_json::to_writer(&mut self.unsent, message)?;
+        self.unsent.push(b'\n');
+        self.flush()
+    }
+
+    /// Sends what the guardian takes without making us wait; the rest is sent with what follows.
+    fn flush(&mut self) -> io::Result<()> {
+        while !self.unsent.is_empty() {
+            match self.line.write(&self.unsent) {
+                Ok(count) => drop(self.unsent.drain(..count)),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if is_slow(&error) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_slow(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_lost_on_a_guardian_that_is_slow_to_read() {
+        let (line, mut other_end) = UnixStream::pair().unwrap();
+        line.set_write_timeout(Some(Duration::from_millis(5))).unwrap();
+        let mut guardian = Guardian { line, unsent: Vec::new() };
+        let mut sent = 0;
+        while guardian.unsent.is_empty() {
+            guardian.end_with_us(7).unwrap();
+            sent += 1;
+        }
+        let reading = std::thread::spawn(move || {
+            let mut all = String::new();
+            other_end.read_to_string(&mut all).unwrap();
+            all
+        });
+        while !guardian.unsent.is_empty() {
+            guardian.flush().unwrap();
+        }
+        guardian.settled().unwrap();
+        drop(guardian);
+        let all = reading.join().unwrap();
+        assert_eq!(all.lines().count(), sent + 1);
+        assert!(all.lines().all(|line| serde_json::from_str::<Message>(line).is_ok()));
     }
 }

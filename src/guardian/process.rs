@@ -9,30 +9,26 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::SigSet;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::NAME;
 use super::footprint::give_back_code;
 use super::protocol::{ARMED, Charge, Message};
-use super::rendezvous::Rendezvous;
+use super::rendezvous::{Asker, Rendezvous};
 use crate::automation::callback;
-use crate::config::settings::Network;
 use crate::http::Http;
 use crate::outcome::Report;
 
 /// A runner that is being killed is given this time to be dead before it counts as alive.
 const DYING: Duration = Duration::from_millis(500);
 
-/// Is the guardian: to be called first thing in a process that was started as [`NAME`]. Returns when there is nothing left
+/// Is the guardian: to be called first thing in a process that was started as [`NAME`](super::NAME). Returns when there is nothing left
 /// to do.
 pub fn guard() {
     leave_everything();
     let Ok(line) = std::io::stdin().as_fd().try_clone_to_owned() else { return };
     let mut line = Line { stream: UnixStream::from(line), unread: Vec::new(), closed: false };
     let Some(Message::Charge(charge, if_silent)) = line.next(None) else { return };
-    // Two runners of one run at the same time would have met before; without the place, nobody takes over.
-    let place = charge.run_id.as_deref().and_then(|run| Rendezvous::open(run).ok());
-    if std::io::Write::write_all(&mut &line.stream, ARMED.as_bytes()).is_err() {
-        return;
-    }
+    let place = Place::of(charge.run_id.clone());
+    // A runner that is dead already needs no answer, but a report.
+    let _ = std::io::Write::write_all(&mut &line.stream, ARMED);
     give_back_code();
     if let Some(report) = watch(&mut line, place, charge.grace, if_silent) {
         deliver(&charge, &report);
@@ -45,13 +41,42 @@ fn leave_everything() {
     // What fails here is one tie more, not a reason to leave the run alone.
     let _ = rustix::process::setsid();
     let _ = SigSet::all().thread_block();
+    // Before the next call, which takes away the right to do it in /proc.
+    let _ = nix::sys::prctl::set_name(c"openhands-guardian");
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
-    let _ = fs::write("/proc/self/comm", NAME);
     let _ = std::env::set_current_dir("/");
     for descriptor in open_descriptors() {
         if descriptor > 2 {
             let _ = nix::unistd::close(descriptor);
         }
+    }
+}
+
+/// Where a new runner of the run is met, if it can be.
+struct Place {
+    run_id: Option<String>,
+    open: Option<Rendezvous>,
+}
+
+impl Place {
+    fn of(run_id: Option<String>) -> Self {
+        let mut place = Self { run_id, open: None };
+        place.reopen();
+        place
+    }
+
+    /// Fails where another guardian of the run has it; then nobody can ask us.
+    fn reopen(&mut self) {
+        self.open = self.run_id.as_deref().and_then(|run| Rendezvous::open(run).ok());
+    }
+
+    /// Whether the run was left to this asker.
+    fn left_to(&mut self, asker: Asker) -> bool {
+        let taken = self.open.take().is_some_and(|open| asker.yours(open));
+        if !taken {
+            self.reopen();
+        }
+        taken
     }
 }
 
@@ -61,57 +86,59 @@ fn open_descriptors() -> Vec<RawFd> {
 }
 
 /// Watches the runner to its end; then what there is to deliver.
-fn watch(line: &mut Line, mut place: Option<Rendezvous>, grace: Duration, if_silent: Report) -> Option<Report> {
-    let mut last_words = LastWords { outcome: None, if_silent, groups: Vec::new() };
-    loop {
-        match line.next(place.as_ref()) {
-            Some(Message::Settled) => return None,
-            Some(message) => {
-                last_words.hear(message);
-                give_back_code();
+fn watch(line: &mut Line, mut place: Place, grace: Duration, if_silent: Report) -> Option<Report> {
+    let mut last_words = LastWords { outcome: None, if_silent, settled: false, groups: Vec::new() };
+    while !line.closed {
+        if let Some(message) = line.next(place.open.as_ref()) {
+            last_words.hear(message);
+            if last_words.settled && last_words.groups.is_empty() {
+                return None;
             }
-            None if line.closed => break,
-            // Somebody asks for the run; the runner may be dying at this moment.
-            None => {
-                let asker = place.as_ref().and_then(Rendezvous::accept);
-                while let Some(message) = line.next_within(DYING) {
-                    if matches!(message, Message::Settled) {
-                        return None;
-                    }
-                    last_words.hear(message);
-                }
-                match (asker, line.closed && last_words.outcome.is_none()) {
-                    (Some(asker), true) => {
-                        last_words.end_groups();
-                        asker.yours(place.take()?);
-                        return None;
-                    }
-                    (Some(asker), false) => asker.busy(),
-                    (None, _) => {}
+            give_back_code();
+            continue;
+        }
+        // The end of the line, or somebody who asks for the run; then the runner may be dying at this moment.
+        if let Some(asker) = place.open.as_ref().filter(|_| !line.closed).and_then(Rendezvous::accept) {
+            while let Some(message) = line.next_within(DYING) {
+                last_words.hear(message);
+            }
+            if last_words.settled {
+                // Reported: the asker finds nobody.
+            } else if !line.closed || last_words.outcome.is_some() {
+                asker.busy();
+            } else {
+                last_words.end_groups();
+                if place.left_to(asker) {
+                    return None;
                 }
             }
         }
     }
     last_words.end_groups();
-    if last_words.outcome.is_none()
-        && let Some(place) = place
-        && let Some(asker) = asked_within(&place, grace)
-    {
-        asker.yours(place);
+    if last_words.settled {
+        return None;
+    }
+    if last_words.outcome.is_none() && taken_over_within(&mut place, grace) {
         return None;
     }
     Some(last_words.outcome.unwrap_or(last_words.if_silent))
 }
 
-fn asked_within(place: &Rendezvous, grace: Duration) -> Option<super::rendezvous::Asker> {
-    let deadline = Instant::now() + grace;
+/// Waits for a new runner of the run that takes it over.
+fn taken_over_within(place: &mut Place, grace: Duration) -> bool {
+    let until = Instant::now().checked_add(grace);
     loop {
-        let left = deadline.checked_duration_since(Instant::now())?;
-        let mut descriptors = [PollFd::new(place.listener(), PollFlags::IN)];
+        let (Some(open), Some(left)) =
+            (&place.open, until.and_then(|until| until.checked_duration_since(Instant::now())))
+        else {
+            return false;
+        };
+        let mut descriptors = [PollFd::new(open.listener(), PollFlags::IN)];
         if poll(&mut descriptors, Some(&timespec(left))).is_ok_and(|ready| ready > 0)
-            && let Some(asker) = place.accept()
+            && let Some(asker) = open.accept()
+            && place.left_to(asker)
         {
-            return Some(asker);
+            return true;
         }
     }
 }
@@ -120,6 +147,7 @@ fn asked_within(place: &Rendezvous, grace: Duration) -> Option<super::rendezvous
 struct LastWords {
     outcome: Option<Report>,
     if_silent: Report,
+    settled: bool,
     groups: Vec<u32>,
 }
 
@@ -129,7 +157,8 @@ impl LastWords {
             Message::Outcome(report) => self.outcome = Some(report),
             Message::IfSilent(report) => self.if_silent = report,
             Message::EndWithRunner(group) => self.groups.push(group),
-            Message::Charge(..) | Message::Settled => {}
+            Message::Settled => self.settled = true,
+            Message::Charge(..) => {}
         }
     }
 
@@ -220,10 +249,8 @@ fn timespec(duration: Duration) -> Timespec {
 fn deliver(charge: &Charge, report: &Report) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
     runtime.block_on(async {
-        let http = Http::new(&charge.network()).or_else(|_| Http::new(&Network::default()));
-        if let Ok(http) = http {
-            // Nobody is left to tell how it went.
-            let _ = callback::deliver(&http, charge.url(), charge.key().as_ref(), report, charge.budget).await;
-        }
+        let (http, _) = Http::lenient(&charge.network());
+        // Nobody is left to tell how it went.
+        let _ = callback::deliver(&http, charge.url(), charge.key().as_ref(), report, charge.budget).await;
     });
 }

@@ -11,7 +11,7 @@ use crate::outcome::Report;
 use crate::secret::Secret;
 
 /// The guardian's one answer.
-pub(super) const ARMED: &str = "armed\n";
+pub(super) const ARMED: &[u8] = b"armed";
 
 /// From the runner to its guardian.
 #[derive(Debug, Serialize, Deserialize)]
@@ -52,7 +52,8 @@ impl Charge {
             callback_url: reporting.callback_url.clone()?,
             key: text(&reporting.key),
             run_id: reporting.run_id.as_ref().map(|id| id.as_str().to_owned()),
-            ca_file: network.ca_file.clone(),
+            // A guardian works in another directory.
+            ca_file: network.ca_file.as_ref().map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone())),
             http_proxy: text(&network.http_proxy),
             https_proxy: text(&network.https_proxy),
             no_proxy: network.no_proxy.clone(),

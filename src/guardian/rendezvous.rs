@@ -14,16 +14,29 @@ const ANSWER: Duration = Duration::from_secs(2);
 
 const YOURS: &[u8] = b"yours";
 const BUSY: &[u8] = b"busy";
+const TAKEN: &[u8] = b"taken";
 
 /// What a new runner finds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Found {
     /// No guardian of this run: the run is new, or it was reported.
     Nobody,
-    /// The runner before is dead and nothing was reported. Its guardian has ended without a word.
-    Yours,
+    /// The runner before is dead and nothing was reported.
+    Yours(Handover),
     /// The runner before is alive and at work.
     Busy,
+}
+
+/// A run that is being handed over. Dropped without [`Handover::taken`], the run stays with the guardian that it had.
+#[derive(Debug)]
+pub struct Handover(UnixStream);
+
+impl Handover {
+    /// The run has a new guardian; the old one ends without a word.
+    pub fn taken(mut self) {
+        // It reports what it would have reported without us.
+        let _ = self.0.write_all(TAKEN);
+    }
 }
 
 fn address(run_id: &str) -> io::Result<SocketAddr> {
@@ -38,13 +51,15 @@ pub fn take_over(run_id: &str) -> Found {
     let ask = || -> io::Result<Found> {
         let mut guardian = UnixStream::connect_addr(&address(run_id)?)?;
         guardian.set_read_timeout(Some(ANSWER))?;
-        let mut answer = Vec::new();
-        guardian.read_to_end(&mut answer)?;
-        Ok(match answer.as_slice() {
-            YOURS => Found::Yours,
-            BUSY => Found::Busy,
-            _ => Found::Nobody,
-        })
+        let mut answer = [0; 8];
+        match guardian.read(&mut answer) {
+            Ok(count) if &answer[..count] == YOURS => Ok(Found::Yours(Handover(guardian))),
+            Ok(count) if &answer[..count] == BUSY => Ok(Found::Busy),
+            // It has reported the run at this moment.
+            Ok(_) => Ok(Found::Nobody),
+            // It is there, and too slow to say more.
+            Err(_) => Ok(Found::Busy),
+        }
     };
     ask().unwrap_or(Found::Nobody)
 }
@@ -76,10 +91,13 @@ impl Rendezvous {
 pub(super) struct Asker(UnixStream);
 
 impl Asker {
-    /// Leaves the run to it. The place is closed first, because the asker's own guardian opens it next.
-    pub(super) fn yours(mut self, place: Rendezvous) {
+    /// Leaves the run to it. The place is closed first, because the asker's own guardian opens it next. Whether the run
+    /// was taken: an asker that dies before leaves it with us.
+    pub(super) fn yours(mut self, place: Rendezvous) -> bool {
         drop(place);
-        let _ = self.0.write_all(YOURS);
+        let mut answer = [0; TAKEN.len()];
+        let asked = self.0.set_read_timeout(Some(ANSWER * 5)).and_then(|()| self.0.write_all(YOURS));
+        asked.and_then(|()| self.0.read_exact(&mut answer)).is_ok() && answer == TAKEN
     }
 
     /// Keeps the run.
@@ -94,21 +112,37 @@ mod tests {
 
     #[test]
     fn nobody_is_there_for_a_new_run() {
-        assert_eq!(take_over(&Uuid::new_v4().to_string()), Found::Nobody);
+        assert!(matches!(take_over(&Uuid::new_v4().to_string()), Found::Nobody));
     }
 
     #[test]
-    fn a_guardian_leaves_the_run_or_keeps_it() {
+    fn a_guardian_keeps_the_run_or_leaves_it() {
         let run = Uuid::new_v4().to_string();
         let place = Rendezvous::open(&run).unwrap();
         assert!(Rendezvous::open(&run).is_err());
         let asking = |run: String| std::thread::spawn(move || take_over(&run));
         let first = asking(run.clone());
         place.accept().unwrap().busy();
-        assert_eq!(first.join().unwrap(), Found::Busy);
+        assert!(matches!(first.join().unwrap(), Found::Busy));
+
         let second = asking(run.clone());
-        place.accept().unwrap().yours(place);
-        assert_eq!(second.join().unwrap(), Found::Yours);
+        let asker = place.accept().unwrap();
+        let leaving = std::thread::spawn(move || asker.yours(place));
+        let Found::Yours(handover) = second.join().unwrap() else { panic!("the run was not left") };
         assert!(Rendezvous::open(&run).is_ok());
+        handover.taken();
+        assert!(leaving.join().unwrap());
+    }
+
+    #[test]
+    fn a_run_that_is_not_taken_stays() {
+        let run = Uuid::new_v4().to_string();
+        let place = Rendezvous::open(&run).unwrap();
+        let asking = {
+            let run = run.clone();
+            std::thread::spawn(move || drop(take_over(&run)))
+        };
+        assert!(!place.accept().unwrap().yours(place));
+        asking.join().unwrap();
     }
 }

@@ -21,6 +21,7 @@ use crate::agent_server::deadline;
 use crate::agent_server::mcp::McpServers;
 use crate::agent_server::ready::{ReadyError, await_ready};
 use crate::agent_server::wire::{Llm, SecretSource};
+use crate::ancestry::Ancestry;
 use crate::answer::Answer;
 use crate::cli::RunArgs;
 use crate::config::env::RawEnv;
@@ -33,7 +34,6 @@ use crate::plan::{LlmBase, RunPlan};
 use crate::problem::Problems;
 use crate::secret::{Redactor, Secret};
 use crate::server_process::ServerProcess;
-use crate::session::Leader;
 use crate::shutdown::{Shutdown, Signal};
 use crate::sink::output::{Output, ResultFile};
 use crate::sink::phases::SettledElsewhere;
@@ -75,7 +75,7 @@ pub async fn run(args: RunArgs, environment: Environment, mut shutdown: Shutdown
     let run = Run { environment: &environment, started, known: watch::Sender::default(), server: OnceCell::new() };
 
     let ended = match ends_or_signal(run.plan(&args), &mut shutdown).await {
-        Ok(mut plan) => match start_own_server(&args, &mut plan) {
+        Ok(mut plan) => match start_own_server(&args, &mut plan, &environment.redactor) {
             Ok(server) => {
                 own_server = server;
                 if let Some(group) = own_server.as_ref().and_then(ServerProcess::group) {
@@ -117,23 +117,29 @@ pub async fn run(args: RunArgs, environment: Environment, mut shutdown: Shutdown
 }
 
 /// Reports a command line that cannot be understood.
-pub async fn refuse_usage(environment: Environment, message: String) -> ExitCode {
+pub async fn refuse_usage(environment: Environment, message: String, mut shutdown: Shutdown) -> ExitCode {
     let mut report = Reporter::new(&environment);
     if report.guard(&RunArgs::default()).is_err() {
         return ExitCode::USAGE;
     }
     let failure = Failure::new(FailureKind::Usage, message);
     let outcome = report.decide(Err(failure), Known::default());
-    report.publish(&outcome, &mut Sinks::default(), timing::AT_LEISURE).await;
+    let mut sinks = Sinks::default();
+    tokio::select! {
+        () = report.publish(&outcome, &mut sinks, timing::AT_LEISURE) => {}
+        _ = shutdown.requested() => {}
+    }
     outcome.exit_code()
 }
 
 fn sinks(args: &RunArgs) -> Sinks {
-    let sinks = Sinks::default().with(Progress).with(Output::new(args.format));
-    match &args.result {
+    let sinks = Sinks::default().with(Progress);
+    // Before standard output, which may have a reader that is slow.
+    let sinks = match &args.result {
         Some(path) => sinks.with(ResultFile::new(path.clone())),
         None => sinks,
-    }
+    };
+    sinks.with(Output::new(args.format))
 }
 
 /// The end of `work`, or the signal that comes before it. A panic is an end too.
@@ -162,10 +168,11 @@ fn bug(panic: &(dyn std::any::Any + Send)) -> Failure {
     Failure::new(FailureKind::InternalError, format!("a bug in openhands-runner: {}", words.unwrap_or("a panic")))
 }
 
-fn start_own_server(args: &RunArgs, plan: &mut RunPlan) -> Result<Option<ServerProcess>, Failure> {
+fn start_own_server(args: &RunArgs, plan: &mut RunPlan, redactor: &Redactor) -> Result<Option<ServerProcess>, Failure> {
     let Some(command) = &args.server_command else { return Ok(None) };
     let key = plan.agent_server.session_key.get_or_insert_with(|| Secret::new(uuid::Uuid::new_v4().to_string()));
-    tracing::info!(command, "starting the agent-server");
+    redactor.learn(key);
+    tracing::info!("starting the agent-server");
     ServerProcess::start(command, key, args.server_log.as_deref())
         .map(Some)
         .map_err(|error| Failure::new(FailureKind::InvalidInput, display::chain(&error)))
@@ -248,7 +255,8 @@ impl Run<'_> {
         let server = Server { client: workspace.agent_server().clone(), capabilities };
         let server = self.server.get_or_init(async || server).await;
 
-        let limit = match limit_of_process(server, &plan).await {
+        let theirs = timeout(timing::LIMIT_SEARCH, limit_of_process(server, &plan)).await.ok().flatten();
+        let limit = match theirs {
             Some(theirs) if own_limit.as_ref().is_none_or(|own| theirs.at < own.at) => Some(theirs),
             _ => own_limit,
         };
@@ -336,7 +344,7 @@ async fn limit_of_process(server: &Server, plan: &RunPlan) -> Option<Limit> {
         return None;
     }
     let program = std::env::current_exe().ok()?.file_name()?.to_string_lossy().into_owned();
-    match deadline::time_left(&server.client, &Leader::of_process(), &program).await {
+    match deadline::time_left(&server.client, &Ancestry::of_process(), &program).await {
         Ok(left) => left.map(|left| {
             tracing::info!("the agent-server will end this process in {} s", left.as_secs());
             Limit {

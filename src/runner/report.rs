@@ -38,10 +38,10 @@ impl Reporter {
         }
         environment.raw.secrets().for_each(|secret| environment.redactor.learn(&secret));
         let network = Network::from_env(&environment.raw);
-        let http = Http::new(&network).unwrap_or_else(|error| {
-            tracing::warn!(error = %display::chain(&error), "going on with the built-in certificates and no proxy");
-            Http::new(&Network::default()).expect("the defaults read nothing that could be wrong")
-        });
+        let (http, complaint) = Http::lenient(&network);
+        if let Some(error) = complaint {
+            tracing::warn!(error = %display::chain(&error), "going on with the built-in certificates");
+        }
         Self { http, reporting, network, redactor: environment.redactor.clone(), guardian: None }
     }
 
@@ -59,10 +59,14 @@ impl Reporter {
         let budget = args.guardian_budget.unwrap_or(timing::GUARDIAN_BUDGET);
         let grace = args.restart_grace.unwrap_or(timing::RESTART_GRACE);
         let Some(charge) = Charge::new(&self.reporting, &self.network, budget, grace) else { return Ok(()) };
+        let mut handover = None;
         if let Some(run_id) = &self.reporting.run_id {
             match rendezvous::take_over(run_id.as_str()) {
                 Found::Nobody => {}
-                Found::Yours => tracing::info!(%run_id, "going on with a run whose runner died"),
+                Found::Yours(from_before) => {
+                    tracing::info!(%run_id, "going on with a run whose runner died");
+                    handover = Some(from_before);
+                }
                 Found::Busy => {
                     let detail = format!("another runner is at work on run {run_id}");
                     return Err(Failure::new(FailureKind::AlreadyRunning, detail));
@@ -72,6 +76,9 @@ impl Reporter {
         match Guardian::start(charge, &self.silence(Known::default())) {
             Ok(guardian) => self.guardian = Some(guardian),
             Err(error) => tracing::warn!(%error, "no guardian: if the runner is killed, nobody will say so"),
+        }
+        if let Some(handover) = handover {
+            handover.taken();
         }
         Ok(())
     }
@@ -172,9 +179,6 @@ impl Reporter {
     }
 
     fn settled(&mut self) {
-        if let Some(guardian) = self.guardian.take() {
-            // It is gone already: then nothing is left to say.
-            let _ = guardian.settled();
-        }
+        self.tell(Guardian::settled);
     }
 }

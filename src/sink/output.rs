@@ -8,9 +8,11 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncWriteExt as _, BufWriter};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::{Record, Sink};
 use crate::outcome::RunResult;
+use crate::timing;
 
 /// What standard output holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -50,9 +52,12 @@ impl Output {
     }
 
     async fn line(&mut self, line: String) {
-        if let Some(lines) = &self.lines {
-            // Refused when the writer has given up.
-            let _ = lines.send(line).await;
+        let Some(lines) = &self.lines else { return };
+        // Refused when the writer has given up.
+        if timeout(timing::SLOW_READER, lines.send(line)).await.is_err() {
+            tracing::warn!("standard output is not read; going on without it");
+            self.lines = None;
+            self.writer.abort();
         }
     }
 

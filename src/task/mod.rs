@@ -145,8 +145,17 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let signed: jiff::SignedDuration =
         text.trim().parse().map_err(|_| format!("`{text}` is not a duration: {help}"))?;
     let duration = Duration::try_from(signed).map_err(|_| format!("`{text}` is negative: {help}"))?;
-    if duration.is_zero() { Err(format!("`{text}` is no time at all: {help}")) } else { Ok(duration) }
+    if duration.is_zero() {
+        Err(format!("`{text}` is no time at all: {help}"))
+    } else if duration > LONGEST_DURATION {
+        Err(format!("`{text}` is more than a year: {help}"))
+    } else {
+        Ok(duration)
+    }
 }
+
+/// Nothing here lasts longer, and sums of times stay far from their bounds.
+const LONGEST_DURATION: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let Some(value) = Option::<Value>::deserialize(deserializer)? else { return Ok(None) };

@@ -30,6 +30,8 @@ pub struct Callback {
 pub enum Answer {
     /// With this status.
     Status(u16),
+    /// 409 for a run that the service has not noted as running yet.
+    Early,
     /// 429 with `Retry-After`, in seconds.
     RetryAfter(u64),
     /// 307 to this address, which keeps method and body.
@@ -43,6 +45,9 @@ impl Answer {
         match self {
             Self::Status(status) => {
                 ResponseTemplate::new(status).set_body_json(json!({"detail": format!("scripted {status}")}))
+            }
+            Self::Early => {
+                ResponseTemplate::new(409).set_body_json(json!({"detail": "Run is PENDING, expected RUNNING"}))
             }
             Self::RetryAfter(seconds) => ResponseTemplate::new(429).insert_header("retry-after", seconds.to_string()),
             Self::Redirect(url) => ResponseTemplate::new(307).insert_header("location", url),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::Work;
+use crate::support::agent_server::STARTING;
 use crate::support::proxy::Proxy;
 use crate::support::run::holds;
 use crate::support::{AgentServer, NEWEST, OLDEST};
@@ -78,6 +79,7 @@ async fn a_killed_server_fails_the_run_within_a_minute() {
 async fn started_again(version: &'static str) {
     let mut server = AgentServer::start(version).await;
     let work = Work::on(&server).await;
+    let _turn = STARTING.lock().await;
     let running = work.run(&server).start();
     work.reach("2").await;
     server.kill();

@@ -16,7 +16,7 @@ async fn is_timed_out_by_another_server(form: &str) {
     let server = AgentServer::shared(NEWEST).await;
     // The server that starts us is not the one that we talk to, so that its time-out cannot be found.
     let starter = AgentServer::shared_starter().await;
-    // The first attempt hangs: the runner is still at it one second later, when SIGKILL comes.
+    // The first attempt hangs: the runner leaves the rest to its guardian and is gone when SIGKILL would come.
     let work = Work::reported_to(server, Receiver::answering([Never]).await).await;
     let (command, home) = work.run(server).into_shell_command(form);
     let ended = starter.bash(&command, 4).await;
@@ -37,6 +37,7 @@ async fn a_time_out_that_could_not_be_foreseen_is_reported_in_place_of_the_shell
 
 async fn foresees_its_time_out(server: &AgentServer, form: &str) {
     let work = Work::on(server).await;
+    work.takes(60);
     work.llm.script("Your time is nearly up", [Step::finish("Half of it is done.")]);
     let run = work
         .run_without_arguments(server)

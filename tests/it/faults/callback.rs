@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::receiver::Answer::{Never, Redirect, RetryAfter, Status};
+use crate::support::receiver::Answer::{Early, Never, Redirect, RetryAfter, Status};
 use crate::support::tls_front::TlsFront;
 use crate::support::{Receiver, Run};
 
@@ -58,6 +58,13 @@ async fn is_done_with_409() {
     let finished = failing(&receiver.url()).finish().await.exits_with(78);
     finished.says("had settled the run already");
     assert_eq!(receiver.callbacks().len(), 1);
+}
+
+#[tokio::test]
+async fn is_tried_again_when_it_comes_too_early() {
+    let receiver = Receiver::answering([Early, Early]).await;
+    delivered(&receiver).await;
+    receiver.accepted();
 }
 
 #[tokio::test]

@@ -63,6 +63,38 @@ async fn a_container_that_is_stopped_reports_even_when_the_service_is_slow_to_ta
 }
 
 #[tokio::test]
+async fn pid_1_waits_for_its_guardian_without_being_root_too() {
+    let server = AgentServer::shared(NEWEST).await;
+    let work = Work::reported_to(server, Receiver::answering([Status(503); 2]).await).await;
+    // Somewhere where everybody may look.
+    let folder = tempfile::tempdir_in("/tmp").unwrap();
+    let script = format!(
+        r#"
+        cd {0} && chmod 755 . && cp "$1" runner && cp "$OLDPWD/task.md" . || exit 99
+        shift
+        exec unshare --fork --pid --mount-proc --kill-child \
+            setpriv --reuid 65534 --regid 65534 --clear-groups {0}/runner "$@""#,
+        folder.path().display()
+    );
+    let running = work.run(server).under(["bash", "-c", &script, "bash"]).start();
+    work.reach("2").await;
+    kill(pid_1(&running), SIGTERM).unwrap();
+    running.finish().await.exits_with(143);
+    work.failed_with("Terminated");
+}
+
+#[tokio::test]
+async fn pid_1_minds_no_signal_that_it_does_not_know() {
+    let server = AgentServer::shared(NEWEST).await;
+    let work = Work::on(server).await;
+    let running = work.run(server).under(AS_PID_1).start();
+    work.reach("1").await;
+    std::process::Command::new("kill").args(["-35", &pid_1(&running).to_string()]).status().unwrap();
+    running.finish().await.exits_with(0);
+    assert_eq!(work.receiver.accepted()["status"], "COMPLETED");
+}
+
+#[tokio::test]
 async fn a_server_of_our_own_that_dies_ends_the_run() {
     let receiver = Receiver::start().await;
     Run::new()

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nix::sys::signal::Signal::{SIGABRT, SIGKILL};
+use nix::sys::signal::Signal::{SIGABRT, SIGCONT, SIGKILL, SIGSTOP};
 use nix::sys::signal::killpg;
 use tokio::time::sleep;
 
@@ -115,4 +115,17 @@ async fn no_other_process_can_read_the_keys_of_a_run() {
         }
     }
     running.finish().await.exits_with(0);
+}
+
+#[tokio::test]
+async fn a_runner_that_was_frozen_longer_than_a_server_may_be_silent_goes_on() {
+    let server = AgentServer::shared(NEWEST).await;
+    let work = Work::on(server).await;
+    let running = work.run(server).start();
+    work.reach("2").await;
+    running.signal(SIGSTOP);
+    sleep(Duration::from_secs(50)).await;
+    running.signal(SIGCONT);
+    running.finish().await.exits_with(0);
+    assert_eq!(work.receiver.accepted()["status"], "COMPLETED");
 }

@@ -39,9 +39,16 @@ impl Work {
 
     pub async fn reported_to(server: &AgentServer, receiver: Receiver) -> Self {
         let llm = ScriptedLlm::start(0).await.unwrap();
-        let steps = (1..=6).map(|number| Step::terminal(&format!("echo {number} >>steps.txt; sleep 1")));
-        llm.script("Do the task", steps.chain([Step::finish("Done.")]));
-        Self { llm, receiver, working_dir: server.working_dir(), run_id: uuid::Uuid::new_v4().to_string() }
+        let working_dir = server.working_dir();
+        let work = Self { llm, receiver, working_dir, run_id: uuid::Uuid::new_v4().to_string() };
+        work.takes(6);
+        work
+    }
+
+    /// Work of this many steps, each a little longer than a second.
+    pub fn takes(&self, steps: u32) {
+        let steps = (1..=steps).map(|number| Step::terminal(&format!("echo {number} >>steps.txt; sleep 1")));
+        self.llm.script("Do the task", steps.chain([Step::finish("Done.")]));
     }
 
     /// A run that does the work.

@@ -1,12 +1,12 @@
 //! Standard output, standard error and files that cannot be written.
 
 use super::Work;
-use crate::support::{AgentServer, NEWEST};
+use crate::support::{AgentServer, NEWEST, Step};
 
 async fn completes(shell: &str) {
     let server = AgentServer::shared(NEWEST).await;
     let work = Work::on(server).await;
-    work.llm.script("Do the task", [crate::support::Step::finish("Done.")]);
+    work.llm.script("Do the task", [Step::finish("Done.")]);
     let finished = work.run(server).under(["bash", "-c", shell, "bash"]).finish().await;
     assert_eq!(finished.code, Some(0), "{shell}\n{}", finished.stderr);
     assert_eq!(work.receiver.accepted()["status"], "COMPLETED", "{shell}");
@@ -33,7 +33,7 @@ async fn a_full_device_ends_no_run() {
 async fn a_full_disk_ends_no_run() {
     let server = AgentServer::shared(NEWEST).await;
     let work = Work::on(server).await;
-    work.llm.script("Do the task", [crate::support::Step::finish("Done.")]);
+    work.llm.script("Do the task", [Step::finish("Done.")]);
     let script = r#"
         mkdir full && mount -t tmpfs -o size=64k none full && ! dd if=/dev/zero of=full/filler bs=4k 2>/dev/null || exit 99
         exec "$@" >full/stdout 2>full/stderr"#;
@@ -45,4 +45,22 @@ async fn a_full_disk_ends_no_run() {
         .await;
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
     assert_eq!(work.receiver.accepted()["status"], "COMPLETED");
+}
+
+#[tokio::test]
+async fn a_reader_that_stays_and_does_not_read_ends_no_run() {
+    let server = AgentServer::shared(NEWEST).await;
+    let work = Work::on(server).await;
+    let lines = (0..60)
+        .map(|number| Step::call("think", serde_json::json!({"thought": format!("{number}{}", "x".repeat(3000))})));
+    work.llm.script("Do the task", lines.chain([Step::finish("Done.")]));
+    let (reader, writer) = std::io::pipe().unwrap();
+    let run = work
+        .run_without_arguments(server)
+        .args(["run", "--format", "jsonl", "--result", "result.json"])
+        .command(|command| _ = command.stdout(writer));
+    let finished = run.finish().await.exits_with(0).says("standard output is not read; going on without it");
+    drop(reader);
+    assert_eq!(work.receiver.accepted()["status"], "COMPLETED");
+    assert!(finished.path("result.json").exists());
 }

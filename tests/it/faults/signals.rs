@@ -1,11 +1,14 @@
 //! Signals: to the runner, to its process group, while it works and while it reports.
 
-use nix::sys::signal::Signal::{self, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM};
+use std::time::Duration;
+
+use nix::sys::signal::Signal::{self, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM};
 use nix::sys::signal::killpg;
 use tokio::time::sleep;
 
 use super::{Work, agent_is_stopped};
-use crate::support::receiver::Answer::{Never, Status};
+use crate::support::receiver::Answer::{self, Never, Status};
+use crate::support::run::Finished;
 use crate::support::{AgentServer, NEWEST, Receiver, Run};
 
 crate::on_newest_and_oldest!(sigterm_stops_the_agent_and_is_reported);
@@ -36,18 +39,35 @@ async fn the_other_signals_are_reported_by_their_names() {
     );
 }
 
-#[tokio::test]
-async fn a_group_that_is_terminated_and_soon_killed_is_reported() {
+async fn terminated_and_killed_a_second_later(first_answer: Answer) -> (Work, Finished) {
     let server = AgentServer::shared(NEWEST).await;
-    // The first attempt hangs, so that the runner is still at it when the second signal comes.
-    let work = Work::reported_to(server, Receiver::answering([Never]).await).await;
+    let work = Work::reported_to(server, Receiver::answering([first_answer]).await).await;
     let running = work.run(server).command(|command| _ = command.process_group(0)).start();
     work.reach("2").await;
-    killpg(running.pid(), SIGTERM).unwrap();
-    sleep(std::time::Duration::from_secs(1)).await;
-    let _ = killpg(running.pid(), SIGKILL);
-    running.finish().await;
+    let group = running.pid();
+    if first_answer == Status(503) {
+        // A runner that cannot even take the first signal.
+        running.signal(SIGSTOP);
+    }
+    killpg(group, SIGTERM).unwrap();
+    sleep(Duration::from_secs(1)).await;
+    let _ = killpg(group, SIGKILL);
+    (work, running.finish().await)
+}
+
+#[tokio::test]
+async fn a_group_that_is_terminated_has_ended_when_it_would_be_killed() {
+    // What does not fit into the second, a hanging service for example, is the guardian's.
+    let (work, finished) = terminated_and_killed_a_second_later(Never).await;
+    finished.exits_with(143);
     work.failed_with("Terminated");
+}
+
+#[tokio::test]
+async fn a_group_that_is_killed_before_it_could_end_is_reported() {
+    let (work, finished) = terminated_and_killed_a_second_later(Status(503)).await;
+    finished.ended_by(SIGKILL);
+    work.failed_with("RunnerDied");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! SIGKILL at many moments of a run, from the moment at which its guardian is armed.
+//! SIGKILL at many moments of a run, from the moment at which it has a guardian.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use nix::sys::signal::Signal::SIGKILL;
 use tokio::time::{Instant, sleep};
 
+use crate::support::run::Running;
 use crate::support::{AgentServer, NEWEST, Receiver, Run, ScriptedLlm, Step};
 
 const AT_ONCE: usize = 4;
@@ -14,12 +15,7 @@ const AT_ONCE: usize = 4;
 /// `SWEEP_RUNS=200 SWEEP_SEED=1 scripts/test sweep` is the large one.
 #[tokio::test]
 async fn a_kill_at_any_moment_leaves_exactly_one_accepted_callback() {
-    #[expect(clippy::disallowed_methods, reason = "arguments of the test, not of the program")]
-    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
-    let runs = number("SWEEP_RUNS").unwrap_or(12);
-    let seed = number("SWEEP_SEED").unwrap_or_else(|| fastrand::u64(..10_000));
-    println!("SWEEP_RUNS={runs} SWEEP_SEED={seed}");
-    let mut random = fastrand::Rng::with_seed(seed);
+    let (runs, mut random) = moments_of("SWEEP_RUNS", 12);
 
     let server = AgentServer::shared(NEWEST).await;
     let llm = ScriptedLlm::start(0).await.unwrap();
@@ -40,17 +36,30 @@ async fn a_kill_at_any_moment_leaves_exactly_one_accepted_callback() {
     assert_eq!(count("FAILED") + count("COMPLETED"), usize::try_from(runs).unwrap());
 }
 
+/// How many runs, and a source of moments that can be repeated.
+fn moments_of(name: &str, few: u64) -> (u64, fastrand::Rng) {
+    #[expect(clippy::disallowed_methods, reason = "arguments of the test, not of the program")]
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    let runs = number(name).unwrap_or(few);
+    let seed = number("SWEEP_SEED").unwrap_or_else(|| fastrand::u64(..10_000));
+    println!("{name}={runs} SWEEP_SEED={seed}");
+    (runs, fastrand::Rng::with_seed(seed))
+}
+
+fn run(server: &AgentServer, llm: &ScriptedLlm, receiver: &Receiver, run_id: &str) -> Run {
+    Run::inside(server)
+        .llm(llm)
+        .reports_to(receiver, run_id)
+        .args(["run", "--restart-grace", "100ms", "task.md"])
+        .file("task.md", "Do the task.")
+}
+
 /// The status that was accepted.
 async fn killed_after(moment: Option<Duration>, server: &AgentServer, llm: &ScriptedLlm) -> String {
     let (receiver, run_id) = (Receiver::start().await, uuid::Uuid::new_v4().to_string());
-    let running = Run::inside(server)
-        .llm(llm)
-        .reports_to(&receiver, &run_id)
-        .args(["run", "--restart-grace", "100ms", "task.md"])
-        .file("task.md", "Do the task.")
-        .start();
+    let running = run(server, llm, &receiver, &run_id).start();
     if let Some(moment) = moment {
-        armed(&run_id).await;
+        guarded(&running).await;
         sleep(moment).await;
         running.try_signal(SIGKILL);
     }
@@ -62,12 +71,33 @@ async fn killed_after(moment: Option<Duration>, server: &AgentServer, llm: &Scri
     status
 }
 
-/// Until the guardian of this run waits in its place.
-async fn armed(run_id: &str) {
-    let place = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, run_id.as_bytes()).to_string();
+/// Until there is a guardian, whether it is armed or not.
+async fn guarded(running: &Running) {
     let deadline = Instant::now() + Duration::from_secs(20);
-    while !std::fs::read_to_string("/proc/net/unix").unwrap().contains(&place) {
+    while running.processes().len() < 2 {
         assert!(Instant::now() < deadline, "no guardian");
         sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// The same while a run is taken over: a second runner is started when the first is killed, and is killed in its turn.
+#[tokio::test]
+async fn a_kill_while_a_run_is_taken_over_leaves_exactly_one_accepted_callback() {
+    let (runs, mut random) = moments_of("SWEEP_TAKEOVERS", 8);
+    let server = AgentServer::shared(NEWEST).await;
+    let llm = ScriptedLlm::start(0).await.unwrap();
+    llm.script("Do the task", [Step::terminal("echo one"), Step::finish("Done.")]);
+    for _ in 0..runs {
+        let (receiver, run_id) = (Receiver::start().await, uuid::Uuid::new_v4().to_string());
+        let first = run(server, &llm, &receiver, &run_id).start();
+        guarded(&first).await;
+        sleep(Duration::from_millis(random.u64(..50))).await;
+        first.try_signal(SIGKILL);
+        let second = run(server, &llm, &receiver, &run_id).start();
+        sleep(Duration::from_micros(random.u64(..60_000))).await;
+        second.try_signal(SIGKILL);
+        first.finish().await;
+        second.finish().await;
+        receiver.accepted();
     }
 }

@@ -7,6 +7,7 @@ crate::on_newest_and_oldest!(an_agent_is_asked_to_wrap_up_before_the_end, an_age
 
 async fn an_agent_is_asked_to_wrap_up_before_the_end(server: &AgentServer) {
     let work = Work::on(server).await;
+    work.takes(60);
     work.llm.script("Your time is nearly up", [Step::finish("Half of it is done.")]);
     let finished = work
         .run_without_arguments(server)

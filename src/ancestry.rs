@@ -1,41 +1,49 @@
-//! Who started this process: the leader of its session, as `/proc` shows it.
+//! Who started this process, as `/proc` shows it.
 
 use std::fs;
 use std::time::{Duration, SystemTime};
 
 use jiff::{SignedDuration, Timestamp};
-use nix::unistd::getsid;
 
-/// The process that leads our session. A command of the agent-server runs in a session of its own, whose leader is the
-/// command's shell, or this very process where the shell was replaced.
+/// This process and those above it. A command of the agent-server runs in a shell, which is our ancestor, or was replaced
+/// by us.
 #[derive(Debug, Clone, Default)]
-pub struct Leader {
-    /// Its arguments.
+pub struct Ancestry {
+    /// The arguments of all of them.
     pub arguments: Vec<String>,
-    /// When it was started.
+    /// When this process was started; what it replaced counts.
     pub started: Option<Timestamp>,
 }
 
-impl Leader {
-    /// The leader of this process's session. What cannot be read is empty.
+/// More than there is between a command's shell and us.
+const MOST_ANCESTORS: usize = 16;
+
+impl Ancestry {
+    /// This process's. What cannot be read is missing.
     #[must_use]
     pub fn of_process() -> Self {
-        // 0 is a leader outside our PID namespace; a container's is.
-        let Some(pid) = getsid(None).ok().filter(|pid| pid.as_raw() > 0) else { return Self::default() };
-        let folder = format!("/proc/{pid}");
-        let arguments = fs::read(format!("{folder}/cmdline")).unwrap_or_default();
-        let stat = fs::read_to_string(format!("{folder}/stat")).unwrap_or_default();
+        let read = |path: String| fs::read(path).unwrap_or_default();
+        let stat_of = |pid: &str| String::from_utf8_lossy(&read(format!("/proc/{pid}/stat"))).into_owned();
         let uptime = fs::read_to_string("/proc/uptime").unwrap_or_default();
-        Self {
-            arguments: arguments
-                .split(|byte| *byte == 0)
-                .map(|text| String::from_utf8_lossy(text).into_owned())
-                .collect(),
-            started: age(&stat, &uptime, rustix::param::clock_ticks_per_second()).and_then(|age| {
-                Timestamp::try_from(SystemTime::now()).ok()?.checked_sub(SignedDuration::try_from(age).ok()?).ok()
-            }),
+        let age = age(&stat_of("self"), &uptime, rustix::param::clock_ticks_per_second());
+        let mut ancestry = Self { arguments: Vec::new(), started: age.and_then(ago) };
+        let mut pid = "self".to_owned();
+        for _ in 0..MOST_ANCESTORS {
+            let arguments = read(format!("/proc/{pid}/cmdline"));
+            let texts = arguments.split(|byte| *byte == 0).map(|text| String::from_utf8_lossy(text).into_owned());
+            ancestry.arguments.extend(texts);
+            match stat_field(&stat_of(&pid), 4) {
+                // 0 is a parent outside our PID namespace.
+                Some(parent) if parent != "0" => parent.clone_into(&mut pid),
+                _ => break,
+            }
         }
+        ancestry
     }
+}
+
+fn ago(age: Duration) -> Option<Timestamp> {
+    Timestamp::try_from(SystemTime::now()).ok()?.checked_sub(SignedDuration::try_from(age).ok()?).ok()
 }
 
 /// How long a process has lived: field 22 of its `stat` (proc(5)) against the first of `/proc/uptime`.
@@ -81,9 +89,10 @@ mod tests {
     }
 
     #[test]
-    fn our_leader_has_a_name_and_a_time() {
-        let leader = Leader::of_process();
-        assert!(!leader.arguments.is_empty());
-        assert!(leader.started.unwrap() <= Timestamp::now());
+    fn our_own_arguments_and_those_above_are_known() {
+        let ancestry = Ancestry::of_process();
+        let own = std::env::args().next().unwrap();
+        assert!(ancestry.arguments.contains(&own) && ancestry.arguments.len() > 2, "{ancestry:?}");
+        assert!(ancestry.started.unwrap() <= Timestamp::now());
     }
 }
