@@ -98,6 +98,7 @@ pub mod mask;
 pub mod outcome;
 pub mod plan;
 pub mod problem;
+pub mod repos;
 pub mod retry;
 pub mod runner;
 pub mod schema;

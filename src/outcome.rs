@@ -37,6 +37,8 @@ pub enum FailureKind {
     CredentialsRefused,
     /// A server refused a request that should be right.
     RequestRefused,
+    /// A repository of the task cannot be cloned.
+    RepositoryNotCloned,
     /// The environment, the flags or the task file cannot be used.
     InvalidInput,
     /// The command line cannot be understood.
@@ -75,6 +77,7 @@ impl FailureKind {
         Self::CloudUnreachable,
         Self::CredentialsRefused,
         Self::RequestRefused,
+        Self::RepositoryNotCloned,
         Self::InvalidInput,
         Self::Usage,
         Self::HungUp,
@@ -103,6 +106,7 @@ impl FailureKind {
             Self::CloudUnreachable => "CloudUnreachable",
             Self::CredentialsRefused => "CredentialsRefused",
             Self::RequestRefused => "RequestRefused",
+            Self::RepositoryNotCloned => "RepositoryNotCloned",
             Self::InvalidInput => "InvalidInput",
             Self::Usage => "Usage",
             Self::HungUp => "HungUp",
@@ -130,9 +134,11 @@ impl FailureKind {
             | Self::InvalidAnswer
             | Self::RunEndedElsewhere => ExitCode::FAILED,
             Self::Timeout => ExitCode::TIMEOUT,
-            Self::AgentServerUnreachable | Self::CloudUnreachable | Self::CredentialsRefused | Self::RequestRefused => {
-                ExitCode::UNAVAILABLE
-            }
+            Self::AgentServerUnreachable
+            | Self::CloudUnreachable
+            | Self::CredentialsRefused
+            | Self::RequestRefused
+            | Self::RepositoryNotCloned => ExitCode::UNAVAILABLE,
             Self::InvalidInput | Self::AlreadyRunning => ExitCode::INVALID_INPUT,
             Self::Usage => ExitCode::USAGE,
             Self::HungUp => ExitCode::ended_by(1),
@@ -157,7 +163,7 @@ impl ExitCode {
     pub const FAILED: Self = Self(1);
     /// The command line cannot be understood.
     pub const USAGE: Self = Self(2);
-    /// A server is unreachable or refuses us (`EX_UNAVAILABLE` of sysexits.h).
+    /// A server is unreachable or refuses us, or a repository cannot be cloned (`EX_UNAVAILABLE` of sysexits.h).
     pub const UNAVAILABLE: Self = Self(69);
     /// Our own bug (`EX_SOFTWARE`).
     pub const INTERNAL: Self = Self(70);

@@ -25,6 +25,11 @@ pub const CLOUD_BUDGET: Duration = Duration::from_secs(90);
 /// All attempts of one call that sets up the conversation.
 pub const SETUP_BUDGET: Duration = Duration::from_secs(60);
 
+/// Cloning one repository, unless the task says otherwise.
+pub const CLONE: Duration = Duration::from_secs(300);
+/// One call for skills: the agent-server may clone the public ones meanwhile.
+pub const SKILLS: Duration = Duration::from_secs(60);
+
 /// The handshake of the events socket.
 pub const SOCKET_HANDSHAKE: Duration = Duration::from_secs(10);
 /// Our own pings on the events socket; agent-servers before 1.22.1 send none.

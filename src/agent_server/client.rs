@@ -302,6 +302,20 @@ impl Client {
         }
     }
 
+    /// `GET /api/settings/secrets/{name}`: the value of a secret, nothing where there is none, from 1.22.1. May be
+    /// repeated. For what the runner itself does before the agent starts; the agent gets [`Client::secret`].
+    ///
+    /// # Errors
+    /// [`HttpError`].
+    pub async fn secret_value(&self, name: &str) -> Result<Option<Secret>, HttpError> {
+        match self.request(Method::GET, &["api", "settings", "secrets", name]).send().await {
+            Ok(answer) => Ok(Some(Secret::new(answer.text().trim())).filter(|secret| !secret.expose().is_empty())),
+            // Also a version without such settings.
+            Err(error) if error.status() == Some(404) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     fn with_keys(&self, segments: &[&str]) -> Request {
         self.request(Method::GET, segments).header("X-Expose-Secrets", "plaintext")
     }

@@ -7,6 +7,7 @@ use super::wire::UserSettings;
 use crate::agent_server::settings::SecretList;
 use crate::config::settings::CloudAccount;
 use crate::http::{self, Http, HttpError};
+use crate::secret::Secret;
 
 /// The Cloud API as a sandbox sees it. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -61,6 +62,20 @@ impl Client {
             .send()
             .await?
             .json()
+    }
+
+    /// `GET /api/v1/sandboxes/{id}/settings/secrets/{name}`: the value of a secret, nothing where there is none. For
+    /// what the runner itself does before the agent starts; the agent gets [`Client::secret_url`].
+    ///
+    /// # Errors
+    /// [`HttpError`]; 401 for a wrong key.
+    pub async fn secret_value(&self, name: &str) -> Result<Option<Secret>, HttpError> {
+        let request = self.http.request(Method::GET, self.secret_url(name)).session_key(&self.account.session_key);
+        match request.send().await {
+            Ok(answer) => Ok(Some(Secret::new(answer.text().trim())).filter(|secret| !secret.expose().is_empty())),
+            Err(error) if error.status() == Some(404) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Where the value of a secret is read: `GET /api/v1/sandboxes/{id}/settings/secrets/{name}`, plain text, with the

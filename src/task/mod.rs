@@ -4,6 +4,9 @@
 //! file. Nothing here knows HTTP or the environment.
 
 pub mod parse;
+pub mod plugins;
+pub mod repos;
+pub mod skills;
 pub mod source;
 
 use std::collections::BTreeMap;
@@ -13,6 +16,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value};
 
+use self::plugins::{Experiment, PluginSource};
+use self::repos::RepoSource;
+use self::skills::SkillSources;
 use crate::answer::Question;
 use crate::answer::schema::AnswerSchema;
 
@@ -50,6 +56,43 @@ pub struct Task {
     /// The directory in which the agent works. Default: `WORKSPACE_BASE`, else `/workspace/project`.
     #[serde(default)]
     pub working_dir: Option<String>,
+    /// Repositories that are cloned into the working directory before the agent starts.
+    #[serde(default)]
+    pub repos: Vec<RepoSource>,
+    /// Plugins for the agent.
+    #[serde(default)]
+    pub plugins: Vec<PluginSource>,
+    /// Variants of this task, instead of `plugins`: each run takes one.
+    #[serde(default)]
+    pub experiment: Option<Experiment>,
+    /// Which skills the agent gets. All when left out, none for `false`.
+    #[serde(default)]
+    pub skills: SkillSources,
+    /// MCP servers by name, besides the account's and instead of those with the same name.
+    #[serde(default, deserialize_with = "mcp_servers")]
+    pub mcp: Map<String, Value>,
+    /// Parameters of the messages, `{{ params.NAME }}`, with their values where `--param` gives no other. A parameter
+    /// without a value must be given.
+    #[serde(default, deserialize_with = "params")]
+    #[schemars(with = "BTreeMap<String, Option<String>>")]
+    pub params: BTreeMap<String, Option<String>>,
+    /// Whether `{{ … }}` in the messages is filled in. Yes when left out.
+    #[serde(default)]
+    pub template: Option<bool>,
+    /// Where the task was read.
+    #[serde(skip)]
+    pub origin: Origin,
+}
+
+/// Where a task was read, for errors in its messages.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Origin {
+    /// The file.
+    pub file: String,
+    /// The line of the prompt's first line in a Markdown file; elsewhere lines are counted within the message.
+    pub prompt_line: Option<usize>,
+    /// Whether the file has fields. What is nothing but text goes to the agent as it is.
+    pub has_fields: bool,
 }
 
 impl Task {
@@ -101,7 +144,7 @@ pub struct LlmChoice {
 #[serde(deny_unknown_fields)]
 pub struct Limits {
     /// Time from the start of the run, such as `30m` or `1h 30m`.
-    #[serde(default, deserialize_with = "duration")]
+    #[serde(default, deserialize_with = "optional_duration")]
     #[schemars(with = "Option<String>")]
     pub timeout: Option<Duration>,
     /// US dollars that the agent may spend in this run. Checked whenever the agent-server tells the cost, so that one
@@ -157,7 +200,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 /// Nothing here lasts longer, and sums of times stay far from their bounds.
 const LONGEST_DURATION: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let Some(value) = Option::<Value>::deserialize(deserializer)? else { return Ok(None) };
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     parse_duration(&text).map(Some).map_err(de::Error::custom)
@@ -177,6 +220,38 @@ fn iterations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>,
     match Option::<u32>::deserialize(deserializer)? {
         Some(0) => Err(de::Error::custom("0 iterations leave the agent no step: give 1 or more")),
         iterations => Ok(iterations),
+    }
+}
+
+fn mcp_servers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, Value>, D::Error> {
+    #[derive(Deserialize)]
+    struct Server(#[serde(deserialize_with = "mcp_server")] Value);
+    let servers = BTreeMap::<String, Server>::deserialize(deserializer)?;
+    Ok(servers.into_iter().map(|(name, Server(server))| (name, server)).collect())
+}
+
+fn mcp_server<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
+    let server = Value::deserialize(deserializer)?;
+    let has = |field: &str| server.get(field).is_some_and(Value::is_string);
+    if has("url") == has("command") {
+        return Err(de::Error::custom("an MCP server, expected one of `url` and `command` in it"));
+    }
+    Ok(server)
+}
+
+fn params<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Option<String>>, D::Error> {
+    #[derive(Deserialize)]
+    struct Param(#[serde(deserialize_with = "param")] Option<String>);
+    let params = BTreeMap::<String, Param>::deserialize(deserializer)?;
+    Ok(params.into_iter().map(|(name, Param(value))| (name, value)).collect())
+}
+
+fn param<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::Null => Ok(None),
+        Value::String(text) => Ok(Some(text)),
+        value @ (Value::Bool(_) | Value::Number(_)) => Ok(Some(value.to_string())),
+        Value::Array(_) | Value::Object(_) => Err(de::Error::custom("several values, expected one text")),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
-use super::Task;
+use super::{Origin, Task};
 use crate::problem::{Problem, did_you_mean};
 
 /// How a task is written.
@@ -38,12 +38,13 @@ impl Format {
 /// A [`Problem`] that names file, line and field, what was found and what to do.
 pub fn parse(text: &str, format: Format, file: &str) -> Result<Task, Problem> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let task = match format {
+    let mut task = match format {
         Format::Verbatim => Task { prompt: text.to_owned(), ..Task::default() },
-        Format::Yaml => yaml(text, 0, file)?,
-        Format::Json => json(text, file)?,
+        Format::Yaml => with_fields(yaml(text, 0, file)?),
+        Format::Json => with_fields(json(text, file)?),
         Format::Markdown => markdown(text, file)?,
     };
+    file.clone_into(&mut task.origin.file);
     if task.prompt.trim().is_empty() {
         let (found, help) = match format {
             Format::Yaml | Format::Json => {
@@ -61,6 +62,18 @@ pub fn parse(text: &str, format: Format, file: &str) -> Result<Task, Problem> {
         ));
     }
     Ok(task)
+}
+
+/// Reads a list or an object that the automation service has packed beside the prompt.
+///
+/// # Errors
+/// As [`parse`].
+pub fn data<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, Problem> {
+    json(text.strip_prefix('\u{feff}').unwrap_or(text), file)
+}
+
+fn with_fields(task: Task) -> Task {
+    Task { origin: Origin { has_fields: true, ..task.origin }, ..task }
 }
 
 const FENCE: &str = "---";
@@ -93,7 +106,12 @@ fn markdown(text: &str, file: &str) -> Result<Task, Problem> {
             "write the prompt under the closing `---`",
         ));
     }
-    Ok(Task { prompt: lines.collect::<String>().trim().to_owned(), ..task })
+    let body: String = lines.collect();
+    let blank_lines = body[..body.len() - body.trim_start().len()].matches('\n').count();
+    // Two fences lie around the front matter, and lines count from 1.
+    let prompt_line = front_matter.lines().count() + 3 + blank_lines;
+    let origin = Origin { prompt_line: Some(prompt_line), has_fields: true, ..task.origin };
+    Ok(Task { prompt: body.trim().to_owned(), origin, ..task })
 }
 
 fn yaml<T: DeserializeOwned>(text: &str, lines_before: usize, file: &str) -> Result<T, Problem> {
@@ -174,14 +192,15 @@ mod tests {
 
     #[test]
     fn the_three_formats_agree() {
-        let markdown = parse(EXAMPLE, Format::Markdown, "t").unwrap();
+        let without_origin = |task: Task| Task { origin: Origin::default(), ..task };
+        let markdown = without_origin(parse(EXAMPLE, Format::Markdown, "t").unwrap());
         let yaml = "name: three-facts\nllm: { profile: fast, temperature: 0.2 }\nsecrets: [GITHUB_TOKEN]\n\
             limits: { timeout: 30m, cost: 2.50, iterations: 200 }\nthen: [ \"Great!\" ]\nprompt: Read the repo.\n";
         let json = json!({"name": "three-facts", "llm": {"profile": "fast", "temperature": 0.2},
             "secrets": ["GITHUB_TOKEN"], "limits": {"timeout": "30m", "cost": 2.5, "iterations": 200},
             "then": ["Great!"], "prompt": "Read the repo."});
-        assert_eq!(parse(yaml, Format::Yaml, "t").unwrap(), markdown);
-        assert_eq!(parse(&json.to_string(), Format::Json, "t").unwrap(), markdown);
+        assert_eq!(without_origin(parse(yaml, Format::Yaml, "t").unwrap()), markdown);
+        assert_eq!(without_origin(parse(&json.to_string(), Format::Json, "t").unwrap()), markdown);
     }
 
     #[test]
@@ -253,6 +272,51 @@ mod tests {
         assert!(problem("---\nprompt: y\n---\nx", Format::Markdown).contains("a prompt in the front matter"));
         assert!(problem("---\nname: x\n---\n \n", Format::Markdown).contains("no text"));
         assert!(problem("", Format::Markdown).contains("no text"));
+    }
+
+    #[test]
+    fn the_prompts_line_in_the_file_is_known() {
+        let task = parse("---\nname: x\nthen: [y]\n---\n\n\nDo it.", Format::Markdown, "task.md").unwrap();
+        assert_eq!(task.origin, Origin { file: "task.md".to_owned(), prompt_line: Some(7), has_fields: true });
+        assert!(!parse("Do it.", Format::Markdown, "task.md").unwrap().origin.has_fields);
+    }
+
+    #[test]
+    fn what_a_run_is_made_of_is_checked_field_by_field() {
+        for (text, expected) in [
+            (
+                "prompt: x\nrepos:\n  - url: octo/a\n    provider: github\n  - {url: octo/b, provder: github}\n",
+                "task.md:5: repos[1].provder: unknown field `provder`; did you mean `provider`? \
+                 Known are `url`, `ref`, `provider`, `optional` and `timeout`",
+            ),
+            (
+                "prompt: x\nrepos:\n  - ftp://h/x\n",
+                "task.md:3: repos[0]: an address that starts with `ftp:`; expected another: \
+                 write owner/repo with a provider, https://…, ssh://…, git@host:path or file:///…",
+            ),
+            (
+                "prompt: x\nrepos: [{url: 'https://h/x', ref: -x}]\n",
+                "task.md:2: repos[0].ref: `-x` is not the name of a branch, a tag or a commit; mend it, or see \
+                 `openhands-runner schema`",
+            ),
+            (
+                "prompt: x\nskills: {pubic: false}\n",
+                "task.md:2: skills.pubic: unknown field `pubic`; did you mean `public`? \
+                 Known are `public`, `user`, `org` and `project`",
+            ),
+            (
+                "prompt: x\nmcp: {a: {url: 'http://h', command: c}}\n",
+                "task.md:2: mcp.a: an MCP server; expected one of `url` and `command` in it",
+            ),
+            ("prompt: x\nparams: {a: [1]}\n", "task.md:2: params.a: several values; expected one text"),
+            (
+                "prompt: x\nexperiment: {experiment_id: e, variants: [{name: A, weight: 0}]}\n",
+                "task.md:2: experiment.variants[0].weight: a weight of 0 is never chosen: give 1 or more, or take the \
+                 variant out; mend it, or see `openhands-runner schema`",
+            ),
+        ] {
+            assert_eq!(problem(text, Format::Yaml), expected, "{text}");
+        }
     }
 
     #[test]

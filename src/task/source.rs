@@ -3,8 +3,10 @@
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
+
 use super::Task;
-use super::parse::{Format, parse};
+use super::parse::{Format, data, parse};
 use crate::problem::Problem;
 
 /// Files that are taken when no task is named, the first that exists.
@@ -60,6 +62,29 @@ impl Source {
     }
 }
 
+/// What the automation service packs beside a `prompt.txt`, when it applies (`openhands-automation` 1.25.0).
+const DATA_FILES: [&str; 3] = ["repos_config.json", "plugins_config.json", "experiment_config.json"];
+
+/// Takes in the files beside a prompt. An experiment takes the place of the plugins, as the service's own script has it.
+fn with_data(task: Task, prompt: &Path) -> Result<Task, Problem> {
+    let [repos, plugins, experiment] = DATA_FILES.map(|name| prompt.with_file_name(name));
+    let experiment = optional(&experiment)?;
+    let plugins = if experiment.is_some() { None } else { optional(&plugins)? };
+    Ok(Task { repos: optional(&repos)?.unwrap_or_default(), plugins: plugins.unwrap_or_default(), experiment, ..task })
+}
+
+fn optional<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Problem> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let shown = path.display().to_string();
+    let shown = shown.strip_prefix("./").unwrap_or(&shown);
+    let file = std::fs::File::open(path).map_err(|error| {
+        Problem::new(shown, format!("cannot be read ({error})"), "make it readable or take it away")
+    })?;
+    data(&text_of(file, shown)?, shown).map(Some)
+}
+
 fn file(path: &Path) -> Result<Task, Problem> {
     let shown = path.display().to_string();
     let shown = shown.strip_prefix("./").unwrap_or(&shown);
@@ -71,7 +96,9 @@ fn file(path: &Path) -> Result<Task, Problem> {
     }
     let text = text_of(std::fs::File::open(path).map_err(unreadable)?, shown)?;
     let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-    parse(&text, Format::of_name(&name), shown)
+    let format = Format::of_name(&name);
+    let task = parse(&text, format, shown)?;
+    if format == Format::Verbatim { with_data(task, path) } else { Ok(task) }
 }
 
 fn text_of(source: impl Read, shown: &str) -> Result<String, Problem> {
@@ -117,6 +144,34 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         assert!(Source::File(directory.path().to_owned()).load().unwrap_err().found.contains("a directory"));
         assert!(Source::File(directory.path().join("no.md")).load().unwrap_err().found.contains("cannot be read"));
+    }
+
+    #[test]
+    fn a_packed_prompt_has_the_data_beside_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, content: &str| std::fs::write(directory.path().join(name), content).unwrap();
+        let load = || Source::Directory(directory.path().to_owned()).load();
+        write("prompt.txt", "Use {{ this }}.\n");
+        write(
+            "repos_config.json",
+            r#"[{"url": "file:///srv/demo"}, {"url": "o/r", "ref": "v1", "provider": "gitlab"}]"#,
+        );
+        write("plugins_config.json", r#"[{"source": "/a/plugin"}]"#);
+        let task = load().unwrap();
+        assert_eq!(task.prompt, "Use {{ this }}.\n");
+        assert_eq!(task.repos.len(), 2);
+        assert_eq!(task.plugins[0].source, "/a/plugin");
+
+        let variant =
+            r#"{"name": "A", "weight": 1, "model": null, "plugins": [{"source": "github:o/r", "ref": "v1"}]}"#;
+        write("experiment_config.json", &format!(r#"{{"experiment_id": "e", "variants": [{variant}]}}"#));
+        let task = load().unwrap();
+        assert!(task.plugins.is_empty());
+        assert_eq!(task.experiment.unwrap().variants[0].plugins[0].source, "github:o/r");
+
+        write("repos_config.json", "[\n{\"url\": \"o/r\"}]");
+        let problem = load().unwrap_err().to_string();
+        assert!(problem.contains("repos_config.json:2: [0]: `o/r` is at no provider"), "{problem}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::cloud::wire::UserSettings;
 use crate::ids::ConversationId;
 use crate::plan::SecretSelection;
 use crate::retry::{Policy, retry};
+use crate::secret::Secret;
 use crate::{agent_server, cloud, http};
 
 /// The workspace around this process.
@@ -79,6 +80,16 @@ impl Workspace for Inside {
                 .map_err(|source| WorkspaceError::Account { what, source })?
                 .secrets;
             Ok(selected(known, selection)?.into_iter().map(|secret| Self::reference(cloud, secret)).collect())
+        }
+        .boxed()
+    }
+
+    fn secret_value<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Secret>, WorkspaceError>> {
+        async move {
+            let Some(cloud) = &self.cloud else { return Ok(None) };
+            retry("reading a secret of the account", Policy::cloud(), || cloud.secret_value(name))
+                .await
+                .map_err(|source| WorkspaceError::Account { what: "a secret", source })
         }
         .boxed()
     }

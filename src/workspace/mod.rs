@@ -17,6 +17,7 @@ use crate::config::settings::{Account, AgentServer};
 use crate::http::{Http, HttpError};
 use crate::ids::ConversationId;
 use crate::plan::SecretSelection;
+use crate::secret::Secret;
 use crate::{agent_server, cloud, display};
 
 /// A sandbox with an agent-server, and the account behind it.
@@ -30,7 +31,14 @@ pub trait Workspace: Send + Sync {
     /// [`WorkspaceError`].
     fn llm<'a>(&'a self, profile: Option<&'a str>) -> BoxFuture<'a, Result<Llm, WorkspaceError>>;
 
-    /// References to the account's secrets. Values never pass through us.
+    /// The value of one of the account's secrets, for what the runner itself does before the agent starts; nothing where
+    /// there is no such secret or no account.
+    ///
+    /// # Errors
+    /// [`WorkspaceError`].
+    fn secret_value<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Secret>, WorkspaceError>>;
+
+    /// References to the account's secrets, for the agent. These values never pass through us.
     ///
     /// # Errors
     /// [`WorkspaceError`].

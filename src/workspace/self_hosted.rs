@@ -12,6 +12,7 @@ use crate::http::HttpError;
 use crate::ids::ConversationId;
 use crate::plan::SecretSelection;
 use crate::retry::{Policy, retry};
+use crate::secret::Secret;
 use crate::timing;
 
 const POLICY: Policy = Policy::agent_server(timing::SETUP_BUDGET);
@@ -106,6 +107,15 @@ impl Workspace for SelfHosted {
                 (secret.name, source)
             };
             Ok(selected(known.secrets, selection)?.into_iter().map(reference).collect())
+        }
+        .boxed()
+    }
+
+    fn secret_value<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Secret>, WorkspaceError>> {
+        async move {
+            retry("reading a secret", POLICY, || self.agent_server.secret_value(name))
+                .await
+                .map_err(|source| WorkspaceError::Account { what: "a secret", source })
         }
         .boxed()
     }
