@@ -118,6 +118,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "DIR")]
     pub working_dir: Option<String>,
 
+    /// A value for `{{ params.KEY }}` in the task. May be repeated.
+    #[arg(long = "param", value_name = "KEY=VALUE", value_parser = key_and_value)]
+    pub params: Vec<(String, String)>,
+
     /// Panic once there is a conversation; for tests of what becomes of the outcome.
     #[cfg(debug_assertions)]
     #[arg(long, hide = true)]
@@ -135,6 +139,13 @@ impl RunArgs {
     #[must_use]
     pub fn soft_landing(&self) -> Option<Duration> {
         (!self.no_soft_landing).then(|| self.soft_landing.unwrap_or(timing::SOFT_LANDING))
+    }
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
+        _ => Err("write it as key=value".to_owned()),
     }
 }
 

@@ -10,8 +10,8 @@
 //!       ▼
 //!    RunPlan ──────► Workspace ──────► conversation::drive ──────► Outcome ──► callback, exit code,
 //!  (plain value)   agent-server,       start or re-attach,       (plain value)   result, log
-//!                  LLM, secrets        send turns, follow events,
-//!                                      limits
+//!                  LLM, secrets;       send turns, follow events,
+//!                  repos, skills       limits
 //!                                          └──► sinks: progress, standard output
 //! ```
 //!
@@ -31,6 +31,7 @@
 //!
 //! The run:
 //! - [`workspace`]: where the agent works, and whose LLM, secrets and MCP servers it gets;
+//! - [`prepare`]: what is done before the conversation, with [`repos`], [`skills`] and [`prompt`];
 //! - [`conversation`]: drives one conversation through its turns;
 //! - [`sink`]: who sees what happens;
 //! - [`answer`]: what the agent is asked to give at its end;
@@ -97,7 +98,9 @@ pub mod logging;
 pub mod mask;
 pub mod outcome;
 pub mod plan;
+pub mod prepare;
 pub mod problem;
+pub mod prompt;
 pub mod repos;
 pub mod retry;
 pub mod runner;
@@ -106,6 +109,7 @@ pub mod secret;
 pub mod server_process;
 pub mod shutdown;
 pub mod sink;
+pub mod skills;
 pub mod task;
 pub mod timing;
 pub mod workspace;

@@ -1,10 +1,14 @@
 //! Settings + task -> what a run is going to do, as a plain value. Pure; every problem at once.
 
+mod experiment;
+mod messages;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::agent_server::skill::Skill;
 use crate::agent_server::trace::Trace;
 use crate::agent_server::wire::Llm;
 use crate::answer::Question;
@@ -12,6 +16,10 @@ use crate::config::settings::{Account, AgentServer, DEFAULT_WORKING_DIR, DirectL
 use crate::display;
 use crate::ids::{ConversationId, RunId};
 use crate::problem::{Problem, Problems};
+use crate::prompt::Context;
+use crate::repos::RepoPlan;
+use crate::task::plugins::PluginSource;
+use crate::task::skills::SkillSources;
 use crate::task::{LlmChoice, Task};
 
 /// What a run is going to do.
@@ -27,7 +35,13 @@ pub struct RunPlan {
     pub llm: LlmPlan,
     /// Which of the account's secrets the agent gets.
     pub secrets: SecretSelection,
-    /// The conversation.
+    /// What is cloned into the working directory first.
+    pub repos: Vec<RepoPlan>,
+    /// Where the agent's skills come from.
+    pub skills: SkillSources,
+    /// What the first message says besides the task.
+    pub context: Context,
+    /// The conversation, without what [`crate::prepare`] finds out: skills, and the whole first message.
     pub conversation: ConversationPlan,
     /// Time for the whole run.
     pub timeout: Option<Duration>,
@@ -117,6 +131,12 @@ pub struct ConversationPlan {
     pub iterations: Option<u32>,
     /// US dollars that this run may spend.
     pub cost: Option<f64>,
+    /// The agent's skills.
+    pub skills: Vec<Skill>,
+    /// The agent's plugins.
+    pub plugins: Vec<PluginSource>,
+    /// The task's MCP servers by name, in the flat form; they beat the account's of the same name.
+    pub mcp: Map<String, Value>,
 }
 
 impl ConversationPlan {
@@ -135,6 +155,9 @@ impl ConversationPlan {
             question: Question::default(),
             iterations: None,
             cost: None,
+            skills: Vec::new(),
+            plugins: Vec::new(),
+            mcp: Map::new(),
         }
     }
 }
@@ -144,8 +167,12 @@ impl RunPlan {
     ///
     /// # Errors
     /// [`Problems`]: everything that the settings and the task ask for and that cannot be had with these settings.
-    pub fn new(settings: Settings, task: Task, ready_timeout: Duration) -> Result<Self, Problems> {
+    pub fn new(mut settings: Settings, mut task: Task, ready_timeout: Duration) -> Result<Self, Problems> {
         let mut problems = Vec::new();
+        let run_id = settings.run_id.clone();
+        let (messages, context) =
+            messages::messages(&task, &settings.payload, &settings.params, run_id.as_ref(), &mut problems);
+        let experiment_tags = take_variant(&mut settings, &mut task, &mut problems);
         let llm = llm_plan(&settings, task.llm, &mut problems);
         let secrets = match task.secrets {
             None => SecretSelection::All,
@@ -167,11 +194,13 @@ impl RunPlan {
         let own_id = || settings.run_id.as_ref().map_or_else(ConversationId::random, ConversationId::of_run);
         let by_default = if settings.shows_task_outcome { Question::TaskOutcome } else { Question::Message };
         let mut tags = task.tags.0;
+        tags.extend(experiment::plugin_tag(&task.plugins));
         tags.extend(settings.tags);
+        tags.extend(experiment_tags);
         let conversation = ConversationPlan {
             id: settings.conversation_id.unwrap_or_else(own_id),
             continued: settings.conversation_id.is_some(),
-            messages: std::iter::once(task.prompt).chain(task.then).collect(),
+            messages,
             working_dir: settings.working_dir.or(task.working_dir).unwrap_or_else(|| DEFAULT_WORKING_DIR.to_owned()),
             title: task.name.or(settings.title),
             question: task.result.unwrap_or(by_default),
@@ -181,6 +210,9 @@ impl RunPlan {
             iterations: task.limits.iterations,
             cost: task.limits.cost,
             run_id: settings.run_id,
+            skills: Vec::new(),
+            plugins: task.plugins,
+            mcp: task.mcp,
         };
         Ok(Self {
             agent_server: settings.agent_server,
@@ -188,10 +220,28 @@ impl RunPlan {
             account: settings.account,
             llm,
             secrets,
+            repos: RepoPlan::of(task.repos),
+            skills: task.skills,
+            context,
             conversation,
             timeout: task.limits.timeout,
         })
     }
+}
+
+/// Puts the chosen variant of an experiment into the place of what it replaces, and gives its tags.
+fn take_variant(settings: &mut Settings, task: &mut Task, problems: &mut Vec<Problem>) -> BTreeMap<String, String> {
+    let Some(experiment) = task.experiment.take() else { return BTreeMap::new() };
+    if !task.plugins.is_empty() {
+        let found = "both `plugins` and `experiment`";
+        problems.push(Problem::new(&task.origin.file, found, "give each variant of the experiment its plugins"));
+    }
+    let Some(variant) = experiment::choose(&experiment, settings.run_id.as_ref()) else { return BTreeMap::new() };
+    tracing::info!(experiment = experiment.experiment_id, variant = variant.name, "variant chosen");
+    settings.profile = variant.model.clone().or(settings.profile.take());
+    let tags = experiment::tags(&experiment, &variant, settings.profile.as_deref());
+    task.plugins = variant.plugins;
+    tags
 }
 
 fn llm_plan(settings: &Settings, choice: LlmChoice, problems: &mut Vec<Problem>) -> LlmPlan {

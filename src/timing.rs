@@ -29,6 +29,8 @@ pub const SETUP_BUDGET: Duration = Duration::from_secs(60);
 pub const CLONE: Duration = Duration::from_secs(300);
 /// One call for skills: the agent-server may clone the public ones meanwhile.
 pub const SKILLS: Duration = Duration::from_secs(60);
+/// All attempts of such a call: a run does without.
+pub const SKILLS_BUDGET: Duration = Duration::from_secs(5);
 
 /// The handshake of the events socket.
 pub const SOCKET_HANDSHAKE: Duration = Duration::from_secs(10);

@@ -12,6 +12,7 @@ use url::Url;
 
 use super::capabilities::{Capabilities, Version};
 use super::settings::{Profile, ProfileList, SecretList, ServerSettings};
+use super::skill::{SkillList, SkillQuery};
 use super::wire::{
     BashPage, ConversationInfo, EventPage, FinalResponse, SecretSource, Secrets, SendMessage, ServerInfo,
     StartConversation,
@@ -230,6 +231,14 @@ impl Client {
             .send()
             .await
             .map(drop)
+    }
+
+    /// `POST /api/skills`: the skills of some sources. May be repeated.
+    ///
+    /// # Errors
+    /// [`HttpError`].
+    pub async fn skills(&self, query: &SkillQuery) -> Result<SkillList, HttpError> {
+        self.request(Method::POST, &["api", "skills"]).timeout(timing::SKILLS).json(query).send().await?.json()
     }
 
     /// `GET /api/bash/bash_events/search`: the last commands, the newest first. May be repeated.

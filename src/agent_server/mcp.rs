@@ -31,6 +31,13 @@ impl McpServers {
         Self(taken.collect())
     }
 
+    /// These, and others that beat them by name.
+    #[must_use]
+    pub fn with(mut self, others: &Map<String, Value>) -> Self {
+        self.0.extend(others.clone());
+        self
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -82,7 +89,7 @@ mod tests {
 
     #[test]
     fn enabled_servers_are_taken_with_and_without_a_wrapper() {
-        assert_eq!(servers().names(), ["local", "probe"]);
+        assert_eq!(servers().names(), ["probe", "local"]);
         let wrapped = json!({"mcpServers": servers().0});
         assert_eq!(McpServers::of_settings(Some(&wrapped)), servers());
         assert!(McpServers::of_settings(Some(&Value::Null)).is_empty());
@@ -97,9 +104,19 @@ mod tests {
     }
 
     #[test]
+    fn a_tasks_server_beats_the_accounts_of_its_name() {
+        let Value::Object(others) = json!({"probe": {"url": "http://other/"}, "new": {"command": "c"}}) else {
+            unreachable!()
+        };
+        let both = servers().with(&others);
+        assert_eq!(both.names(), ["probe", "local", "new"]);
+        assert_eq!(both.0["probe"], json!({"url": "http://other/"}));
+    }
+
+    #[test]
     fn keys_are_known_and_never_shown() {
         let secrets: Vec<_> = servers().secrets().map(|secret| secret.expose().to_owned()).collect();
-        assert_eq!(secrets, ["token-of-local", "key-of-probe"]);
-        assert_eq!(format!("{:?}", servers()), r#"["local", "probe"]"#);
+        assert_eq!(secrets, ["key-of-probe", "token-of-local"]);
+        assert_eq!(format!("{:?}", servers()), r#"["probe", "local"]"#);
     }
 }

@@ -12,6 +12,7 @@ pub mod hooks;
 pub mod mcp;
 pub mod ready;
 pub mod settings;
+pub mod skill;
 pub mod socket;
 pub mod trace;
 pub mod wire;

@@ -10,8 +10,10 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::hooks::HookConfig;
+use super::skill::AgentContext;
 use super::trace::Trace;
 use crate::ids::ConversationId;
+use crate::task::plugins::PluginSource;
 
 /// `execution_status` of a conversation. The name is the same on all versions.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -210,6 +212,9 @@ pub struct StartConversation {
     /// A known field from 1.29.3, ignored before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_id: Option<String>,
+    /// Loaded at the first message, where one that cannot be loaded is a 500.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub plugins: Vec<PluginSource>,
     /// Whether the server makes a title with an LLM call. Known to 1.16.1 and later.
     pub autotitle: bool,
     /// Commands that the server runs at certain events.
@@ -235,6 +240,8 @@ pub struct Agent {
     mcp_config: Value,
     condenser: Condenser,
     system_prompt_kwargs: SystemPromptArguments,
+    #[serde(rename = "agent_context", skip_serializing_if = "Option::is_none")]
+    context: Option<AgentContext>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -280,6 +287,7 @@ impl Agent {
                 keep_first: 4,
             },
             system_prompt_kwargs: SystemPromptArguments { cli_mode: true },
+            context: None,
         }
     }
 
@@ -297,6 +305,12 @@ impl Agent {
     #[must_use]
     pub fn with_mcp(self, mcp_config: Value) -> Self {
         Self { mcp_config, ..self }
+    }
+
+    /// The same agent with skills.
+    #[must_use]
+    pub fn with_context(self, context: AgentContext) -> Self {
+        Self { context: Some(context), ..self }
     }
 }
 
@@ -448,6 +462,7 @@ mod tests {
             )]),
             tags: BTreeMap::new(),
             user_id: None,
+            plugins: Vec::new(),
             autotitle: false,
             hook_config: None,
             trace: Trace::default(),

@@ -11,6 +11,7 @@ use crate::agent_server::trace::Trace;
 use crate::automation::title::title;
 use crate::ids::{ConversationId, RunId, SandboxId};
 use crate::problem::{Problem, Problems};
+use crate::prompt::payload::Payload;
 use crate::secret::Secret;
 
 /// Port of the agent-server in a sandbox.
@@ -47,6 +48,10 @@ pub struct Settings {
     pub title: Option<String>,
     /// Whether the automation service shows how the task went: it does since it takes phases (1.9.0).
     pub shows_task_outcome: bool,
+    /// What triggered the run.
+    pub payload: Payload,
+    /// Values of the task's parameters.
+    pub params: Vec<(String, String)>,
     /// Proxies and certificates.
     pub network: Network,
 }
@@ -151,6 +156,8 @@ pub struct Overrides {
     pub profile: Option<String>,
     /// `--working-dir`.
     pub working_dir: Option<String>,
+    /// `--param`.
+    pub params: Vec<(String, String)>,
 }
 
 impl Settings {
@@ -200,6 +207,8 @@ impl Settings {
             conversation_id,
             working_dir: flags.working_dir.or_else(|| text(raw.workspace_base.as_ref())),
             user_id: text(raw.automation_user_id.as_ref()),
+            payload: Payload::parse(raw.automation_event_payload.as_deref()),
+            params: flags.params,
             network: Network::from_env(raw),
         })
     }

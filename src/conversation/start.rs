@@ -7,6 +7,7 @@ use super::ledger::{Beginning, already_sent};
 use crate::agent_server::client::{Created, EventQuery};
 use crate::agent_server::event::Meaning;
 use crate::agent_server::hooks::HookConfig;
+use crate::agent_server::skill::AgentContext;
 use crate::agent_server::wire::{Agent, ConversationInfo, Cost, LocalWorkspace, StartConversation, Status};
 use crate::agent_server::{Capabilities, Client, Event};
 use crate::http::HttpError;
@@ -39,7 +40,9 @@ pub(super) async fn start_or_attach(
     let finish_fields = plan.question.finish_schema().filter(|_| capabilities.finish_schema);
     let hook_config = finish_fields.as_ref().and_then(|_| hooks());
     let may_veto = hook_config.is_some();
-    let agent = Agent::default_with(&equipment.llm).with_mcp(equipment.mcp.config(capabilities));
+    let agent = Agent::default_with(&equipment.llm)
+        .with_mcp(equipment.mcp.config(capabilities))
+        .with_context(AgentContext::new(plan.skills.clone()));
     let body = StartConversation {
         conversation_id: plan.id,
         agent: match finish_fields {
@@ -51,6 +54,7 @@ pub(super) async fn start_or_attach(
         secrets: equipment.secrets,
         tags: first_tags(plan),
         user_id: plan.user_id.clone(),
+        plugins: plan.plugins.clone(),
         autotitle: plan.title.is_none(),
         hook_config,
         trace: plan.trace.clone(),

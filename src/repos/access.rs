@@ -109,11 +109,11 @@ impl Access {
             (Some(owner), Some(named)) => (owner == named).then_some(owner),
             (None, named) => named.filter(|_| !Provider::is_feigned_by(host)),
         };
-        let part = |text: &str| (!text.is_empty()).then(|| Secret::new(decoded(text)));
+        let given = |text: &str| (!text.is_empty()).then(|| Secret::new(decoded(text)));
         let access = Self {
             scope: format!("{}://{}{port}", url.scheme(), url.host_str()?),
-            user: part(url.username()),
-            password: url.password().and_then(part),
+            user: given(url.username()),
+            password: url.password().and_then(given),
             token_of,
         };
         (access.user.is_some() || access.password.is_some() || token_of.is_some()).then_some(access)

@@ -75,6 +75,8 @@ pub async fn clone_all(
     if plans.is_empty() {
         return Ok(Vec::new());
     }
+    // The agent is told of them by their whole paths.
+    let working_dir = &std::path::absolute(working_dir).unwrap_or_else(|_| working_dir.to_owned());
     let mut under_way = futures_util::stream::iter(plans)
         .map(|plan| {
             let token = plan.access.as_ref().and_then(|access| token(access.wants_token_of()?));

@@ -31,6 +31,7 @@ use crate::display;
 use crate::http::{Http, HttpError};
 use crate::outcome::{ExitCode, Failure, FailureKind, Outcome};
 use crate::plan::{LlmBase, RunPlan};
+use crate::prepare::prepare;
 use crate::problem::Problems;
 use crate::secret::{Redactor, Secret};
 use crate::server_process::ServerProcess;
@@ -222,6 +223,7 @@ impl Run<'_> {
             conversation_id: args.conversation_id,
             profile: args.profile.clone(),
             working_dir: args.working_dir.clone(),
+            params: args.params.clone(),
         };
         let settings = Settings::from_env(&self.environment.raw, &self.environment.not_text, flags);
         let task = task.await.unwrap_or_else(|bug| std::panic::resume_unwind(bug.into_panic()));
@@ -267,10 +269,12 @@ impl Run<'_> {
             _ => None,
         };
         let driven = async {
+            let redactor = &self.environment.redactor;
+            let equipment = async { self.equipment(&*workspace, &plan).await.map_err(|error| not_inherited(&error)) };
+            let (conversation, equipment) = tokio::try_join!(prepare(&*workspace, &plan, redactor, sinks), equipment)?;
             sinks.record(&Record::Stage(Stage::Configuring)).await;
-            let equipment = self.equipment(&*workspace, &plan).await.map_err(|error| not_inherited(&error))?;
-            conversation::drive(server, &plan.conversation, equipment, sinks, &self.known, wrap_up_at).await?;
-            conversation::answer(server, &plan.conversation).await
+            conversation::drive(server, &conversation, equipment, sinks, &self.known, wrap_up_at).await?;
+            conversation::answer(server, &conversation).await
         };
         within(limit.as_ref(), driven).await?
     }
@@ -286,6 +290,7 @@ impl Run<'_> {
         let inherited = async { tokio::try_join!(self.llm(workspace, plan), workspace.secrets(&plan.secrets)) };
         let (inherited, mcp) = tokio::join!(inherited, mcp);
         let (llm, mut secrets) = inherited?;
+        let mcp = mcp.with(&plan.conversation.mcp);
         mcp.secrets().for_each(|secret| self.environment.redactor.learn(&secret));
         if !mcp.is_empty() {
             tracing::info!(servers = %mcp.names().join(", "), "MCP servers configured");

@@ -16,6 +16,10 @@ use crate::outcome::RunResult;
 pub enum Stage {
     /// What the user gave is read, and the agent-server waited for.
     SettingUp,
+    /// The task's repositories are cloned.
+    CloningRepositories,
+    /// The agent-server is asked for skills.
+    LoadingSkills,
     /// The account's LLM, secrets and MCP servers are read, and the conversation is started.
     Configuring,
 }

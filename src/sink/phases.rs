@@ -125,6 +125,8 @@ impl Sink for Phases {
         match record {
             Record::Stage(stage) => self.stage(match stage {
                 Stage::SettingUp => "Setting up workspace",
+                Stage::CloningRepositories => "Cloning repositories",
+                Stage::LoadingSkills => "Loading skills",
                 Stage::Configuring => "Configuring agent",
             }),
             Record::Turn { of: 1, .. } => self.stage("Agent is working on the task"),

@@ -21,5 +21,7 @@ mod docs;
 mod faults;
 mod output;
 mod preset;
+mod repos;
 mod result;
 mod run;
+mod skills;

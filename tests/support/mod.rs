@@ -3,6 +3,7 @@
 pub mod agent_server;
 pub mod automation_service;
 pub mod cloud;
+pub mod git;
 pub mod http_listener;
 pub mod keys;
 pub mod mcp_server;

@@ -1,0 +1,178 @@
+//! The messages of a task with their places filled in.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::ids::RunId;
+use crate::problem::{Problem, did_you_mean};
+use crate::prompt::Context;
+use crate::prompt::payload::Payload;
+use crate::prompt::template::{Template, Values};
+use crate::task::Task;
+
+/// Fills in the messages, and plans what goes before the first. Whatever is wrong with them, or with the parameters, is
+/// added to `problems`.
+pub(super) fn messages(
+    task: &Task,
+    payload: &Payload,
+    given: &[(String, String)],
+    run: Option<&RunId>,
+    problems: &mut Vec<Problem>,
+) -> (Vec<String>, Context) {
+    let is_template = task.origin.has_fields && task.template != Some(false);
+    let templates: Vec<Template<'_>> = if is_template { templates(task) } else { Vec::new() };
+    let names: BTreeSet<String> = templates.iter().flat_map(Template::names).collect();
+    let uses = |root: &str| names.iter().any(|name| name.split('.').next() == Some(root));
+
+    let context = Context::new(payload, uses("event"), run);
+    if let (Payload::Malformed(reason), false) = (payload, uses("event")) {
+        tracing::warn!("AUTOMATION_EVENT_PAYLOAD is {reason}; going on without it");
+    }
+    let params = params(task, given, &names, problems);
+    if !is_template {
+        return (task.messages().map(str::to_owned).collect(), context);
+    }
+    let values = Values { payload, params, nonce: context.nonce() };
+    let mut texts = Vec::new();
+    for template in templates {
+        match template.render(&values) {
+            Ok(text) if text.trim().is_empty() => problems.push(Problem::new(
+                template.place,
+                "nothing is left of the message when its places are filled in",
+                "write what the agent should do in any case",
+            )),
+            Ok(text) => texts.push(text),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    (texts, context)
+}
+
+fn templates(task: &Task) -> Vec<Template<'_>> {
+    let file = &task.origin.file;
+    let first_line = task.origin.prompt_line;
+    let place = if first_line.is_some() { file.clone() } else { format!("{file}: prompt") };
+    let prompt = Template { place, first_line, text: &task.prompt };
+    let then = task.then.iter().enumerate().map(|(index, text)| Template {
+        place: format!("{file}: then[{index}]"),
+        first_line: None,
+        text,
+    });
+    std::iter::once(prompt).chain(then).collect()
+}
+
+/// The values of the parameters: given ones before the task's own.
+fn params(
+    task: &Task,
+    given: &[(String, String)],
+    names: &BTreeSet<String>,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<String, String> {
+    let used = names.iter().filter_map(|name| name.strip_prefix("params.")).filter_map(|rest| rest.split('.').next());
+    let known: BTreeSet<&str> = used.chain(task.params.keys().map(String::as_str)).collect();
+    // A text that goes through all parameters may know any.
+    let takes_any = names.contains("params");
+    for (name, _) in given.iter().filter(|(name, _)| !takes_any && !known.contains(name.as_str())) {
+        let (found, help) = if known.is_empty() {
+            (
+                "the task has no parameters".to_owned(),
+                "name it in a message as `{{ params.NAME }}`, or leave it out".to_owned(),
+            )
+        } else {
+            (
+                format!("the task has no parameter `{name}`"),
+                did_you_mean(name, &known.iter().copied().collect::<Vec<_>>()),
+            )
+        };
+        problems.push(Problem::new(format!("--param {name}"), found, help));
+    }
+    let mut values = BTreeMap::new();
+    for (name, value) in &task.params {
+        let given = given.iter().any(|(other, _)| other == name);
+        match value {
+            Some(value) => {
+                values.insert(name.clone(), value.clone());
+            }
+            None if !given => problems.push(Problem::new(
+                format!("{}: params.{name}", task.origin.file),
+                "a parameter without a value",
+                format!("give it with `--param {name}=…`"),
+            )),
+            None => {}
+        }
+    }
+    values.extend(given.iter().cloned());
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::parse::{Format, parse};
+
+    fn texts(task: &str, format: Format, payload: Option<&str>, given: &[(&str, &str)]) -> Result<Vec<String>, String> {
+        let task = parse(task, format, "task.md").unwrap();
+        let given: Vec<_> = given.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let mut problems = Vec::new();
+        let (texts, context) = messages(&task, &Payload::parse(payload), &given, None, &mut problems);
+        if !problems.is_empty() {
+            return Err(crate::problem::Problems(problems).to_string());
+        }
+        Ok(std::iter::once(context.message(&[], &texts[0])).chain(texts[1..].iter().cloned()).collect())
+    }
+
+    const EVENT: &str = r#"{"event": {"issue": {"title": "T", "number": 7}}}"#;
+
+    #[test]
+    fn the_named_fields_take_the_place_of_the_whole_event() {
+        let task = "---\nthen: ['Close #{{ event.issue.number }}.']\n---\nRead {{ event.issue.title }}.";
+        assert_eq!(texts(task, Format::Markdown, Some(EVENT), &[]).unwrap(), ["Read T.", "Close #7."]);
+    }
+
+    #[test]
+    fn what_is_nothing_but_text_is_sent_as_it_is_with_the_whole_event() {
+        for format in [Format::Verbatim, Format::Markdown] {
+            let texts = texts("Use ${{ x }} {% y %}", format, Some(EVENT), &[]).unwrap();
+            assert!(texts[0].starts_with("## Event Payload\n"), "{texts:?}");
+            assert!(texts[0].ends_with("\n\n## Task\n\nUse ${{ x }} {% y %}"), "{texts:?}");
+        }
+        let switched_off = "template: false\nprompt: 'Use ${{ x }}'\n";
+        assert_eq!(texts(switched_off, Format::Yaml, None, &[]).unwrap(), ["Use ${{ x }}"]);
+    }
+
+    #[test]
+    fn parameters_are_checked_both_ways() {
+        let task = "---\nparams: {branch: main, who: null, number: 3}\n---\n{{ params.branch }} {{ params.who }}\n\
+            {{ params.extra }} {{ params.number }}";
+        let given = [("who", "me"), ("extra", "x"), ("branch", "next")];
+        assert_eq!(texts(task, Format::Markdown, None, &given).unwrap(), ["next me\nx 3"]);
+        let error = texts(task, Format::Markdown, None, &[("brnch", "x"), ("who", "me")]).unwrap_err();
+        assert!(error.starts_with("2 problems:"), "{error}");
+        assert!(error.contains("--param brnch: the task has no parameter `brnch`; did you mean `branch`?"), "{error}");
+        assert!(error.contains("task.md:5: the parameter `extra` has no value"), "{error}");
+        let error = texts(task, Format::Markdown, None, &[("extra", "x")]).unwrap_err();
+        assert!(
+            error.contains("task.md: params.who: a parameter without a value; give it with `--param who=…`"),
+            "{error}"
+        );
+        let error = texts("Do it.", Format::Verbatim, None, &[("a", "b")]).unwrap_err();
+        assert!(error.starts_with("--param a: the task has no parameters"), "{error}");
+        let any = "prompt: '{% for name in params %}{{ name }}{% endfor %}'";
+        assert_eq!(texts(any, Format::Yaml, None, &[("a", "b")]).unwrap(), ["a"]);
+    }
+
+    #[test]
+    fn a_malformed_payload_matters_only_to_a_text_that_needs_it() {
+        assert_eq!(texts("prompt: x", Format::Yaml, Some("{"), &[]).unwrap(), ["x"]);
+        let error = texts("prompt: |\n  a\n  {{ event.x }}", Format::Yaml, Some("{"), &[]).unwrap_err();
+        assert!(
+            error.starts_with("task.md: prompt, line 2: there is no event: AUTOMATION_EVENT_PAYLOAD is not JSON"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_message_of_which_nothing_is_left_is_refused() {
+        let task = "prompt: '{% if event is defined %}x{% endif %}'";
+        assert!(texts(task, Format::Yaml, None, &[]).unwrap_err().contains("nothing is left of the message"));
+    }
+}

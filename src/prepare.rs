@@ -1,0 +1,103 @@
+//! What a run does between a ready agent-server and its conversation: repositories, skills, first message.
+//!
+//! Everything that can be wrong with the user's input is found before, by [`crate::plan`].
+
+use std::path::{Path, PathBuf};
+
+use futures_util::future::join_all;
+
+use crate::agent_server::Client;
+use crate::agent_server::skill::SkillInfo;
+use crate::display;
+use crate::outcome::{Failure, FailureKind};
+use crate::plan::{ConversationPlan, RunPlan};
+use crate::repos::access::Access;
+use crate::repos::{self, Cloned, RepoPlan};
+use crate::secret::{Redactor, Secret};
+use crate::sink::{Record, Sinks, Stage};
+use crate::skills;
+use crate::task::repos::Provider;
+use crate::workspace::Workspace;
+
+/// Prepares the conversation of a run: its repositories are cloned into the working directory, its skills read, and its first
+/// message says what there is. Dropping the future ends what is under way and leaves nothing half-done.
+///
+/// # Errors
+/// [`FailureKind::RepositoryNotCloned`].
+pub async fn prepare(
+    workspace: &dyn Workspace,
+    plan: &RunPlan,
+    redactor: &Redactor,
+    sinks: &mut Sinks,
+) -> Result<ConversationPlan, Failure> {
+    learn_secrets(plan, redactor);
+    let client = workspace.agent_server();
+    let working_dir = plan.conversation.working_dir.as_str();
+    let repos_to_come = !plan.repos.is_empty();
+    if repos_to_come {
+        sinks.record(&Record::Stage(Stage::CloningRepositories)).await;
+    }
+    let first_query = skills::first_query(plan.skills, repos_to_come, working_dir);
+    let first_skills = async { Ok(skills::load(client, &first_query).await) };
+    let (cloned, first_skills) = tokio::try_join!(clone(workspace, plan, redactor), first_skills)?;
+    sinks.record(&Record::Stage(Stage::LoadingSkills)).await;
+    let project_skills = if repos_to_come { project_skills(client, plan, &cloned).await } else { Vec::new() };
+
+    let mut conversation = plan.conversation.clone();
+    conversation.skills = skills::merged(std::iter::once(first_skills).chain(project_skills));
+    tracing::debug!(skills = conversation.skills.len(), "skills loaded");
+    if let Some(task) = conversation.messages.first_mut() {
+        *task = plan.context.message(&cloned, task);
+    }
+    Ok(conversation)
+}
+
+async fn clone(workspace: &dyn Workspace, plan: &RunPlan, redactor: &Redactor) -> Result<Vec<Cloned>, Failure> {
+    let tokens = tokens(workspace, &plan.repos, redactor).await;
+    let token_of = |provider| tokens.iter().find(|(owner, _)| *owner == provider).map(|(_, token)| token.clone());
+    repos::clone_all(&plan.repos, Path::new(&plan.conversation.working_dir), token_of)
+        .await
+        .map_err(|error| Failure::new(FailureKind::RepositoryNotCloned, display::chain(&error)))
+}
+
+/// The account's tokens for these repositories. One that cannot be had is missed only where git needs it.
+async fn tokens(workspace: &dyn Workspace, repos: &[RepoPlan], redactor: &Redactor) -> Vec<(Provider, Secret)> {
+    let mut wanted: Vec<Provider> = Vec::new();
+    for provider in repos.iter().filter_map(|repo| repo.access.as_ref()?.wants_token_of()) {
+        if !wanted.contains(&provider) {
+            wanted.push(provider);
+        }
+    }
+    let mut tokens = Vec::new();
+    for provider in wanted {
+        for name in provider.token_names() {
+            match workspace.secret_value(name).await {
+                Ok(None) => continue,
+                Ok(Some(token)) if token.expose().chars().any(char::is_control) => {
+                    tracing::warn!(secret = name, "is more than one line, and no token");
+                }
+                Ok(Some(token)) => {
+                    redactor.learn(&token);
+                    tokens.push((provider, token));
+                }
+                Err(error) => {
+                    tracing::warn!(secret = name, error = %display::chain(&error), "cloning without the account's token");
+                }
+            }
+            break;
+        }
+    }
+    tokens
+}
+
+async fn project_skills(client: &Client, plan: &RunPlan, cloned: &[Cloned]) -> Vec<Vec<SkillInfo>> {
+    let paths: Vec<PathBuf> = cloned.iter().map(|repo| repo.path.clone()).collect();
+    let queries = skills::project_queries(plan.skills, &paths, &plan.conversation.working_dir);
+    join_all(queries.iter().map(|query| skills::load(client, query))).await
+}
+
+/// What the task file brought of secrets.
+fn learn_secrets(plan: &RunPlan, redactor: &Redactor) {
+    let of_repos = plan.repos.iter().filter_map(|repo| repo.access.as_ref()).flat_map(Access::secrets);
+    of_repos.for_each(|secret| redactor.learn(secret));
+}

@@ -1,0 +1,321 @@
+//! Messages with places to fill in: `{{ event.pull_request.number }}`, `{{ params.branch }}`.
+//!
+//! A name that does not exist is an error that says what does; nothing is escaped, nothing is included.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Enumerator, Object, ObjectRepr, Serde};
+use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, escape_formatter};
+use serde_json::{Map, Value};
+
+use super::fence::{Nonce, plain_json};
+use super::payload::Payload;
+use crate::problem::{Problem, nearest};
+use crate::{display, problem};
+
+/// A text that may have places to fill in.
+#[derive(Debug, Clone)]
+pub struct Template<'t> {
+    /// The file and, where it is known, the field, for errors.
+    pub place: String,
+    /// The line of the text's first line in the file; where it is not known, lines are counted in the text.
+    pub first_line: Option<usize>,
+    /// The text.
+    pub text: &'t str,
+}
+
+/// What the places are filled in with.
+#[derive(Debug)]
+pub struct Values<'v> {
+    /// What triggered the run.
+    pub payload: &'v Payload,
+    /// The parameters.
+    pub params: BTreeMap<String, String>,
+    /// Marks what `| data` fences.
+    pub nonce: &'v Nonce,
+}
+
+impl Template<'_> {
+    /// Whether there is any place to fill in.
+    #[must_use]
+    pub fn has_places(&self) -> bool {
+        self.text.contains("{{") || self.text.contains("{%")
+    }
+
+    /// The names that the text uses, as `event.issue.title` or `params.branch`; nothing where it cannot be understood.
+    #[must_use]
+    pub fn names(&self) -> BTreeSet<String> {
+        if !self.has_places() {
+            return BTreeSet::new();
+        }
+        let environment = Environment::new();
+        environment
+            .template_from_str(self.text)
+            .map(|template| template.undeclared_variables(true).into_iter().collect())
+            .unwrap_or_default()
+    }
+
+    /// The text with all places filled in.
+    ///
+    /// # Errors
+    /// A [`Problem`] that names the line, what does not exist, and what does.
+    pub fn render(&self, values: &Values<'_>) -> Result<String, Problem> {
+        if !self.has_places() {
+            return Ok(self.text.to_owned());
+        }
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        if let Ok(syntax) = SyntaxConfig::builder().keep_trailing_newline(true).build() {
+            environment.set_syntax(syntax);
+        }
+        environment.set_formatter(|out, state, value| {
+            // What the sender left empty is empty.
+            if value.is_none() { Ok(()) } else { escape_formatter(out, state, value) }
+        });
+        let nonce = values.nonce.clone();
+        environment.add_filter("data", move |value: minijinja::Value| nonce.fence(&value.to_string()));
+
+        let misses = Misses::default();
+        let params: Map<String, Value> =
+            values.params.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
+        let mut names = Map::from_iter([("params".to_owned(), Value::Object(params))]);
+        if let Some(event) = values.payload.event() {
+            names.insert("event".to_owned(), event.clone());
+        }
+        let root = Node { fields: names, path: String::new(), misses: misses.clone() };
+        environment
+            .template_from_str(self.text)
+            .and_then(|template| template.render(minijinja::Value::from_object(root)))
+            .map_err(|error| self.problem(&error, &misses, values))
+    }
+
+    fn problem(&self, error: &Error, misses: &Misses, values: &Values<'_>) -> Problem {
+        let place = match (error.line(), self.first_line) {
+            (Some(line), Some(first)) => format!("{}:{}", self.place, first + line - 1),
+            (Some(line), None) => format!("{}, line {line}", self.place),
+            (None, _) => self.place.clone(),
+        };
+        let miss = (error.kind() == ErrorKind::UndefinedError).then(|| misses.last()).flatten();
+        match miss {
+            Some(Miss { path, name, .. }) if path.is_empty() && name == "event" => Problem::new(
+                place,
+                values.payload.why_no_event(),
+                "write `{% if event is defined %}` around it, or trigger the run by an event",
+            ),
+            Some(Miss { path, name, .. }) if path == "params" => {
+                let known: Vec<&str> = values.params.keys().map(String::as_str).collect();
+                let help = format!("give it with `--param {name}=…`{}", but_there_are(&name, &known));
+                Problem::new(place, format!("the parameter `{name}` has no value"), help)
+            }
+            Some(Miss { path, name, known }) => {
+                let known: Vec<&str> = known.iter().map(String::as_str).collect();
+                let found = if path.is_empty() {
+                    format!("nothing is named `{name}`")
+                } else {
+                    format!("`{path}` has no `{name}`")
+                };
+                let way_out =
+                    if path.is_empty() { "; with `template: false` the text goes to the agent as it is" } else { "" };
+                Problem::new(place, found, format!("{}{way_out}", problem::did_you_mean(&name, shortened(&known))))
+            }
+            None => {
+                let found = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+                let found = format!("a template that cannot be filled in: {}", display::bounded(&found, 300));
+                Problem::new(place, found, "mend it, or write `template: false` to send the text as it is")
+            }
+        }
+    }
+}
+
+/// A payload may have more fields than anybody wants to read.
+fn shortened<'k, 'n>(known: &'k [&'n str]) -> &'k [&'n str] {
+    &known[..known.len().min(40)]
+}
+
+fn but_there_are(name: &str, known: &[&str]) -> String {
+    match nearest(name, known.iter().copied()) {
+        Some(near) => format!(", or did you mean `params.{near}`?"),
+        None => String::new(),
+    }
+}
+
+/// A lookup of a name that does not exist.
+#[derive(Debug, Clone)]
+struct Miss {
+    path: String,
+    name: String,
+    known: Vec<String>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Misses(Arc<Mutex<Option<Miss>>>);
+
+impl Misses {
+    fn last(&self) -> Option<Miss> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// An object of the values, which notes what was looked for in it in vain.
+struct Node {
+    fields: Map<String, Value>,
+    path: String,
+    misses: Misses,
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Node({})", self.path)
+    }
+}
+
+impl Node {
+    fn value(&self, path: String, value: &Value) -> minijinja::Value {
+        match value {
+            Value::Object(fields) => {
+                minijinja::Value::from_object(Self { fields: fields.clone(), path, misses: self.misses.clone() })
+            }
+            Value::Array(items) => {
+                items.iter().enumerate().map(|(index, item)| self.value(format!("{path}[{index}]"), item)).collect()
+            }
+            value => minijinja::Value::from(Serde(value)),
+        }
+    }
+}
+
+impl Object for Node {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Map
+    }
+
+    fn get_value(self: &Arc<Self>, key: &minijinja::Value) -> Option<minijinja::Value> {
+        let name = key.as_str()?;
+        let Some(value) = self.fields.get(name) else {
+            let known = self.fields.keys().cloned().collect();
+            let miss = Miss { path: self.path.clone(), name: name.to_owned(), known };
+            *self.misses.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(miss);
+            return None;
+        };
+        let path = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
+        Some(self.value(path, value))
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Values(self.fields.keys().map(|name| minijinja::Value::from(name.as_str())).collect())
+    }
+
+    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&plain_json(&Value::Object(self.fields.clone())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn render(text: &str, payload: Value, params: &[(&str, &str)]) -> Result<String, String> {
+        let payload = match payload {
+            Value::Null => Payload::Absent,
+            payload => Payload::parse(Some(&payload.to_string())),
+        };
+        let nonce = Nonce::absent_from(&[], None);
+        let params = params.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let template = Template { place: "task.md".to_owned(), first_line: Some(5), text };
+        template.render(&Values { payload: &payload, params, nonce: &nonce }).map_err(|problem| problem.to_string())
+    }
+
+    fn pull_request() -> Value {
+        json!({"trigger": "event", "event": {"action": "opened", "pull_request": {"number": 7, "title": "T <&> ü", "body": null,
+            "draft": false, "labels": [{"name": "a"}, {"name": "b"}]}}})
+    }
+
+    #[test]
+    fn fields_and_parameters_are_filled_in_as_they_are() {
+        let text = "#{{ event.pull_request.number }} {{ event.pull_request.title }}{{ event.pull_request.body }}: \
+            {% for label in event.pull_request.labels %}{{ label.name }} {% endfor %}{{ params.who }}\n\n";
+        assert_eq!(render(text, pull_request(), &[("who", "<me>")]).unwrap(), "#7 T <&> ü: a b <me>\n\n");
+        let optional = "{{ event.nothing | default('none') }} {% if event.x is defined %}x{% endif %}";
+        assert_eq!(render(optional, pull_request(), &[]).unwrap(), "none ");
+        assert_eq!(
+            render("{{ event.pull_request.labels[0] }}", pull_request(), &[]).unwrap(),
+            "{\n  \"name\": \"a\"\n}"
+        );
+    }
+
+    #[test]
+    fn a_text_without_places_is_left_alone() {
+        for text in ["{# no comment #}\n", "{ \"a\": 1 }", ""] {
+            assert_eq!(render(text, Value::Null, &[]).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn what_does_not_exist_is_named_with_its_line_and_what_does() {
+        for (text, payload, expected) in [
+            (
+                "a\nb {{ event.pull_request.titel }}",
+                pull_request(),
+                "task.md:6: `event.pull_request` has no `titel`; did you mean `title`? Known are `number`, `title`, `body`, \
+                 `draft` and `labels`",
+            ),
+            (
+                "{{ event.issue.title }}",
+                pull_request(),
+                "task.md:5: `event` has no `issue`; known are `action` and `pull_request`",
+            ),
+            (
+                "{{ event.pull_request.labels[0].nam }}",
+                pull_request(),
+                "task.md:5: `event.pull_request.labels[0]` has no `nam`; did you mean `name`? Known are `name`",
+            ),
+            (
+                "{{ secrets.TOKEN }}",
+                pull_request(),
+                "task.md:5: nothing is named `secrets`; known are `params` and `event`; with `template: false` the text goes \
+                 to the agent as it is",
+            ),
+            (
+                "\n\n{{ params.brnch }}",
+                Value::Null,
+                "task.md:7: the parameter `brnch` has no value; give it with `--param brnch=…`, or did you mean \
+                 `params.branch`?",
+            ),
+            (
+                "{{ event.x }}",
+                Value::Null,
+                "task.md:5: there is no event: AUTOMATION_EVENT_PAYLOAD is not set; write `{% if event is defined %}` around \
+                 it, or trigger the run by an event",
+            ),
+            (
+                "{{ event.x }}",
+                json!({"trigger": "cron"}),
+                "task.md:5: there is no event: the run's trigger is cron; write `{% if event is defined %}` around it, or \
+                 trigger the run by an event",
+            ),
+        ] {
+            assert_eq!(render(text, payload, &[("branch", "main")]).unwrap_err(), expected, "{text}");
+        }
+        let broken = render("a\n{{ event.", Value::Null, &[]).unwrap_err();
+        assert!(broken.starts_with("task.md:6: a template that cannot be filled in: "), "{broken}");
+        assert!(render("{% include 'x' %}", Value::Null, &[]).is_err());
+    }
+
+    #[test]
+    fn the_names_in_a_text_are_known_without_filling_it_in() {
+        let names = |text| Template { place: String::new(), first_line: None, text }.names();
+        let text = "{% if params.a %}{{ params.b }}{% endif %}{{ event.issue.title }}{% for x in event.l %}{{ x }}{% endfor %}";
+        let expected = ["event.issue.title", "event.l", "params.a", "params.b"].map(str::to_owned);
+        assert_eq!(names(text), BTreeSet::from(expected));
+    }
+
+    #[test]
+    fn data_is_fenced_on_request() {
+        let text = render("{{ event.pull_request.title | data }}", pull_request(), &[]).unwrap();
+        assert!(text.starts_with("<data-from-outside ") && text.contains(">\nT <&> ü\n</data-from-outside "), "{text}");
+    }
+}

@@ -1,0 +1,298 @@
+//! The repositories of a run: cloned, opened with the account's token and with nothing else, and gone when half-done.
+
+use std::path::Path;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use crate::support::git::{GitServer, Manner, Repositories, TOKEN, command_lines_with, git};
+use crate::support::run::{account_settings, holds};
+use crate::support::{AgentServer, Cloud, NEWEST, Receiver, Run, ScriptedLlm, Step};
+
+crate::on_newest_and_oldest!(repositories_are_where_the_agent_is_told);
+
+async fn llm(steps: impl IntoIterator<Item = Step>) -> ScriptedLlm {
+    let llm = ScriptedLlm::start(0).await.unwrap();
+    llm.script("Do the task", steps);
+    llm
+}
+
+fn unique() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
+/// A run that finds git.
+fn run_in(server: &AgentServer, working_dir: &Path) -> Run {
+    Run::inside(server).env("PATH", env!("PATH")).env("WORKSPACE_BASE", working_dir)
+}
+
+fn entries(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// The files under a folder that hold a text.
+fn files_with(folder: &Path, text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(files_with(&entry.path(), text));
+        } else if String::from_utf8_lossy(&std::fs::read(entry.path()).unwrap()).contains(text) {
+            found.push(entry.path().display().to_string());
+        }
+    }
+    found
+}
+
+async fn repositories_are_where_the_agent_is_told(server: &AgentServer) {
+    let repositories = Repositories::new();
+    let first_commit = repositories.create("demo");
+    repositories.create("more/demo");
+    repositories.create("private");
+    let git_server = GitServer::start(&repositories, Manner::AsksForToken).await;
+    let llm = llm([
+        Step::terminal("cat demo/version.txt demo_1/version.txt demo_2/version.txt private/version.txt >versions.txt"),
+        Step::finish("Done."),
+    ])
+    .await;
+    let cloud = Cloud::start(&server.key, account_settings(&llm), &[("github_token", TOKEN)]).await;
+    let (receiver, working_dir) = (Receiver::start().await, server.working_dir());
+    let repos = json!([
+        {"url": repositories.url("demo")},
+        {"url": repositories.url("more/demo"), "ref": "v1"},
+        {"url": repositories.url("demo"), "ref": first_commit},
+        {"url": git_server.url("private"), "provider": "github", "ref": "next"},
+        {"url": repositories.url("demo")},
+    ]);
+    run_in(server, &working_dir)
+        .account(&cloud)
+        .reports_to(&receiver, &unique())
+        .file("prompt.txt", "Do the task.")
+        .file("repos_config.json", repos.to_string())
+        .finish()
+        .await
+        .exits_with(0);
+
+    assert_eq!(std::fs::read_to_string(working_dir.join("versions.txt")).unwrap(), "two\none\none\none\n");
+    assert_eq!(git(&working_dir.join("demo"), &["rev-list", "--count", "HEAD"]), "1");
+    assert_eq!(git(&working_dir.join("private"), &["remote", "get-url", "origin"]), git_server.url("private"));
+    let report = receiver.accepted();
+    let id = report["conversation_id"].as_str().unwrap();
+    let (dir, demo, more) = (working_dir.display(), repositories.url("demo"), repositories.url("more/demo"));
+    let expected = format!(
+        "## Cloned Repositories\n\nThe following repositories have been cloned to your workspace:\n\n\
+         - `{demo}` → `{dir}/demo/`\n- `{more}` (ref: v1) → `{dir}/demo_1/`\n\
+         - `{demo}` (ref: {first_commit}) → `{dir}/demo_2/`\n- `{}` (ref: next) → `{dir}/private/`\n\n\n\
+         ## Task\n\nDo the task.",
+        git_server.url("private"),
+    );
+    assert_eq!(server.user_messages(id).await, [expected]);
+}
+
+#[tokio::test]
+async fn a_token_opens_its_host_and_is_left_nowhere() {
+    let (repositories, home) = (Repositories::new(), tempfile::tempdir().unwrap());
+    repositories.create("private");
+    let git_server = GitServer::start(&repositories, Manner::AsksForToken).await;
+    let (llm, server) = (llm([Step::finish("Done.")]).await, AgentServer::shared(NEWEST).await);
+    let cloud = Cloud::start(&server.key, account_settings(&llm), &[("GITHUB_TOKEN", TOKEN)]).await;
+    let working_dir = server.working_dir();
+    // A machine whose git keeps every password, tells all that it does, and runs a hook.
+    let hooks = home.path().join("hooks");
+    std::fs::create_dir(&hooks).unwrap();
+    let hook = hooks.join("post-checkout");
+    std::fs::write(&hook, format!("#!/bin/sh\nenv >{}/hook.txt\n", home.path().display())).unwrap();
+    std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let config = format!("[credential]\n helper = store\n[core]\n hooksPath = {}\n", hooks.display());
+    std::fs::write(home.path().join(".gitconfig"), config).unwrap();
+    let trace = home.path().join("trace.txt");
+    run_in(server, &working_dir)
+        .account(&cloud)
+        .env("HOME", home.path())
+        .env("RUST_LOG", "trace")
+        .env("GIT_TRACE", &trace)
+        .env("GIT_TRACE_CURL", &trace)
+        .env("GIT_TRACE_REDACT", "0")
+        .env("GIT_CONFIG_COUNT", "1")
+        .env("GIT_CONFIG_KEY_0", "url.http://127.0.0.1:9/.insteadOf")
+        .env("GIT_CONFIG_VALUE_0", git_server.url(""))
+        .env("GIT_DIR", home.path())
+        .task(&format!("---\nrepos: [{{url: '{}', provider: github}}]\n---\nDo the task.", git_server.url("private")))
+        .finish()
+        .await
+        .exits_with(0)
+        .says("cloned in")
+        .never_shows(TOKEN);
+
+    assert!(holds(&working_dir.join("private/version.txt"), "two"));
+    assert!(git_server.seen.lock().unwrap().authorizations.len() >= 2);
+    assert_eq!(git_server.seen.lock().unwrap().token_in_argv, Vec::<String>::new());
+    assert_eq!(files_with(&working_dir, TOKEN), Vec::<String>::new());
+    assert_eq!(files_with(home.path(), TOKEN), Vec::<String>::new());
+    assert_eq!(entries(home.path()), [".gitconfig", "hooks"]);
+}
+
+#[tokio::test]
+async fn another_host_gets_no_token() {
+    let (repositories, home) = (Repositories::new(), tempfile::tempdir().unwrap());
+    repositories.create("private");
+    let other = GitServer::start(&repositories, Manner::AsksForToken).await;
+    let redirecting =
+        GitServer::start(&repositories, Manner::RedirectsTo(other.url("").trim_end_matches('/').into())).await;
+    let (llm, server) = (llm([Step::finish("Done.")]).await, AgentServer::shared(NEWEST).await);
+    let cloud = Cloud::start(&server.key, account_settings(&llm), &[("github_token", TOKEN)]).await;
+    // The machine's git rewrites addresses.
+    let config = format!("[url \"{}\"]\n insteadOf = https://github.com/\n", other.url(""));
+    std::fs::write(home.path().join(".gitconfig"), config).unwrap();
+    let unnamed = other.url("private");
+    for repo in [
+        // Redirected by the host that the token is for.
+        format!("{{url: '{}', provider: github}}", redirecting.url("private")),
+        // Rewritten.
+        "https://github.com/private".to_owned(),
+        // Nobody's host.
+        unnamed,
+    ] {
+        let finished = run_in(server, &server.working_dir())
+            .account(&cloud)
+            .env("HOME", home.path())
+            .task(&format!("---\nrepos: [{repo}]\n---\nDo the task."))
+            .finish()
+            .await
+            .exits_with(69);
+        finished.says("failed to clone").never_shows(TOKEN);
+        assert_eq!(other.seen.lock().unwrap().authorizations, Vec::<String>::new(), "{repo}");
+    }
+    assert!(other.seen.lock().unwrap().requests >= 3);
+}
+
+#[tokio::test]
+async fn a_lookalike_does_not_make_the_runner_read_the_token() {
+    let (llm, server) = (llm([Step::finish("Done.")]).await, AgentServer::shared(NEWEST).await);
+    let cloud = Cloud::start(&server.key, account_settings(&llm), &[("github_token", TOKEN)]).await;
+    let repos = "{url: 'https://github.com.evil.invalid/o/r', provider: github}, 'https://github.com@evil.invalid/o/r'";
+    let finished = run_in(server, &server.working_dir())
+        .account(&cloud)
+        .task(&format!("---\nrepos: [{repos}]\n---\nDo the task."))
+        .finish()
+        .await
+        .exits_with(69);
+    finished.says("failed to clone https://github.com.evil.invalid/o/r");
+    let asked = cloud.server.received_requests().await.unwrap();
+    assert!(asked.iter().all(|request| !request.url.path().to_lowercase().ends_with("github_token")));
+}
+
+#[tokio::test]
+async fn a_repository_that_cannot_be_cloned_fails_the_run_and_leaves_nothing() {
+    let repositories = Repositories::new();
+    repositories.create("demo");
+    let git_server = GitServer::start(&repositories, Manner::AsksForToken).await;
+    let (llm, server) = (llm([Step::finish("Done.")]).await, AgentServer::shared(NEWEST).await);
+    let cloud = Cloud::start(&server.key, account_settings(&llm), &[]).await;
+    let demo = repositories.url("demo");
+    for (repo, words) in [
+        (format!("{{url: '{demo}', ref: nope}}"), "fatal: Remote branch nope not found"),
+        (format!("{{url: '{demo}', ref: 0123456789}}"), "(ref: 0123456789): fatal:"),
+        (repositories.url("missing"), "does not appear to be a git repository"),
+        (
+            format!("{{url: '{}', provider: github}}", git_server.url("demo")),
+            ", without a token: the account has no secret github_token: fatal: could not read Username",
+        ),
+    ] {
+        let (receiver, working_dir) = (Receiver::start().await, server.working_dir());
+        run_in(server, &working_dir)
+            .account(&cloud)
+            .reports_to(&receiver, &unique())
+            .task(&format!("---\nrepos: [{repo}]\n---\nDo the task."))
+            .finish()
+            .await
+            .exits_with(69)
+            .says(words);
+        let report = receiver.accepted();
+        assert_eq!(report["error"]["code"], "RepositoryNotCloned");
+        assert!(report.get("conversation_id").is_none());
+        assert_eq!(entries(&working_dir), Vec::<String>::new(), "{repo}");
+    }
+}
+
+#[tokio::test]
+async fn a_run_goes_on_without_an_optional_repository() {
+    let repositories = Repositories::new();
+    repositories.create("demo");
+    let (llm, server) = (llm([Step::finish("Done.")]).await, AgentServer::shared(NEWEST).await);
+    let (receiver, working_dir) = (Receiver::start().await, server.working_dir());
+    let (demo, missing) = (repositories.url("demo"), repositories.url("missing"));
+    run_in(server, &working_dir)
+        .llm(&llm)
+        .reports_to(&receiver, &unique())
+        .task(&format!("---\nrepos: [{{url: '{missing}', optional: true}}, '{demo}']\n---\nDo the task."))
+        .finish()
+        .await
+        .exits_with(0)
+        .says("going on without an optional repository");
+    let messages = server.user_messages(receiver.accepted()["conversation_id"].as_str().unwrap()).await;
+    assert!(messages[0].contains("/demo/`\n") && !messages[0].contains("missing"), "{messages:?}");
+    // The agent-server makes the working directory a repository of its own.
+    assert_eq!(entries(&working_dir), [".git", "demo"]);
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_ends_with_the_time_limit_and_with_a_signal() {
+    let repositories = Repositories::new();
+    let git_server = GitServer::start(&repositories, Manner::Hangs).await;
+    let (llm, server) = (llm([Step::finish("Done.")]).await, AgentServer::shared(NEWEST).await);
+    let url = git_server.url("hanging");
+    let working_dir = server.working_dir();
+    let task = |timeout: &str| format!("---\nrepos: [{{url: '{url}', timeout: {timeout}}}]\n---\nDo the task.");
+    let started = Instant::now();
+    let finished = run_in(server, &working_dir).llm(&llm).task(&task("1s")).finish().await.exits_with(69);
+    finished.says("no end within 1s");
+    assert!(started.elapsed() < Duration::from_secs(20));
+
+    let running = run_in(server, &working_dir).llm(&llm).task(&task("5m")).start();
+    let requests = || git_server.seen.lock().unwrap().requests;
+    while requests() < 2 {
+        sleep(Duration::from_millis(20)).await;
+    }
+    running.signal(Signal::SIGTERM);
+    running.finish().await.exits_with(143);
+    assert_eq!(entries(&working_dir), Vec::<String>::new());
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !command_lines_with(&url).is_empty() {
+        assert!(Instant::now() < deadline, "{:?}", command_lines_with(&url));
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_starts_again_goes_on_with_its_repositories() {
+    let repositories = Repositories::new();
+    repositories.create("demo");
+    let llm = llm([Step::terminal("echo mine >>demo/version.txt"), Step::finish("Done.")]).await;
+    let server = AgentServer::shared(NEWEST).await;
+    let (run_id, working_dir) = (unique(), server.working_dir());
+    let task = format!("---\nrepos: ['{}']\n---\nDo the task.", repositories.url("demo"));
+    let event = json!({"trigger": "event", "event": {"number": 7}}).to_string();
+    for _ in 0..2 {
+        let receiver = Receiver::start().await;
+        run_in(server, &working_dir)
+            .llm(&llm)
+            .env("AUTOMATION_EVENT_PAYLOAD", &event)
+            .reports_to(&receiver, &run_id)
+            .task(&task)
+            .finish()
+            .await
+            .exits_with(0);
+        let id = receiver.accepted()["conversation_id"].as_str().unwrap().to_owned();
+        assert_eq!(server.user_messages(&id).await.len(), 1);
+        assert_eq!(std::fs::read_to_string(working_dir.join("demo/version.txt")).unwrap(), "two\nmine\n");
+    }
+    let other = server.working_dir();
+    std::fs::create_dir(other.join("demo")).unwrap();
+    let finished = run_in(server, &other).llm(&llm).task(&task).finish().await.exits_with(69);
+    finished.says("is there already, and is no clone of it");
+}
