@@ -21,6 +21,7 @@ mod docs;
 mod faults;
 mod output;
 mod preset;
+mod prompt;
 mod repos;
 mod result;
 mod run;
