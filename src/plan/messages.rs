@@ -129,6 +129,19 @@ mod tests {
     }
 
     #[test]
+    fn the_example_is_filled_in_from_an_event_of_github() {
+        let task = include_str!("../../examples/review-pull-request.md");
+        let payload = r#"{"event": {"action": "opened", "repository": {"full_name": "octo/alpha"}, "sender": {"login": "octocat"},
+            "pull_request": {"number": 7, "title": "T", "base": {"ref": "main"}}}}"#;
+        let text = &texts(task, Format::Markdown, Some(payload), &[("depth", "thorough")]).unwrap()[0];
+        assert!(
+            text.starts_with("Review pull request #7 of octo/alpha into\n`main`. How thorough: thorough.\n"),
+            "{text}"
+        );
+        assert!(text.contains("\nT\n</data-from-outside "), "{text}");
+    }
+
+    #[test]
     fn what_is_nothing_but_text_is_sent_as_it_is_with_the_whole_event() {
         for format in [Format::Verbatim, Format::Markdown] {
             let texts = texts("Use ${{ x }} {% y %}", format, Some(EVENT), &[]).unwrap();

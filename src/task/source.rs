@@ -147,6 +147,17 @@ mod tests {
     }
 
     #[test]
+    fn the_examples_are_tasks() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+        let tasks: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let tasks: Vec<_> = tasks.iter().filter(|path| path.extension().is_some_and(|name| name == "md")).collect();
+        assert!(tasks.len() > 1, "{tasks:?}");
+        for task in tasks {
+            Source::File(task.clone()).load().unwrap();
+        }
+    }
+
+    #[test]
     fn a_packed_prompt_has_the_data_beside_it() {
         let directory = tempfile::tempdir().unwrap();
         let write = |name: &str, content: &str| std::fs::write(directory.path().join(name), content).unwrap();

@@ -2,6 +2,7 @@
 
 use openhands_runner::config::env;
 use openhands_runner::outcome::FailureKind;
+use openhands_runner::task::parse::{Format, parse};
 
 const README: &str = include_str!("../../README.md");
 
@@ -34,5 +35,15 @@ fn the_readme_has_every_failure_beside_its_exit_code() {
             Ok(code) => assert_eq!(code, kind.exit_code().0, "{kind:?}"),
             Err(_) => assert!(kind.exit_code().0 > 128 && code == "128 + n", "{kind:?}"),
         }
+    }
+}
+
+#[test]
+fn the_readmes_task_files_are_read() {
+    let tasks: Vec<&str> =
+        README.split("```markdown\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(tasks.len() > 1);
+    for task in tasks {
+        parse(task, Format::Markdown, "README.md").unwrap();
     }
 }

@@ -97,6 +97,7 @@ impl State {
                 self.sockets.lock().expect("not poisoned").retain(|socket| socket.send(Turn).is_ok());
                 json!({"success": true})
             }
+            (_, "skills") => json!({"skills": [], "sources": {}}),
             (_, "search") => json!({"items": [], "next_page_id": null}),
             (_, "agent_final_response") => json!({"response": "Done."}),
             (_, "complete") => {
