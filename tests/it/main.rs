@@ -26,3 +26,4 @@ mod repos;
 mod result;
 mod run;
 mod skills;
+mod tarball;
