@@ -109,7 +109,11 @@ impl Access {
             (Some(owner), Some(named)) => (owner == named).then_some(owner),
             (None, named) => named.filter(|_| !Provider::is_feigned_by(host)),
         };
-        let given = |text: &str| (!text.is_empty()).then(|| Secret::new(decoded(text)));
+        // A line break would let the address speak to git in the helper's name.
+        let given = |text: &str| {
+            let text = decoded(text);
+            (!text.is_empty() && !text.contains(char::is_control)).then(|| Secret::new(text))
+        };
         let access = Self {
             scope: format!("{}://{}{port}", url.scheme(), url.host_str()?),
             user: given(url.username()),

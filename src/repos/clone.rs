@@ -1,5 +1,6 @@
 //! Clones the planned repositories, several at a time, and leaves nothing half-done behind.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use futures_util::StreamExt as _;
@@ -77,17 +78,18 @@ pub async fn clone_all(
     }
     // The agent is told of them by their whole paths.
     let working_dir = &std::path::absolute(working_dir).unwrap_or_else(|_| working_dir.to_owned());
-    let mut under_way = futures_util::stream::iter(plans)
-        .map(|plan| {
+    let mut under_way = futures_util::stream::iter(plans.iter().enumerate())
+        .map(|(place, plan)| {
             let token = plan.access.as_ref().and_then(|access| token(access.wants_token_of()?));
-            async move { (plan, clone(plan, working_dir, token.as_ref()).await, token.is_some()) }
+            async move { (place, clone(plan, working_dir, token.as_ref()).await, token.is_some()) }
         })
-        .buffered(AT_ONCE);
-    let mut cloned = Vec::new();
-    while let Some((plan, result, had_token)) = under_way.next().await {
+        .buffer_unordered(AT_ONCE);
+    let mut cloned = BTreeMap::new();
+    while let Some((place, result, had_token)) = under_way.next().await {
+        let plan = &plans[place];
         let source = match result {
             Ok(path) => {
-                cloned.push(Cloned { shown: plan.shown.clone(), git_ref: plan.git_ref.clone(), path });
+                cloned.insert(place, Cloned { shown: plan.shown.clone(), git_ref: plan.git_ref.clone(), path });
                 continue;
             }
             Err(refusal) => refusal,
@@ -103,7 +105,7 @@ pub async fn clone_all(
         }
         tracing::warn!(error = %display::chain(&error), "going on without an optional repository");
     }
-    Ok(cloned)
+    Ok(cloned.into_values().collect())
 }
 
 async fn clone(plan: &RepoPlan, working_dir: &Path, token: Option<&Secret>) -> Result<PathBuf, Refusal> {

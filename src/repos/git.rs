@@ -109,8 +109,11 @@ fn set_environment(command: &mut Command, credentials: Option<&Credentials>) {
     for name in SECRET_NAMES {
         command.env_remove(name);
     }
-    // Empty: git asks no program, whatever its configuration names.
-    command.env("GIT_TERMINAL_PROMPT", "0").env("GIT_ASKPASS", "").env_remove("SSH_ASKPASS").env("LC_ALL", "C.UTF-8");
+    // Empty: git asks no program, whatever its configuration names. SSH asks one that says no to everything.
+    command.env("GIT_TERMINAL_PROMPT", "0").env("GIT_ASKPASS", "");
+    command.env("SSH_ASKPASS", "false").env("SSH_ASKPASS_REQUIRE", "force");
+    // Its words are in the language that hints are looked for in.
+    command.env("LC_ALL", "C.UTF-8").env_remove("LANGUAGE");
     let scoped = credentials.map(|credentials| format!("credential.{}.helper", credentials.scope));
     let mut settings = vec![
         // An empty helper takes away all that are configured before.

@@ -7,7 +7,10 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 use crate::support::git::{Repositories, git};
 use crate::support::{AgentServer, NEWEST, Receiver, Run, ScriptedLlm, Step};
 
-crate::on_newest_and_oldest!(each_repositorys_skills_reach_the_agent_and_the_last_of_a_name_wins);
+crate::on_newest_and_oldest!(
+    each_repositorys_skills_reach_the_agent_and_the_last_of_a_name_wins,
+    a_tasks_mcp_server_reaches_the_agent_and_its_key_nobody_else,
+);
 
 async fn llm() -> ScriptedLlm {
     let llm = ScriptedLlm::start(0).await.unwrap();
@@ -70,6 +73,23 @@ async fn each_repositorys_skills_reach_the_agent_and_the_last_of_a_name_wins(ser
     let events = server.events(&id).await;
     let message = events.iter().find(|event| event["kind"] == "MessageEvent").unwrap();
     assert_eq!(message["activated_skills"], json!(["shared"]));
+}
+
+async fn a_tasks_mcp_server_reaches_the_agent_and_its_key_nobody_else(server: &AgentServer) {
+    let (llm, receiver) = (llm().await, Receiver::start().await);
+    let mcp = "{probe: {url: 'http://127.0.0.1:9/mcp', headers: {Authorization: 'Bearer key-of-the-mcp-server'}}}";
+    Run::inside(server)
+        .llm(&llm)
+        .env("RUST_LOG", "trace")
+        .reports_to(&receiver, &unique())
+        .task(&format!("---\nmcp: {mcp}\n---\nDo the task."))
+        .finish()
+        .await
+        .says("MCP servers configured servers=probe")
+        .never_shows("key-of-the-mcp-server");
+    let id = receiver.accepted()["conversation_id"].as_str().unwrap().to_owned();
+    let config = server.conversation(&id).await["agent"]["mcp_config"].to_string();
+    assert!(config.contains("http://127.0.0.1:9/mcp"), "{config}");
 }
 
 #[tokio::test]
