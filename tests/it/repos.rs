@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::support::git::{GitServer, Manner, Repositories, TOKEN, command_lines_with, git};
 use crate::support::run::{account_settings, holds};
+use crate::support::tls_front::TlsFront;
 use crate::support::{AgentServer, Cloud, NEWEST, Receiver, Run, ScriptedLlm, Step};
 
 crate::on_newest_and_oldest!(repositories_are_where_the_agent_is_told);
@@ -168,6 +169,38 @@ async fn another_host_gets_no_token() {
         assert_eq!(other.seen.lock().unwrap().authorizations, Vec::<String>::new(), "{repo}");
     }
     assert!(other.seen.lock().unwrap().requests >= 3);
+}
+
+#[tokio::test]
+async fn the_token_goes_to_the_provider_itself_and_not_to_its_lookalike() {
+    const HOSTS: [&str; 2] = ["github.com", "github.com.evil.example"];
+    let (repositories, home) = (Repositories::new(), tempfile::tempdir().unwrap());
+    repositories.create("private");
+    let git_server = GitServer::start(&repositories, Manner::AsksForToken).await;
+    let front = TlsFront::named(&HOSTS, git_server.port(), 0).await;
+    let (llm, server) = (llm([Step::finish("Done.")]).await, AgentServer::shared(NEWEST).await);
+    let cloud = Cloud::start(&server.key, account_settings(&llm), &[("github_token", TOKEN)]).await;
+    // Git finds both names here, and trusts both.
+    let trusted = home.path().join("trusted.pem");
+    std::fs::write(&trusted, &front.trusted_pem).unwrap();
+    let places: String = HOSTS.map(|host| format!(" curloptResolve = {host}:{}:127.0.0.1\n", front.port())).concat();
+    let config = format!("[http]\n sslCAInfo = {}\n{places}", trusted.display());
+    std::fs::write(home.path().join(".gitconfig"), config).unwrap();
+    for (host, exit_code, gets_it) in [(HOSTS[0], 0, true), (HOSTS[1], 69, false)] {
+        let before = git_server.seen.lock().unwrap().requests;
+        git_server.seen.lock().unwrap().authorizations.clear();
+        let url = format!("https://{host}:{}/private", front.port());
+        run_in(server, &server.working_dir())
+            .account(&cloud)
+            .env("HOME", home.path())
+            .task(&format!("---\nrepos: [{{url: '{url}', provider: github}}]\n---\nDo the task."))
+            .finish()
+            .await
+            .exits_with(exit_code);
+        let seen = git_server.seen.lock().unwrap();
+        assert!(seen.requests > before, "{host} was not asked");
+        assert_eq!(!seen.authorizations.is_empty(), gets_it, "{host}");
+    }
 }
 
 #[tokio::test]

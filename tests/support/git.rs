@@ -100,6 +100,10 @@ impl GitServer {
         Self { listener: HttpListener::start(0, backend).await.unwrap(), seen }
     }
 
+    pub fn port(&self) -> u16 {
+        self.listener.address.port()
+    }
+
     pub fn url(&self, name: &str) -> String {
         self.listener.url(&format!("/{name}"))
     }

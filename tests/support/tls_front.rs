@@ -22,8 +22,13 @@ pub struct TlsFront {
 
 impl TlsFront {
     pub async fn of(port: u16, wrong_at_first: usize) -> Self {
-        let (right, trusted_pem) = certificate();
-        let (wrong, _) = certificate();
+        Self::named(&["localhost"], port, wrong_at_first).await
+    }
+
+    /// One that answers to these names; whoever connects has to find it by them.
+    pub async fn named(names: &[&str], port: u16, wrong_at_first: usize) -> Self {
+        let (right, trusted_pem) = certificate(names);
+        let (wrong, _) = certificate(names);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let own_port = listener.local_addr().unwrap().port();
         let failed = Arc::new(AtomicUsize::new(0));
@@ -49,6 +54,10 @@ impl TlsFront {
         Self { port: own_port, trusted_pem, failed, accepting }
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     pub fn url(&self, path: &str) -> String {
         format!("https://localhost:{}{path}", self.port)
     }
@@ -64,9 +73,9 @@ impl Drop for TlsFront {
     }
 }
 
-fn certificate() -> (TlsAcceptor, String) {
-    let rcgen::CertifiedKey { cert, signing_key } =
-        rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+fn certificate(names: &[&str]) -> (TlsAcceptor, String) {
+    let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+    let rcgen::CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(names).unwrap();
     let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
