@@ -182,8 +182,11 @@ impl Drop for Partial {
 /// Git's own words for a missing key are about terminals.
 fn hint(plan: &RepoPlan, had_token: bool, refusal: &Refusal) -> Option<String> {
     let Refusal::Git(GitError::Refused(words)) = refusal else { return None };
-    let about_keys = ["could not read Username", "could not read Password", "Authentication failed", "not found"];
-    if !about_keys.iter().any(|part| words.contains(part)) {
+    // A provider says of a repository that one may not see that it is not found; a branch can be missing for everybody.
+    let about_keys =
+        ["could not read Username", "could not read Password", "Authentication failed", "epository not found"];
+    let unseen = words.contains("fatal: repository ") && words.contains(" not found");
+    if !unseen && !about_keys.iter().any(|part| words.contains(part)) {
         return None;
     }
     let provider = plan.access.as_ref().and_then(Access::wants_token_of);
