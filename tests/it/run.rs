@@ -233,9 +233,9 @@ async fn a_run_that_starts_again_waits_for_the_turn_under_way(server: &AgentServ
     let first = run().start();
     tokio::time::sleep(Duration::from_secs(3)).await;
     first.signal(nix::sys::signal::Signal::SIGKILL);
-    first.finish().await;
     assert!(!working_dir.join("done.txt").exists(), "the first run was ended too late to show anything");
     run().finish().await.exits_with(0);
+    first.finish().await;
     assert!(working_dir.join("done.txt").exists());
     let report = receiver.accepted();
     assert_eq!(report["status"], "COMPLETED");
