@@ -191,3 +191,16 @@ async fn the_readmes_commands_make_an_automation_that_runs() {
     assert_eq!(ended["status"], "COMPLETED", "{ended:#}");
     assert_eq!(std::fs::read_to_string(run.folder().join("NEWS.md")).unwrap(), "nothing\n");
 }
+
+#[tokio::test]
+async fn the_longest_name_that_the_service_allows_fits_into_the_conversation() {
+    let llm = ScriptedLlm::start(0).await.unwrap();
+    llm.script("Mind the name", [done("minded")]);
+    let automation = prompt_preset(&llm, "Mind the name", json!({"name": "ä".repeat(500)})).await;
+    let ended = automation.dispatch().await.ended().await;
+    assert_eq!(ended["status"], "COMPLETED", "{ended:#}");
+    let server = AgentServer::shared(NEWEST).await;
+    let conversation = server.conversation(ended["conversation_id"].as_str().unwrap()).await;
+    assert_eq!(conversation["tags"]["automationname"], "ä".repeat(256));
+    assert!(conversation["title"].as_str().unwrap().starts_with("ää"), "{conversation:#}");
+}

@@ -20,6 +20,7 @@ mod cloud;
 mod docs;
 mod faults;
 mod output;
+mod phases;
 mod preset;
 mod prompt;
 mod repos;
