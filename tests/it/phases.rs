@@ -16,22 +16,29 @@ use crate::support::{AgentServer, NEWEST, Receiver, Run, ScriptedLlm, Step};
 struct Phases {
     status: u16,
     delay: Duration,
-    seen: Arc<Mutex<Vec<String>>>,
+    seen: Seen,
 }
+
+/// The phases that came, and when.
+type Seen = Arc<Mutex<Vec<(Instant, String)>>>;
 
 impl Handler for Phases {
     async fn answer(&self, request: Request<Bytes>) -> Response<Full<Bytes>> {
         let body: Value = serde_json::from_slice(request.body()).unwrap();
-        self.seen.lock().unwrap().push(body["phase"].as_str().unwrap().to_owned());
+        self.seen.lock().unwrap().push((Instant::now(), body["phase"].as_str().unwrap().to_owned()));
         tokio::time::sleep(self.delay).await;
         http_listener::json(self.status, &json!({"detail": format!("scripted {}", self.status)}))
     }
 }
 
-async fn endpoint(status: u16, delay: Duration) -> (HttpListener, Arc<Mutex<Vec<String>>>) {
-    let seen = Arc::new(Mutex::new(Vec::new()));
+async fn endpoint(status: u16, delay: Duration) -> (HttpListener, Seen) {
+    let seen = Seen::default();
     let listener = HttpListener::start(0, Phases { status, delay, seen: Arc::clone(&seen) }).await.unwrap();
     (listener, seen)
+}
+
+fn texts(seen: &Seen) -> Vec<String> {
+    seen.lock().unwrap().iter().map(|(_, phase)| phase.clone()).collect()
 }
 
 async fn run(server: &AgentServer, phases: &HttpListener, steps: impl IntoIterator<Item = Step>) -> (Run, ScriptedLlm) {
@@ -39,6 +46,29 @@ async fn run(server: &AgentServer, phases: &HttpListener, steps: impl IntoIterat
     llm.script("Do the task", steps);
     let run = Run::inside(server).llm(&llm).env("AUTOMATION_PHASE_URL", phases.url("/phase"));
     (run.task("---\nresult: message\n---\nDo the task."), llm)
+}
+
+#[tokio::test]
+async fn stages_come_at_once_and_summaries_every_four_seconds() {
+    let server = AgentServer::shared(NEWEST).await;
+    let (phases, seen) = endpoint(200, Duration::ZERO).await;
+    let step = |number: u8| {
+        Step::call(
+            "terminal",
+            json!({"command": format!("sleep 1; : {number}"), "summary": format!("Step\n {number}"), "security_risk": "LOW"}),
+        )
+    };
+    let steps = (1..8).map(step).chain([Step::finish("done")]);
+    let (run, _llm) = run(server, &phases, steps).await;
+    run.finish().await.exits_with(0);
+    let stages = ["Setting up workspace", "Configuring agent", "Agent is working on the task"];
+    assert!(stages.iter().all(|stage| texts(&seen).iter().any(|phase| phase == stage)), "{:?}", texts(&seen));
+    let seen = seen.lock().unwrap();
+    let summaries: Vec<_> = seen.iter().filter(|(_, phase)| phase.starts_with("Step ")).collect();
+    assert!((2..7).contains(&summaries.len()), "{seen:?}");
+    // The clock here is not the runner's, and a request takes its time.
+    let apart = summaries.windows(2).map(|pair| pair[1].0 - pair[0].0);
+    assert!(apart.min().unwrap() > Duration::from_millis(3500), "{seen:?}");
 }
 
 #[tokio::test]
@@ -50,7 +80,7 @@ async fn an_endpoint_that_never_answers_holds_up_nothing() {
     run.finish().await.exits_with(0);
     // One attempt at a phase takes 10 s.
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
-    assert_eq!(*seen.lock().unwrap(), ["Setting up workspace"]);
+    assert_eq!(texts(&seen), ["Setting up workspace"]);
 }
 
 #[tokio::test]
