@@ -1,5 +1,7 @@
 //! The command line: what can be typed, and its help. Knows no defaults that the configuration owns.
 
+mod outside;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +12,11 @@ use crate::answer::hook::HookEvent;
 use crate::ids::ConversationId;
 use crate::sink::output;
 use crate::{logging, task, timing};
+
+pub use outside::{
+    CheckArgs, CommonArgs, CpArgs, ExecArgs, Format, LaunchArgs, NewSandboxArgs, OutsideCommand, Place, SandboxCommand,
+    TimesArgs,
+};
 
 /// Runs an OpenHands automation inside its sandbox.
 #[derive(Debug, Parser)]
@@ -32,6 +39,9 @@ pub enum Command {
         #[arg(value_enum)]
         event: HookEvent,
     },
+    /// A command from outside of a sandbox.
+    #[command(flatten)]
+    Outside(OutsideCommand),
     /// Print the JSON Schema of the task file or of the JSON result.
     Schema {
         /// Which one.
@@ -122,10 +132,28 @@ pub struct RunArgs {
     #[arg(long = "param", value_name = "KEY=VALUE", value_parser = key_and_value)]
     pub params: Vec<(String, String)>,
 
+    /// Where the agent works.
+    #[arg(long, value_enum, default_value_t)]
+    pub workspace: WorkspaceKind,
+
+    /// A sandbox in OpenHands Cloud for the run.
+    #[command(flatten)]
+    pub sandbox: NewSandboxArgs,
+
     /// Panic once there is a conversation; for tests of what becomes of the outcome.
     #[cfg(debug_assertions)]
     #[arg(long, hide = true)]
     pub panic: bool,
+}
+
+/// Where the agent of a run works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum WorkspaceKind {
+    /// In the sandbox around this process.
+    #[default]
+    Inside,
+    /// In a sandbox of OpenHands Cloud, which is made for the run and driven from here.
+    Cloud,
 }
 
 impl RunArgs {

@@ -3,6 +3,8 @@
 //! Knows no endpoint. Redirects are never followed, because every request carries a key. An answer is data: it is
 //! read up to a limit and never trusted to be well formed.
 
+mod transfer;
+
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -22,6 +24,8 @@ use crate::display;
 use crate::retry::{Retry, Retryable};
 use crate::secret::Secret;
 use crate::timing;
+
+pub use transfer::{Download, Upload};
 
 /// The header that carries a sandbox's session key.
 pub const SESSION_KEY_HEADER: HeaderName = HeaderName::from_static("x-session-api-key");
@@ -58,6 +62,7 @@ pub enum SetupError {
 pub struct Http {
     client: reqwest::Client,
     tls: Arc<rustls::ClientConfig>,
+    network: Network,
 }
 
 impl Http {
@@ -78,7 +83,16 @@ impl Http {
         for proxy in proxies(network).map_err(SetupError::Client)? {
             client = client.proxy(proxy);
         }
-        Ok(Self { client: client.build().map_err(SetupError::Client)?, tls: Arc::new(tls) })
+        let client = client.build().map_err(SetupError::Client)?;
+        Ok(Self { client, tls: Arc::new(tls), network: network.clone() })
+    }
+
+    /// The same without its connections, which belong to the runtime in which they were made.
+    ///
+    /// # Errors
+    /// [`SetupError`], as in [`Http::new`].
+    pub fn anew(&self) -> Result<Self, SetupError> {
+        Self::new(&self.network)
     }
 
     /// A client for what can be used of these settings, and the first complaint about what cannot.
@@ -201,6 +215,11 @@ impl Request {
         }
     }
 
+    /// Adds the key of an API that has a header of its own for it.
+    pub fn api_key(self, key: &Secret) -> Self {
+        self.secret_header(HeaderName::from_static("x-api-key"), key.expose())
+    }
+
     fn secret_header(self, name: HeaderName, value: &str) -> Self {
         let builder = match HeaderValue::from_str(value) {
             Ok(mut value) => {
@@ -234,8 +253,14 @@ impl Request {
     /// [`HttpError`]; an answer that is not 2xx is one too ([`HttpError::Status`]).
     pub async fn send(self) -> Result<Answer, HttpError> {
         let Self { builder, target } = self;
+        let response = builder.send().await.map_err(|error| HttpError::from_transport(target.clone(), error))?;
+        Answer::read(response, target).await
+    }
+}
+
+impl Answer {
+    async fn read(mut response: reqwest::Response, target: String) -> Result<Self, HttpError> {
         let transport = |error: reqwest::Error| HttpError::from_transport(target.clone(), error);
-        let mut response = builder.send().await.map_err(transport)?;
         let status = response.status();
         let retry_after = retry_after(response.headers());
         let mut body = Vec::new();

@@ -29,6 +29,11 @@
 //! - [`cloud`]: owner of sandboxes, LLM settings and secrets;
 //! - [`automation`]: what scheduled the run, and takes the completion callback.
 //!
+//! From outside:
+//! - [`sandbox`]: sandboxes that are made, used and ended, with commands and files in them;
+//! - [`workspace::CloudWorkspace`]: one in OpenHands Cloud;
+//! - [`commands`]: what the program does with them.
+//!
 //! The run:
 //! - [`workspace`]: where the agent works, and whose LLM, secrets and MCP servers it gets;
 //! - [`prepare`]: what is done before the conversation, with [`repos`], [`skills`] and [`prompt`];
@@ -86,6 +91,7 @@ pub mod answer;
 pub mod automation;
 pub mod cli;
 pub mod cloud;
+pub mod commands;
 pub mod conceal;
 pub mod config;
 pub mod conversation;
@@ -104,6 +110,7 @@ pub mod prompt;
 pub mod repos;
 pub mod retry;
 pub mod runner;
+pub mod sandbox;
 pub mod schema;
 pub mod secret;
 pub mod server_process;

@@ -12,7 +12,7 @@ use openhands_runner::config::env::{RawEnv, SECRET_NAMES};
 use openhands_runner::runner::{self, Environment};
 use openhands_runner::secret::Redactor;
 use openhands_runner::shutdown::Shutdown;
-use openhands_runner::{guardian, init, logging, outcome, schema};
+use openhands_runner::{commands, guardian, init, logging, outcome, schema};
 
 fn main() -> ExitCode {
     if std::env::args_os().next().is_some_and(|name| name == guardian::NAME) {
@@ -49,6 +49,12 @@ async fn start() -> ExitCode {
     let (log_format, command) = match Cli::try_parse() {
         Ok(Cli { command: None }) => (logging::Format::default(), Ok(Box::default())),
         Ok(Cli { command: Some(Command::Run(args)) }) => (args.log_format, Ok(args)),
+        Ok(Cli { command: Some(Command::Outside(command)) }) => {
+            conceal(SECRET_NAMES);
+            let _log = logging::start(command.common().log_format, raw.rust_log.as_deref(), redactor.clone());
+            let environment = Environment { raw, not_text, redactor };
+            return ExitCode::from(Box::pin(commands::run(command, environment, shutdown)).await.0);
+        }
         Ok(Cli { command: Some(Command::Schema { of }) }) => return print(&schema_text(of)),
         Ok(Cli { command: Some(Command::Hook { event }) }) => return hook(event),
         Err(error) => {

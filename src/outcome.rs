@@ -33,6 +33,8 @@ pub enum FailureKind {
     AgentServerUnreachable,
     /// The Cloud API could not be reached.
     CloudUnreachable,
+    /// A sandbox could not be made, is gone, or was never ready.
+    SandboxUnavailable,
     /// A server refused our key.
     CredentialsRefused,
     /// A server refused a request that should be right.
@@ -75,6 +77,7 @@ impl FailureKind {
         Self::Timeout,
         Self::AgentServerUnreachable,
         Self::CloudUnreachable,
+        Self::SandboxUnavailable,
         Self::CredentialsRefused,
         Self::RequestRefused,
         Self::RepositoryNotCloned,
@@ -104,6 +107,7 @@ impl FailureKind {
             Self::Timeout => "Timeout",
             Self::AgentServerUnreachable => "AgentServerUnreachable",
             Self::CloudUnreachable => "CloudUnreachable",
+            Self::SandboxUnavailable => "SandboxUnavailable",
             Self::CredentialsRefused => "CredentialsRefused",
             Self::RequestRefused => "RequestRefused",
             Self::RepositoryNotCloned => "RepositoryNotCloned",
@@ -136,6 +140,7 @@ impl FailureKind {
             Self::Timeout => ExitCode::TIMEOUT,
             Self::AgentServerUnreachable
             | Self::CloudUnreachable
+            | Self::SandboxUnavailable
             | Self::CredentialsRefused
             | Self::RequestRefused
             | Self::RepositoryNotCloned => ExitCode::UNAVAILABLE,

@@ -53,6 +53,12 @@ impl Policy {
         Self { first: Duration::from_millis(500), longest: Duration::from_secs(10), budget: Some(timing::CLOUD_BUDGET) }
     }
 
+    /// Looks at a sandbox that is not ready yet: without an end, because the wait has its own.
+    #[must_use]
+    pub const fn cloud_poll() -> Self {
+        Self { first: Duration::from_millis(250), longest: Duration::from_secs(2), budget: None }
+    }
+
     /// The automation service's callback: patient, because there is only one outcome.
     #[must_use]
     pub const fn callback(budget: Duration) -> Self {

@@ -17,8 +17,23 @@ pub const REQUEST: Duration = Duration::from_secs(40);
 /// One call that the agent-server answers only after the command that the agent has running: `pause`, `run` and
 /// `events` on some versions.
 pub const BUSY_REQUEST: Duration = Duration::from_secs(120);
+/// A transfer of a file that moves no byte for this time is given up.
+pub const STALLED: Duration = Duration::from_secs(60);
 /// An idle connection is not used again after this time: uvicorn closes it after 5 s.
 pub const IDLE_CONNECTION: Duration = Duration::from_secs(4);
+
+/// A new sandbox may take this long until it is ready, unless told otherwise.
+pub const SANDBOX_INIT: Duration = Duration::from_secs(300);
+/// One call of the Cloud API about a sandbox, unless told otherwise.
+pub const SANDBOX_REQUEST: Duration = Duration::from_secs(60);
+/// A sandbox may report an error for this long while it boots (1.11.0: 5 to 10 s, more on a busy machine).
+pub const SANDBOX_ERROR: Duration = Duration::from_secs(60);
+/// A sandbox may be unknown for this long after it was made.
+pub const SANDBOX_UNKNOWN: Duration = Duration::from_secs(15);
+/// A sandbox whose making was cut off shows up within this time: it is listed a second after the request came.
+pub const SANDBOX_SHOWS_UP: Duration = Duration::from_secs(20);
+/// Deleting a sandbox from `Drop`, which holds up its thread.
+pub const SANDBOX_DROP: Duration = Duration::from_secs(30);
 
 /// All attempts of one call of the Cloud API.
 pub const CLOUD_BUDGET: Duration = Duration::from_secs(90);

@@ -50,6 +50,8 @@ pub enum SocketAuth {
 pub struct Capabilities {
     /// How the events socket takes the session key.
     pub socket_auth: SocketAuth,
+    /// Files are named by `?path=`, from 1.14.0; before, by the end of the address.
+    pub file_query: bool,
     /// `PATCH /api/conversations/{id}` takes `tags`. Seen from 1.16.1; 1.11.5 answers 422.
     pub patch_tags: bool,
     /// `GET /api/conversations/{id}/agent_final_response`, from 1.17.0.
@@ -71,6 +73,7 @@ impl Capabilities {
         let since = |major, minor, patch| version >= Version::new(major, minor, patch);
         Self {
             socket_auth: if since(1, 12, 0) { SocketAuth::Header } else { SocketAuth::Query },
+            file_query: since(1, 14, 0),
             patch_tags: since(1, 16, 1),
             final_response: since(1, 17, 0),
             state_after_run: since(1, 22, 1),

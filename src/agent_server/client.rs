@@ -82,7 +82,7 @@ impl Client {
         http::without_secrets(&self.base).trim_end_matches('/').to_owned()
     }
 
-    fn request(&self, method: Method, segments: &[&str]) -> Request {
+    pub(super) fn request(&self, method: Method, segments: &[&str]) -> Request {
         let request = self.http.request(method, http::join(&self.base, segments));
         match &self.session_key {
             Some(key) => request.session_key(key),

@@ -4,10 +4,12 @@
 //! Wire facts were observed on the PyPI package `openhands-agent-server`, versions 1.11.5 to 1.58.0. Nothing here knows
 //! in what order the endpoints are called or when a run is over.
 
+pub mod bash;
 pub mod capabilities;
 pub mod client;
 pub mod deadline;
 pub mod event;
+mod files;
 pub mod hooks;
 pub mod mcp;
 pub mod ready;

@@ -4,6 +4,10 @@
 //! OpenHands Cloud. Nothing here knows conversations.
 
 pub mod client;
+mod provider;
+pub mod sandboxes;
 pub mod wire;
 
 pub use client::Client;
+pub use provider::{CloudProvider, look_of};
+pub use sandboxes::{CloudKey, Sandboxes};

@@ -25,7 +25,10 @@ impl UserSettings {
         if old.contains_key("model") {
             return Some(Llm(old));
         }
-        Llm::of_settings(self.0.get("agent_settings")?.get("llm")?)
+        let llm = Llm::of_settings(self.0.get("agent_settings")?.get("llm")?)?;
+        // A fresh account names a model and has no key for it (1.11.0).
+        let is_chosen = |field: &String| ["api_key", "base_url"].contains(&field.as_str()) || field.starts_with("aws_");
+        llm.0.keys().any(is_chosen).then_some(llm)
     }
 
     /// A named LLM profile: `llm_profiles.profiles.<name>`.
@@ -114,7 +117,12 @@ mod tests {
 
     #[test]
     fn an_account_without_an_llm_has_none() {
-        for value in [json!({}), json!({"agent_settings": null}), json!({"agent_settings": {"llm": {"model": ""}}})] {
+        for value in [
+            json!({}),
+            json!({"agent_settings": null}),
+            json!({"agent_settings": {"llm": {"model": ""}}}),
+            json!({"agent_settings": {"llm": {"model": "gpt-5.5", "api_key": null, "aws_region_name": null}}}),
+        ] {
             assert_eq!(settings(value).default_llm(), None);
         }
     }

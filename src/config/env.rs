@@ -25,6 +25,13 @@ macro_rules! variables {
                 NAMES.contains(&name)
             }
 
+            /// Every variable that is set; the value is left out where it must not be seen.
+            pub fn set_variables(&self) -> impl Iterator<Item = (&'static str, Option<&str>)> {
+                [$(($name, self.$field.as_deref())),+].into_iter().filter_map(|(name, value)| {
+                    value.map(|value| (name, (!SECRET_NAMES.contains(&name) && !HALF_SECRET.contains(&name)).then_some(value)))
+                })
+            }
+
             fn without_empty(self) -> Self {
                 Self { $($field: self.$field.filter(|value| !value.trim().is_empty()),)+ }
             }
@@ -49,6 +56,8 @@ variables! {
     openhands_api_key = "OPENHANDS_API_KEY",
     /// Key of the Cloud API, where the former is absent.
     openhands_cloud_api_key = "OPENHANDS_CLOUD_API_KEY",
+    /// The sandbox spec of sandboxes that are created.
+    openhands_sandbox_spec_id = "OPENHANDS_SANDBOX_SPEC_ID",
     /// Where the completion callback goes.
     automation_callback_url = "AUTOMATION_CALLBACK_URL",
     /// Where the completion callback goes, where the former is absent.
@@ -107,6 +116,20 @@ variables! {
     no_proxy = "NO_PROXY",
 }
 
+/// Variables whose values may hold a secret, such as the user part of an address.
+const HALF_SECRET: &[&str] = &[
+    "AUTOMATION_CALLBACK_URL",
+    "CALLBACK_URL",
+    "AUTOMATION_EVENT_PAYLOAD",
+    "AUTOMATION_PHASE_URL",
+    "OPENHANDS_OBSERVABILITY_METADATA",
+    "AGENT_SERVER_URL",
+    "OPENHANDS_CLOUD_API_URL",
+    "LLM_BASE_URL",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+];
+
 /// Variables whose values must not be seen.
 pub const SECRET_NAMES: &[&str] = &[
     "SESSION_API_KEY",
@@ -117,6 +140,13 @@ pub const SECRET_NAMES: &[&str] = &[
     "LLM_API_KEY",
     "AUTOMATION_KV_TOKEN",
 ];
+
+/// The value of any variable of this process, for a user who names it. UTF-8 or nothing.
+#[must_use]
+pub fn variable(name: &str) -> Option<Secret> {
+    #[expect(clippy::disallowed_methods, reason = "this module is the one home of the environment")]
+    std::env::var(name).ok().map(Secret::new)
+}
 
 impl fmt::Debug for RawEnv {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -142,6 +172,37 @@ impl RawEnv {
         .into_iter()
         .flatten()
         .map(|value| Secret::new(value.trim()))
+    }
+
+    /// What a runner inside of a sandbox takes from this environment: the run and its LLM, nothing of this machine.
+    pub fn of_the_run(&self) -> impl Iterator<Item = (&'static str, Secret)> {
+        [
+            ("AUTOMATION_CALLBACK_URL", &self.automation_callback_url),
+            ("CALLBACK_URL", &self.callback_url),
+            ("AUTOMATION_CALLBACK_API_KEY", &self.automation_callback_api_key),
+            ("AUTOMATION_RUN_ID", &self.automation_run_id),
+            ("RUN_ID", &self.run_id),
+            ("AUTOMATION_CONVERSATION_ID", &self.automation_conversation_id),
+            ("AUTOMATION_MODEL", &self.automation_model),
+            ("AUTOMATION_ID", &self.automation_id),
+            ("AUTOMATION_NAME", &self.automation_name),
+            ("AUTOMATION_TRIGGER_SOURCE", &self.automation_trigger_source),
+            ("AUTOMATION_USER_ID", &self.automation_user_id),
+            ("AUTOMATION_EVENT_PAYLOAD", &self.automation_event_payload),
+            ("LLM_MODEL", &self.llm_model),
+            ("LLM_API_KEY", &self.llm_api_key),
+            ("LLM_BASE_URL", &self.llm_base_url),
+            ("WORKSPACE_BASE", &self.workspace_base),
+            ("RUST_LOG", &self.rust_log),
+            ("AUTOMATION_PHASE_URL", &self.automation_phase_url),
+            ("OPENHANDS_OBSERVABILITY_METADATA", &self.openhands_observability_metadata),
+            ("OPENHANDS_OBSERVABILITY_TAGS", &self.openhands_observability_tags),
+            ("OPENHANDS_OBSERVABILITY_SPAN_NAME", &self.openhands_observability_span_name),
+            ("OPENHANDS_OBSERVABILITY_PARENT_SPAN_CONTEXT", &self.openhands_observability_parent_span_context),
+            ("TRACEPARENT", &self.traceparent),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, Secret::new(value.as_deref()?))))
     }
 
     /// Reads this process's environment.

@@ -9,6 +9,7 @@ use url::Url;
 use super::env::RawEnv;
 use crate::agent_server::trace::Trace;
 use crate::automation::title::title;
+use crate::cloud::CloudKey;
 use crate::ids::{ConversationId, RunId, SandboxId};
 use crate::problem::{Problem, Problems};
 use crate::prompt::payload::Payload;
@@ -80,6 +81,8 @@ pub enum Account {
     Cloud(CloudAccount),
     /// The agent-server's own settings.
     SelfHosted,
+    /// The OpenHands Cloud account in which a sandbox is going to be made.
+    OfSandbox(CloudKey),
     /// Nothing can be inherited, because these variables are not set.
     None {
         /// Names of the variables.
@@ -158,6 +161,8 @@ pub struct Overrides {
     pub working_dir: Option<String>,
     /// `--param`.
     pub params: Vec<(String, String)>,
+    /// `--workspace cloud`.
+    pub cloud: bool,
 }
 
 impl Settings {
@@ -185,13 +190,19 @@ impl Settings {
         let conversation_id = flags
             .conversation_id
             .or_else(|| read.conversation_id("AUTOMATION_CONVERSATION_ID", raw.automation_conversation_id.as_deref()));
+        if flags.cloud && cloud_key(raw).is_none() {
+            problems.push(no_cloud_key());
+        }
         if !problems.is_empty() {
             return Err(Problems(problems));
         }
 
         let run_id = raw.automation_run_id.as_ref().or(raw.run_id.as_ref()).map(|id| RunId::new(id.trim()));
         Ok(Self {
-            account: account(raw, cloud_url, session_key.as_ref()),
+            account: match cloud_key(raw) {
+                Some(api_key) if flags.cloud => Account::OfSandbox(CloudKey { url: cloud_url, api_key }),
+                _ => account(raw, cloud_url, session_key.as_ref()),
+            },
             agent_server: AgentServer { url, session_key },
             llm: DirectLlm {
                 model: text(raw.llm_model.as_ref()),
@@ -222,12 +233,38 @@ fn secret(value: Option<&String>) -> Option<Secret> {
     value.map(|value| Secret::new(value.trim()))
 }
 
+fn cloud_key(raw: &RawEnv) -> Option<Secret> {
+    secret(raw.openhands_api_key.as_ref().or(raw.openhands_cloud_api_key.as_ref()))
+}
+
+fn no_cloud_key() -> Problem {
+    Problem::new("OPENHANDS_API_KEY", "not set", "make a key in OpenHands Cloud under Settings, API Keys, and set it")
+}
+
+/// The key of the Cloud API, for what is not a run.
+///
+/// # Errors
+/// [`Problems`].
+pub fn cloud_api(raw: &RawEnv) -> Result<CloudKey, Problems> {
+    let mut problems = Vec::new();
+    let url = Reader { problems: &mut problems }
+        .http_url("OPENHANDS_CLOUD_API_URL", raw.openhands_cloud_api_url.as_deref())
+        .unwrap_or_else(default_cloud_api_url);
+    let api_key = cloud_key(raw);
+    if api_key.is_none() {
+        problems.push(no_cloud_key());
+    }
+    match api_key {
+        Some(api_key) if problems.is_empty() => Ok(CloudKey { url, api_key }),
+        _ => Err(Problems(problems)),
+    }
+}
+
 fn account(raw: &RawEnv, url: Url, session_key: Option<&Secret>) -> Account {
     if raw.agent_server_url.is_some() {
         return Account::SelfHosted;
     }
-    let api_key = secret(raw.openhands_api_key.as_ref().or(raw.openhands_cloud_api_key.as_ref()));
-    match (api_key, raw.sandbox_id.as_ref(), session_key) {
+    match (cloud_key(raw), raw.sandbox_id.as_ref(), session_key) {
         (Some(api_key), Some(sandbox_id), Some(session_key)) => Account::Cloud(CloudAccount {
             url,
             api_key,

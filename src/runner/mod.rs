@@ -7,6 +7,8 @@
 //! signals     ──► Shutdown ──────────────────────────────────┘
 //! ```
 
+pub(crate) mod failures;
+mod outside;
 mod report;
 
 use std::panic::AssertUnwindSafe;
@@ -16,16 +18,18 @@ use futures_util::FutureExt as _;
 use tokio::sync::{OnceCell, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use self::failures::{bug, ended_by, not_inherited, not_ready};
+use self::outside::Outside;
 use self::report::Reporter;
 use crate::agent_server::deadline;
 use crate::agent_server::mcp::McpServers;
-use crate::agent_server::ready::{ReadyError, await_ready};
+use crate::agent_server::ready::await_ready;
 use crate::agent_server::wire::{Llm, SecretSource};
 use crate::ancestry::Ancestry;
 use crate::answer::Answer;
-use crate::cli::RunArgs;
+use crate::cli::{RunArgs, WorkspaceKind};
 use crate::config::env::RawEnv;
-use crate::config::settings::{Overrides, Settings};
+use crate::config::settings::{Account, Overrides, Settings};
 use crate::conversation::{self, Equipment, Known, Server};
 use crate::display;
 use crate::http::{Http, HttpError};
@@ -35,7 +39,7 @@ use crate::prepare::prepare;
 use crate::problem::Problems;
 use crate::secret::{Redactor, Secret};
 use crate::server_process::ServerProcess;
-use crate::shutdown::{Shutdown, Signal};
+use crate::shutdown::Shutdown;
 use crate::sink::output::{Output, ResultFile};
 use crate::sink::phases::SettledElsewhere;
 use crate::sink::progress::Progress;
@@ -73,7 +77,13 @@ pub async fn run(args: RunArgs, environment: Environment, mut shutdown: Shutdown
     }
     sinks.record(&Record::Stage(Stage::SettingUp)).await;
     let mut own_server = None;
-    let run = Run { environment: &environment, started, known: watch::Sender::default(), server: OnceCell::new() };
+    let run = Run {
+        environment: &environment,
+        started,
+        known: watch::Sender::default(),
+        server: OnceCell::new(),
+        sandbox: Outside::default(),
+    };
 
     let ended = match ends_or_signal(run.plan(&args), &mut shutdown).await {
         Ok(mut plan) => match start_own_server(&args, &mut plan, &environment.redactor) {
@@ -109,11 +119,13 @@ pub async fn run(args: RunArgs, environment: Environment, mut shutdown: Shutdown
         if let Some(server) = own_server {
             server.stop(patience.server).await;
         }
+        run.sandbox.delete().await;
     };
     tokio::select! {
         () = wrap_up => {}
         _ = shutdown.requested() => tracing::warn!("a signal while reporting: leaving the rest to the guardian"),
     }
+    run.sandbox.forget();
     exit_code
 }
 
@@ -152,21 +164,6 @@ async fn ends_or_signal<T>(
         ended = AssertUnwindSafe(work).catch_unwind() => ended.unwrap_or_else(|panic| Err(bug(&*panic))),
         signal = shutdown.requested() => Err(ended_by(signal)),
     }
-}
-
-fn ended_by(signal: Signal) -> Failure {
-    let (kind, name) = match signal {
-        Signal::HangUp => (FailureKind::HungUp, "SIGHUP"),
-        Signal::Interrupt => (FailureKind::Interrupted, "SIGINT"),
-        Signal::Quit => (FailureKind::Quit, "SIGQUIT"),
-        Signal::Terminate => (FailureKind::Terminated, "SIGTERM"),
-    };
-    Failure::new(kind, format!("the runner was ended by {name}"))
-}
-
-fn bug(panic: &(dyn std::any::Any + Send)) -> Failure {
-    let words = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    Failure::new(FailureKind::InternalError, format!("a bug in openhands-runner: {}", words.unwrap_or("a panic")))
 }
 
 fn start_own_server(args: &RunArgs, plan: &mut RunPlan, redactor: &Redactor) -> Result<Option<ServerProcess>, Failure> {
@@ -210,6 +207,7 @@ struct Run<'r> {
     started: Instant,
     known: watch::Sender<Known>,
     server: OnceCell<Server>,
+    sandbox: Outside,
 }
 
 impl Run<'_> {
@@ -224,6 +222,7 @@ impl Run<'_> {
             profile: args.profile.clone(),
             working_dir: args.working_dir.clone(),
             params: args.params.clone(),
+            cloud: args.workspace == WorkspaceKind::Cloud,
         };
         let settings = Settings::from_env(&self.environment.raw, &self.environment.not_text, flags);
         let task = task.await.unwrap_or_else(|bug| std::panic::resume_unwind(bug.into_panic()));
@@ -250,11 +249,20 @@ impl Run<'_> {
             at: self.started + limit,
             reason: format!("the run reached its time limit of {limit:?}"),
         });
-        let workspace = workspace(&http, &plan.agent_server, &plan.account);
-        let capabilities = within(own_limit.as_ref(), await_ready(workspace.agent_server(), plan.ready_timeout))
-            .await?
-            .map_err(|error| not_ready(&error))?;
-        let server = Server { client: workspace.agent_server().clone(), capabilities };
+        let (workspace, server) = match &plan.account {
+            Account::OfSandbox(key) => {
+                let ready = self.sandbox.ready(args, key, http, self.environment);
+                within(own_limit.as_ref(), ready).await??
+            }
+            account => {
+                let workspace = workspace(&http, &plan.agent_server, account);
+                let ready =
+                    within(own_limit.as_ref(), await_ready(workspace.agent_server(), plan.ready_timeout)).await?;
+                let capabilities = ready.map_err(|error| not_ready(&error))?;
+                let server = Server { client: workspace.agent_server().clone(), capabilities };
+                (workspace, server)
+            }
+        };
         let server = self.server.get_or_init(async || server).await;
 
         let theirs = timeout(timing::LIMIT_SEARCH, limit_of_process(server, &plan)).await.ok().flatten();
@@ -345,7 +353,7 @@ async fn within<T>(limit: Option<&Limit>, work: impl Future<Output = T>) -> Resu
 
 /// The limit that the agent-server has set for this process, if it started us: early enough to report before it.
 async fn limit_of_process(server: &Server, plan: &RunPlan) -> Option<Limit> {
-    if !plan.agent_server.is_local() {
+    if !plan.agent_server.is_local() || matches!(plan.account, Account::OfSandbox(_)) {
         return None;
     }
     let program = std::env::current_exe().ok()?.file_name()?.to_string_lossy().into_owned();
@@ -362,22 +370,6 @@ async fn limit_of_process(server: &Server, plan: &RunPlan) -> Option<Limit> {
             None
         }
     }
-}
-
-fn not_ready(error: &ReadyError) -> Failure {
-    Failure::new(FailureKind::AgentServerUnreachable, display::chain(error))
-}
-
-fn not_inherited(error: &WorkspaceError) -> Failure {
-    let kind = match error {
-        WorkspaceError::Account { source, .. } if source.is_refusal() => FailureKind::CredentialsRefused,
-        WorkspaceError::Account { .. } => FailureKind::CloudUnreachable,
-        WorkspaceError::NoAccount { .. }
-        | WorkspaceError::NoLlm
-        | WorkspaceError::NoSuchProfile { .. }
-        | WorkspaceError::NoSuchSecret { .. } => FailureKind::InvalidInput,
-    };
-    Failure::new(kind, display::chain(error))
 }
 
 fn patience(failure: Option<&Failure>) -> Patience {

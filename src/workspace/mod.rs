@@ -2,10 +2,14 @@
 //!
 //! A run asks its [`Workspace`] and does not know which kind it is.
 
+mod cloud;
 mod inside;
+mod remote;
 mod self_hosted;
 
+pub use cloud::{CloudWorkspace, CloudWorkspaceBuilder, OpenError, inside_of};
 pub use inside::Inside;
+pub use remote::{DockerWorkspace, RemoteWorkspace, RuntimeApiWorkspace};
 pub use self_hosted::SelfHosted;
 
 use futures_util::future::BoxFuture;
@@ -18,7 +22,7 @@ use crate::http::{Http, HttpError};
 use crate::ids::ConversationId;
 use crate::plan::SecretSelection;
 use crate::secret::Secret;
-use crate::{agent_server, cloud, display};
+use crate::{agent_server, display};
 
 /// A sandbox with an agent-server, and the account behind it.
 pub trait Workspace: Send + Sync {
@@ -60,10 +64,11 @@ pub fn workspace(http: &Http, server: &AgentServer, account: &Account) -> Box<dy
     let client = agent_server::Client::new(http.clone(), server);
     match account {
         Account::Cloud(account) => {
-            Box::new(Inside::new(client, Some(cloud::Client::new(http.clone(), account.clone()))))
+            Box::new(Inside::new(client, Some(crate::cloud::Client::new(http.clone(), account.clone()))))
         }
         Account::SelfHosted => Box::new(SelfHosted::new(client)),
-        Account::None { .. } => Box::new(Inside::new(client, None)),
+        // A sandbox that is still to be made has no agent-server yet.
+        Account::OfSandbox(_) | Account::None { .. } => Box::new(Inside::new(client, None)),
     }
 }
 

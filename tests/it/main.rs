@@ -16,15 +16,21 @@
 mod support;
 
 mod automation;
+mod check;
 mod cloud;
+mod cloud_faults;
 mod docs;
+mod exec;
 mod faults;
+mod leaks;
 mod output;
 mod phases;
 mod preset;
 mod prompt;
+mod providers;
 mod repos;
 mod result;
 mod run;
+mod sandbox;
 mod skills;
 mod tarball;

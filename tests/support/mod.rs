@@ -3,6 +3,7 @@
 pub mod agent_server;
 pub mod automation_service;
 pub mod cloud;
+pub mod cloud_server;
 pub mod git;
 pub mod http_listener;
 pub mod keys;
@@ -17,6 +18,7 @@ pub mod tls_front;
 pub use agent_server::{AgentServer, NEWEST, OLDEST};
 pub use automation_service::AutomationService;
 pub use cloud::Cloud;
+pub use cloud_server::CloudServer;
 pub use receiver::Receiver;
 pub use run::Run;
 pub use scripted_llm::{ScriptedLlm, Step};

@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{AgentServer, Cloud, Receiver, ScriptedLlm, cloud};
+use super::{AgentServer, Cloud, CloudServer, Receiver, ScriptedLlm, cloud, cloud_server};
 
 /// No run of a test takes longer.
 const LONGEST: Duration = Duration::from_secs(180);
@@ -117,6 +117,11 @@ impl Run {
         self.env("SANDBOX_ID", cloud::SANDBOX_ID)
             .env("OPENHANDS_API_KEY", cloud::API_KEY)
             .env("OPENHANDS_CLOUD_API_URL", cloud.url())
+    }
+
+    /// Outside of any sandbox, with this account.
+    pub fn outside(cloud: &CloudServer) -> Self {
+        Self::new().env("OPENHANDS_API_KEY", cloud_server::API_KEY).env("OPENHANDS_CLOUD_API_URL", cloud.url())
     }
 
     /// Reporting to this receiver, under this run id.

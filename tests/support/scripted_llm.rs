@@ -11,7 +11,7 @@
 )]
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -69,13 +69,20 @@ struct Script {
 pub struct ScriptedLlm {
     listener: HttpListener,
     scripts: Arc<Mutex<Vec<Script>>>,
+    calls: Arc<Mutex<Vec<Instant>>>,
 }
 
 impl ScriptedLlm {
     pub async fn start(port: u16) -> std::io::Result<Self> {
-        let scripts = Arc::new(Mutex::new(Vec::new()));
-        let listener = HttpListener::start(port, Answers { scripts: Arc::clone(&scripts) }).await?;
-        Ok(Self { listener, scripts })
+        let (scripts, calls) = (Arc::default(), Arc::default());
+        let answers = Answers { scripts: Arc::clone(&scripts), calls: Arc::clone(&calls) };
+        let listener = HttpListener::start(port, answers).await?;
+        Ok(Self { listener, scripts, calls })
+    }
+
+    /// When it was called, the oldest first.
+    pub fn calls(&self) -> Vec<Instant> {
+        self.calls.lock().expect("no test panics here").clone()
     }
 
     pub fn url(&self) -> String {
@@ -91,10 +98,12 @@ impl ScriptedLlm {
 
 struct Answers {
     scripts: Arc<Mutex<Vec<Script>>>,
+    calls: Arc<Mutex<Vec<Instant>>>,
 }
 
 impl Handler for Answers {
     async fn answer(&self, request: Request<Bytes>) -> Response<Full<Bytes>> {
+        self.calls.lock().expect("no test panics here").push(Instant::now());
         let Ok(body) = serde_json::from_slice::<Value>(request.body()) else {
             return http_listener::json(400, &json!({"error": {"message": "not JSON"}}));
         };

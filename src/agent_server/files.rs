@@ -1,0 +1,53 @@
+//! Files of the agent-server's machine: `/api/file`.
+
+use reqwest::Method;
+
+use super::{Capabilities, Client};
+use crate::http::{Download, HttpError, Request, Upload};
+
+impl Client {
+    fn file(&self, method: Method, endpoint: &str, path: &str, capabilities: Capabilities) -> Request {
+        if capabilities.file_query {
+            return self.request(method, &["api", "file", endpoint]).query(&[("path", path)]);
+        }
+        // Two slashes: with one, the path counts as relative.
+        let mut segments = vec!["api", "file", endpoint];
+        segments.extend(path.split('/'));
+        self.request(method, &segments)
+    }
+
+    /// `POST /api/file/upload`: writes a file, and the folders above it. The path is absolute. May be repeated.
+    ///
+    /// # Errors
+    /// [`HttpError`]; 400 (500 on older versions) when the file cannot be written.
+    pub async fn upload(&self, path: &str, upload: Upload, capabilities: Capabilities) -> Result<(), HttpError> {
+        self.file(Method::POST, "upload", path, capabilities).send_file(upload).await.map(drop)
+    }
+
+    /// `GET /api/file/download`: reads a file. May be repeated.
+    ///
+    /// # Errors
+    /// [`HttpError`]; 404 where there is none, 400 for a folder.
+    pub async fn download(&self, path: &str, capabilities: Capabilities) -> Result<Download, HttpError> {
+        self.file(Method::GET, "download", path, capabilities).download().await
+    }
+
+    /// The same from an offset, at most `longest` bytes; nothing where the file ends there. May be repeated.
+    ///
+    /// # Errors
+    /// [`HttpError`].
+    pub async fn read_from(
+        &self,
+        path: &str,
+        offset: u64,
+        longest: u64,
+        capabilities: Capabilities,
+    ) -> Result<Option<Download>, HttpError> {
+        let request = self.file(Method::GET, "download", path, capabilities);
+        match request.range(offset, offset + longest - 1).download().await {
+            Ok(download) => Ok(Some(download)),
+            Err(error) if error.status() == Some(416) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! The commands for whoever is outside of a sandbox.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::config::env;
+use crate::ids::ConversationId;
+use crate::secret::Secret;
+use crate::{logging, task, timing};
+
+/// What to do from outside.
+#[derive(Debug, Subcommand)]
+pub enum OutsideCommand {
+    /// Make, list, pause, resume and delete sandboxes in OpenHands Cloud.
+    Sandbox {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: SandboxCommand,
+        /// Output and log.
+        #[command(flatten)]
+        common: CommonArgs,
+    },
+    /// Run a command in a sandbox; the exit code is the command's.
+    Exec(ExecArgs),
+    /// Copy files and folders into a sandbox or out of it.
+    Cp(CpArgs),
+    /// Put this program and a task into a sandbox, start it there, and go.
+    Launch(Box<LaunchArgs>),
+    /// Say what is set, who answers, and what to do about what is not good.
+    Check(CheckArgs),
+}
+
+/// What to do with sandboxes.
+#[derive(Debug, Subcommand)]
+pub enum SandboxCommand {
+    /// Make a sandbox, wait until it is ready, and print its id. It stays until it is deleted.
+    Create {
+        /// The sandbox.
+        #[command(flatten)]
+        new: TimesArgs,
+    },
+    /// List the account's sandboxes, the newest first.
+    List,
+    /// Print the status of a sandbox.
+    Status {
+        /// Its id.
+        id: String,
+    },
+    /// Pause a sandbox.
+    Pause {
+        /// Its id.
+        id: String,
+    },
+    /// Let a sandbox go on, and wait until it is ready.
+    Resume {
+        /// Its id.
+        id: String,
+        /// Times.
+        #[command(flatten)]
+        times: TimesArgs,
+    },
+    /// Delete sandboxes.
+    Delete {
+        /// Their ids.
+        #[arg(required = true)]
+        ids: Vec<String>,
+    },
+}
+
+/// What every command from outside takes.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct CommonArgs {
+    /// What standard output holds.
+    #[arg(long, value_enum, default_value_t, global = true)]
+    pub format: Format,
+
+    /// How log lines look; RUST_LOG says which there are.
+    #[arg(long, value_enum, default_value_t, global = true)]
+    pub log_format: logging::Format,
+}
+
+/// What standard output holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// Text for people.
+    #[default]
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+/// How a new sandbox is made.
+#[derive(Debug, Clone, Default, Args)]
+pub struct TimesArgs {
+    /// The sandbox spec of a new sandbox [default: OPENHANDS_SANDBOX_SPEC_ID, else the account's].
+    #[arg(long, value_name = "ID")]
+    pub sandbox_spec: Option<String>,
+
+    /// Wait this long for the sandbox to be ready [default: 300s].
+    #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
+    pub init_timeout: Option<Duration>,
+
+    /// Wait this long for one answer of the Cloud API [default: 60s].
+    #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
+    pub api_timeout: Option<Duration>,
+}
+
+impl TimesArgs {
+    /// How long a sandbox may take until it is ready.
+    #[must_use]
+    pub fn init_timeout(&self) -> Duration {
+        self.init_timeout.unwrap_or(timing::SANDBOX_INIT)
+    }
+
+    /// How long one call of the Cloud API may take.
+    #[must_use]
+    pub fn api_timeout(&self) -> Duration {
+        self.api_timeout.unwrap_or(timing::SANDBOX_REQUEST)
+    }
+}
+
+/// Which sandbox is used, and whether it stays.
+#[derive(Debug, Clone, Default, Args)]
+pub struct NewSandboxArgs {
+    /// Use this sandbox, and leave it there, instead of making one that is deleted at the end.
+    #[arg(long = "sandbox", value_name = "ID")]
+    pub id: Option<String>,
+
+    /// Leave the new sandbox there at the end; its id is in the log and in the JSON.
+    #[arg(long)]
+    pub keep_alive: bool,
+
+    /// How it is made.
+    #[command(flatten)]
+    pub times: TimesArgs,
+}
+
+/// Arguments of `exec`.
+#[derive(Debug, Args)]
+pub struct ExecArgs {
+    /// The sandbox.
+    #[command(flatten)]
+    pub sandbox: NewSandboxArgs,
+
+    /// The directory in which the command runs.
+    #[arg(long, value_name = "DIR")]
+    pub cwd: Option<String>,
+
+    /// A variable for the command: NAME=VALUE, or NAME for the value that it has here.
+    #[arg(long = "env", value_name = "NAME[=VALUE]", value_parser = variable)]
+    pub environment: Vec<(String, Secret)>,
+
+    /// End the command after this time, such as 30m.
+    #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
+    pub timeout: Option<Duration>,
+
+    /// Output and log.
+    #[command(flatten)]
+    pub common: CommonArgs,
+
+    /// The command: one argument is a line for the shell, several are a program and its arguments.
+    #[arg(last = true, required = true)]
+    pub command: Vec<String>,
+}
+
+fn variable(text: &str) -> Result<(String, Secret), String> {
+    match text.split_once('=') {
+        Some((name, value)) => Ok((name.to_owned(), Secret::new(value))),
+        // Read now: afterwards our own keys are concealed.
+        None => match env::variable(text) {
+            Some(value) => Ok((text.to_owned(), value)),
+            None => Err(format!("{text} is not set here; give {text}=VALUE")),
+        },
+    }
+}
+
+impl OutsideCommand {
+    /// Output and log of the command.
+    #[must_use]
+    pub fn common(&self) -> CommonArgs {
+        match self {
+            Self::Sandbox { common, .. } => *common,
+            Self::Exec(args) => args.common,
+            Self::Cp(args) => args.common,
+            Self::Launch(args) => args.common,
+            Self::Check(args) => args.common,
+        }
+    }
+}
+
+/// Arguments of `cp`.
+#[derive(Debug, Args)]
+pub struct CpArgs {
+    /// A file or folder here, or SANDBOX:PATH.
+    pub from: Place,
+    /// The same for the copy; an existing folder gets it under its own name.
+    pub to: Place,
+    /// Output and log.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// A path here or in a sandbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// On this machine.
+    Here(PathBuf),
+    /// In a sandbox.
+    Sandbox {
+        /// Its id.
+        id: String,
+        /// The absolute path.
+        path: String,
+    },
+}
+
+impl FromStr for Place {
+    type Err = std::convert::Infallible;
+
+    /// A `:` after a first part without `/` names a sandbox; `./a:b` is a path here.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text.split_once(':') {
+            Some((id, path)) if !id.is_empty() && !id.contains('/') => {
+                Self::Sandbox { id: id.to_owned(), path: path.to_owned() }
+            }
+            _ => Self::Here(text.into()),
+        })
+    }
+}
+
+/// Arguments of `launch`.
+#[derive(Debug, Args)]
+pub struct LaunchArgs {
+    /// The task file, or `-` for standard input. Default: as in `run`.
+    pub task: Option<PathBuf>,
+
+    /// The sandbox.
+    #[command(flatten)]
+    pub sandbox: NewSandboxArgs,
+
+    /// End the run after this time, such as 30m. Beats the task's own limit.
+    #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
+    pub timeout: Option<Duration>,
+
+    /// The conversation to continue, or to create under this id.
+    #[arg(long, value_name = "UUID")]
+    pub conversation_id: Option<ConversationId>,
+
+    /// The account's LLM profile to use.
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+
+    /// The directory in which the agent works.
+    #[arg(long, value_name = "DIR")]
+    pub working_dir: Option<String>,
+
+    /// Wait for the end of the run, print its result, and delete the sandbox.
+    #[arg(long)]
+    pub wait: bool,
+
+    /// The same with the run's log as it comes.
+    #[arg(long)]
+    pub follow: bool,
+
+    /// The program to put into the sandbox [default: this one].
+    #[arg(long, value_name = "FILE")]
+    pub binary: Option<PathBuf>,
+
+    /// Output and log.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Output and log.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_in_a_sandbox_has_its_id_before_a_colon() {
+        let place = |text: &str| text.parse::<Place>().unwrap();
+        let there = |id: &str, path: &str| Place::Sandbox { id: id.to_owned(), path: path.to_owned() };
+        assert_eq!(place("abc:/x y"), there("abc", "/x y"));
+        assert_eq!(place("abc:/x:y"), there("abc", "/x:y"));
+        for here in ["a", "./a:b", "/a:b", ":b"] {
+            assert_eq!(place(here), Place::Here(here.into()));
+        }
+    }
+}

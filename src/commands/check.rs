@@ -1,0 +1,275 @@
+//! `check`: what is set here, who answers now, and what to do about what is not good.
+//!
+//! Changes nothing and makes no sandbox. Inside of a sandbox it asks what a run there would ask; outside it asks the Cloud API
+//! alone.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{Desk, until_signal};
+use crate::agent_server;
+use crate::agent_server::wire::Llm;
+use crate::cloud::wire::UserSettings;
+use crate::cloud::{self, CloudKey, Sandboxes};
+use crate::config::env::RawEnv;
+use crate::config::reporting::Reporting;
+use crate::config::settings::{self, Account, Overrides, Settings};
+use crate::display;
+use crate::http::{self, Http, HttpError};
+use crate::outcome::{ExitCode, Failure};
+use crate::plan::SecretSelection;
+use crate::secret::MASK;
+use crate::shutdown::Shutdown;
+use crate::task::source::Source;
+use crate::timing;
+use crate::workspace::{Inside, Workspace as _};
+
+/// One line of the table.
+#[derive(Debug)]
+struct Line {
+    what: &'static str,
+    state: State,
+    found: String,
+    advice: Option<String>,
+}
+
+/// How good it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Good,
+    /// Not there, and not needed.
+    Absent,
+    /// The settings must be mended.
+    Wrong,
+    /// Somebody does not answer as needed.
+    Unavailable,
+}
+
+impl State {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Good => "ok",
+            Self::Absent => "-",
+            Self::Wrong | Self::Unavailable => "!",
+        }
+    }
+}
+
+impl Line {
+    fn good(what: &'static str, found: impl Into<String>) -> Self {
+        Self { what, state: State::Good, found: found.into(), advice: None }
+    }
+
+    fn absent(what: &'static str, found: impl Into<String>) -> Self {
+        Self { what, state: State::Absent, found: found.into(), advice: None }
+    }
+
+    fn bad(what: &'static str, state: State, found: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { what, state, found: found.into(), advice: Some(advice.into()) }
+    }
+
+    fn object(&self) -> Value {
+        let good = matches!(self.state, State::Good | State::Absent);
+        json!({"what": self.what, "good": good, "found": self.found, "advice": self.advice})
+    }
+}
+
+pub(super) async fn run(desk: &Desk, shutdown: &mut Shutdown) -> Result<ExitCode, Failure> {
+    let lines = until_signal(shutdown, async { Ok(check(desk).await) }).await?;
+    let has = |state| lines.iter().any(|line| line.state == state);
+    let exit_code = match () {
+        () if has(State::Wrong) => ExitCode::INVALID_INPUT,
+        () if has(State::Unavailable) => ExitCode::UNAVAILABLE,
+        () => ExitCode::COMPLETED,
+    };
+    let redactor = &desk.environment.redactor;
+    let text = redactor.redact(&table(&lines)).into_owned();
+    let objects: Vec<Value> = lines.iter().map(Line::object).collect();
+    let object = json!({"lines": objects, "exit_code": exit_code.0}).to_string();
+    desk.tell(&text, &serde_json::from_str(&redactor.redact(&object)).unwrap_or_default());
+    Ok(exit_code)
+}
+
+fn table(lines: &[Line]) -> String {
+    let width = lines.iter().map(|line| line.what.len()).max().unwrap_or_default();
+    let row = |line: &Line| {
+        let advice = line.advice.as_ref().map(|advice| format!("\n{:>1$}-> {advice}", "", width + 5));
+        format!("{:<2} {:<width$}  {}{}", line.state.word(), line.what, line.found, advice.unwrap_or_default())
+    };
+    lines.iter().map(row).collect::<Vec<_>>().join("\n")
+}
+
+async fn check(desk: &Desk) -> Vec<Line> {
+    let raw = desk.raw();
+    let mut lines = vec![set_variables(raw)];
+    let settings = match Settings::from_env(raw, &desk.environment.not_text, Overrides::default()) {
+        Ok(settings) => settings,
+        Err(problems) => {
+            lines.extend(problems.0.into_iter().map(|problem| {
+                Line::bad("settings", State::Wrong, format!("{}: {}", problem.place, problem.found), problem.help)
+            }));
+            return lines;
+        }
+    };
+    let http = match desk.http() {
+        Ok(http) => http,
+        Err(failure) => {
+            lines.push(Line::bad("network", State::Wrong, failure.detail, "mend SSL_CERT_FILE or the proxy variables"));
+            return lines;
+        }
+    };
+    let inside =
+        raw.sandbox_id.is_some() || raw.agent_server_url.is_some() || settings.agent_server.session_key.is_some();
+    let client = agent_server::Client::new(http.clone(), &settings.agent_server);
+    lines.push(if inside {
+        agent_server(&client).await
+    } else {
+        Line::absent("agent-server", "not inside of a sandbox")
+    });
+    match settings::cloud_api(raw) {
+        Ok(key) => lines.extend(cloud(&http, &key, &settings, client).await),
+        Err(problems) if inside && settings.llm.stands_alone() => {
+            lines.push(Line::absent("Cloud API", problems.0.first().map(ToString::to_string).unwrap_or_default()));
+        }
+        Err(problems) => lines.extend(problems.0.into_iter().map(|problem| {
+            Line::bad("Cloud API", State::Wrong, format!("{} {}", problem.place, problem.found), problem.help)
+        })),
+    }
+    if settings.llm.stands_alone() {
+        let model = settings.llm.model.as_deref();
+        lines.push(match model {
+            Some(model) => Line::good("LLM", format!("{model}, given by LLM_ variables")),
+            None => Line::bad(
+                "LLM",
+                State::Wrong,
+                "LLM_ variables without LLM_MODEL",
+                "set LLM_MODEL, or name it in the task",
+            ),
+        });
+    }
+    lines.push(callback(&http, raw).await);
+    lines.push(task());
+    lines
+}
+
+fn set_variables(raw: &RawEnv) -> Line {
+    let set: Vec<String> =
+        raw.set_variables().map(|(name, value)| format!("{name}={}", value.unwrap_or(MASK))).collect();
+    if set.is_empty() {
+        Line::absent("variables", "none of ours is set")
+    } else {
+        Line::good("variables", set.join(" "))
+    }
+}
+
+async fn agent_server(client: &agent_server::Client) -> Line {
+    let what = "agent-server";
+    let answered = async {
+        client.ready().await?;
+        let version = client.version().await?;
+        client.authenticated().await?;
+        Ok::<_, HttpError>(version)
+    };
+    match answered.await {
+        Ok(version) => Line::good(what, format!("{version} at {}, takes the session key", client.address())),
+        Err(error) if error.is_refusal() => {
+            Line::bad(what, State::Unavailable, display::chain(&error), "SESSION_API_KEY is not this server's key")
+        }
+        Err(error) => Line::bad(
+            what,
+            State::Unavailable,
+            display::chain(&error),
+            "start it, or set AGENT_SERVER_PORT or AGENT_SERVER_URL",
+        ),
+    }
+}
+
+/// The account: whether it takes the key, and what it has for a run.
+async fn cloud(http: &Http, key: &CloudKey, settings: &Settings, client: agent_server::Client) -> Vec<Line> {
+    let address = http::without_secrets(&key.url);
+    let user = match Sandboxes::new(http.clone(), key.clone(), timing::REQUEST).user().await {
+        Ok(user) => user,
+        Err(error) => {
+            let advice = if error.is_refusal() {
+                "make a new key in OpenHands Cloud under Settings, API Keys".to_owned()
+            } else {
+                format!("see that {address} is the right address (OPENHANDS_CLOUD_API_URL), and HTTPS_PROXY")
+            };
+            return vec![Line::bad("Cloud API", State::Unavailable, display::chain(&error), advice)];
+        }
+    };
+    let mut lines = vec![Line::good("Cloud API", format!("{address} takes the key"))];
+    let account_llm = |llm: Option<Llm>| match llm {
+        Some(llm) => Line::good("account's LLM", llm.model().unwrap_or("unknown").to_owned()),
+        None => Line::bad(
+            "account's LLM",
+            State::Wrong,
+            "none",
+            "choose one in the account's settings, or set LLM_MODEL and LLM_API_KEY",
+        ),
+    };
+    match &settings.account {
+        Account::Cloud(account) => {
+            let inside = Inside::new(client, Some(cloud::Client::new(http.clone(), account.clone())));
+            let refused = "SANDBOX_ID and SESSION_API_KEY must be those of this sandbox";
+            if !settings.llm.stands_alone() {
+                lines.push(match inside.llm(None).await {
+                    Ok(llm) => account_llm(Some(llm)),
+                    Err(crate::workspace::WorkspaceError::NoLlm) => account_llm(None),
+                    Err(error) => Line::bad("account's LLM", State::Unavailable, display::chain(&error), refused),
+                });
+            }
+            lines.push(match inside.secrets(&SecretSelection::All).await {
+                Ok(secrets) => Line::good("secrets", display::listed(secrets.keys())),
+                Err(error) => Line::bad("secrets", State::Unavailable, display::chain(&error), refused),
+            });
+        }
+        _ => {
+            // Without a sandbox the keys are masked; whether there is one can be told.
+            let shown: Option<UserSettings> = serde_json::from_value(user).ok();
+            if !settings.llm.stands_alone() {
+                lines.push(account_llm(shown.and_then(|settings| settings.default_llm())));
+            }
+            lines.push(Line::absent("secrets", "told only to a sandbox"));
+        }
+    }
+    lines
+}
+
+/// Whether the callback's host answers at all; the callback itself is not sent.
+async fn callback(http: &Http, raw: &RawEnv) -> Line {
+    let what = "callback";
+    let (reporting, warning) = Reporting::from_env(raw);
+    let Some(mut url) = reporting.callback_url else {
+        return match warning {
+            Some(warning) => Line::bad(what, State::Wrong, warning, "give an http or https address"),
+            None => Line::absent(what, "none is wanted"),
+        };
+    };
+    url.set_path("/");
+    url.set_query(None);
+    let address = http::without_secrets(&url);
+    match http.request(reqwest::Method::GET, url).timeout(timing::CALLBACK_ATTEMPT).send().await {
+        Ok(_) | Err(HttpError::Status { .. } | HttpError::TooLarge { .. }) => {
+            Line::good(what, format!("{address} answers"))
+        }
+        Err(error) => Line::bad(
+            what,
+            State::Unavailable,
+            display::chain(&error),
+            "no outcome would arrive: see to the address and the network",
+        ),
+    }
+}
+
+fn task() -> Line {
+    let source = Source::named(None, Path::new("."));
+    match source.load() {
+        Ok(task) => Line::good("task here", task.name.unwrap_or_else(|| display::bounded(&task.prompt, 60))),
+        Err(problem) if problem.place == "task" => Line::absent("task here", "none"),
+        Err(problem) => {
+            Line::bad("task here", State::Wrong, format!("{}: {}", problem.place, problem.found), problem.help)
+        }
+    }
+}

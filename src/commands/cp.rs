@@ -1,0 +1,37 @@
+//! `cp SRC DST`: files and folders into a sandbox and out of it.
+
+use serde_json::json;
+
+use super::{Desk, until_signal};
+use crate::cli::{CpArgs, NewSandboxArgs, Place};
+use crate::outcome::{ExitCode, Failure, FailureKind};
+use crate::runner::failures::not_copied;
+use crate::sandbox::copy;
+use crate::shutdown::Shutdown;
+
+pub(super) async fn run(desk: &Desk, args: CpArgs, shutdown: &mut Shutdown) -> Result<ExitCode, Failure> {
+    let sandbox = |id: &str| desk.sandbox(&NewSandboxArgs { id: Some(id.to_owned()), ..NewSandboxArgs::default() });
+    let copied = match (&args.from, &args.to) {
+        (Place::Here(from), Place::Sandbox { id, path }) => {
+            desk.within(sandbox(id)?, shutdown, async |_, ready, shutdown| {
+                let copy = async { copy::upload(&ready.server, from, path).await.map_err(|error| not_copied(&error)) };
+                until_signal(shutdown, copy).await
+            })
+            .await?
+        }
+        (Place::Sandbox { id, path }, Place::Here(to)) => {
+            desk.within(sandbox(id)?, shutdown, async |_, ready, shutdown| {
+                let copy = async { copy::download(&ready.server, path, to).await.map_err(|error| not_copied(&error)) };
+                until_signal(shutdown, copy).await
+            })
+            .await?
+        }
+        _ => {
+            let detail = "one of the two is in a sandbox, written SANDBOX:/path, and the other is not";
+            return Err(Failure::new(FailureKind::Usage, detail));
+        }
+    };
+    tracing::info!(files = copied.files, bytes = copied.bytes, "copied");
+    desk.tell("", &json!(copied));
+    Ok(ExitCode::COMPLETED)
+}

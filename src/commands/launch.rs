@@ -1,0 +1,233 @@
+//! `launch TASK`: this program and the task go into a sandbox, the run starts there, and we go, or wait for its end.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::exec::{PassOn, exit_code};
+use super::{Desk, until_signal};
+use crate::cli::{Format, LaunchArgs};
+use crate::cloud::CloudKey;
+use crate::config::settings::{Overrides, Settings};
+use crate::display;
+use crate::http;
+use crate::ids::{ConversationId, SandboxId};
+use crate::outcome::{ExitCode, Failure, FailureKind};
+use crate::plan::RunPlan;
+use crate::problem::{Problem, Problems};
+use crate::runner::failures::{ended_by, not_copied, not_executed};
+use crate::sandbox::exec::{self, Command, Output};
+use crate::sandbox::install::{InstallError, install};
+use crate::sandbox::ready::Ready;
+use crate::secret::Secret;
+use crate::shutdown::Shutdown;
+use crate::task::source::{DEFAULT_FILES, Source};
+use crate::timing;
+
+/// What goes into the sandbox, checked before one is made.
+struct Load {
+    key: CloudKey,
+    program: PathBuf,
+    /// The task file as it is, and its name, which tells its format.
+    task: Vec<u8>,
+    task_name: String,
+    conversation: ConversationId,
+    /// Whether the conversation has to be named to the run, which else finds the same by its own id.
+    names_conversation: bool,
+}
+
+pub(super) async fn run(desk: &Desk, args: LaunchArgs, shutdown: &mut Shutdown) -> Result<ExitCode, Failure> {
+    let load = until_signal(shutdown, load(desk, &args)).await?;
+    let mut sandbox = desk.sandbox(&args.sandbox)?;
+    let waits = args.wait || args.follow;
+    if waits {
+        return desk
+            .within(sandbox, shutdown, async |id, ready, shutdown| {
+                let command = until_signal(shutdown, prepare(desk, &args, &load, id, ready)).await?;
+                follow(&args, &load, id, ready, &command, shutdown).await
+            })
+            .await;
+    }
+    let launched = until_signal(shutdown, async {
+        let (id, ready) = desk.ready(&mut sandbox).await?;
+        let command = prepare(desk, &args, &load, &id, &ready).await?;
+        let running = exec::start(&ready.server, &command).await.map_err(|error| not_executed(&error))?;
+        tell(desk, &load, &id, &ready, running.folder());
+        Ok(())
+    })
+    .await;
+    if launched.is_ok() {
+        // The run is at work in it, and its id has been told.
+        sandbox.keep();
+    }
+    tokio::select! {
+        _ = sandbox.delete() => {}
+        _ = shutdown.requested() => super::leave(sandbox),
+    }
+    launched.map(|()| ExitCode::COMPLETED)
+}
+
+async fn load(desk: &Desk, args: &LaunchArgs) -> Result<Load, Failure> {
+    let flags = Overrides { conversation_id: args.conversation_id, cloud: true, ..Overrides::default() };
+    let settings = Settings::from_env(desk.raw(), &desk.environment.not_text, flags);
+    let named = args.task.clone();
+    let read = tokio::task::spawn_blocking(move || read_task(named.as_deref())).await;
+    let task = read.unwrap_or_else(|bug| std::panic::resume_unwind(bug.into_panic()));
+    // The same plan as inside: what would be wrong there is said here.
+    let (settings, (parsed, task, task_name)) = match (settings, task) {
+        (Ok(settings), Ok(task)) => (settings, task),
+        (settings, task) => {
+            let problems = settings.err().map(|problems| problems.0).unwrap_or_default();
+            return Err(super::invalid(Problems(problems.into_iter().chain(task.err()).collect())));
+        }
+    };
+    let plan = RunPlan::new(settings.clone(), parsed, timing::READY_TIMEOUT).map_err(super::invalid)?;
+    let program = match &args.binary {
+        Some(path) => path.clone(),
+        None => std::env::current_exe().map_err(|error| {
+            Failure::new(
+                FailureKind::InvalidInput,
+                format!("this program cannot be found ({error}); name it with --binary"),
+            )
+        })?,
+    };
+    Ok(Load {
+        key: desk.key()?,
+        program,
+        task,
+        task_name,
+        conversation: plan.conversation.id,
+        names_conversation: settings.run_id.is_none() || settings.conversation_id.is_some(),
+    })
+}
+
+type TaskFile = (crate::task::Task, Vec<u8>, String);
+
+fn read_task(named: Option<&Path>) -> Result<TaskFile, Problem> {
+    let path = match named {
+        Some(path) if path == Path::new("-") => return from_stdin(),
+        Some(path) => path.to_owned(),
+        None => match DEFAULT_FILES.iter().map(PathBuf::from).find(|path| path.exists()) {
+            Some(path) => path,
+            None => return Err(Source::named(None, Path::new(".")).load().err().unwrap_or_else(|| changed("task"))),
+        },
+    };
+    let task = Source::File(path.clone()).load()?;
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let content = std::fs::read(&path).map_err(|_| changed(&name))?;
+    Ok((task, content, name))
+}
+
+fn from_stdin() -> Result<TaskFile, Problem> {
+    let content = io::read_to_string(io::stdin().lock())
+        .map_err(|error| Problem::new("standard input", format!("cannot be read ({error})"), "give UTF-8 text"))?;
+    let task = crate::task::parse::parse(&content, crate::task::parse::Format::Markdown, "standard input")?;
+    Ok((task, content.into_bytes(), "task.md".to_owned()))
+}
+
+fn changed(name: &str) -> Problem {
+    Problem::new(name, "changed while it was read", "try again")
+}
+
+/// Puts everything into the sandbox; the command that starts the run there.
+async fn prepare(
+    desk: &Desk,
+    args: &LaunchArgs,
+    load: &Load,
+    id: &SandboxId,
+    ready: &Ready,
+) -> Result<Command, Failure> {
+    let installed = install(&ready.server, &load.program).await.map_err(|error| not_installed(&error))?;
+    tracing::info!(
+        path = installed.path,
+        "{}",
+        if installed.uploaded { "program uploaded" } else { "the program is there already" }
+    );
+    let folder = format!("/tmp/launched-{}", uuid::Uuid::new_v4().simple());
+    let task = format!("{folder}/{}", load.task_name);
+    exec::put(&ready.server, &task, load.task.clone()).await.map_err(|error| not_executed(&error))?;
+
+    let mut words = vec![installed.path, "run".to_owned()];
+    let mut flag =
+        |name: &str, value: Option<String>| words.extend(value.into_iter().flat_map(|value| [name.to_owned(), value]));
+    flag("--timeout", args.timeout.map(|limit| format!("{}ms", limit.as_millis())));
+    flag("--profile", args.profile.clone());
+    flag("--working-dir", args.working_dir.clone());
+    flag("--conversation-id", load.names_conversation.then(|| load.conversation.to_string()));
+    flag("--format", (args.common.format == Format::Json).then(|| "json".to_owned()));
+    words.push(task);
+    let mut command = Command::program(words).directory(folder);
+    let access = &ready.access;
+    let port = access.inner_port.or(access.agent_server.url.port_or_known_default()).map(|port| port.to_string());
+    let own = [
+        ("SANDBOX_ID", Some(Secret::new(id.as_str()))),
+        ("SESSION_API_KEY", access.agent_server.session_key.clone()),
+        ("AGENT_SERVER_PORT", port.map(Secret::new)),
+        ("OPENHANDS_API_KEY", Some(load.key.api_key.clone())),
+        ("OPENHANDS_CLOUD_API_URL", Some(Secret::new(load.key.url.as_str()))),
+    ];
+    for (name, value) in own.into_iter().filter_map(|(name, value)| Some((name, value?))).chain(desk.raw().of_the_run())
+    {
+        command = command.env(name, value);
+    }
+    Ok(command)
+}
+
+fn not_installed(error: &InstallError) -> Failure {
+    match error {
+        InstallError::Copy(error) => not_copied(error),
+        InstallError::Exec(error) => not_executed(error),
+        _ => Failure::new(FailureKind::InvalidInput, display::chain(error)),
+    }
+}
+
+/// Where the run can be looked at.
+fn tell(desk: &Desk, load: &Load, id: &SandboxId, ready: &Ready, folder: &str) {
+    let mut sandbox_url = http::join(&load.key.url, &["api", "v1", "sandboxes"]);
+    sandbox_url.query_pairs_mut().append_pair("id", id.as_str());
+    let conversation = load.conversation.to_string();
+    let conversation_url = http::join(&ready.access.agent_server.url, &["api", "conversations", conversation.as_str()]);
+    let text = format!(
+        "sandbox       {id}  {sandbox_url}\nconversation  {conversation}  {conversation_url}\nlog           openhands-runner exec --sandbox {id} -- cat {folder}/stderr"
+    );
+    let object = json!({
+        "sandbox_id": id.as_str(),
+        "sandbox_url": sandbox_url.as_str(),
+        "conversation_id": conversation,
+        "conversation_url": conversation_url.as_str(),
+        "output": folder,
+    });
+    desk.tell(&text, &object);
+}
+
+/// Follows the run to its end; a signal ends it there, so that it can report.
+async fn follow(
+    args: &LaunchArgs,
+    load: &Load,
+    id: &SandboxId,
+    ready: &Ready,
+    command: &Command,
+    shutdown: &mut Shutdown,
+) -> Result<ExitCode, Failure> {
+    let mut running = exec::start(&ready.server, command).await.map_err(|error| not_executed(&error))?;
+    tracing::info!(sandbox = %id, conversation_id = %load.conversation, "the run is under way");
+    // The run's own standard output is in the format that was asked for.
+    let mut pass_on = PassOn { format: Format::Text, stdout: Vec::new(), stderr: Vec::new() };
+    let followed = tokio::select! {
+        exit = running.follow(async |output| match output {
+            Output::Stderr(_) if !args.follow => {}
+            output => pass_on.take(output),
+        }) => Ok(exit),
+        signal = shutdown.requested() => Err(signal),
+    };
+    match followed {
+        Ok(exit) => exit.map(exit_code).map_err(|error| not_executed(&error)),
+        Err(signal) => {
+            if let Err(error) = running.terminate().await {
+                tracing::warn!(error = %display::chain(&error), "the run may go on in the sandbox");
+            }
+            Err(ended_by(signal))
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! What the program does from outside of a sandbox; one file for each command.
+//!
+//! A command gives an exit code, as a run does: 0 for success, else that of its failure, which is logged and, with
+//! `--format json`, an object on standard output too.
+
+mod check;
+mod cp;
+mod exec;
+mod launch;
+mod sandbox;
+
+use std::io::{self, Write as _};
+
+use serde_json::{Value, json};
+
+use crate::cli::{CommonArgs, Format, NewSandboxArgs, OutsideCommand, TimesArgs};
+use crate::cloud::{CloudKey, CloudProvider, Sandboxes};
+use crate::config::env::RawEnv;
+use crate::config::settings::{self, Network};
+use crate::display;
+use crate::http::Http;
+use crate::ids::SandboxId;
+use crate::outcome::{ExitCode, Failure, FailureKind};
+use crate::problem::Problems;
+use crate::runner::Environment;
+use crate::runner::failures::{ended_by, no_sandbox};
+use crate::sandbox::Sandbox;
+use crate::sandbox::ready::Ready;
+use crate::secret::Redactor;
+use crate::shutdown::Shutdown;
+
+/// Runs a command from outside.
+pub async fn run(command: OutsideCommand, environment: Environment, mut shutdown: Shutdown) -> ExitCode {
+    let CommonArgs { format, .. } = command.common();
+    let redactor = environment.redactor.clone();
+    environment.raw.secrets().for_each(|secret| redactor.learn(&secret));
+    let desk = Desk { environment, format };
+    let done = match command {
+        OutsideCommand::Sandbox { command, .. } => sandbox::run(&desk, command, &mut shutdown).await,
+        OutsideCommand::Exec(args) => exec::run(&desk, args, &mut shutdown).await,
+        OutsideCommand::Cp(args) => cp::run(&desk, args, &mut shutdown).await,
+        OutsideCommand::Launch(args) => launch::run(&desk, *args, &mut shutdown).await,
+        OutsideCommand::Check(_) => check::run(&desk, &mut shutdown).await,
+    };
+    done.unwrap_or_else(|failure| refuse(&failure, format, &redactor))
+}
+
+fn refuse(failure: &Failure, format: Format, redactor: &Redactor) -> ExitCode {
+    let exit_code = failure.kind.exit_code();
+    tracing::error!(code = failure.code(), "{}", failure.detail);
+    if format == Format::Json {
+        let detail = redactor.redact(&failure.detail);
+        let error = json!({"error": {"code": failure.code(), "detail": detail}, "exit_code": exit_code.0});
+        // Nobody reads it: the exit code says the same.
+        let _ = line(&pretty(&error));
+    }
+    exit_code
+}
+
+fn line(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{text}")?;
+    stdout.flush()
+}
+
+fn pretty(value: &Value) -> String {
+    format!("{value:#}")
+}
+
+/// What a command works with.
+struct Desk {
+    environment: Environment,
+    format: Format,
+}
+
+impl Desk {
+    fn raw(&self) -> &RawEnv {
+        &self.environment.raw
+    }
+
+    fn http(&self) -> Result<Http, Failure> {
+        Http::new(&Network::from_env(self.raw()))
+            .map_err(|error| Failure::new(FailureKind::InvalidInput, display::chain(&error)))
+    }
+
+    fn key(&self) -> Result<CloudKey, Failure> {
+        settings::cloud_api(self.raw()).map_err(invalid)
+    }
+
+    fn provider(&self, times: &TimesArgs) -> Result<CloudProvider, Failure> {
+        Ok(provider(times, &self.key()?, self.http()?, self.raw()))
+    }
+
+    fn sandbox(&self, args: &NewSandboxArgs) -> Result<Sandbox<CloudProvider>, Failure> {
+        Ok(sandbox_of(args, &self.key()?, self.http()?, self.raw()))
+    }
+
+    /// Standard output: a text for people, or the object.
+    fn tell(&self, text: &str, object: &Value) {
+        let told = match self.format {
+            Format::Text if text.is_empty() => Ok(()),
+            Format::Text => line(text),
+            Format::Json => line(&pretty(object)),
+        };
+        if let Err(error) = told {
+            tracing::warn!(%error, "standard output is not read any more");
+        }
+    }
+
+    /// Works in a sandbox that can be used; afterwards it is deleted, unless it is to stay, whatever has ended the work.
+    /// Signals are the work's own matter. One that comes later leaves the sandbox there, and its id in the log.
+    async fn within<T>(
+        &self,
+        mut sandbox: Sandbox<CloudProvider>,
+        shutdown: &mut Shutdown,
+        work: impl AsyncFnOnce(&SandboxId, &Ready, &mut Shutdown) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let ended = match until_signal(shutdown, self.ready(&mut sandbox)).await {
+            Ok((id, ready)) => work(&id, &ready, shutdown).await,
+            Err(failure) => Err(failure),
+        };
+        tokio::select! {
+            // A failure is in the log; what was done stands.
+            _ = sandbox.delete() => {}
+            _ = shutdown.requested() => leave(sandbox),
+        }
+        ended
+    }
+
+    async fn ready(&self, sandbox: &mut Sandbox<CloudProvider>) -> Result<(SandboxId, Ready), Failure> {
+        let id = sandbox.made().await.map_err(|error| no_sandbox(&error))?;
+        let ready = sandbox.ready().await.map_err(|error| no_sandbox(&error))?;
+        if let Some(key) = &ready.access.agent_server.session_key {
+            self.environment.redactor.learn(key);
+        }
+        Ok((id, ready))
+    }
+}
+
+/// The end of `work`, or the signal that comes before it.
+async fn until_signal<T>(
+    shutdown: &mut Shutdown,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::select! {
+        ended = work => ended,
+        signal = shutdown.requested() => Err(ended_by(signal)),
+    }
+}
+
+fn invalid(problems: Problems) -> Failure {
+    Failure::new(FailureKind::InvalidInput, problems.to_string())
+}
+
+fn provider(times: &TimesArgs, key: &CloudKey, http: Http, raw: &RawEnv) -> CloudProvider {
+    CloudProvider {
+        sandboxes: Sandboxes::new(http, key.clone(), times.api_timeout()),
+        spec: times.sandbox_spec.clone().or_else(|| raw.openhands_sandbox_spec_id.clone()),
+        init_timeout: times.init_timeout(),
+    }
+}
+
+/// The sandbox that the flags describe, asked for. One that was there before stays.
+pub(crate) fn sandbox_of(args: &NewSandboxArgs, key: &CloudKey, http: Http, raw: &RawEnv) -> Sandbox<CloudProvider> {
+    let provider = provider(&args.times, key, http, raw);
+    let mut sandbox = match &args.id {
+        Some(id) => Sandbox::existing(provider, SandboxId::new(id.trim())),
+        None => Sandbox::create(provider),
+    };
+    if args.keep_alive || args.id.is_some() {
+        sandbox.keep();
+    }
+    sandbox
+}
+
+/// Gives a sandbox up that could not be deleted, and tells the user.
+pub(crate) fn leave(sandbox: Sandbox<CloudProvider>) {
+    if !sandbox.is_kept() && !sandbox.is_settled() {
+        match sandbox.id() {
+            Some(id) => {
+                tracing::warn!("sandbox {id} may be left: delete it with `openhands-runner sandbox delete {id}`");
+            }
+            None => tracing::warn!(
+                "a sandbox was being made and may be left: look with `openhands-runner sandbox list`, and delete it"
+            ),
+        }
+    }
+    sandbox.forget();
+}

@@ -1,0 +1,124 @@
+//! `sandbox create|list|status|pause|resume|delete`.
+
+use serde_json::{Value, json};
+
+use super::{Desk, until_signal};
+use crate::cli::{NewSandboxArgs, SandboxCommand, TimesArgs};
+use crate::cloud::sandboxes::SandboxInfo;
+use crate::ids::SandboxId;
+use crate::outcome::{ExitCode, Failure};
+use crate::retry::{Policy, retry};
+use crate::runner::failures::no_sandbox;
+use crate::sandbox::ready::Ready;
+use crate::sandbox::{Provider, Sandbox, SandboxError};
+use crate::shutdown::Shutdown;
+
+pub(super) async fn run(desk: &Desk, command: SandboxCommand, shutdown: &mut Shutdown) -> Result<ExitCode, Failure> {
+    if let SandboxCommand::Create { new } = command {
+        return create(desk, new, shutdown).await;
+    }
+    until_signal(shutdown, act(desk, command)).await
+}
+
+async fn act(desk: &Desk, command: SandboxCommand) -> Result<ExitCode, Failure> {
+    let failed = |error: SandboxError| no_sandbox(&error);
+    match command {
+        SandboxCommand::Create { .. } => unreachable!("handled by its caller"),
+        SandboxCommand::List => list(desk).await.map_err(failed)?,
+        SandboxCommand::Status { id } => {
+            let provider = desk.provider(&TimesArgs::default())?;
+            let info = status(&provider.sandboxes, &SandboxId::new(id)).await.map_err(failed)?;
+            desk.tell(&info.status.to_string(), &object(&info));
+        }
+        SandboxCommand::Pause { id } => {
+            let provider = desk.provider(&TimesArgs::default())?;
+            let id = SandboxId::new(id);
+            retry("pausing the sandbox", Policy::cloud(), || provider.pause(&id)).await.map_err(failed)?;
+            desk.tell("", &json!({"id": id.as_str(), "status": "PAUSED"}));
+        }
+        SandboxCommand::Resume { id, times } => {
+            let provider = desk.provider(&times)?;
+            let id = SandboxId::new(id);
+            retry("resuming the sandbox", Policy::cloud(), || provider.resume(&id)).await.map_err(failed)?;
+            let mut sandbox = Sandbox::existing(provider, id.clone());
+            sandbox.keep();
+            let ready = sandbox.ready().await.map_err(failed)?;
+            desk.tell("", &usable(&id, &ready));
+        }
+        SandboxCommand::Delete { ids } => {
+            let provider = desk.provider(&TimesArgs::default())?;
+            let mut deleted = Vec::new();
+            for id in ids.into_iter().map(SandboxId::new) {
+                let was_there = retry("deleting the sandbox", Policy::cloud(), || provider.sandboxes.delete(&id)).await;
+                if !was_there.map_err(SandboxError::request("deleting the sandbox")).map_err(failed)? {
+                    tracing::info!(sandbox = %id, "there is no such sandbox any more");
+                }
+                deleted.push(id.to_string());
+            }
+            desk.tell("", &json!({ "deleted": deleted }));
+        }
+    }
+    Ok(ExitCode::COMPLETED)
+}
+
+async fn create(desk: &Desk, times: TimesArgs, shutdown: &mut Shutdown) -> Result<ExitCode, Failure> {
+    let args = NewSandboxArgs { id: None, keep_alive: false, times };
+    let mut sandbox = desk.sandbox(&args)?;
+    let ready = until_signal(shutdown, desk.ready(&mut sandbox)).await;
+    // From the moment in which its id is told, the sandbox is the user's.
+    if let Ok((id, ready)) = &ready {
+        desk.tell(id.as_str(), &usable(id, ready));
+        sandbox.keep();
+    }
+    tokio::select! {
+        _ = sandbox.delete() => {}
+        _ = shutdown.requested() => super::leave(sandbox),
+    }
+    ready.map(|_| ExitCode::COMPLETED)
+}
+
+async fn status(sandboxes: &crate::cloud::Sandboxes, id: &SandboxId) -> Result<SandboxInfo, SandboxError> {
+    let found = retry("looking at the sandbox", Policy::cloud(), || sandboxes.get(id)).await;
+    let found = found.map_err(SandboxError::request("looking at the sandbox"))?;
+    found.ok_or_else(|| SandboxError::Gone { id: id.clone() })
+}
+
+async fn list(desk: &Desk) -> Result<(), SandboxError> {
+    let provider = desk
+        .provider(&TimesArgs::default())
+        .map_err(|failure| SandboxError::Other { doing: "reading the settings", reason: failure.detail })?;
+    let mut all = Vec::new();
+    let mut page_id = None::<String>;
+    loop {
+        let page = retry("listing the sandboxes", Policy::cloud(), || provider.sandboxes.search(page_id.as_deref()));
+        let page = page.await.map_err(SandboxError::request("listing the sandboxes"))?;
+        all.extend(page.items);
+        if page.next_page_id.is_none() || page.next_page_id == page_id {
+            break;
+        }
+        page_id = page.next_page_id;
+    }
+    let rows: Vec<String> = all.iter().map(row).collect();
+    desk.tell(&rows.join("\n"), &json!({"sandboxes": all.iter().map(object).collect::<Vec<_>>()}));
+    Ok(())
+}
+
+fn row(info: &SandboxInfo) -> String {
+    let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+    format!("{}\t{}\t{}\t{}", info.id, info.status, text(&info.created_at), text(&info.sandbox_spec_id))
+}
+
+/// Everything but its key.
+fn object(info: &SandboxInfo) -> Value {
+    json!({
+        "id": info.id,
+        "status": info.status.to_string(),
+        "created_at": info.created_at,
+        "sandbox_spec_id": info.sandbox_spec_id,
+        "agent_server_url": info.agent_server().map(|exposed| exposed.url.as_str()),
+    })
+}
+
+fn usable(id: &SandboxId, ready: &Ready) -> Value {
+    json!({"id": id.as_str(), "status": "RUNNING", "agent_server_url": ready.access.agent_server.url.as_str()})
+}

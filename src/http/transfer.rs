@@ -1,0 +1,139 @@
+//! Bodies of any size, in both directions: streamed, and limited by their progress instead of their length.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
+use reqwest::header::RANGE;
+use reqwest::{Body, multipart};
+use tokio::time::{sleep, timeout};
+
+use super::{Answer, HttpError, Request};
+use crate::timing;
+
+/// Longer than any transfer: its limit is its progress.
+const NO_LIMIT: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// A body of pieces that are read while they are sent.
+pub struct Upload {
+    body: Body,
+    size: Option<u64>,
+    sent: Arc<AtomicU64>,
+}
+
+impl Upload {
+    /// A body of this size in bytes, or of an unknown one.
+    pub fn new(size: Option<u64>, pieces: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Self {
+        let sent = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&sent);
+        let counted = pieces.inspect(move |piece| {
+            let length = piece.as_ref().map_or(0, Bytes::len);
+            count.fetch_add(length as u64, Ordering::Relaxed);
+        });
+        Self { body: Body::wrap_stream(counted), size, sent }
+    }
+}
+
+impl Request {
+    /// Sends the request with a file as its body: the field `file` of a form. The limit is [`timing::STALLED`] without
+    /// progress; the answer may come [`timing::BUSY_REQUEST`] after the last byte, and later for a large file.
+    ///
+    /// # Errors
+    /// [`HttpError`].
+    pub async fn send_file(self, upload: Upload) -> Result<Answer, HttpError> {
+        let Upload { body, size, sent } = upload;
+        let part = match size {
+            Some(size) => multipart::Part::stream_with_length(body, size),
+            None => multipart::Part::stream(body),
+        };
+        let form = multipart::Form::new().part("file", part.file_name("file"));
+        let Self { builder, target } = self;
+        let stalled = HttpError::Timeout { target: target.clone() };
+        let request = async {
+            let response = builder.timeout(NO_LIMIT).multipart(form).send().await;
+            Answer::read(response.map_err(|error| HttpError::from_transport(target.clone(), error))?, target).await
+        };
+        let mut request = Box::pin(request);
+        let mut before = 0;
+        let mut waited = Duration::ZERO;
+        loop {
+            if let Ok(answer) = timeout(timing::STALLED, &mut request).await {
+                return answer;
+            }
+            let now = sent.load(Ordering::Relaxed);
+            waited = if now == before { waited + timing::STALLED } else { Duration::ZERO };
+            before = now;
+            let complete = size.is_none_or(|size| now >= size);
+            // The server writes the file when all of it has come.
+            let patience = timing::BUSY_REQUEST + Duration::from_secs(now / SLOW_DISK);
+            if waited > Duration::ZERO && (!complete || waited > patience) {
+                return Err(stalled);
+            }
+        }
+    }
+
+    /// Asks only for these bytes of the body, from the first to the last.
+    pub fn range(self, first: u64, last: u64) -> Self {
+        Self { builder: self.builder.header(RANGE, format!("bytes={first}-{last}")), ..self }
+    }
+
+    /// Sends the request and leaves the body to be read piece by piece. Each piece may take [`timing::STALLED`].
+    ///
+    /// # Errors
+    /// [`HttpError`]; an answer that is not 2xx is one too.
+    pub async fn download(self) -> Result<Download, HttpError> {
+        let Self { builder, target } = self;
+        let sent = timeout(timing::BUSY_REQUEST, builder.timeout(NO_LIMIT).send()).await;
+        let response = sent
+            .map_err(|_| HttpError::Timeout { target: target.clone() })?
+            .map_err(|error| HttpError::from_transport(target.clone(), error))?;
+        if response.status().is_success() {
+            return Ok(Download { response, target });
+        }
+        match timeout(timing::STALLED, Answer::read(response, target.clone())).await {
+            Ok(Err(refusal)) => Err(refusal),
+            Ok(Ok(_)) => unreachable!("an answer is read as an error unless its status is a success"),
+            Err(_) => Err(HttpError::Timeout { target }),
+        }
+    }
+}
+
+/// Bytes a second that any disk takes.
+const SLOW_DISK: u64 = 2 * 1024 * 1024;
+
+/// A body that is being read.
+#[derive(Debug)]
+pub struct Download {
+    response: reqwest::Response,
+    target: String,
+}
+
+impl Download {
+    /// The status: 200, or 206 for a range.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.response.status().as_u16()
+    }
+
+    /// The size of the body in bytes, where the server tells it. A body that ends earlier is an error.
+    #[must_use]
+    pub fn size(&self) -> Option<u64> {
+        self.response.content_length()
+    }
+
+    /// The next piece; nothing at the end.
+    ///
+    /// # Errors
+    /// [`HttpError`].
+    pub async fn piece(&mut self) -> Result<Option<Bytes>, HttpError> {
+        tokio::select! {
+            piece = self.response.chunk() => {
+                piece.map_err(|error| HttpError::from_transport(self.target.clone(), error))
+            }
+            () = sleep(timing::STALLED) => Err(HttpError::Timeout { target: self.target.clone() }),
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The sandbox of a run that is driven from outside.
+
+use super::Environment;
+use super::failures::no_sandbox;
+use crate::cli::RunArgs;
+use crate::cloud::{CloudKey, CloudProvider};
+use crate::commands::sandbox_of;
+use crate::conversation::Server;
+use crate::http::Http;
+use crate::outcome::Failure;
+use crate::sandbox::Sandbox;
+use crate::workspace::{Workspace, inside_of};
+
+/// Outlives the work in it: whatever ends the run, the sandbox is still there to be deleted.
+#[derive(Debug, Default)]
+pub(super) struct Outside {
+    sandbox: tokio::sync::Mutex<Option<Sandbox<CloudProvider>>>,
+}
+
+impl Outside {
+    /// Makes the sandbox, or takes the named one, and waits until it can be used.
+    pub(super) async fn ready(
+        &self,
+        args: &RunArgs,
+        key: &CloudKey,
+        http: Http,
+        environment: &Environment,
+    ) -> Result<(Box<dyn Workspace>, Server), Failure> {
+        let mut slot = self.sandbox.lock().await;
+        let sandbox = slot.insert(sandbox_of(&args.sandbox, key, http, &environment.raw));
+        let ready = sandbox.ready().await.map_err(|error| no_sandbox(&error))?;
+        if let Some(key) = &ready.access.agent_server.session_key {
+            environment.redactor.learn(key);
+        }
+        let id = sandbox.made().await.map_err(|error| no_sandbox(&error))?;
+        let workspace = inside_of(&id, &sandbox.provider().sandboxes, &ready);
+        Ok((Box::new(workspace), ready.server))
+    }
+
+    /// Deletes the sandbox, unless it is to stay.
+    pub(super) async fn delete(&self) {
+        if let Some(sandbox) = self.sandbox.lock().await.as_mut() {
+            // A failure is in the log; the outcome of the run stands.
+            let _ = sandbox.delete().await;
+        }
+    }
+
+    /// The process ends now: what is still there stays, and the user is told.
+    pub(super) fn forget(self) {
+        if let Some(sandbox) = self.sandbox.into_inner() {
+            crate::commands::leave(sandbox);
+        }
+    }
+}

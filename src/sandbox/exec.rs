@@ -1,0 +1,370 @@
+//! Shell commands in a sandbox: output as it comes, exit code, time limit, directory, environment.
+//!
+//! The agent-server gives a command's output only at its end or by the MiB, and as text. So the command writes into files of
+//! the sandbox, which are read from where the last look ended; that is also byte for byte. A small script, readable by its
+//! owner alone and removed before the command begins, brings the environment: it is in no command line and in no event.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use tokio::time::{Instant, sleep};
+
+use crate::conversation::Server;
+use crate::http::{HttpError, Upload};
+use crate::retry::{Policy, retry};
+use crate::secret::Secret;
+use crate::timing;
+
+/// A command that is to run in a sandbox.
+#[derive(Debug, Clone)]
+pub struct Command {
+    line: String,
+    directory: Option<String>,
+    environment: BTreeMap<String, Secret>,
+    limit: Option<Duration>,
+}
+
+impl Command {
+    /// A line for the sandbox's `sh`.
+    pub fn shell(line: impl Into<String>) -> Self {
+        Self { line: line.into(), directory: None, environment: BTreeMap::new(), limit: None }
+    }
+
+    /// A program with its arguments, each word as it is.
+    pub fn program<W: AsRef<str>>(words: impl IntoIterator<Item = W>) -> Self {
+        Self::shell(shell_words::join(words))
+    }
+
+    /// Where it runs. Otherwise in the agent-server's own directory.
+    #[must_use]
+    pub fn directory(mut self, directory: impl Into<String>) -> Self {
+        self.directory = Some(directory.into());
+        self
+    }
+
+    /// A variable that it sees, beside those that the agent-server gives.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<String>, value: Secret) -> Self {
+        self.environment.insert(name.into(), value);
+        self
+    }
+
+    /// Ends it after this time.
+    #[must_use]
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    fn script(&self) -> String {
+        use std::fmt::Write as _;
+        let mut script = "rm -f -- \"$0\"\n".to_owned();
+        // Writing into a String cannot fail.
+        for (name, value) in &self.environment {
+            let _ = writeln!(script, "export {name}={}", shell_words::quote(value.expose()));
+        }
+        if let Some(directory) = &self.directory {
+            let _ = writeln!(script, "cd -- {} || exit 1", shell_words::quote(directory));
+        }
+        let _ = writeln!(script, "exec sh -c {}", shell_words::quote(&self.line));
+        script
+    }
+}
+
+/// A piece of a command's output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Of standard output.
+    Stdout(Bytes),
+    /// Of standard error.
+    Stderr(Bytes),
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// With this exit code, as the sandbox's shell has it.
+    Code(u8),
+    /// Its time limit ended it.
+    TimedOut,
+}
+
+/// What a command did, with all its output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Executed {
+    /// How it ended.
+    pub exit: Exit,
+    /// What it wrote to standard output.
+    pub stdout: Vec<u8>,
+    /// What it wrote to standard error.
+    pub stderr: Vec<u8>,
+}
+
+impl Executed {
+    /// Whether it ended with 0.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        self.exit == Exit::Code(0)
+    }
+
+    /// Standard output as text.
+    #[must_use]
+    pub fn stdout_text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+}
+
+/// The command could not be run, or not be followed.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecError {
+    /// The agent-server did not do it.
+    #[error("{doing} failed")]
+    Request {
+        /// Such as "starting the command".
+        doing: &'static str,
+        /// Why.
+        source: HttpError,
+    },
+    /// The sandbox cannot run commands as we need it.
+    #[error("{doing} failed in the sandbox: {reason}")]
+    Sandbox {
+        /// Such as "preparing the command".
+        doing: &'static str,
+        /// The words of its shell.
+        reason: String,
+    },
+    /// A variable that no shell takes.
+    #[error("`{0}` is no name for a variable")]
+    Variable(String),
+}
+
+impl ExecError {
+    fn request(doing: &'static str) -> impl FnOnce(HttpError) -> Self {
+        move |source| Self::Request { doing, source }
+    }
+}
+
+/// A time limit for commands without one.
+const NO_LIMIT: Duration = Duration::from_secs(30 * 24 * 3600);
+/// A command of our own: a few file operations.
+pub(super) const HOUSEKEEPING: Duration = Duration::from_secs(60);
+/// The most that is read of an output at once, in bytes.
+const PIECE: u64 = 4 * 1024 * 1024;
+/// A command that runs is looked at again after this time at the latest.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+
+/// A command under way. Dropping it leaves the command alone: end it with [`Running::terminate`].
+#[derive(Debug)]
+pub struct Running<'s> {
+    server: &'s Server,
+    id: String,
+    folder: String,
+    read: [u64; 2],
+}
+
+/// Starts a command.
+///
+/// # Errors
+/// [`ExecError`].
+pub async fn start<'s>(server: &'s Server, command: &Command) -> Result<Running<'s>, ExecError> {
+    if let Some(name) = command.environment.keys().find(|name| !is_variable(name)) {
+        return Err(ExecError::Variable(name.clone()));
+    }
+    let folder = new_folder();
+    let script = format!("{folder}/script");
+    // The files are there before anything is in them, for nobody else to read.
+    let prepare = format!("umask 077 && mkdir {folder} && cd {folder} && : >script && : >stdout && : >stderr");
+    housekeeping(server, "preparing the command", &prepare).await?;
+    put(server, &script, command.script()).await?;
+    let line = format!("echo $$ >{folder}/pid; exec sh {script} >{folder}/stdout 2>{folder}/stderr </dev/null");
+    let limit = command.limit.unwrap_or(NO_LIMIT);
+    let id = server.client.start_command(&line, limit).await.map_err(ExecError::request("starting the command"))?;
+    Ok(Running { server, id, folder, read: [0; 2] })
+}
+
+/// A folder for one command. Its name does not hold ours: a runner in the sandbox looks for its own command by that.
+pub(super) fn new_folder() -> String {
+    format!("/tmp/sandbox-command-{}", uuid::Uuid::new_v4().simple())
+}
+
+/// Runs a command to its end, with its output kept.
+///
+/// # Errors
+/// [`ExecError`].
+pub async fn execute(server: &Server, command: &Command) -> Result<Executed, ExecError> {
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let exit = start(server, command)
+        .await?
+        .follow(async |output| match output {
+            Output::Stdout(bytes) => stdout.extend_from_slice(&bytes),
+            Output::Stderr(bytes) => stderr.extend_from_slice(&bytes),
+        })
+        .await?;
+    Ok(Executed { exit, stdout, stderr })
+}
+
+impl Running<'_> {
+    /// Passes on the output as it comes, and gives the end. Cancel safe but for output that was being passed on.
+    ///
+    /// # Errors
+    /// [`ExecError`]; the command may go on.
+    pub async fn follow(&mut self, mut each: impl AsyncFnMut(Output)) -> Result<Exit, ExecError> {
+        let mut pause = SHORTEST_PAUSE;
+        let started = Instant::now();
+        loop {
+            // Read before the output: what was written before the end is there then.
+            let ended = self.exit_code().await?;
+            let news = self.pass_on(&mut each).await?;
+            if let Some(code) = ended {
+                self.tidy_up().await;
+                // The server's own verdict, when it has ended the command.
+                return Ok(u8::try_from(code)
+                    .map_or(if code == -1 { Exit::TimedOut } else { Exit::Code(by_signal(code)) }, Exit::Code));
+            }
+            pause = if news { SHORTEST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
+            // A young command ends soon, more often than not.
+            let young = started.elapsed() < LONGEST_PAUSE;
+            sleep(if young { pause.min(SHORTEST_PAUSE * 2) } else { pause }).await;
+        }
+    }
+
+    /// The folder with its output (`stdout`, `stderr`), which is removed when it has been followed to its end.
+    #[must_use]
+    pub fn folder(&self) -> &str {
+        &self.folder
+    }
+
+    async fn exit_code(&self) -> Result<Option<i64>, ExecError> {
+        let client = &self.server.client;
+        retry("looking at the command", Policy::agent_server(timing::SETUP_BUDGET), || client.bash_exit_code(&self.id))
+            .await
+            .map_err(ExecError::request("looking at the command"))
+    }
+
+    /// Everything that is new; whether there was anything.
+    async fn pass_on(&mut self, each: &mut impl AsyncFnMut(Output)) -> Result<bool, ExecError> {
+        let mut news = false;
+        for (stream, name) in ["stdout", "stderr"].into_iter().enumerate() {
+            while let Some(bytes) = self.piece(stream, name).await? {
+                self.read[stream] += bytes.len() as u64;
+                news = true;
+                each(if stream == 0 { Output::Stdout(bytes) } else { Output::Stderr(bytes) }).await;
+            }
+        }
+        Ok(news)
+    }
+
+    async fn piece(&self, stream: usize, name: &str) -> Result<Option<Bytes>, ExecError> {
+        let Server { client, capabilities } = self.server;
+        let path = format!("{}/{name}", self.folder);
+        let read = async || -> Result<Option<Bytes>, HttpError> {
+            let Some(mut download) = client.read_from(&path, self.read[stream], PIECE, *capabilities).await? else {
+                return Ok(None);
+            };
+            let mut bytes = Vec::new();
+            while let Some(piece) = download.piece().await? {
+                bytes.extend_from_slice(&piece);
+            }
+            Ok(Some(bytes.into()).filter(|bytes: &Bytes| !bytes.is_empty()))
+        };
+        retry("reading the command's output", Policy::agent_server(timing::SETUP_BUDGET), read)
+            .await
+            .map_err(ExecError::request("reading the command's output"))
+    }
+
+    /// Ends the command and what it has started.
+    ///
+    /// # Errors
+    /// [`ExecError`].
+    pub async fn terminate(self) -> Result<(), ExecError> {
+        // Older agent-servers give a command no process group of its own.
+        let end = format!(
+            "pid=$(cat {0}/pid); for signal in TERM KILL; do \
+             kill -$signal -- -$pid 2>/dev/null || kill -$signal $pid 2>/dev/null || break; \
+             for wait in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do kill -0 $pid 2>/dev/null || break 2; sleep 0.2; done; \
+             done; rm -rf {0}",
+            self.folder
+        );
+        housekeeping(self.server, "ending the command", &end).await
+    }
+
+    async fn tidy_up(&self) {
+        if let Err(error) = housekeeping(self.server, "tidying up", &format!("rm -rf {}", self.folder)).await {
+            tracing::debug!(error = %crate::display::chain(&error), folder = self.folder, "left behind in the sandbox");
+        }
+    }
+}
+
+/// A negative code is a signal's, as Python has it; a shell's is 128 and more.
+fn by_signal(code: i64) -> u8 {
+    u8::try_from(128 - code).unwrap_or(u8::MAX)
+}
+
+fn is_variable(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// Runs a short command of our own.
+pub(super) async fn housekeeping(server: &Server, doing: &'static str, line: &str) -> Result<(), ExecError> {
+    ask(server, doing, line).await.map(drop)
+}
+
+/// The same for what it writes.
+pub(super) async fn ask(server: &Server, doing: &'static str, line: &str) -> Result<String, ExecError> {
+    let done = server.client.execute(line, HOUSEKEEPING).await.map_err(ExecError::request(doing))?;
+    if done.is_success() {
+        return Ok(done.stdout().trim_end().to_owned());
+    }
+    let reason = match (done.exit_code, done.stderr().trim()) {
+        (Some(code), "") => format!("exit code {code}"),
+        (None, "") => "no exit code".to_owned(),
+        (_, words) => crate::display::bounded(words, 600),
+    };
+    Err(ExecError::Sandbox { doing, reason })
+}
+
+/// Writes a small file.
+///
+/// # Errors
+/// [`ExecError`].
+pub async fn put(server: &Server, path: &str, content: impl Into<Bytes>) -> Result<(), ExecError> {
+    let Server { client, capabilities } = server;
+    let content: Bytes = content.into();
+    let write = async || {
+        let piece = content.clone();
+        let upload = Upload::new(Some(piece.len() as u64), stream::once(async { Ok(piece) }));
+        client.upload(path, upload, *capabilities).await
+    };
+    retry("writing a file", Policy::agent_server(timing::SETUP_BUDGET), write)
+        .await
+        .map_err(ExecError::request("writing a file"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_script_quotes_what_it_is_given() {
+        let command = Command::program(["echo", "it's", "a b"]).directory("/a b").env("A", Secret::new("x'y $Z\n"));
+        assert_eq!(
+            command.script(),
+            "rm -f -- \"$0\"\nexport A='x'\\''y $Z\n'\ncd -- '/a b' || exit 1\nexec sh -c 'echo '\\''it'\\''\\'\\'''\\''s'\\'' '\\''a b'\\'''\n"
+        );
+    }
+
+    #[test]
+    fn names_of_variables_are_those_of_shells() {
+        for name in ["A", "_a1"] {
+            assert!(is_variable(name));
+        }
+        for name in ["", "1A", "A-B", "A;B", "Ä"] {
+            assert!(!is_variable(name), "{name}");
+        }
+    }
+}

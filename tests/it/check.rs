@@ -1,0 +1,59 @@
+//! `check`: the table says what is so.
+
+use serde_json::{Value, json};
+use wiremock::matchers::{method, path, query_param_is_missing};
+use wiremock::{Mock, ResponseTemplate};
+
+use crate::support::run::account_settings;
+use crate::support::{AgentServer, Cloud, NEWEST, Receiver, Run, ScriptedLlm};
+
+fn line<'l>(table: &'l Value, what: &str) -> &'l Value {
+    table["lines"].as_array().unwrap().iter().find(|line| line["what"] == what).unwrap_or_else(|| panic!("{table:#}"))
+}
+
+#[tokio::test]
+async fn inside_a_sandbox_it_asks_everyone_that_a_run_would_ask() {
+    let (llm, server, receiver) =
+        (ScriptedLlm::start(0).await.unwrap(), AgentServer::shared(NEWEST).await, Receiver::start().await);
+    let cloud = Cloud::start(&server.key, account_settings(&llm), &[("A", "1"), ("B", "2")]).await;
+    let user = ResponseTemplate::new(200).set_body_json(json!({}));
+    let without_keys = query_param_is_missing("expose_secrets");
+    Mock::given(method("GET"))
+        .and(path("/api/v1/users/me"))
+        .and(without_keys)
+        .respond_with(user)
+        .mount(&cloud.server)
+        .await;
+    let check = |arguments: [&str; 3]| Run::inside(server).account(&cloud).reports_to(&receiver, "r").args(arguments);
+
+    let good = check(["check", "--format", "json"]).file("task.md", "x").finish().await.exits_with(0);
+    let good = good
+        .never_shows(&server.key)
+        .never_shows(crate::support::cloud::API_KEY)
+        .never_shows("sk-inherited-key")
+        .json();
+    assert!(good["lines"].as_array().unwrap().iter().all(|line| line["good"] == true), "{good:#}");
+    assert!(line(&good, "agent-server")["found"].as_str().unwrap().starts_with(NEWEST));
+    assert_eq!(line(&good, "account's LLM")["found"], "openai/scripted");
+    assert_eq!(line(&good, "secrets")["found"], "A and B");
+    assert!(receiver.callbacks().is_empty());
+
+    let bad =
+        check(["check", "--format", "json"]).env("SESSION_API_KEY", "wrong-session-key").env("SANDBOX_ID", "other");
+    let bad = bad.env("AUTOMATION_CALLBACK_URL", "http://127.0.0.1:1/").finish().await.exits_with(69).json();
+    for what in ["agent-server", "secrets", "callback"] {
+        assert_eq!(line(&bad, what)["good"], false, "{what}");
+        assert!(line(&bad, what)["advice"].is_string(), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn with_nothing_set_it_says_what_to_set() {
+    let finished = Run::new().args(["check"]).file("task.md", "---\nnmae: x\n---\nx").finish().await.exits_with(78);
+    for words in ["! ", "OPENHANDS_API_KEY not set", "-> make a key", "did you mean `name`", "not inside of a sandbox"]
+    {
+        assert!(finished.stdout.contains(words), "no \"{words}\" in\n{}", finished.stdout);
+    }
+    let odd = Run::new().args(["check"]).env("AGENT_SERVER_PORT", "x").finish().await.exits_with(78);
+    assert!(odd.stdout.contains("AGENT_SERVER_PORT: found `x`"), "{}", odd.stdout);
+}

@@ -1,0 +1,157 @@
+//! Commands and files in a sandbox, on the newest and the oldest agent-server.
+
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use openhands_runner::agent_server::Client;
+use openhands_runner::agent_server::ready::await_ready;
+use openhands_runner::config::settings::{self, Network};
+use openhands_runner::conversation::Server;
+use openhands_runner::http::Http;
+use openhands_runner::sandbox::copy::{CopyError, download, upload};
+use openhands_runner::sandbox::exec::{Command, Exit, Output, execute, start};
+use openhands_runner::secret::Secret;
+
+use crate::on_newest_and_oldest;
+use crate::support::AgentServer;
+
+async fn server_of(server: &AgentServer) -> Server {
+    let address =
+        settings::AgentServer { url: server.url("").parse().unwrap(), session_key: Some(Secret::new(&server.key)) };
+    let client = Client::new(Http::new(&Network::default()).unwrap(), &address);
+    let capabilities = await_ready(&client, Duration::from_secs(60)).await.unwrap();
+    Server { client, capabilities }
+}
+
+async fn a_command_gives_its_output_and_exit_code(server: &AgentServer) {
+    let server = server_of(server).await;
+    let command = Command::shell("printf 'out\\377'; echo err >&2; exit 3");
+    let done = execute(&server, &command).await.unwrap();
+    assert_eq!(
+        (done.exit, done.stdout.as_slice(), done.stderr.as_slice()),
+        (Exit::Code(3), &b"out\xff"[..], &b"err\n"[..])
+    );
+    // As a shell has it.
+    assert_eq!(execute(&server, &Command::shell("kill -KILL $$")).await.unwrap().exit, Exit::Code(137));
+}
+
+async fn a_command_gets_words_directory_and_environment_as_they_are(server: &AgentServer) {
+    let work = server.working_dir();
+    let odd = work.join("it's ä \"folder\" $HOME");
+    std::fs::create_dir(&odd).unwrap();
+    let value = "a 'secret' \"value\" $PATH\nand `more`";
+    let shown = Command::program(["printf", "%s|%s|", "a b", "it's $HOME"]);
+    let server = server_of(server).await;
+    assert_eq!(execute(&server, &shown).await.unwrap().stdout_text(), "a b|it's $HOME|");
+    let command =
+        Command::shell("pwd; printf %s \"$THE_SECRET\"; tr '\\0' ' ' </proc/$$/cmdline >&2; ls /proc/self/cwd")
+            .directory(odd.to_str().unwrap())
+            .env("THE_SECRET", Secret::new(value));
+    let done = execute(&server, &command).await.unwrap();
+    assert_eq!(done.stdout_text(), format!("{}\n{value}", odd.display()));
+    assert!(!String::from_utf8_lossy(&done.stderr).contains("secret' \"value"), "the value is in the command line");
+    let missing = execute(&server, &Command::shell("true").directory("/no/such/folder")).await.unwrap();
+    assert_eq!(missing.exit, Exit::Code(1));
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("/no/such/folder"));
+    let bad_name = execute(&server, &Command::shell("true").env("A;B", Secret::new("x"))).await.unwrap_err();
+    assert!(bad_name.to_string().contains("A;B"), "{bad_name}");
+}
+
+async fn output_comes_while_the_command_runs_and_all_of_it(server: &AgentServer) {
+    let work = server.working_dir();
+    let go_on = work.join("go-on");
+    let server = server_of(server).await;
+    // Ends only when its first line has been seen here.
+    let line = format!("echo first; until [ -e {} ]; do sleep 0.05; done; seq 300000", go_on.display());
+    let mut running = start(&server, &Command::shell(line).limit(Duration::from_secs(60))).await.unwrap();
+    let mut stdout = Vec::new();
+    let exit = running.follow(async |output| {
+        let Output::Stdout(bytes) = output else { panic!("{output:?}") };
+        stdout.extend_from_slice(&bytes);
+        std::fs::write(&go_on, "").unwrap();
+    });
+    assert_eq!(exit.await.unwrap(), Exit::Code(0));
+    let numbers = (1..=300_000).map(|number: u32| number.to_string()).collect::<Vec<_>>().join(
+        "
+",
+    );
+    assert_eq!(String::from_utf8(stdout).unwrap(), format!("first\n{numbers}\n"));
+}
+
+async fn a_command_ends_at_its_limit_and_when_it_is_told_to(server: &AgentServer) {
+    let server = server_of(server).await;
+    let started = Instant::now();
+    let done = execute(&server, &Command::shell("echo begun; sleep 600").limit(Duration::from_secs(1))).await.unwrap();
+    assert_eq!((done.exit, done.stdout_text().as_str()), (Exit::TimedOut, "begun\n"));
+    assert!(started.elapsed() < Duration::from_secs(30));
+    let marker = format!("86400.{}", std::process::id());
+    let running = start(&server, &Command::program(["sleep", &marker])).await.unwrap();
+    running.terminate().await.unwrap();
+    let count = format!("cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c '^sleep {marker}'");
+    let left = execute(&server, &Command::shell(count)).await.unwrap();
+    assert_eq!(left.stdout_text(), "0\n");
+}
+
+fn write(path: &Path, content: &[u8]) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, content).unwrap();
+}
+
+async fn files_with_odd_names_go_both_ways(server: &AgentServer) {
+    let there = server.working_dir();
+    let here = tempfile::tempdir().unwrap();
+    let server = server_of(server).await;
+    for (name, content) in [("empty", &b""[..]), ("it's ä \"file\" $HOME ?&#%.bin", &[0, 255, 10, 13][..])] {
+        let original = here.path().join(name);
+        write(&original, content);
+        std::fs::set_permissions(&original, std::fs::Permissions::from_mode(0o750)).unwrap();
+        // Into an existing folder, under its own name.
+        let copied = upload(&server, &original, there.to_str().unwrap()).await.unwrap();
+        assert_eq!((copied.files, copied.bytes), (1, content.len() as u64));
+        let copy = there.join(name);
+        assert_eq!(std::fs::read(&copy).unwrap(), content);
+        assert_eq!(copy.metadata().unwrap().permissions().mode() & 0o777, 0o750);
+        let back = here.path().join("back");
+        download(&server, copy.to_str().unwrap(), &back).await.unwrap();
+        assert_eq!(std::fs::read(&back).unwrap(), content);
+    }
+    let missing = download(&server, &format!("{}/no such file", there.display()), &here.path().join("x")).await;
+    assert!(missing.unwrap_err().to_string().contains("no such file"));
+    assert!(matches!(upload(&server, &here.path().join("empty"), "relative").await, Err(CopyError::NotAbsolute(_))));
+    let left: Vec<_> = std::fs::read_dir(here.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 3, "{left:?}");
+}
+
+async fn folders_go_both_ways(server: &AgentServer) {
+    let there = server.working_dir();
+    let here = tempfile::tempdir().unwrap();
+    let folder = here.path().join("a folder");
+    write(&folder.join("one"), b"1");
+    write(&folder.join("deeper/it's two"), &vec![7; 3_000_000]);
+    std::fs::create_dir(folder.join("empty")).unwrap();
+    symlink("../outside", folder.join("link")).unwrap();
+    let server = server_of(server).await;
+    let target = there.join("the copy");
+    let copied = upload(&server, &folder, target.to_str().unwrap()).await.unwrap();
+    assert_eq!((copied.files, copied.bytes), (3, 3_000_001));
+    let again = upload(&server, &folder, target.to_str().unwrap()).await.unwrap();
+    assert_eq!(again, copied);
+    assert_eq!(std::fs::read(target.join("a folder/one")).unwrap(), b"1");
+    std::fs::remove_dir_all(target.join("a folder")).unwrap();
+
+    download(&server, target.to_str().unwrap(), here.path()).await.unwrap();
+    let back = here.path().join("the copy");
+    assert_eq!(std::fs::read(back.join("deeper/it's two")).unwrap().len(), 3_000_000);
+    assert!(back.join("empty").is_dir());
+    assert_eq!(std::fs::read_link(back.join("link")).unwrap(), Path::new("../outside"));
+}
+
+on_newest_and_oldest!(
+    a_command_gives_its_output_and_exit_code,
+    a_command_gets_words_directory_and_environment_as_they_are,
+    output_comes_while_the_command_runs_and_all_of_it,
+    a_command_ends_at_its_limit_and_when_it_is_told_to,
+    files_with_odd_names_go_both_ways,
+    folders_go_both_ways,
+);

@@ -1,0 +1,186 @@
+//! The other providers of sandboxes: fakes that answer as the official client expects, with real agent-servers behind them.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use openhands_runner::config::settings::Network;
+use openhands_runner::http::Http;
+use openhands_runner::sandbox::docker::Docker;
+use openhands_runner::sandbox::exec::Command;
+use openhands_runner::sandbox::runtime_api::RuntimeApi;
+use openhands_runner::sandbox::{Provider, Sandbox};
+use openhands_runner::secret::Secret;
+use openhands_runner::workspace::RemoteWorkspace;
+use serde_json::{Value, json};
+use wiremock::matchers::{any, header};
+use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
+
+use crate::support::{AgentServer, NEWEST};
+
+fn http() -> Http {
+    Http::new(&Network::default()).unwrap()
+}
+
+/// What every provider's sandbox goes through.
+async fn lifecycle<P: Provider>(provider: P) {
+    let mut workspace = RemoteWorkspace::create(provider).await.unwrap();
+    let done = workspace.execute_command(&Command::shell("echo here")).await.unwrap();
+    assert_eq!(done.stdout_text(), "here\n");
+    workspace.pause().await.unwrap();
+    workspace.resume().await.unwrap();
+    let here = tempfile::tempdir().unwrap();
+    std::fs::write(here.path().join("file"), "content").unwrap();
+    let there = format!("/tmp/copy-of-the-test-{}", uuid::Uuid::new_v4());
+    workspace.upload(here.path().join("file"), &there).await.unwrap();
+    workspace.download(&there, here.path().join("back")).await.unwrap();
+    assert_eq!(std::fs::read(here.path().join("back")).unwrap(), b"content");
+    workspace.execute_command(&Command::program(["rm", &there])).await.unwrap();
+    workspace.close().await.unwrap();
+}
+
+/// The Runtime API: one session at most, whose pod takes some looks to be ready.
+#[derive(Clone)]
+struct Runtimes {
+    state: Arc<Mutex<State>>,
+    url: String,
+    key: String,
+}
+
+#[derive(Default)]
+struct State {
+    status: Option<&'static str>,
+    looks: usize,
+    calls: Vec<(String, Value)>,
+}
+
+impl Runtimes {
+    fn answer(&self, state: &State) -> Value {
+        let pod = ["not found", "Pending", "running", "Ready"][state.looks.min(3)];
+        json!({"runtime_id": "runtime-1", "status": state.status, "pod_status": pod, "url": self.url, "session_api_key": self.key})
+    }
+
+    fn calls(&self) -> Vec<String> {
+        self.state.lock().unwrap().calls.iter().map(|(call, _)| call.clone()).collect()
+    }
+}
+
+impl Respond for Runtimes {
+    fn respond(&self, request: &Request) -> ResponseTemplate {
+        let mut state = self.state.lock().unwrap();
+        let path = request.url.path();
+        if path.starts_with("/sessions/agent-server-") {
+            if state.status.is_none() {
+                return ResponseTemplate::new(404);
+            }
+            state.looks += 1;
+            return ResponseTemplate::new(200).set_body_json(self.answer(&state));
+        }
+        let body: Value = serde_json::from_slice(&request.body).unwrap();
+        state.status = match path {
+            "/start" | "/resume" => Some("running"),
+            "/pause" => Some("paused"),
+            "/stop" => None,
+            other => panic!("{other}"),
+        };
+        state.calls.push((path.to_owned(), body));
+        ResponseTemplate::new(200).set_body_json(self.answer(&state))
+    }
+}
+
+async fn runtime_api() -> (MockServer, Runtimes) {
+    let agent_server = AgentServer::shared(NEWEST).await;
+    let fake = Runtimes { state: Arc::default(), url: agent_server.url(""), key: agent_server.key.clone() };
+    let server = MockServer::start().await;
+    Mock::given(any()).and(header("x-api-key", "runtime-key")).respond_with(fake.clone()).mount(&server).await;
+    (server, fake)
+}
+
+#[tokio::test]
+async fn a_runtime_of_the_runtime_api_goes_through_its_life() {
+    let (server, fake) = runtime_api().await;
+    let mut provider = RuntimeApi::new(http(), server.uri().parse().unwrap(), Secret::new("runtime-key"), "an-image:1");
+    provider.resource_factor = 2;
+    lifecycle(provider.clone()).await;
+    assert_eq!(fake.calls(), ["/start", "/pause", "/resume", "/stop"]);
+    let start = fake.state.lock().unwrap().calls[0].1.clone();
+    assert_eq!(
+        start,
+        json!({"image": "an-image:1", "command": "/usr/local/bin/openhands-agent-server --port 60000", "working_dir": "/",
+            "environment": {}, "session_id": provider.session_id, "run_as_user": 10001, "fs_group": 10001,
+            "image_pull_policy": "IfNotPresent", "runtime_class": "sysbox-runc", "resource_factor": 2})
+    );
+    assert_eq!(fake.state.lock().unwrap().calls[3].1, json!({"runtime_id": "runtime-1"}));
+
+    // A session that is there is taken up again.
+    fake.state.lock().unwrap().status = Some("paused");
+    let mut sandbox = Sandbox::create(provider);
+    sandbox.ready().await.unwrap();
+    assert_eq!(fake.calls().last().unwrap(), "/resume");
+    drop(sandbox);
+    assert_eq!(fake.calls().last().unwrap(), "/stop");
+}
+
+/// A docker CLI whose container is a real agent-server.
+fn fake_docker(folder: &Path) -> PathBuf {
+    let script = format!(
+        r#"#!/usr/bin/env bash
+set -euo pipefail
+cd {folder}
+echo "$*" >>calls
+known() {{ [ -e "$1" ] || {{ echo "Error: No such container: $1" >&2; exit 1; }}; }}
+case $1 in
+    run)
+        while [ "$1" != --name ]; do shift; done
+        port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+        mkfifo pipe
+        {scripts}/agent-server --temporary --with-stdin --port "$port" --folder "$PWD/server" --key "$OH_SESSION_API_KEYS_0" <pipe >/dev/null 2>&1 &
+        setsid sleep 600 >pipe 2>/dev/null &
+        echo $! >holder
+        echo "$port" >"$2"
+        echo 0123456789ab ;;
+    inspect)
+        known "$4"
+        printf '[{{"State":{{"Running":true,"Paused":%s}},"NetworkSettings":{{"Ports":{{"8000/tcp":[{{"HostIp":"127.0.0.1","HostPort":"%s"}}]}}}}}}]' \
+            "$([ -e paused ] && echo true || echo false)" "$(cat "$4")" ;;
+    pause) known "$2"; touch paused ;;
+    unpause) known "$2"; rm paused ;;
+    rm) known "$3"; kill "$(cat holder)"; rm "$3" ;;
+esac
+"#,
+        folder = folder.display(),
+        scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").display()
+    );
+    let path = folder.join("docker");
+    std::fs::write(&path, script).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+#[tokio::test]
+async fn a_container_goes_through_its_life() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut provider = Docker::new(http());
+    provider.program = fake_docker(folder.path());
+    provider.volumes = vec!["/here:/there".to_owned()];
+    lifecycle(provider).await;
+    let calls = std::fs::read_to_string(folder.path().join("calls")).unwrap();
+    let lines: Vec<&str> = calls.lines().collect();
+    assert!(
+        lines[0]
+            .starts_with("run --detach --rm --ulimit nofile=65536:65536 --platform linux/amd64 --name agent-server-")
+    );
+    assert!(lines[0].ends_with(
+        "--publish 127.0.0.1::8000 --env OH_SESSION_API_KEYS_0 --volume /here:/there \
+         ghcr.io/openhands/agent-server:latest-python --host 0.0.0.0 --port 8000"
+    ));
+    assert!(lines.last().unwrap().starts_with("rm --force agent-server-"));
+}
+
+#[tokio::test]
+async fn a_docker_that_is_not_there_is_told() {
+    let mut provider = Docker::new(http());
+    provider.program = "/no/docker".into();
+    let error = RemoteWorkspace::create(provider).await.unwrap_err();
+    assert!(error.to_string().contains("/no/docker"), "{error}");
+}

@@ -1,0 +1,244 @@
+//! Sandboxes of the real open-source app server.
+
+use openhands_runner::agent_server::mcp::McpServers;
+use openhands_runner::agent_server::wire::Llm;
+use openhands_runner::conversation::Equipment;
+use openhands_runner::ids::ConversationId;
+use openhands_runner::plan::ConversationPlan;
+use openhands_runner::sandbox::exec::Command;
+use openhands_runner::secret::Secret;
+use openhands_runner::sink::Sinks;
+use openhands_runner::workspace::{CloudWorkspace, CloudWorkspaceBuilder};
+use serde_json::{Value, json};
+
+use crate::support::cloud_server::API_KEY;
+use crate::support::{CloudServer, Receiver, Run, ScriptedLlm, Step};
+
+fn workspace(cloud: &CloudServer) -> CloudWorkspaceBuilder {
+    CloudWorkspace::builder(cloud.url().parse().unwrap(), Secret::new(API_KEY))
+}
+
+#[tokio::test]
+async fn a_workspace_has_everything_that_the_guide_shows() {
+    let (cloud, _turn) = CloudServer::shared().await;
+    let llm = ScriptedLlm::start(0).await.unwrap();
+    llm.script("Show the secret", [Step::terminal("echo ${A_SECRET#top-}"), Step::finish("Shown.")]);
+    cloud.set_llm(&llm).await;
+    cloud.set_profile("fast", json!({"model": "openai/fast", "api_key": "k", "base_url": llm.url()})).await;
+    cloud.set_secret("A_SECRET", "top-secret-value").await;
+
+    let mut workspace = workspace(cloud).open().await.unwrap();
+    let id = workspace.id().to_string();
+    let done = workspace.execute_command(&Command::shell("echo hello && pwd")).await.unwrap();
+    assert!(done.is_success());
+    assert!(done.stdout_text().starts_with("hello\n/"), "{}", done.stdout_text());
+
+    let inherited = workspace.get_llm(None, []).await.unwrap();
+    assert_eq!((inherited.model(), inherited.text("api_key")), (Some("openai/scripted"), Some("sk-inherited-key")));
+    let fast = workspace.get_llm(Some("fast"), [("temperature", json!(0.5))]).await.unwrap();
+    assert_eq!((fast.model(), fast.0.get("temperature")), (Some("openai/fast"), Some(&json!(0.5))));
+    workspace.get_llm(Some("slow"), []).await.unwrap_err();
+    workspace.get_secrets(Some(&["NO_SUCH"])).await.unwrap_err();
+    let secrets = workspace.get_secrets(Some(&["A_SECRET"])).await.unwrap();
+    assert!(!serde_json::to_string(&secrets).unwrap().contains("top-secret-value"));
+
+    // The same key and address are good again afterwards.
+    workspace.pause().await.unwrap();
+    assert_eq!(cloud.sandboxes().await[0]["status"], "PAUSED");
+    workspace.resume().await.unwrap();
+
+    let directory = cloud.folder_of(&id).join("work").display().to_string();
+    std::fs::create_dir_all(&directory).unwrap();
+    let plan = ConversationPlan {
+        working_dir: directory,
+        ..ConversationPlan::new(ConversationId::random(), "Show the secret.")
+    };
+    let Llm(fields) = inherited;
+    let known = workspace
+        .drive(&plan, Equipment { llm: Llm(fields), secrets, mcp: McpServers::default() }, &mut Sinks::default())
+        .await
+        .unwrap();
+    assert_eq!(known.conversation_id, Some(plan.id));
+    let answer = openhands_runner::conversation::final_message(workspace.server(), plan.id).await.unwrap();
+    assert_eq!(answer.as_deref(), Some("Shown."));
+
+    // A panic leaves nothing behind.
+    tokio::spawn(async move { panic!("with {} open", workspace.id()) }).await.unwrap_err();
+    assert_eq!(cloud.sandboxes().await, Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn a_sandbox_is_not_left_behind_by_a_dropped_future() {
+    let (cloud, _turn) = CloudServer::shared().await;
+    // Dropped while the server still makes it; what was dropped cannot tell when it is gone.
+    let opening = tokio::spawn(workspace(cloud).open());
+    while cloud.sandboxes().await.is_empty() {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    opening.abort();
+    while !cloud.sandboxes().await.is_empty() {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+}
+
+fn outside<const N: usize>(cloud: &CloudServer, arguments: [&str; N]) -> Run {
+    Run::outside(cloud).args(arguments)
+}
+
+#[tokio::test]
+async fn a_sandbox_is_made_used_paused_resumed_and_deleted_by_commands() {
+    let (cloud, _turn) = CloudServer::shared().await;
+    let id = outside(cloud, ["sandbox", "create"]).finish().await.exits_with(0).stdout.trim().to_owned();
+    let status = async || outside(cloud, ["sandbox", "status", &id]).finish().await.exits_with(0).stdout;
+    assert_eq!(status().await, "RUNNING\n");
+    let listed = outside(cloud, ["sandbox", "list", "--format", "json"]).finish().await.exits_with(0).json();
+    assert_eq!(listed["sandboxes"][0]["id"], id.as_str());
+    assert_eq!(listed["sandboxes"].as_array().unwrap().len(), 1);
+    outside(cloud, ["sandbox", "list"]).finish().await.exits_with(0).stdout.starts_with(&id).then_some(()).unwrap();
+
+    // A sandbox that was there before stays; a paused one is let go on.
+    outside(cloud, ["sandbox", "pause", &id]).finish().await.exits_with(0);
+    assert_eq!(status().await, "PAUSED\n");
+    let done = outside(
+        cloud,
+        ["exec", "--sandbox", &id, "--env", "A=x y", "--cwd", "/", "--", "sh", "-c", "echo $A; pwd >&2; exit 7"],
+    );
+    let done = done.finish().await.exits_with(7).says("letting it go on");
+    assert_eq!(done.stdout, "x y\n");
+    done.says("/\n");
+    let done =
+        outside(cloud, ["exec", "--sandbox", &id, "--format", "json", "--timeout", "1s", "--", "echo begun; sleep 60"]);
+    let done = done.finish().await.exits_with(124).json();
+    assert_eq!((&done["stdout"], &done["exit_code"]), (&json!("begun\n"), &json!(124)));
+    outside(cloud, ["sandbox", "pause", &id]).finish().await.exits_with(0);
+    outside(cloud, ["sandbox", "resume", &id]).finish().await.exits_with(0);
+
+    let big: Vec<u8> = (0..200_000_000_u32).map(|number| number.to_le_bytes()[number as usize % 3]).collect();
+    let there = format!("{id}:{}/deep/er/big", cloud.folder_of(&id).display());
+    let copied =
+        outside(cloud, ["cp", "--format", "json", "big", &there]).file("big", &big).finish().await.exits_with(0);
+    assert_eq!(copied.json(), json!({"files": 1, "bytes": big.len()}));
+    let back = outside(cloud, ["cp", &there, "back"]).finish().await.exits_with(0);
+    assert!(std::fs::read(back.path("back")).unwrap() == big, "the copy differs");
+    outside(cloud, ["cp", &there.replace("big", "none"), "back"]).finish().await.exits_with(69).says("404");
+    outside(cloud, ["cp", "here", "there"]).finish().await.exits_with(2).says("SANDBOX:/path");
+
+    outside(cloud, ["sandbox", "delete", &id]).finish().await.exits_with(0);
+    assert_eq!(cloud.sandboxes().await, Vec::<Value>::new());
+    outside(cloud, ["sandbox", "delete", &id]).finish().await.exits_with(0).says("no such sandbox any more");
+    let gone =
+        outside(cloud, ["exec", "--format", "json", "--sandbox", &id, "--", "true"]).finish().await.exits_with(69);
+    assert_eq!(gone.json()["error"]["code"], "SandboxUnavailable");
+    outside(cloud, ["sandbox", "status", &id]).finish().await.exits_with(69).says(&format!("there is no sandbox {id}"));
+}
+
+#[tokio::test]
+async fn a_run_in_the_cloud_is_driven_from_here_and_leaves_no_sandbox() {
+    let (cloud, _turn) = CloudServer::shared().await;
+    let (llm, receiver) = (ScriptedLlm::start(0).await.unwrap(), Receiver::start().await);
+    llm.script("Do the task", [Step::terminal("echo ${B_SECRET#top-} > left; pwd"), Step::finish("Done.")]);
+    cloud.set_llm(&llm).await;
+    cloud.set_secret("B_SECRET", "top-other-value").await;
+    let run = outside(cloud, ["run", "--workspace", "cloud", "--keep-alive", "--format", "json", "task.md"])
+        .file("task.md", "---\nworking_dir: work\n---\nDo the task.")
+        .reports_to(&receiver, "cloud-run");
+    let done = run.finish().await.exits_with(0).never_shows("top-other-value").never_shows("sk-inherited-key");
+    assert_eq!(done.json()["message"], "Done.");
+    assert_eq!(receiver.accepted()["status"], "COMPLETED");
+    let kept = cloud.sandboxes().await;
+    let id = kept[0]["id"].as_str().unwrap();
+    assert_eq!(std::fs::read_to_string(cloud.folder_of(id).join("work/left")).unwrap(), "other-value\n");
+
+    // In the sandbox of before, which stays; what fails is a failure of the run.
+    let again = outside(cloud, ["run", "--workspace", "cloud", "--sandbox", id, "--profile", "none", "task.md"]);
+    again
+        .file("task.md", "---\nworking_dir: work\nsecrets: [NO_SUCH]\n---\nDo the task.")
+        .finish()
+        .await
+        .exits_with(78);
+    assert_eq!(cloud.sandboxes().await.len(), 1);
+    outside(cloud, ["sandbox", "delete", id]).finish().await.exits_with(0);
+
+    let run = outside(cloud, ["run", "--workspace", "cloud", "task.md"])
+        .file("task.md", "---\nworking_dir: work\n---\nDo the task.");
+    assert_eq!(run.finish().await.exits_with(0).says("sandbox deleted").stdout, "Done.\n");
+    assert_eq!(cloud.sandboxes().await, Vec::<Value>::new());
+    Run::new()
+        .args(["run", "--workspace", "cloud", "task.md"])
+        .file("task.md", "x")
+        .finish()
+        .await
+        .exits_with(78)
+        .says("OPENHANDS_API_KEY: not set");
+}
+
+/// Where an agent of the tests can work; there is no /workspace on this machine.
+const TASK: &str = "---\nworking_dir: work\n---\nDo the launched task.";
+
+#[tokio::test]
+async fn a_run_is_launched_inside_and_followed_or_left_alone() {
+    let (cloud, _turn) = CloudServer::shared().await;
+    let (llm, receiver) = (ScriptedLlm::start(0).await.unwrap(), Receiver::start().await);
+    let secrets = "for p in /proc/[0-9]*; do tr '\\0' '\\n' <$p/cmdline; done 2>/dev/null | grep -c cloud-api-key-of-the-[t]est; ls -d /tmp/sandbox-command-*/script";
+    llm.script("Do the launched task", [Step::terminal(&format!("({secrets}) >seen 2>&1")), Step::finish("Launched.")]);
+    cloud.set_llm(&llm).await;
+    let id = outside(cloud, ["sandbox", "create"]).finish().await.exits_with(0).stdout.trim().to_owned();
+
+    let launch =
+        outside(cloud, ["launch", "--sandbox", &id, "--follow", "--timeout", "10m", "--format", "json", "task.md"]);
+    let launch = launch.file("task.md", TASK).reports_to(&receiver, "launched");
+    let done = launch
+        .finish()
+        .await
+        .exits_with(0)
+        .says("program uploaded")
+        .says("turn 1 of 1")
+        .never_shows("sk-inherited-key");
+    assert_eq!((&done.json()["message"], &done.json()["run_id"]), (&json!("Launched."), &json!("launched")));
+    assert_eq!(receiver.accepted()["status"], "COMPLETED");
+    // No command line held a key, and the script with the environment was gone.
+    let seen = std::fs::read_to_string(cloud.folder_of(&id).join("work/seen")).unwrap();
+    assert!(seen.starts_with("0\n") && seen.contains("No such file"), "{seen}");
+
+    // The second time the program is there; the run goes on without us.
+    let receiver = Receiver::start().await;
+    let launch = outside(cloud, ["launch", "--sandbox", &id, "--format", "json", "-"]);
+    let launch = launch.reports_to(&receiver, "left-alone").command(|command| {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        std::io::Write::write_all(&mut writer, TASK.as_bytes()).unwrap();
+        command.stdin(reader);
+    });
+    let told = launch.finish().await.exits_with(0).says("there already").json();
+    assert_eq!(told["sandbox_id"], id.as_str());
+    while receiver.callbacks().is_empty() {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert_eq!(receiver.accepted()["conversation_id"], told["conversation_id"]);
+
+    // What is wrong is said before a sandbox is made.
+    let broken = outside(cloud, ["launch", "task.md"]).file("task.md", "---\nnmae: x\n---\nx");
+    broken.finish().await.exits_with(78).says("did you mean `name`");
+    let script = outside(cloud, ["launch", "--sandbox", &id, "--binary", "task.md", "task.md"]).file("task.md", TASK);
+    script.finish().await.exits_with(78).says("no program for Linux");
+    outside(cloud, ["sandbox", "delete", &id]).finish().await.exits_with(0);
+    assert_eq!(cloud.sandboxes().await, Vec::<Value>::new());
+}
+
+/// The status of an unmended server: RUNNING only while the kernel has the agent-server on a CPU, else STARTING. It gives a
+/// new sandbox 30 s, so the machine must have nothing else to do; see CONTRIBUTING.md.
+#[tokio::test]
+#[ignore = "needs a quiet machine"]
+async fn a_server_that_calls_an_idle_sandbox_starting_is_worked_with_all_the_same() {
+    let cloud = CloudServer::start(&["--unmended"]).await;
+    let opening = tokio::spawn(workspace(&cloud).open());
+    // What any other user of the sandbox would do: requests keep it awake, so that some look shows it RUNNING.
+    let awake = cloud.keep_sandbox_awake();
+    let workspace = opening.await.unwrap().unwrap();
+    awake.abort();
+    let done = workspace.execute_command(&Command::shell("echo here")).await.unwrap();
+    assert_eq!(done.stdout_text(), "here\n");
+    // It calls an account without users a stranger.
+    assert!(workspace.get_llm(None, []).await.unwrap_err().to_string().contains("failed to read the LLM"));
+    workspace.close().await.unwrap();
+    assert_eq!(cloud.sandboxes().await, Vec::<Value>::new());
+}
