@@ -11,7 +11,7 @@ use super::{Desk, until_signal};
 use crate::agent_server;
 use crate::agent_server::wire::Llm;
 use crate::cloud::wire::UserSettings;
-use crate::cloud::{self, CloudKey, Sandboxes};
+use crate::cloud::{CloudKey, Sandboxes};
 use crate::config::env::RawEnv;
 use crate::config::reporting::Reporting;
 use crate::config::settings::{self, Account, Overrides, Settings};
@@ -23,7 +23,7 @@ use crate::secret::MASK;
 use crate::shutdown::Shutdown;
 use crate::task::source::Source;
 use crate::timing;
-use crate::workspace::{Inside, Workspace as _};
+use crate::workspace::{WorkspaceError, workspace};
 
 /// One line of the table.
 #[derive(Debug)]
@@ -128,7 +128,11 @@ async fn check(desk: &Desk) -> Vec<Line> {
         Line::absent("agent-server", "not inside of a sandbox")
     });
     match settings::cloud_api(raw) {
-        Ok(key) => lines.extend(cloud(&http, &key, &settings, client).await),
+        _ if matches!(settings.account, Account::SelfHosted) => {
+            let advice = "see to the agent-server's own settings";
+            lines.extend(inherited(&http, &settings, advice).await);
+        }
+        Ok(key) => lines.extend(cloud(&http, &key, &settings).await),
         Err(problems) if inside && settings.llm.stands_alone() => {
             lines.push(Line::absent("Cloud API", problems.0.first().map(ToString::to_string).unwrap_or_default()));
         }
@@ -186,7 +190,7 @@ async fn agent_server(client: &agent_server::Client) -> Line {
 }
 
 /// The account: whether it takes the key, and what it has for a run.
-async fn cloud(http: &Http, key: &CloudKey, settings: &Settings, client: agent_server::Client) -> Vec<Line> {
+async fn cloud(http: &Http, key: &CloudKey, settings: &Settings) -> Vec<Line> {
     let address = http::without_secrets(&key.url);
     let user = match Sandboxes::new(http.clone(), key.clone(), timing::REQUEST).user().await {
         Ok(user) => user,
@@ -200,41 +204,53 @@ async fn cloud(http: &Http, key: &CloudKey, settings: &Settings, client: agent_s
         }
     };
     let mut lines = vec![Line::good("Cloud API", format!("{address} takes the key"))];
-    let account_llm = |llm: Option<Llm>| match llm {
-        Some(llm) => Line::good("account's LLM", llm.model().unwrap_or("unknown").to_owned()),
-        None => Line::bad(
-            "account's LLM",
-            State::Wrong,
-            "none",
-            "choose one in the account's settings, or set LLM_MODEL and LLM_API_KEY",
-        ),
-    };
     match &settings.account {
-        Account::Cloud(account) => {
-            let inside = Inside::new(client, Some(cloud::Client::new(http.clone(), account.clone())));
-            let refused = "SANDBOX_ID and SESSION_API_KEY must be those of this sandbox";
-            if !settings.llm.stands_alone() {
-                lines.push(match inside.llm(None).await {
-                    Ok(llm) => account_llm(Some(llm)),
-                    Err(crate::workspace::WorkspaceError::NoLlm) => account_llm(None),
-                    Err(error) => Line::bad("account's LLM", State::Unavailable, display::chain(&error), refused),
-                });
-            }
-            lines.push(match inside.secrets(&SecretSelection::All).await {
-                Ok(secrets) => Line::good("secrets", display::listed(secrets.keys())),
-                Err(error) => Line::bad("secrets", State::Unavailable, display::chain(&error), refused),
-            });
+        Account::Cloud(_) => {
+            let advice = "SANDBOX_ID and SESSION_API_KEY must be those of this sandbox";
+            lines.extend(inherited(http, settings, advice).await);
         }
         _ => {
             // Without a sandbox the keys are masked; whether there is one can be told.
             let shown: Option<UserSettings> = serde_json::from_value(user).ok();
             if !settings.llm.stands_alone() {
-                lines.push(account_llm(shown.and_then(|settings| settings.default_llm())));
+                lines.push(inherited_llm(shown.and_then(|settings| settings.default_llm())));
             }
             lines.push(Line::absent("secrets", "told only to a sandbox"));
         }
     }
     lines
+}
+
+/// What a run here would inherit.
+async fn inherited(http: &Http, settings: &Settings, advice: &str) -> Vec<Line> {
+    let workspace = workspace(http, &settings.agent_server, &settings.account);
+    let mut lines = Vec::new();
+    if !settings.llm.stands_alone() {
+        lines.push(match workspace.llm(None).await {
+            Ok(llm) => inherited_llm(Some(llm)),
+            Err(WorkspaceError::NoLlm) => inherited_llm(None),
+            Err(error) => Line::bad(INHERITED_LLM, State::Unavailable, display::chain(&error), advice),
+        });
+    }
+    lines.push(match workspace.secrets(&SecretSelection::All).await {
+        Ok(secrets) => Line::good("secrets", display::listed(secrets.keys())),
+        Err(error) => Line::bad("secrets", State::Unavailable, display::chain(&error), advice),
+    });
+    lines
+}
+
+const INHERITED_LLM: &str = "account's LLM";
+
+fn inherited_llm(llm: Option<Llm>) -> Line {
+    match llm {
+        Some(llm) => Line::good(INHERITED_LLM, llm.model().unwrap_or("unknown").to_owned()),
+        None => Line::bad(
+            INHERITED_LLM,
+            State::Wrong,
+            "none",
+            "choose one in the account's settings, or set LLM_MODEL and LLM_API_KEY",
+        ),
+    }
 }
 
 /// Whether the callback's host answers at all; the callback itself is not sent.

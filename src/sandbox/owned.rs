@@ -144,6 +144,9 @@ impl<P: Provider> Sandbox<P> {
         if self.keep {
             return Ok(());
         }
+        if matches!(self.state, State::Coming(_)) {
+            tracing::info!("waiting for the sandbox that is being made, to delete it; a further signal would leave it");
+        }
         let id = match self.made().await {
             Ok(id) => id,
             Err(left @ SandboxError::MayBeLeft { .. }) => return Err(left),

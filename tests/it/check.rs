@@ -57,3 +57,19 @@ async fn with_nothing_set_it_says_what_to_set() {
     let odd = Run::new().args(["check"]).env("AGENT_SERVER_PORT", "x").finish().await.exits_with(78);
     assert!(odd.stdout.contains("AGENT_SERVER_PORT: found `x`"), "{}", odd.stdout);
 }
+
+#[tokio::test]
+async fn self_hosted_it_asks_the_agent_server_alone() {
+    let server = AgentServer::shared(NEWEST).await;
+    let check = Run::new().env("AGENT_SERVER_URL", server.url("")).env("SESSION_API_KEY", &server.key);
+    let table = check
+        .args(["check", "--format", "json"])
+        .env("LLM_MODEL", "m")
+        .env("LLM_API_KEY", "sk-key-of-the-test")
+        .finish()
+        .await;
+    let table = table.exits_with(0).json();
+    assert_eq!(line(&table, "agent-server")["good"], true);
+    assert_eq!(line(&table, "LLM")["found"], "m, given by LLM_ variables");
+    assert_eq!(line(&table, "secrets")["good"], true);
+}

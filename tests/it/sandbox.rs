@@ -76,9 +76,12 @@ async fn a_sandbox_is_not_left_behind_by_a_dropped_future() {
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
     opening.abort();
-    while !cloud.sandboxes().await.is_empty() {
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
+    let gone = async {
+        while !cloud.sandboxes().await.is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(90), gone).await.expect("it is left");
 }
 
 fn outside<const N: usize>(cloud: &CloudServer, arguments: [&str; N]) -> Run {
@@ -184,6 +187,10 @@ async fn a_run_is_launched_inside_and_followed_or_left_alone() {
     cloud.set_llm(&llm).await;
     let id = outside(cloud, ["sandbox", "create"]).finish().await.exits_with(0).stdout.trim().to_owned();
 
+    // Another test may have put it there: the sandboxes of a server share their home.
+    let forget =
+        outside(cloud, ["exec", "--sandbox", &id, "--", "rm -rf ${XDG_CACHE_HOME:-$HOME/.cache}/openhands-runner"]);
+    forget.finish().await.exits_with(0);
     let launch =
         outside(cloud, ["launch", "--sandbox", &id, "--follow", "--timeout", "10m", "--format", "json", "task.md"]);
     let launch = launch.file("task.md", TASK).reports_to(&receiver, "launched");
