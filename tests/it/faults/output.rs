@@ -51,8 +51,8 @@ async fn a_full_disk_ends_no_run() {
 async fn a_reader_that_stays_and_does_not_read_ends_no_run() {
     let server = AgentServer::shared(NEWEST).await;
     let work = Work::on(server).await;
-    let lines = (0..60)
-        .map(|number| Step::call("think", serde_json::json!({"thought": format!("{number}{}", "x".repeat(3000))})));
+    let lines = (0..35)
+        .map(|number| Step::call("think", serde_json::json!({"thought": format!("{number}{}", "x".repeat(10_000))})));
     work.llm.script("Do the task", lines.chain([Step::finish("Done.")]));
     let (reader, writer) = std::io::pipe().unwrap();
     let run = work
