@@ -1,15 +1,17 @@
 //! Bodies of any size, in both directions: streamed, and limited by their progress instead of their length.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _};
-use reqwest::header::RANGE;
-use reqwest::{Body, multipart};
+use futures_util::{Stream, StreamExt as _, stream};
+use reqwest::Body;
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, RANGE};
 use tokio::time::{sleep, timeout};
+use uuid::Uuid;
 
 use super::{Answer, HttpError, Request};
 use crate::timing;
@@ -19,7 +21,7 @@ const NO_LIMIT: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// A body of pieces that are read while they are sent.
 pub struct Upload {
-    body: Body,
+    pieces: Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>,
     size: Option<u64>,
     sent: Arc<AtomicU64>,
 }
@@ -33,7 +35,7 @@ impl Upload {
             let length = piece.as_ref().map_or(0, Bytes::len);
             count.fetch_add(length as u64, Ordering::Relaxed);
         });
-        Self { body: Body::wrap_stream(counted), size, sent }
+        Self { pieces: Box::pin(counted), size, sent }
     }
 }
 
@@ -44,16 +46,20 @@ impl Request {
     /// # Errors
     /// [`HttpError`].
     pub async fn send_file(self, upload: Upload) -> Result<Answer, HttpError> {
-        let Upload { body, size, sent } = upload;
-        let part = match size {
-            Some(size) => multipart::Part::stream_with_length(body, size),
-            None => multipart::Part::stream(body),
-        };
-        let form = multipart::Form::new().part("file", part.file_name("file"));
+        let Upload { pieces, size, sent } = upload;
         let Self { builder, target } = self;
+        let Form { content_type, head, tail } = Form::of_one_file();
+        let length = size.map(|size| size + (head.len() + tail.len()) as u64);
+        let piece = |text: String| stream::iter([Ok(Bytes::from(text))]);
+        let body = Body::wrap_stream(piece(head).chain(pieces).chain(piece(tail)));
+        let builder = builder.header(CONTENT_TYPE, content_type).body(body);
+        let builder = match length {
+            Some(length) => builder.header(CONTENT_LENGTH, length),
+            None => builder,
+        };
         let stalled = HttpError::Timeout { target: target.clone() };
         let request = async {
-            let response = builder.timeout(NO_LIMIT).multipart(form).send().await;
+            let response = builder.timeout(NO_LIMIT).send().await;
             Answer::read(response.map_err(|error| HttpError::from_transport(target.clone(), error))?, target).await
         };
         let mut request = Box::pin(request);
@@ -97,6 +103,25 @@ impl Request {
             Ok(Err(refusal)) => Err(refusal),
             Ok(Ok(_)) => unreachable!("an answer is read as an error unless its status is a success"),
             Err(_) => Err(HttpError::Timeout { target }),
+        }
+    }
+}
+
+/// What stands around a file that is the one field, `file`, of a form (RFC 7578).
+struct Form {
+    content_type: String,
+    head: String,
+    tail: String,
+}
+
+impl Form {
+    fn of_one_file() -> Self {
+        // Random, so that no file holds it.
+        let boundary = Uuid::new_v4().simple();
+        Self {
+            content_type: format!("multipart/form-data; boundary={boundary}"),
+            head: format!("--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"file\"\r\n\r\n"),
+            tail: format!("\r\n--{boundary}--\r\n"),
         }
     }
 }

@@ -147,10 +147,13 @@ async fn no_file_is_left_outside_the_runs_folder() {
     let script = r#"
         # mount(8) itself writes into /run.
         for place in /tmp /var/tmp /dev/shm /root /run; do
+            # Where this very tree lies, it must stay in sight.
+            case "$PWD/" in "$place"/*) continue ;; esac
             [ ! -d "$place" ] || mount -t tmpfs none "$place" || exit 99
+            looked_at="$looked_at $place"
         done
         "$@" || exit
-        find /tmp /var/tmp /dev/shm /run /root -mindepth 1 >&2
+        find $looked_at -mindepth 1 >&2
         exit 0"#;
     let finished = work
         .run_without_arguments(server)
