@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use backoff::backoff::Backoff as _;
 use backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
+use tokio::time::Instant;
 
 use crate::timing;
 
@@ -51,6 +52,12 @@ impl Policy {
     #[must_use]
     pub const fn cloud() -> Self {
         Self { first: Duration::from_millis(500), longest: Duration::from_secs(10), budget: Some(timing::CLOUD_BUDGET) }
+    }
+
+    /// A git server, for a clone that failed on the way.
+    #[must_use]
+    pub const fn git_server() -> Self {
+        Self { first: Duration::from_secs(1), longest: Duration::from_secs(5), budget: Some(timing::CLONE_BUDGET) }
     }
 
     /// Looks at a sandbox that is not ready yet: without an end, because the wait has its own.
@@ -119,6 +126,7 @@ where
     E: Retryable,
     F: Future<Output = Result<T, E>>,
 {
+    let started = Instant::now();
     let mut attempts = 0_u32;
     let notify = |error: E, delay: Duration| {
         attempts += 1;
@@ -133,7 +141,15 @@ where
                 attempt.await.map_err(|error| match error.retry() {
                     Retry::No => backoff::Error::permanent(error),
                     Retry::Soon => backoff::Error::transient(error),
-                    Retry::After(delay) => backoff::Error::retry_after(error, delay.min(LONGEST_RETRY_AFTER)),
+                    Retry::After(delay) => {
+                        let delay = delay.clamp(policy.first, LONGEST_RETRY_AFTER);
+                        // `backoff` asks its budget for delays of its own only.
+                        if policy.budget.is_some_and(|budget| started.elapsed() + delay > budget) {
+                            backoff::Error::permanent(error)
+                        } else {
+                            backoff::Error::retry_after(error, delay)
+                        }
+                    }
                 })
             }
         },
@@ -191,8 +207,16 @@ mod tests {
             longest: Duration::from_millis(5),
             budget: Some(Duration::from_millis(30)),
         };
-        let result: Result<(), _> = retry("testing", policy, || async { Err(Refused(Retry::Soon)) }).await;
-        assert!(result.is_err());
+        for again in [Retry::Soon, Retry::After(Duration::ZERO), Retry::After(Duration::from_millis(7))] {
+            let mut attempts = 0;
+            let result: Result<(), _> = retry("testing", policy, || {
+                attempts += 1;
+                async move { Err(Refused(again)) }
+            })
+            .await;
+            assert!(result.is_err());
+            assert!((2..12).contains(&attempts), "{again:?}: {attempts}");
+        }
     }
 
     #[test]

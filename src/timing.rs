@@ -42,6 +42,8 @@ pub const SETUP_BUDGET: Duration = Duration::from_secs(60);
 
 /// Cloning one repository, unless the task says otherwise.
 pub const CLONE: Duration = Duration::from_secs(300);
+/// All attempts of a clone that fails on the way: names that do not exist look the same.
+pub const CLONE_BUDGET: Duration = Duration::from_secs(15);
 /// One call for skills: the agent-server may clone the public ones meanwhile.
 pub const SKILLS: Duration = Duration::from_secs(60);
 /// All attempts of such a call: a run does without.

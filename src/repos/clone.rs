@@ -10,6 +10,7 @@ use super::access::Access;
 use super::git::{GitError, git};
 use super::plan::RepoPlan;
 use crate::display;
+use crate::retry::{Policy, retry};
 use crate::secret::Secret;
 use crate::task::repos::Provider;
 
@@ -128,6 +129,7 @@ async fn clone(plan: &RepoPlan, working_dir: &Path, token: Option<&Secret>) -> R
     tracing::info!(repository = plan.shown, git_ref = plan.git_ref, directory = plan.directory, "cloning");
 
     let partial = Partial::new(working_dir, &plan.directory);
+    let left = || plan.timeout.saturating_sub(started.elapsed());
     let mut arguments = vec!["clone", "--quiet"];
     if !plan.may_be_commit() {
         arguments.extend(["--depth", "1"]);
@@ -136,10 +138,11 @@ async fn clone(plan: &RepoPlan, working_dir: &Path, token: Option<&Secret>) -> R
     arguments.extend(branch.as_deref());
     let target = partial.0.display().to_string();
     arguments.extend(["--", &plan.clone_url, &target]);
-    git(arguments, working_dir, credentials.as_ref(), plan.timeout).await?;
+    // Git removes what it has made when it fails, so that each attempt begins anew.
+    let attempt = || git(&arguments, working_dir, credentials.as_ref(), left());
+    retry(&format!("cloning {}", plan.shown), Policy::git_server(), attempt).await?;
     if let Some(commit) = plan.git_ref.as_deref().filter(|_| plan.may_be_commit()) {
-        let left = plan.timeout.saturating_sub(started.elapsed());
-        git(["checkout", "--quiet", commit, "--"], &partial.0, credentials.as_ref(), left).await?;
+        git(["checkout", "--quiet", commit, "--"], &partial.0, credentials.as_ref(), left()).await?;
     }
     let mark_path = partial.0.join(".git").join(MARK);
     std::fs::write(&mark_path, mark).map_err(io(&mark_path))?;

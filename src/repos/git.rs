@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::access::Credentials;
 use crate::config::env::{self, SECRET_NAMES};
 use crate::display;
+use crate::retry::{Retry, Retryable};
 
 /// Git did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,31 @@ pub enum GitError {
     /// It took too long.
     #[error("no end within {0:?}")]
     Timeout(Duration),
+}
+
+/// What git, curl and ssh say of a network or a server that may be back in a moment.
+const PASSING: [&str; 12] = [
+    "Could not resolve host",
+    "Temporary failure in name resolution",
+    "Failed to connect",
+    "Connection refused",
+    "Connection reset",
+    "timed out",
+    "Empty reply from server",
+    "early EOF",
+    "RPC failed",
+    "hung up unexpectedly",
+    "returned error: 429",
+    "returned error: 5",
+];
+
+impl Retryable for GitError {
+    fn retry(&self) -> Retry {
+        match self {
+            Self::Refused(words) if PASSING.iter().any(|part| words.contains(part)) => Retry::Soon,
+            Self::Start(_) | Self::Refused(_) | Self::Timeout(_) => Retry::No,
+        }
+    }
 }
 
 /// The longest error text that is kept, in characters.

@@ -1,6 +1,8 @@
 //! The text of a task file -> [`Task`], with file, line and field in every error.
 
 use serde::de::DeserializeOwned;
+use serde_json::Value;
+use serde_path_to_error::Segment;
 
 use super::{Origin, Task};
 use crate::problem::{Problem, did_you_mean};
@@ -64,12 +66,52 @@ pub fn parse(text: &str, format: Format, file: &str) -> Result<Task, Problem> {
     Ok(task)
 }
 
-/// Reads a list or an object that the automation service has packed beside the prompt.
+/// Reads a list or an object that the automation service has packed beside the prompt. Fields that are not known are left
+/// out with a warning: a newer service may have added them, and nobody could mend the file.
 ///
 /// # Errors
-/// As [`parse`].
+/// As [`parse`], for everything else.
 pub fn data<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, Problem> {
-    json(text.strip_prefix('\u{feff}').unwrap_or(text), file)
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let strict = match json(text, file) {
+        Ok(data) => return Ok(data),
+        Err(problem) => problem,
+    };
+    let Ok(mut value) = serde_json::from_str::<Value>(text) else { return Err(strict) };
+    loop {
+        let error = match serde_path_to_error::deserialize(&value) {
+            Ok(data) => return Ok(data),
+            Err(error) => error,
+        };
+        let path = error.path().to_string();
+        if !error.inner().to_string().starts_with(UNKNOWN_FIELD) {
+            // The strict reading knows the line, unless it stopped at another place.
+            let found = refusal(file, None, &path, &error.into_inner().to_string());
+            return Err(if strict.found == found.found { strict } else { found });
+        }
+        if !remove(&mut value, error.path()) {
+            return Err(strict);
+        }
+        tracing::warn!(file, field = path, "leaving out a field that is not known");
+    }
+}
+
+fn remove(value: &mut Value, path: &serde_path_to_error::Path) -> bool {
+    let mut place = value;
+    let mut segments = path.iter().peekable();
+    while let Some(segment) = segments.next() {
+        let next = match segment {
+            Segment::Seq { index } => place.get_mut(index),
+            Segment::Map { key } if segments.peek().is_none() => {
+                return place.as_object_mut().is_some_and(|object| object.remove(key).is_some());
+            }
+            Segment::Map { key } => place.get_mut(key),
+            Segment::Enum { .. } | Segment::Unknown => None,
+        };
+        let Some(next) = next else { return false };
+        place = next;
+    }
+    false
 }
 
 fn with_fields(task: Task) -> Task {
@@ -77,6 +119,8 @@ fn with_fields(task: Task) -> Task {
 }
 
 const FENCE: &str = "---";
+/// How serde begins.
+const UNKNOWN_FIELD: &str = "unknown field ";
 
 fn markdown(text: &str, file: &str) -> Result<Task, Problem> {
     let mut lines = text.split_inclusive('\n');
@@ -148,7 +192,7 @@ fn refusal(file: &str, line: Option<usize>, path: &str, message: &str) -> Proble
         .find_map(|prefix| message.strip_prefix(prefix)?.strip_prefix(": "))
         .unwrap_or(message);
 
-    if let Some(rest) = message.strip_prefix("unknown field ") {
+    if let Some(rest) = message.strip_prefix(UNKNOWN_FIELD) {
         let mut names = rest.split('`').skip(1).step_by(2);
         let written = names.next().unwrap_or_default();
         let known: Vec<&str> = names.collect();
@@ -167,7 +211,7 @@ fn refusal(file: &str, line: Option<usize>, path: &str, message: &str) -> Proble
 mod tests {
     use std::time::Duration;
 
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 

@@ -186,6 +186,29 @@ mod tests {
     }
 
     #[test]
+    fn fields_that_a_newer_service_has_added_are_no_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, content: &str| std::fs::write(directory.path().join(name), content).unwrap();
+        let load = || Source::Directory(directory.path().to_owned()).load();
+        write("prompt.txt", "Do the task.");
+        write("repos_config.json", r#"["file:///a", {"url": "file:///b", "depth": 1, "ref": "v1", "lfs": true}]"#);
+        let plugin = r#"{"source": "/a/plugin", "checksum": "x"}"#;
+        write(
+            "experiment_config.json",
+            &format!(
+                r#"{{"experiment_id": "e", "ends": 5, "variants": [{{"name": "A", "weight": 1, "plugins": [{plugin}]}}]}}"#
+            ),
+        );
+        let task = load().unwrap();
+        assert_eq!(task.repos[1].git_ref.as_deref(), Some("v1"));
+        assert_eq!(task.experiment.unwrap().variants[0].plugins[0].source, "/a/plugin");
+
+        write("repos_config.json", r#"[{"url": "file:///a", "depth": 1, "ref": "-x"}]"#);
+        let problem = load().unwrap_err().to_string();
+        assert!(problem.contains("repos_config.json: [0].ref: `-x` is not the name"), "{problem}");
+    }
+
+    #[test]
     fn the_first_default_file_is_taken() {
         let directory = tempfile::tempdir().unwrap();
         let source = Source::named(None, directory.path());

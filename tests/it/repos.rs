@@ -253,6 +253,24 @@ async fn a_repository_that_cannot_be_cloned_fails_the_run_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_clone_that_fails_on_the_way_is_tried_again() {
+    let repositories = Repositories::new();
+    repositories.create("private");
+    let git_server = GitServer::start(&repositories, Manner::FailsAtFirst(2)).await;
+    let (llm, server) = (llm([Step::finish("Done.")]).await, AgentServer::shared(NEWEST).await);
+    let cloud = Cloud::start(&server.key, account_settings(&llm), &[("github_token", TOKEN)]).await;
+    let working_dir = server.working_dir();
+    let finished = run_in(server, &working_dir)
+        .account(&cloud)
+        .task(&format!("---\nrepos: [{{url: '{}', provider: github}}]\n---\nDo the task.", git_server.url("private")))
+        .finish()
+        .await
+        .exits_with(0);
+    finished.says("returned error: 502").says("trying again").never_shows(TOKEN);
+    assert!(holds(&working_dir.join("private/version.txt"), "two"));
+}
+
+#[tokio::test]
 async fn a_run_goes_on_without_an_optional_repository() {
     let repositories = Repositories::new();
     repositories.create("demo");

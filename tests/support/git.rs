@@ -72,6 +72,8 @@ pub enum Manner {
     AsksForToken,
     /// It asks for the token, and redirects whoever has it.
     RedirectsTo(String),
+    /// It has an error for so many requests, and then asks for the token.
+    FailsAtFirst(usize),
     /// It never answers.
     Hangs,
 }
@@ -118,17 +120,19 @@ struct Backend {
 impl Handler for Backend {
     async fn answer(&self, request: Request<Bytes>) -> Response<Full<Bytes>> {
         let authorization = request.headers().get("authorization").map(|value| value.to_str().unwrap().to_owned());
-        {
+        let earlier = {
             let mut seen = self.seen.lock().unwrap();
             seen.requests += 1;
             seen.authorizations.extend(authorization.clone());
             seen.token_in_argv.extend(command_lines_with(TOKEN));
-        }
+            seen.requests - 1
+        };
         let mut refused = Response::new(Full::default());
         match &self.manner {
             Manner::Hangs => {
                 tokio::time::sleep(Duration::from_secs(600)).await;
             }
+            Manner::FailsAtFirst(count) if earlier < *count => *refused.status_mut() = StatusCode::BAD_GATEWAY,
             _ if authorization.as_deref() != Some(AUTHORIZATION) => {
                 *refused.status_mut() = StatusCode::UNAUTHORIZED;
                 refused.headers_mut().insert("www-authenticate", "Basic realm=\"git\"".parse().unwrap());
@@ -138,7 +142,7 @@ impl Handler for Backend {
                 *refused.status_mut() = StatusCode::FOUND;
                 refused.headers_mut().insert("location", target.parse().unwrap());
             }
-            Manner::AsksForToken => return self.backend(request).await,
+            Manner::AsksForToken | Manner::FailsAtFirst(_) => return self.backend(request).await,
         }
         refused
     }
