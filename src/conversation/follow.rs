@@ -127,9 +127,14 @@ impl<'s> Follower<'s> {
         self.log.skip().await
     }
 
-    /// Whether the log holds a message from our side that was not seen yet.
-    pub(super) async fn has_unseen_message(&self) -> Result<bool, HttpError> {
-        self.log.has_unseen_message().await
+    /// Whether the log holds a message from our side after the last one that is known.
+    pub(super) async fn has_new_message(&self) -> Result<bool, HttpError> {
+        self.log.has_new_message().await
+    }
+
+    /// What may be spent from now on.
+    pub(super) fn spend(&mut self, budget: Budget) {
+        self.target.budget = budget;
     }
 
     /// Forgets the turn before; what is seen from now on belongs to a new one.
@@ -172,12 +177,8 @@ impl<'s> Follower<'s> {
                 biased;
                 () = at(self.confirm_at) => {
                     self.confirm_at = Some(Instant::now() + timing::CONFIRM_AGAIN);
-                    let enough = lost_at.max(Instant::now() + timing::LAST_LOOK);
-                    match timeout_at(enough, self.confirmed()).await {
-                        Ok(Ok(None)) => {}
-                        Ok(Ok(Some(end))) => return Ok(end),
-                        Ok(Err(error)) => return Err(error),
-                        Err(_) => return Err(FollowError::ServerLost(self.last_failure.take())),
+                    if let Some(end) = self.confirmed().await? {
+                        return Ok(end);
                     }
                 }
                 report = self.socket.next() => {
@@ -195,7 +196,12 @@ impl<'s> Follower<'s> {
                     let (client, id) = (self.target.client.clone(), self.target.id);
                     poll = Some(Box::pin(async move { client.conversation(id).await }));
                 }
-                () = sleep_until(lost_at) => self.look_once_more().await?,
+                () = sleep_until(lost_at) => match (self.look_once_more().await, self.claim, self.fold.end()) {
+                    (Ok(()), ..) => {}
+                    // It has said its last word of this turn.
+                    (Err(FollowError::ServerLost(_)), Claim::Certain, Some(end)) => return Ok(end),
+                    (Err(error), ..) => return Err(error),
+                },
             }
         }
     }
@@ -313,6 +319,9 @@ impl<'s> Follower<'s> {
             return;
         }
         let meaning = event.meaning();
+        if matches!(meaning, Meaning::UserMessage(_)) {
+            self.log.knows_message(event);
+        }
         self.fold.event(&meaning);
         if matches!(meaning, Meaning::Stats(_) | Meaning::FullState { .. }) {
             (self.on_cost)(self.fold.cost());
@@ -346,16 +355,21 @@ impl<'s> Follower<'s> {
     /// The end of the turn, once the server confirms what was claimed.
     async fn confirmed(&mut self) -> Result<Option<TurnEnd>, FollowError> {
         let certain = self.claim == Claim::Certain;
-        match self.target.client.conversation(self.target.id).await {
-            Ok(info) => {
+        match timeout_at(self.last_chance(), self.target.client.conversation(self.target.id)).await {
+            Ok(Ok(info)) => {
                 self.last_sign = Instant::now();
                 self.learn(&info);
             }
-            Err(error) => {
+            Ok(Err(error)) => {
                 self.not_answered(error)?;
                 if self.fold.end() != Some(TurnEnd::Deleted) {
                     return Ok(None);
                 }
+            }
+            Err(_) => {
+                // Other signs of life may wait to be heard.
+                self.confirm_at = Some(Instant::now() + timing::CONFIRM_AGAIN);
+                return Ok(None);
             }
         }
         let end = match self.fold.end() {
@@ -372,16 +386,21 @@ impl<'s> Follower<'s> {
     /// Asks a finished conversation to run: one whose run is over stays finished, one whose stop hook still thinks
     /// answers that it is running.
     async fn run_is_over(&mut self) -> bool {
-        if !matches!(self.target.client.run(self.target.id).await, Ok(RunStarted::Started)) {
+        let (client, id) = (self.target.client.clone(), self.target.id);
+        let Ok(Ok(started)) = timeout_at(self.last_chance(), client.run(id)).await else { return false };
+        self.last_sign = Instant::now();
+        if started != RunStarted::Started {
             return false;
         }
-        match self.target.client.conversation(self.target.id).await {
-            Ok(info) => {
-                self.learn(&info);
-                self.fold.end() == Some(TurnEnd::Finished)
-            }
-            Err(_) => false,
-        }
+        let Ok(Ok(info)) = timeout_at(self.last_chance(), client.conversation(id)).await else { return false };
+        self.last_sign = Instant::now();
+        self.learn(&info);
+        self.fold.end() == Some(TurnEnd::Finished)
+    }
+
+    /// Until when a request may be the server's next sign of life. A busy one takes half a minute for each.
+    fn last_chance(&self) -> Instant {
+        (self.last_sign + timing::SERVER_SILENCE).max(Instant::now() + timing::LAST_LOOK)
     }
 
     /// The error with its reason, which may come a moment later. An error without one after an outage is a server that

@@ -6,6 +6,7 @@ use jiff::civil::DateTime;
 use super::seen::Seen;
 use super::start::POLICY;
 use crate::agent_server::client::EventQuery;
+use crate::agent_server::event::Meaning;
 use crate::agent_server::{Client, Event};
 use crate::http::HttpError;
 use crate::ids::ConversationId;
@@ -19,6 +20,8 @@ pub(super) struct Log {
     id: ConversationId,
     seen: Seen,
     last_timestamp: Option<String>,
+    /// The last message from our side that is known.
+    last_message: Option<String>,
 }
 
 /// Where a reading of the log is. One page at a time, so that a long log never lies in memory.
@@ -30,7 +33,7 @@ pub(super) struct Cursor {
 
 impl Log {
     pub(super) fn new(client: Client, id: ConversationId) -> Self {
-        Self { client, id, seen: Seen::default(), last_timestamp: None }
+        Self { client, id, seen: Seen::default(), last_timestamp: None, last_message: None }
     }
 
     /// Whether the event has not been seen before. From now on it has.
@@ -43,12 +46,23 @@ impl Log {
         new
     }
 
-    /// Whether the log holds a message from our side that was not seen yet.
-    pub(super) async fn has_unseen_message(&self) -> Result<bool, HttpError> {
-        let query = EventQuery { source: Some("user"), newest_first: true, limit: Some(1), ..EventQuery::default() };
+    /// Takes note of a message from our side.
+    pub(super) fn knows_message(&mut self, event: &Event) {
+        self.last_message = Some(event.id.clone());
+    }
+
+    /// Whether the log holds a message from our side after the last one that is known.
+    pub(super) async fn has_new_message(&self) -> Result<bool, HttpError> {
+        let newest = self.newest_message().await?;
+        Ok(newest.is_some() && newest != self.last_message)
+    }
+
+    async fn newest_message(&self) -> Result<Option<String>, HttpError> {
+        // Pauses and interruptions are the user's too.
+        let query = EventQuery { source: Some("user"), newest_first: true, limit: Some(20), ..EventQuery::default() };
         let page = self.client.events(self.id, &query).await?;
-        let newest = page.items.first().and_then(|item| Event::parse(item.get()));
-        Ok(newest.is_some_and(|event| !self.seen.contains(&event.id)))
+        let mut events = page.items.iter().filter_map(|item| Event::parse(item.get()));
+        Ok(events.find(|event| matches!(event.meaning(), Meaning::UserMessage(_))).map(|event| event.id))
     }
 
     /// Counts what the log holds now as seen, and gives the newest of it, the newest first.
@@ -59,6 +73,8 @@ impl Log {
         for event in &events {
             self.admit(event);
         }
+        // It may lie further back.
+        self.last_message = retry("reading the conversation", POLICY, || self.newest_message()).await?;
         Ok(events)
     }
 

@@ -121,9 +121,19 @@ fn asked(plan: &ConversationPlan, capabilities: Capabilities) -> ConversationPla
 /// # Errors
 /// The [`Failure`] that ends the run: the answer cannot be read, or is not what was asked for.
 pub async fn answer(server: &Server, plan: &ConversationPlan) -> Result<Option<Answer>, Failure> {
-    if plan.question == Question::Message {
-        return Ok(None);
+    match plan.question {
+        Question::Message => Ok(None),
+        Question::TaskOutcome if !server.capabilities.finish_schema => Ok(None),
+        Question::TaskOutcome => Ok(read_answer(server, plan).await.unwrap_or_else(|failure| {
+            // Nobody needs it to know that the run is completed.
+            tracing::warn!(code = failure.code(), "going on without the task's outcome: {}", failure.detail);
+            None
+        })),
+        Question::Schema(_) => read_answer(server, plan).await,
     }
+}
+
+async fn read_answer(server: &Server, plan: &ConversationPlan) -> Result<Option<Answer>, Failure> {
     let query = EventQuery { source: Some("agent"), newest_first: true, limit: Some(20), ..Default::default() };
     let page = retry("reading the agent's result", start::POLICY, || server.client.events(plan.id, &query))
         .await

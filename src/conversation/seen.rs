@@ -15,11 +15,6 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// Whether the id was seen.
-    pub(super) fn contains(&self, id: &str) -> bool {
-        self.hashes.contains(&self.hasher.hash_one(id))
-    }
-
     /// Whether the id is seen for the first time. An empty id always is.
     pub(super) fn is_new(&mut self, id: &str) -> bool {
         if id.is_empty() {
@@ -48,7 +43,6 @@ mod tests {
         let mut seen = Seen::default();
         assert!(seen.is_new("a"));
         assert!(!seen.is_new("a"));
-        assert!(seen.contains("a") && !seen.contains("b"));
         assert!(seen.is_new("") && seen.is_new(""));
     }
 

@@ -39,7 +39,8 @@ pub(super) async fn start_or_attach(
 ) -> Result<Started, HttpError> {
     let finish_fields = plan.question.finish_schema().filter(|_| capabilities.finish_schema);
     let hook_config = finish_fields.as_ref().and_then(|_| hooks());
-    let may_veto = hook_config.is_some();
+    // A plugin may bring hooks of its own.
+    let may_veto = hook_config.is_some() || !plan.plugins.is_empty();
     let agent = Agent::default_with(&equipment.llm)
         .with_mcp(equipment.mcp.config(capabilities))
         .with_context(AgentContext::new(plan.skills.clone()));
@@ -66,7 +67,10 @@ pub(super) async fn start_or_attach(
             let (status, spent_before) = (info.execution_status, Cost::default());
             Ok(Started { created, sent: 0, spent_before, may_veto, status })
         }
-        Created::Existing => attach(client, capabilities, plan, &body, info).await,
+        Created::Existing => {
+            let started = attach(client, capabilities, plan, &body, info).await?;
+            Ok(Started { may_veto: may_veto || started.may_veto, ..started })
+        }
     }
 }
 
@@ -102,8 +106,7 @@ async fn attach(
     let sent = already_sent(&plan.messages, &found);
     tracing::info!(conversation_id = %plan.id, sent, "the conversation is there already; going on with it");
     // Before 1.22.1 nobody tells.
-    let may_veto =
-        body.hook_config.is_some() || plan.continued && (info.hook_config.is_some() || !capabilities.state_after_run);
+    let may_veto = plan.continued && (info.hook_config.is_some() || !capabilities.state_after_run);
     Ok(Started {
         created: Created::Existing,
         sent,

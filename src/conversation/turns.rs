@@ -88,10 +88,13 @@ impl Turns<'_> {
     }
 
     /// A continued conversation may have a run of somebody else under way. A message sent now would be taken up by that
-    /// run, and its end would not be ours.
+    /// run, and its end would not be ours; nor is what it costs.
     async fn let_others_finish(&mut self) -> Result<(), Failure> {
         tracing::info!("the conversation has a run under way; waiting for its end");
+        self.follower.spend(Budget::default());
         self.follower.until_over().await.map_err(failure_of)?;
+        self.budget.spent_before = self.follower.cost();
+        self.follower.spend(self.budget);
         self.follower.begin_turn();
         Ok(())
     }
@@ -151,7 +154,7 @@ impl Turns<'_> {
         };
         let patience = Instant::now() + patience;
         loop {
-            if matches!(self.follower.has_unseen_message().await, Ok(true)) {
+            if matches!(self.follower.has_new_message().await, Ok(true)) {
                 return true;
             }
             if Instant::now() >= patience {
