@@ -4,6 +4,7 @@
 //! when it ends everything else is killed, a guardian at work included. So the process that is started as PID 1 only does
 //! these duties, without a runtime.
 
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
@@ -11,11 +12,14 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::conceal::conceal;
-use crate::config::env::SECRET_NAMES;
+use crate::config::env::{self, RawEnv, SECRET_NAMES};
+use crate::config::reporting::Reporting;
 use crate::guardian;
 use crate::outcome::ExitCode;
 
@@ -25,6 +29,10 @@ const AFTER_SIGNAL: Duration = Duration::from_secs(8);
 const AFTER_DEATH: Duration = Duration::from_secs(3600);
 /// The kernel keeps 15 bytes of a process's name.
 const KEPT_OF_A_NAME: usize = 15;
+/// A program that is killed again and again is not helped by another start.
+const MOST_STARTS: u8 = 3;
+/// SIGKILL.
+const KILL: u8 = 9;
 /// How often the end of a guardian is looked for.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -35,58 +43,101 @@ pub fn is_due() -> bool {
 }
 
 /// Runs this program once more as a child, with the same arguments and environment, and does the duties of PID 1 until the
-/// child has ended and no guardian is at work any more.
+/// child has ended and no guardian is at work any more. A child that was killed alone is started again.
 #[must_use]
 pub fn run() -> ExitCode {
     // From here on every signal waits until it is asked for, but for realtime signals, which mean nothing to PID 1.
     let signals: SigSet = Signal::iterator().collect();
-    if signals.thread_block().is_err() {
+    let Ok(signals) = signals.thread_block().and_then(|()| SignalFd::with_flags(&signals, SfdFlags::all())) else {
         return ExitCode::INTERNAL;
-    }
-    // A group of its own: Ctrl-C in a terminal reaches us alone, and the child once, from us.
-    let child = Command::new("/proc/self/exe")
-        .arg0("openhands-runner")
-        .args(std::env::args_os().skip(1))
-        .process_group(0)
-        .spawn();
-    let Ok(child) = child else { return ExitCode::INTERNAL };
-    // It has the environment now; nobody needs ours any more.
+    };
+    let environment = env::whole();
+    let can_go_on = Reporting::from_env(&RawEnv::of_process().0).0.run_id.is_some();
+    let Some(mut child) = start(&environment) else { return ExitCode::INTERNAL };
+    // Nobody needs to see ours any more.
     conceal(SECRET_NAMES);
-    let Ok(child) = i32::try_from(child.id()).map(Pid::from_raw) else { return ExitCode::INTERNAL };
 
     let mut asked_to_end = None;
-    let mut exit_code = None;
-    while exit_code.is_none() {
-        match signals.wait() {
-            Ok(Signal::SIGCHLD) => exit_code = reap(child),
-            Ok(signal) => {
-                if matches!(signal, Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT | Signal::SIGHUP) {
+    let mut starts = 1;
+    let exit_code = loop {
+        let end = match next_signal(&signals, None) {
+            Some(Signal::SIGCHLD) => reap(child),
+            Some(signal) => {
+                if asks_to_end(signal) {
                     asked_to_end.get_or_insert_with(Instant::now);
                 }
                 // It may have ended at this moment; then its SIGCHLD comes next.
                 let _ = kill(child, signal);
+                None
             }
-            Err(_) => return ExitCode::INTERNAL,
+            None => None,
+        };
+        match end {
+            None => {}
+            Some(End::Exited(exit_code)) => break exit_code,
+            // Nobody kills it alone but the kernel, for want of memory. It goes on where it was.
+            Some(End::Killed) if can_go_on && asked_to_end.is_none() && starts < MOST_STARTS => {
+                starts += 1;
+                let Some(again) = start(&environment) else { break ExitCode::INTERNAL };
+                child = again;
+            }
+            Some(End::Killed) => break ExitCode::ended_by(KILL),
         }
-    }
-    let deadline = asked_to_end.map_or(Instant::now() + AFTER_DEATH, |asked| asked + AFTER_SIGNAL);
-    while guardian_is_at_work() && Instant::now() < deadline {
-        std::thread::sleep(LOOK);
+    };
+    let ended = Instant::now();
+    while guardian_is_at_work() {
+        if ended.elapsed() > AFTER_DEATH || asked_to_end.is_some_and(|asked| asked.elapsed() > AFTER_SIGNAL) {
+            break;
+        }
+        if next_signal(&signals, Some(LOOK)).is_some_and(asks_to_end) {
+            asked_to_end.get_or_insert_with(Instant::now);
+        }
         reap(child);
     }
-    exit_code.unwrap_or(ExitCode::INTERNAL)
+    exit_code
 }
 
-/// Reaps every child that has ended; the exit code of the one that matters, when it is among them.
-fn reap(child: Pid) -> Option<ExitCode> {
-    let mut exit_code = None;
+fn start(environment: &[(OsString, OsString)]) -> Option<Pid> {
+    let child = Command::new("/proc/self/exe")
+        .arg0("openhands-runner")
+        .args(std::env::args_os().skip(1))
+        .env_clear()
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        // A group of its own: Ctrl-C in a terminal reaches us alone, and the child once, from us.
+        .process_group(0)
+        .spawn();
+    i32::try_from(child.ok()?.id()).ok().map(Pid::from_raw)
+}
+
+fn asks_to_end(signal: Signal) -> bool {
+    matches!(signal, Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT | Signal::SIGHUP)
+}
+
+/// The next signal, if it comes within this time.
+fn next_signal(signals: &SignalFd, limit: Option<Duration>) -> Option<Signal> {
+    let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
+    let _ = poll(&mut [PollFd::new(signals, PollFlags::IN)], limit.as_ref());
+    let signal = signals.read_signal().ok().flatten()?;
+    Signal::try_from(i32::try_from(signal.ssi_signo).ok()?).ok()
+}
+
+/// How the child ended.
+enum End {
+    Exited(ExitCode),
+    Killed,
+}
+
+/// Reaps every child that has ended; the end of the one that matters, when it is among them.
+fn reap(child: Pid) -> Option<End> {
+    let mut end = None;
     loop {
         match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::Exited(pid, code)) if pid == child => {
-                exit_code = Some(ExitCode(u8::try_from(code).unwrap_or(ExitCode::INTERNAL.0)));
+                end = Some(End::Exited(ExitCode(u8::try_from(code).unwrap_or(ExitCode::INTERNAL.0))));
             }
+            Ok(WaitStatus::Signaled(pid, Signal::SIGKILL, _)) if pid == child => end = Some(End::Killed),
             Ok(WaitStatus::Signaled(pid, signal, _)) if pid == child => {
-                exit_code = Some(ExitCode::ended_by(u8::try_from(signal as i32).unwrap_or_default()));
+                end = Some(End::Exited(ExitCode::ended_by(u8::try_from(signal as i32).unwrap_or_default())));
             }
             // EINVAL: reaped, but it died of a realtime signal, which has no name.
             Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)) | Err(Errno::EINTR | Errno::EINVAL) => {}
@@ -94,7 +145,7 @@ fn reap(child: Pid) -> Option<ExitCode> {
         }
     }
     let is_gone = || kill(child, None) == Err(Errno::ESRCH);
-    exit_code.or_else(|| is_gone().then_some(ExitCode::INTERNAL))
+    end.or_else(|| is_gone().then_some(End::Exited(ExitCode::INTERNAL)))
 }
 
 /// A guardian whose runner has ended is our child.

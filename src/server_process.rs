@@ -8,14 +8,12 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use tokio::io::AsyncRead;
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tokio_util::codec::{FramedRead, LinesCodec};
 
-use crate::config::env::SECRET_NAMES;
+use crate::config::env::{REPORTING_NAMES, SECRET_NAMES};
 use crate::secret::Secret;
 
 /// The agent-server could not be started.
@@ -45,7 +43,7 @@ const KEPT_LINES: usize = 20;
 /// How long the last output of a dead server is waited for.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
 /// Bytes of one line of output.
-const LONGEST_LINE: usize = 64 * 1024;
+const LONGEST_LINE: u64 = 64 * 1024;
 
 /// A child process that serves. Dropping it kills it.
 #[derive(Debug)]
@@ -66,7 +64,7 @@ impl ServerProcess {
         let words = shell_words::split(command).map_err(StartError::Words)?;
         let (program, arguments) = words.split_first().ok_or(StartError::Empty)?;
         let mut command = Command::new(program);
-        for name in SECRET_NAMES {
+        for name in SECRET_NAMES.iter().chain(REPORTING_NAMES) {
             command.env_remove(name);
         }
         command.args(arguments).env("OH_SESSION_API_KEYS_0", session_key.expose()).stdin(Stdio::null());
@@ -145,15 +143,34 @@ fn describe(status: ExitStatus) -> String {
 }
 
 async fn pass_on(pipe: impl AsyncRead + Unpin, last_lines: Arc<Mutex<VecDeque<String>>>) {
-    let mut lines = FramedRead::new(pipe, LinesCodec::new_with_max_length(LONGEST_LINE));
-    while let Some(line) = lines.next().await {
-        // A line that is too long or not text is passed over.
-        let Ok(line) = line else { continue };
+    let mut pipe = BufReader::new(pipe);
+    let mut bytes = Vec::new();
+    // To the end, whatever comes: a server whose output nobody reads would be held up, or die of it.
+    while (&mut pipe).take(LONGEST_LINE).read_until(b'\n', &mut bytes).await.is_ok_and(|count| count > 0) {
+        let line = String::from_utf8_lossy(&bytes).trim_end().to_owned();
+        bytes.clear();
         tracing::debug!(target: "openhands_runner::server_output", "{line}");
         let mut last_lines = last_lines.lock().unwrap_or_else(PoisonError::into_inner);
         if last_lines.len() == KEPT_LINES {
             last_lines.pop_front();
         }
         last_lines.push_back(line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn odd_lines_are_read_like_all_others() {
+        let mut output = b"first\n\xff\xfe odd\n".to_vec();
+        output.extend(vec![b'x'; 3 * 64 * 1024]);
+        output.extend(b"\r\nlast");
+        let last_lines = Arc::default();
+        pass_on(output.as_slice(), Arc::clone(&last_lines)).await;
+        let lines = last_lines.lock().unwrap().clone();
+        assert_eq!((lines[0].as_str(), lines[1].as_str()), ("first", "\u{fffd}\u{fffd} odd"));
+        assert_eq!((lines[2].len(), lines.back().unwrap().as_str()), (64 * 1024, "last"));
     }
 }

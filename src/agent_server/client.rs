@@ -4,6 +4,7 @@
 //! version.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use reqwest::Method;
 use serde::Serialize;
@@ -149,9 +150,9 @@ impl Client {
     /// # Errors
     /// [`HttpError`]. After an ambiguous one, search the events for the message. After a 429 (full server, 1.58.0) the
     /// message is stored, and only [`Client::run`] is to be repeated.
-    pub async fn send_message(&self, id: ConversationId, text: &str) -> Result<(), HttpError> {
+    pub async fn send_message(&self, id: ConversationId, text: &str, limit: Duration) -> Result<(), HttpError> {
         self.of_conversation(Method::POST, id, &["events"])
-            .timeout(timing::BUSY_REQUEST)
+            .timeout(limit)
             .json(&SendMessage::and_run(text))
             .send()
             .await

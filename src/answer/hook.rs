@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::ids::ConversationId;
+
 /// When a hook runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum HookEvent {
@@ -70,8 +72,19 @@ const LONGEST_INPUT: u64 = 64 * 1024 * 1024;
 
 fn file_of(input: impl io::Read, directory: &Path) -> Option<PathBuf> {
     let input: Input = serde_json::from_reader(input.take(LONGEST_INPUT)).ok()?;
-    let name: String = input.session_id.chars().filter(char::is_ascii_alphanumeric).collect();
+    file_of_session(&input.session_id, directory)
+}
+
+fn file_of_session(session_id: &str, directory: &Path) -> Option<PathBuf> {
+    let name: String = session_id.chars().filter(char::is_ascii_alphanumeric).collect();
     (!name.is_empty()).then(|| directory.join(format!("openhands-runner-finish-{name}")))
+}
+
+/// Removes what an agent has left that was stopped between its finish and its end.
+pub fn clean_up(conversation: ConversationId, directory: &Path) {
+    if let Some(file) = file_of_session(&conversation.to_string(), directory) {
+        let _ = std::fs::remove_file(file);
+    }
 }
 
 impl Verdict {
@@ -118,6 +131,17 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let verdicts: Vec<_> = (0..4).map(|_| decide(HookEvent::Stop, INPUT.as_bytes(), directory.path())).collect();
         assert_eq!(verdicts, [Verdict::SendBack, Verdict::SendBack, Verdict::SendBack, Verdict::Allow]);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_a_stopped_agent_has_left_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let conversation: ConversationId = "1b716b4b-78d1-4d0c-9f3a-0123456789ab".parse().unwrap();
+        let input = format!(r#"{{"session_id": "{conversation}"}}"#);
+        assert_eq!(decide(HookEvent::Finish, input.as_bytes(), directory.path()), Verdict::Allow);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+        clean_up(conversation, directory.path());
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 

@@ -141,6 +141,16 @@ pub const SECRET_NAMES: &[&str] = &[
     "AUTOMATION_KV_TOKEN",
 ];
 
+/// Where a run is reported to: of no use to what the run starts, and an address may hold a key.
+pub const REPORTING_NAMES: &[&str] = &["AUTOMATION_CALLBACK_URL", "CALLBACK_URL", "AUTOMATION_PHASE_URL"];
+
+/// All variables of this process, for a child that takes its place.
+#[must_use]
+pub fn whole() -> Vec<(OsString, OsString)> {
+    #[expect(clippy::disallowed_methods, reason = "this module is the one home of the environment")]
+    std::env::vars_os().collect()
+}
+
 /// The value of any variable of this process, for a user who names it. UTF-8 or nothing.
 #[must_use]
 pub fn variable(name: &str) -> Option<Secret> {

@@ -10,6 +10,7 @@ mod seen;
 mod start;
 mod turns;
 
+use serde_json::{Map, Value};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -39,6 +40,8 @@ pub struct Known {
     pub conversation_id: Option<ConversationId>,
     /// Its cost so far.
     pub cost: Cost,
+    /// Whether its agent may be at work for this run.
+    pub at_work: bool,
 }
 
 /// An agent-server whose version is known.
@@ -77,9 +80,16 @@ pub async fn drive(
 ) -> Result<(), Failure> {
     let Server { client, capabilities } = server;
     let plan = &asked(plan, *capabilities);
-    let started = start::start_or_attach(client, *capabilities, plan, equipment)
-        .await
-        .map_err(|error| refused("failed to start the conversation", &error))?;
+    if !plan.continued {
+        // From here on it may exist, and in a run that starts again its agent may be at work.
+        known.send_modify(|known| (known.conversation_id, known.at_work) = (Some(plan.id), true));
+    }
+    let started = start::start_or_attach(client, *capabilities, plan, equipment).await.map_err(|error| {
+        if error.status().is_some() {
+            known.send_modify(|known| (known.conversation_id, known.at_work) = (None, false));
+        }
+        refused("failed to start the conversation", &error)
+    })?;
     let on_cost = |cost: Cost| {
         known.send_if_modified(|known| {
             let news = known.cost != cost && !cost.is_unknown();
@@ -101,7 +111,8 @@ pub async fn drive(
     };
     let budget = target.budget;
     let follower = Follower::open(target, &on_cost, sinks).await;
-    Turns { client, plan, follower, budget, wrap_up_at }.take_all(&started).await
+    let at_work = || known.send_modify(|known| known.at_work = true);
+    Turns { client, plan, follower, budget, wrap_up_at, at_work: &at_work }.take_all(&started).await
 }
 
 /// The plan with its question in words, where the server's finish tool takes no further fields.
@@ -116,28 +127,40 @@ fn asked(plan: &ConversationPlan, capabilities: Capabilities) -> ConversationPla
     plan
 }
 
-/// What the agent gave at its end, besides its message.
+/// The object that the agent was asked for, if it was.
 ///
 /// # Errors
 /// The [`Failure`] that ends the run: the answer cannot be read, or is not what was asked for.
 pub async fn answer(server: &Server, plan: &ConversationPlan) -> Result<Option<Answer>, Failure> {
-    match plan.question {
-        Question::Message => Ok(None),
-        Question::TaskOutcome if !server.capabilities.finish_schema => Ok(None),
-        Question::TaskOutcome => Ok(read_answer(server, plan).await.unwrap_or_else(|failure| {
-            // Nobody needs it to know that the run is completed.
-            tracing::warn!(code = failure.code(), "going on without the task's outcome: {}", failure.detail);
-            None
-        })),
-        Question::Schema(_) => read_answer(server, plan).await,
+    if !matches!(plan.question, Question::Schema(_)) {
+        return Ok(None);
     }
-}
-
-async fn read_answer(server: &Server, plan: &ConversationPlan) -> Result<Option<Answer>, Failure> {
-    let query = EventQuery { source: Some("agent"), newest_first: true, limit: Some(20), ..Default::default() };
-    let page = retry("reading the agent's result", start::POLICY, || server.client.events(plan.id, &query))
+    let (finish, message) = retry("reading the agent's result", start::POLICY, || last_words(server, plan.id))
         .await
         .map_err(|error| refused("failed to read the agent's result", &error))?;
+    plan.question
+        .read(finish.as_ref(), message.as_deref())
+        .map_err(|error| Failure::new(FailureKind::InvalidAnswer, error.to_string()))
+}
+
+/// How the task went by the agent's own account, if it was asked and says so. The run has completed without it.
+///
+/// # Errors
+/// [`HttpError`].
+pub async fn task_outcome(server: &Server, plan: &ConversationPlan) -> Result<Option<Answer>, HttpError> {
+    if plan.question != Question::TaskOutcome || !server.capabilities.finish_schema {
+        return Ok(None);
+    }
+    let (finish, message) = last_words(server, plan.id).await?;
+    Ok(plan.question.read(finish.as_ref(), message.as_deref()).ok().flatten())
+}
+
+/// The arguments of the agent's finish, and its message.
+type LastWords = (Option<Map<String, Value>>, Option<String>);
+
+async fn last_words(server: &Server, id: ConversationId) -> Result<LastWords, HttpError> {
+    let query = EventQuery { source: Some("agent"), newest_first: true, limit: Some(20), ..Default::default() };
+    let page = server.client.events(id, &query).await?;
     let (mut finish, mut message) = (None, None);
     // Only the last thing that the agent did counts: it may have gone on after a finish.
     for event in page.items.iter().filter_map(|item| Event::parse(item.get())) {
@@ -151,9 +174,7 @@ async fn read_answer(server: &Server, plan: &ConversationPlan) -> Result<Option<
         }
         break;
     }
-    plan.question
-        .read(finish.as_ref(), message.as_deref())
-        .map_err(|error| Failure::new(FailureKind::InvalidAnswer, error.to_string()))
+    Ok((finish, message))
 }
 
 /// A failed request of the set-up as the run's failure.

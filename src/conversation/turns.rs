@@ -1,7 +1,7 @@
 //! Takes a conversation through the turns of a run: sends each message once, follows it to its end, and asks the agent to
 //! wrap up when time runs out.
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::fold::TurnEnd;
 use super::follow::{Budget, FollowError, Follower};
@@ -30,6 +30,8 @@ pub(super) struct Turns<'r> {
     pub(super) budget: Budget,
     /// When to ask the agent to wrap up.
     pub(super) wrap_up_at: Option<Instant>,
+    /// Is told before the agent is set to work.
+    pub(super) at_work: &'r (dyn Fn() + Send + Sync),
 }
 
 impl Turns<'_> {
@@ -48,12 +50,14 @@ impl Turns<'_> {
             self.follower.begin_turn();
             self.follower.record(&Record::Turn { number: index + 1, of: count, message }).await;
             if index + 1 == started.sent {
+                (self.at_work)();
                 self.resume(&started.status, &newest).await?;
             } else {
                 if index == 0 && started.status == Status::Running {
                     self.let_others_finish().await?;
                 }
                 self.budget.check(self.follower.cost()).map_err(failure_of)?;
+                (self.at_work)();
                 self.send(message).await?;
             }
             let end = self.follow().await?;
@@ -77,7 +81,7 @@ impl Turns<'_> {
         // On some versions the request waits for the running command, and with it for nothing.
         tokio::select! {
             end = &mut following => return end.map_err(failure_of),
-            sent = client.send_message(id, WRAP_UP) => {
+            sent = client.send_message(id, WRAP_UP, timing::BUSY_REQUEST) => {
                 if let Err(error) = sent {
                     tracing::warn!(error = %display::chain(&error), "the agent could not be asked");
                 }
@@ -124,12 +128,15 @@ impl Turns<'_> {
         retry("starting the run", POLICY, || self.client.run(self.plan.id)).await.map(drop)
     }
 
-    /// Sends a message exactly once, as far as the server lets one know: a message carries no id.
+    /// Sends a message exactly once, as far as the server lets one know: a message carries no id. A server that is away is
+    /// waited for as long as one that is away during a turn.
     async fn send(&mut self, message: &str) -> Result<(), Failure> {
         const MOST_ATTEMPTS: u8 = 3;
         let failed = |error: HttpError| refused("failed to send the message", &error);
-        for attempt in 1.. {
-            let Err(error) = self.client.send_message(self.plan.id, message).await else { return Ok(()) };
+        let give_up = Instant::now() + timing::SERVER_SILENCE;
+        for attempt in 1_u8.. {
+            let sent = self.client.send_message(self.plan.id, message, timing::SERVER_SILENCE).await;
+            let Err(error) = sent else { return Ok(()) };
             if error.retry() == Retry::No {
                 return Err(failed(error));
             }
@@ -138,7 +145,12 @@ impl Turns<'_> {
                 // The message is stored; its run may still have to be started.
                 return self.start_run().await.map_err(failed);
             }
-            if attempt >= MOST_ATTEMPTS || matches!(error, HttpError::Timeout { .. }) {
+            let enough = match error {
+                HttpError::Connect { .. } | HttpError::Broken { .. } => Instant::now() >= give_up,
+                HttpError::Timeout { .. } => true,
+                _ => attempt >= MOST_ATTEMPTS,
+            };
+            if enough {
                 return Err(failed(error));
             }
         }
@@ -154,7 +166,7 @@ impl Turns<'_> {
         };
         let patience = Instant::now() + patience;
         loop {
-            if matches!(self.follower.has_new_message().await, Ok(true)) {
+            if matches!(timeout_at(patience, self.follower.has_new_message()).await, Ok(Ok(true))) {
                 return true;
             }
             if Instant::now() >= patience {

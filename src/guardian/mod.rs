@@ -7,7 +7,7 @@
 //! - the runner says that the outcome is settled: it ends;
 //! - the runner ends having named its outcome: it delivers that;
 //! - the runner ends without a word: it waits a moment for a new runner of the same run ([`rendezvous`]), then delivers the
-//!   report that the runner left for this case.
+//!   report that the runner left for this case. Until that is accepted, a new runner may still take the run.
 
 mod footprint;
 mod process;

@@ -30,8 +30,10 @@ pub fn guard() {
     // A runner that is dead already needs no answer, but a report.
     let _ = std::io::Write::write_all(&mut &line.stream, ARMED);
     give_back_code();
-    if let Some(report) = watch(&mut line, place, charge.grace, if_silent) {
-        deliver(&charge, &report);
+    match watch(&mut line, place, charge.grace, if_silent) {
+        Left::Nothing => {}
+        Left::Outcome(report) => deliver(&charge, &report, None),
+        Left::Silence(report, place) => deliver(&charge, &report, Some(place)),
     }
 }
 
@@ -85,14 +87,22 @@ fn open_descriptors() -> Vec<RawFd> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// Watches the runner to its end; then what there is to deliver.
-fn watch(line: &mut Line, mut place: Place, grace: Duration, if_silent: Report) -> Option<Report> {
+/// What a runner has left to deliver.
+enum Left {
+    Nothing,
+    Outcome(Report),
+    /// It ended without a word. A new runner may know better, as long as nothing is accepted.
+    Silence(Report, Place),
+}
+
+/// Watches the runner to its end.
+fn watch(line: &mut Line, mut place: Place, grace: Duration, if_silent: Report) -> Left {
     let mut last_words = LastWords { outcome: None, if_silent, settled: false, groups: Vec::new() };
     while !line.closed {
         if let Some(message) = line.next(place.open.as_ref()) {
             last_words.hear(message);
             if last_words.settled && last_words.groups.is_empty() {
-                return None;
+                return Left::Nothing;
             }
             give_back_code();
             continue;
@@ -109,19 +119,18 @@ fn watch(line: &mut Line, mut place: Place, grace: Duration, if_silent: Report) 
             } else {
                 last_words.end_groups();
                 if place.left_to(asker) {
-                    return None;
+                    return Left::Nothing;
                 }
             }
         }
     }
     last_words.end_groups();
-    if last_words.settled {
-        return None;
+    match last_words.outcome {
+        _ if last_words.settled => Left::Nothing,
+        Some(outcome) => Left::Outcome(outcome),
+        None if taken_over_within(&mut place, grace) => Left::Nothing,
+        None => Left::Silence(last_words.if_silent, place),
     }
-    if last_words.outcome.is_none() && taken_over_within(&mut place, grace) {
-        return None;
-    }
-    Some(last_words.outcome.unwrap_or(last_words.if_silent))
 }
 
 /// Waits for a new runner of the run that takes it over.
@@ -246,11 +255,28 @@ fn timespec(duration: Duration) -> Timespec {
     Timespec { tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX), tv_nsec: duration.subsec_nanos().into() }
 }
 
-fn deliver(charge: &Charge, report: &Report) {
+fn deliver(charge: &Charge, report: &Report, place: Option<Place>) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
     runtime.block_on(async {
         let (http, _) = Http::lenient(&charge.network());
-        // Nobody is left to tell how it went.
-        let _ = callback::deliver(&http, charge.url(), charge.key().as_ref(), report, charge.budget).await;
+        let key = charge.key();
+        tokio::select! {
+            // Nobody is left to tell how it went.
+            _ = callback::deliver(&http, charge.url(), key.as_ref(), report, charge.budget) => {}
+            () = taken_over(place, charge.budget) => {}
+        }
     });
+    // Somebody may still be waited for.
+    runtime.shutdown_background();
+}
+
+/// Ends when a new runner has taken the run over; never, where none can ask.
+async fn taken_over(place: Option<Place>, limit: Duration) {
+    if let Some(mut place) = place {
+        let waiting = tokio::task::spawn_blocking(move || taken_over_within(&mut place, limit));
+        if matches!(waiting.await, Ok(true)) {
+            return;
+        }
+    }
+    std::future::pending::<()>().await;
 }

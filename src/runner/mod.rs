@@ -26,7 +26,7 @@ use crate::agent_server::mcp::McpServers;
 use crate::agent_server::ready::await_ready;
 use crate::agent_server::wire::{Llm, SecretSource};
 use crate::ancestry::Ancestry;
-use crate::answer::Answer;
+use crate::answer::{Answer, hook};
 use crate::cli::{RunArgs, WorkspaceKind};
 use crate::config::env::RawEnv;
 use crate::config::settings::{Account, Overrides, Settings};
@@ -34,7 +34,7 @@ use crate::conversation::{self, Equipment, Known, Server};
 use crate::display;
 use crate::http::{Http, HttpError};
 use crate::outcome::{ExitCode, Failure, FailureKind, Outcome};
-use crate::plan::{LlmBase, RunPlan};
+use crate::plan::{ConversationPlan, LlmBase, RunPlan};
 use crate::prepare::prepare;
 use crate::problem::Problems;
 use crate::secret::{Redactor, Secret};
@@ -82,6 +82,7 @@ pub async fn run(args: RunArgs, environment: Environment, mut shutdown: Shutdown
         started,
         known: watch::Sender::default(),
         server: OnceCell::new(),
+        conversation: OnceCell::new(),
         sandbox: Outside::default(),
     };
 
@@ -112,7 +113,8 @@ pub async fn run(args: RunArgs, environment: Environment, mut shutdown: Shutdown
     let mut outcome = report.decide(ended, *run.known.borrow());
     let exit_code = outcome.exit_code();
     let wrap_up = async {
-        conclude(&mut outcome, run.server.get(), patience).await;
+        let at_work = run.known.borrow().at_work;
+        conclude(&mut outcome, run.server.get(), run.conversation.get(), at_work, patience).await;
         report.learn(&outcome);
         report.publish(&outcome, &mut sinks, patience).await;
         // Not before: the automation service looks at the conversation when it is told of the outcome.
@@ -120,6 +122,9 @@ pub async fn run(args: RunArgs, environment: Environment, mut shutdown: Shutdown
             server.stop(patience.server).await;
         }
         run.sandbox.delete().await;
+        if let Some(conversation) = outcome.conversation_id {
+            hook::clean_up(conversation, &std::env::temp_dir());
+        }
     };
     tokio::select! {
         () = wrap_up => {}
@@ -207,6 +212,7 @@ struct Run<'r> {
     started: Instant,
     known: watch::Sender<Known>,
     server: OnceCell<Server>,
+    conversation: OnceCell<ConversationPlan>,
     sandbox: Outside,
 }
 
@@ -281,8 +287,9 @@ impl Run<'_> {
             let equipment = async { self.equipment(&*workspace, &plan).await.map_err(|error| not_inherited(&error)) };
             let (conversation, equipment) = tokio::try_join!(prepare(&*workspace, &plan, redactor, sinks), equipment)?;
             sinks.record(&Record::Stage(Stage::Configuring)).await;
-            conversation::drive(server, &conversation, equipment, sinks, &self.known, wrap_up_at).await?;
-            conversation::answer(server, &conversation).await
+            let conversation = self.conversation.get_or_init(async || conversation).await;
+            conversation::drive(server, conversation, equipment, sinks, &self.known, wrap_up_at).await?;
+            conversation::answer(server, conversation).await
         };
         within(limit.as_ref(), driven).await?
     }
@@ -382,7 +389,7 @@ fn patience(failure: Option<&Failure>) -> Patience {
     }
 }
 
-/// Whether the agent is still at work when a run ends so.
+/// Whether the agent may still be at work when a run ends so.
 fn leaves_agent_at_work(kind: FailureKind) -> bool {
     matches!(
         kind,
@@ -394,13 +401,22 @@ fn leaves_agent_at_work(kind: FailureKind) -> bool {
             | FailureKind::Terminated
             | FailureKind::InternalError
             | FailureKind::RunEndedElsewhere
+            | FailureKind::AgentServerUnreachable
+            | FailureKind::RequestRefused
     )
 }
 
-/// Stops an agent that is still at work, and reads what is to be said of it: its final message and what it has cost.
-async fn conclude(outcome: &mut Outcome, server: Option<&Server>, patience: Patience) {
+/// Stops an agent that is still at work, and reads what is to be said of it: its final message, how the task went by its own
+/// account, and what it has cost.
+async fn conclude(
+    outcome: &mut Outcome,
+    server: Option<&Server>,
+    plan: Option<&ConversationPlan>,
+    at_work: bool,
+    patience: Patience,
+) {
     let (Some(server), Some(id)) = (server, outcome.conversation_id) else { return };
-    let at_work = outcome.failure.as_ref().is_some_and(|failure| leaves_agent_at_work(failure.kind));
+    let at_work = at_work && outcome.failure.as_ref().is_some_and(|failure| leaves_agent_at_work(failure.kind));
     let stop = async {
         if at_work {
             // A pause is answered only after the running command; it works all the same.
@@ -412,8 +428,14 @@ async fn conclude(outcome: &mut Outcome, server: Option<&Server>, patience: Pati
         // Of a turn that was not followed to its end the last of the cost is still to be read.
         if at_work { in_time("no final cost", patience, server.client.conversation(id)).await } else { None }
     };
-    let ((), message, info) = tokio::join!(stop, message, info);
+    let completed = outcome.failure.is_none();
+    let task_outcome = async {
+        let plan = plan.filter(|_| completed)?;
+        in_time("no task outcome", patience, conversation::task_outcome(server, plan)).await.flatten()
+    };
+    let ((), message, info, task_outcome) = tokio::join!(stop, message, info, task_outcome);
     outcome.message = message.flatten();
+    outcome.answer = outcome.answer.take().or(task_outcome);
     if let Some(info) = info.filter(|info| !info.cost().is_unknown()) {
         outcome.cost = info.cost();
     }

@@ -167,11 +167,17 @@ impl Sink for ResultFile {
 }
 
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    // What a link points to is meant, not the link.
+    let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    if path.metadata().is_ok_and(|there| !there.is_file()) {
+        // A device or a pipe is written to, and stays.
+        return std::fs::File::options().write(true).open(path)?.write_all(content);
+    }
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
     let temporary = path.with_file_name(name);
     let written = std::fs::File::create(&temporary)
-        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
+        .and_then(|mut file| file.write_all(content))
         .and_then(|()| std::fs::rename(&temporary, path));
     if written.is_err() {
         // Nothing half-written is left behind; the first error is the one to tell.
@@ -199,5 +205,26 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
         assert!(replace(&directory.path().join("no/result.json"), b"x").is_err());
+    }
+
+    #[test]
+    fn what_is_no_file_of_its_own_is_written_to_and_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, link) = (directory.path().join("result.json"), directory.path().join("link"));
+        std::fs::write(&path, b"old").unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        replace(&link, b"new").unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+
+        let pipe = directory.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let reading = {
+            let pipe = pipe.clone();
+            std::thread::spawn(move || std::fs::read(pipe).unwrap())
+        };
+        replace(&pipe, b"result").unwrap();
+        assert_eq!(reading.join().unwrap(), b"result");
+        assert!(replace(directory.path(), b"x").is_err());
     }
 }

@@ -1,6 +1,9 @@
 //! Skills and plugins reach the conversation as the automation service's own script has them.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
@@ -10,6 +13,7 @@ use crate::support::{AgentServer, NEWEST, Receiver, Run, ScriptedLlm, Step};
 crate::on_newest_and_oldest!(
     each_repositorys_skills_reach_the_agent_and_the_last_of_a_name_wins,
     a_tasks_mcp_server_reaches_the_agent_and_its_key_nobody_else,
+    a_plugins_stop_hook_that_thinks_for_long_has_the_last_word,
 );
 
 async fn llm() -> ScriptedLlm {
@@ -166,18 +170,44 @@ async fn an_experiments_variant_brings_its_plugin_profile_and_tags() {
     assert_eq!(info["tags"]["plugins"], "https://github.com/o/r");
 }
 
-#[tokio::test]
-async fn a_plugin_of_a_task_is_loaded() {
-    let (llm, receiver, server) = (llm().await, Receiver::start().await, AgentServer::shared(NEWEST).await);
+/// A plugin with one hook.
+pub(crate) fn plugin_with(event: &str, command: impl FnOnce(&Path) -> String) -> TempDir {
     let plugin = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(plugin.path().join(".plugin")).unwrap();
     std::fs::create_dir_all(plugin.path().join("hooks")).unwrap();
     let manifest = json!({"name": "probe", "version": "1.0.0", "description": "d"}).to_string();
     std::fs::write(plugin.path().join(".plugin/plugin.json"), manifest).unwrap();
+    let hook = json!({"type": "command", "command": command(plugin.path())});
+    let hooks = json!({"hooks": {event: [{"matcher": "*", "hooks": [hook]}]}});
+    std::fs::write(plugin.path().join("hooks/hooks.json"), hooks.to_string()).unwrap();
+    plugin
+}
+
+async fn a_plugins_stop_hook_that_thinks_for_long_has_the_last_word(server: &AgentServer) {
+    let (llm, receiver) = (ScriptedLlm::start(0).await.unwrap(), Receiver::start().await);
+    llm.script("Do the task", [Step::finish("First."), Step::finish("Second.")]);
+    let plugin = plugin_with("Stop", |folder| {
+        format!(
+            "sleep 4; cd {}; [ -e objected ] && exit 0; touch objected; echo once more >&2; exit 2",
+            folder.display()
+        )
+    });
+    let finished = Run::inside(server)
+        .llm(&llm)
+        .reports_to(&receiver, &unique())
+        .task(&format!("---\nplugins: [{{source: '{}'}}]\n---\nDo the task.", plugin.path().display()))
+        .finish()
+        .await
+        .exits_with(0);
+    assert_eq!(finished.stdout, "Second.\n");
+    assert!(plugin.path().join("objected").exists());
+}
+
+#[tokio::test]
+async fn a_plugin_of_a_task_is_loaded() {
+    let (llm, receiver, server) = (llm().await, Receiver::start().await, AgentServer::shared(NEWEST).await);
+    let plugin = plugin_with("UserPromptSubmit", |folder| format!("touch {}/seen.txt", folder.display()));
     let seen = plugin.path().join("seen.txt");
-    let hook = json!({"hooks": {"UserPromptSubmit": [{"matcher": "*", "hooks":
-        [{"type": "command", "command": format!("touch {}", seen.display())}]}]}});
-    std::fs::write(plugin.path().join("hooks/hooks.json"), hook.to_string()).unwrap();
     Run::inside(server)
         .llm(&llm)
         .reports_to(&receiver, &unique())

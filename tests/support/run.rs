@@ -282,6 +282,12 @@ impl Running {
         self.home.deserted().await;
         self.home.keeps_secrets("stdout", &stdout);
         self.home.keeps_secrets("stderr", &stderr);
+        for entry in std::fs::read_dir(self.home.cwd()).unwrap().flatten() {
+            // A log or a result, not what a test has put there for a server.
+            if let Ok(text) = std::fs::read_to_string(entry.path()) {
+                self.home.keeps_secrets(&entry.path().display().to_string(), &text);
+            }
+        }
         Finished { code: status.code(), signal: status.signal(), stdout, stderr, home: self.home }
     }
 }

@@ -5,10 +5,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::Work;
+use crate::skills::plugin_with;
 use crate::support::agent_server::STARTING;
 use crate::support::proxy::Proxy;
 use crate::support::run::holds;
-use crate::support::{AgentServer, NEWEST, OLDEST};
+use crate::support::{AgentServer, NEWEST, OLDEST, Step};
 
 #[tokio::test]
 async fn a_server_that_starts_20_s_later_is_waited_for() {
@@ -60,6 +61,33 @@ async fn cut_twice(server: &AgentServer) {
 }
 
 crate::on_newest_and_oldest!(cut_twice);
+
+/// The conversation's last message lies further back than a page of its log, and its steps are fewer than are condensed.
+#[tokio::test]
+async fn a_server_that_is_away_while_a_message_is_sent_gets_it_once() {
+    let server = AgentServer::shared(NEWEST).await;
+    let first = Work::on(server).await;
+    let steps = (1..36).map(|number| Step::terminal(&format!("echo {number}")));
+    first.llm.script("Count to 35", steps.chain([Step::finish("35.")]));
+    let hook = plugin_with("PostToolUse", |_| "true".to_owned());
+    let conversation = uuid::Uuid::new_v4().to_string();
+    let run = |work: &Work, task: &str| {
+        let run = work.run(server).llm(&first.llm).env("AUTOMATION_CONVERSATION_ID", &conversation);
+        run.file("task.md", task)
+    };
+    let count = format!("---\nplugins: [{{source: '{}'}}]\n---\nCount to 35.", hook.path().display());
+    run(&first, &count).finish().await.exits_with(0);
+    let events = server.events(&conversation).await;
+    let after = events.iter().rev().take_while(|event| event["kind"] != "MessageEvent").count();
+    assert!(after > 100, "{after}");
+
+    let work = Work::on(server).await;
+    let proxy = Proxy::to(server.port).await;
+    proxy.away_at_message(Duration::from_secs(12));
+    let running = run(&work, "Do the task.").env("AGENT_SERVER_PORT", proxy.port.to_string());
+    running.finish().await.exits_with(0).says("sending the message failed");
+    assert_eq!(server.user_messages(&conversation).await, ["Count to 35.", "Do the task."]);
+}
 
 #[tokio::test]
 async fn a_killed_server_fails_the_run_within_a_minute() {

@@ -1,8 +1,11 @@
 //! A container's ENTRYPOINT: PID 1 of a namespace, with an agent-server of its own.
 
-use nix::sys::signal::Signal::SIGTERM;
+use std::time::Duration;
+
+use nix::sys::signal::Signal::{SIGABRT, SIGKILL, SIGTERM};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
+use tokio::time::Instant;
 
 use super::Work;
 use crate::support::agent_server::STARTING;
@@ -83,6 +86,41 @@ async fn pid_1_waits_for_its_guardian_without_being_root_too() {
     work.failed_with("Terminated");
 }
 
+/// The program under PID 1.
+fn program_under(pid_1: Pid) -> Pid {
+    let children = std::fs::read_to_string(format!("/proc/{pid_1}/task/{pid_1}/children")).unwrap();
+    Pid::from_raw(children.split_whitespace().next().unwrap().parse().unwrap())
+}
+
+#[tokio::test]
+async fn a_program_that_is_killed_alone_goes_on() {
+    let server = AgentServer::shared(NEWEST).await;
+    let work = Work::on(server).await;
+    let running = work.run(server).under(AS_PID_1).start();
+    for step in ["2", "4"] {
+        work.reach(step).await;
+        kill(program_under(pid_1(&running)), SIGKILL).unwrap();
+    }
+    running.finish().await.exits_with(0).says("going on with a run whose runner died");
+    let report = work.receiver.accepted();
+    assert_eq!(report["status"], "COMPLETED");
+    assert_eq!(server.user_messages(report["conversation_id"].as_str().unwrap()).await, ["Do the task."]);
+}
+
+#[tokio::test]
+async fn pid_1_ends_when_it_is_told_to_though_its_guardian_is_at_work() {
+    let server = AgentServer::shared(NEWEST).await;
+    let work = Work::reported_to(server, Receiver::answering([Status(503); 100]).await).await;
+    let running = work.run(server).under(AS_PID_1).start();
+    work.reach("2").await;
+    kill(program_under(pid_1(&running)), SIGABRT).unwrap();
+    work.receiver.called().await;
+    let told = Instant::now();
+    kill(pid_1(&running), SIGTERM).unwrap();
+    running.finish().await.exits_with(134);
+    assert!(told.elapsed() < Duration::from_secs(20), "{:?}", told.elapsed());
+}
+
 #[tokio::test]
 async fn pid_1_minds_no_signal_that_it_does_not_know() {
     let server = AgentServer::shared(NEWEST).await;
@@ -133,7 +171,7 @@ async fn a_server_of_our_own_does_not_outlive_a_killed_runner() {
     let _turn = STARTING.lock().await;
     let running = whole_run_in_one_container(&server, &work, "Do the task.").start();
     work.reach("2").await;
-    running.signal(nix::sys::signal::Signal::SIGKILL);
+    running.signal(SIGKILL);
     running.finish().await;
     work.failed_with("RunnerDied");
     assert!(std::net::TcpStream::connect(("127.0.0.1", server.port)).is_err(), "the agent-server lives");

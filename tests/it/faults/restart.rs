@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use nix::sys::signal::Signal::SIGKILL;
+use nix::sys::signal::Signal::{SIGKILL, SIGTERM};
 use tokio::time::sleep;
 
 use super::Work;
-use crate::support::{AgentServer, NEWEST, Run};
+use crate::support::receiver::Answer::Status;
+use crate::support::run::LLM_COST;
+use crate::support::{AgentServer, NEWEST, Receiver, Run, Step};
 
 crate::on_newest_and_oldest!(a_run_that_is_started_again_at_once_is_finished);
 
@@ -54,7 +56,46 @@ async fn a_run_that_is_started_again_too_late_finds_its_failure_reported() {
     first.finish().await.ended_by(SIGKILL);
     work.failed_with("RunnerDied");
     work.run(server).finish().await.exits_with(0).says("had settled the run already");
-    work.failed_with("RunnerDied");
+    assert_eq!(work.receiver.accepted_first()["error"]["code"], "RunnerDied");
+}
+
+#[tokio::test]
+async fn a_run_whose_failure_nobody_has_accepted_yet_can_still_be_finished() {
+    let server = AgentServer::shared(NEWEST).await;
+    let work = Work::reported_to(server, Receiver::answering([Status(503); 4]).await).await;
+    let first = work.run(server).start();
+    work.reach("2").await;
+    first.signal(SIGKILL);
+    // The guardian says that the runner is dead, to a service that is away.
+    work.receiver.called().await;
+    let second = work.run(server).start();
+    first.finish().await.ended_by(SIGKILL);
+    second.finish().await.exits_with(0).says("going on with a run whose runner died");
+    assert_eq!(work.receiver.accepted_first()["status"], "COMPLETED");
+}
+
+/// A run that waits for another's in the same conversation neither pays for it nor stops it.
+#[tokio::test]
+async fn a_run_leaves_alone_what_somebody_else_does_in_its_conversation() {
+    let server = AgentServer::shared(NEWEST).await;
+    let conversation = uuid::Uuid::new_v4().to_string();
+    let first = Work::on(server).await;
+    first.llm.script("Then this", [Step::finish("And this.")]);
+    let others = Work::on(server).await;
+    let run = |work: &Work| work.run(server).llm(&first.llm).env("AUTOMATION_CONVERSATION_ID", &conversation);
+    let running = run(&first).start();
+    first.reach("3").await;
+    let waiting =
+        run(&others).file("task.md", format!("---\nllm: {LLM_COST}\nlimits: {{cost: 0.015}}\n---\nThen this.")).start();
+    let third = Work::on(server).await;
+    let ended = run(&third).start();
+    ended.says("waiting for its end").await;
+    ended.signal(SIGTERM);
+    ended.finish().await.exits_with(143);
+    assert_eq!(third.receiver.accepted()["error"]["code"], "Terminated");
+    running.finish().await.exits_with(0);
+    waiting.finish().await.exits_with(0).says("waiting for its end");
+    assert_eq!(first.receiver.accepted()["status"], "COMPLETED");
 }
 
 #[tokio::test]
