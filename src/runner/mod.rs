@@ -192,7 +192,7 @@ async fn death_of(own_server: &mut Option<ServerProcess>) -> Failure {
 async fn panic_if_asked(args: &RunArgs, mut known: watch::Receiver<Known>) {
     #[cfg(debug_assertions)]
     if args.panic {
-        let known = known.wait_for(|known| known.conversation_id.is_some()).await;
+        let known = known.wait_for(|known| known.cost.known().is_some_and(|dollars| dollars > 0.0)).await;
         assert!(known.is_err(), "asked to panic");
     }
     let _ = (args, &mut known);
