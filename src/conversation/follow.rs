@@ -3,14 +3,15 @@
 //! Every event of the log reaches the sinks exactly once, whatever happens to the connection: after each gap, and at the
 //! end of each turn, the log is read over HTTP from a little before the last event, and what was seen is dropped.
 
+mod confirm;
+
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::fold::{Claim, Fold, TurnEnd};
 use super::log::Log;
-use crate::agent_server::client::RunStarted;
 use crate::agent_server::event::Meaning;
 use crate::agent_server::socket::{Report, Socket};
 use crate::agent_server::wire::{ConversationInfo, Cost, Status};
@@ -58,9 +59,6 @@ impl Budget {
         Ok(())
     }
 }
-
-/// A server that dies again and again is not helped for ever.
-const MOST_RESUMES: u8 = 3;
 
 /// What does not change while a conversation is followed.
 pub(super) struct Target {
@@ -348,77 +346,6 @@ impl<'s> Follower<'s> {
                 Ok(Ok(None)) => break self.gap = false,
                 Ok(Err(error)) => break self.last_failure = Some(error),
                 Err(_) => break,
-            }
-        }
-    }
-
-    /// The end of the turn, once the server confirms what was claimed.
-    async fn confirmed(&mut self) -> Result<Option<TurnEnd>, FollowError> {
-        let certain = self.claim == Claim::Certain;
-        match timeout_at(self.last_chance(), self.target.client.conversation(self.target.id)).await {
-            Ok(Ok(info)) => {
-                self.last_sign = Instant::now();
-                self.learn(&info);
-            }
-            Ok(Err(error)) => {
-                self.not_answered(error)?;
-                if self.fold.end() != Some(TurnEnd::Deleted) {
-                    return Ok(None);
-                }
-            }
-            Err(_) => {
-                // Other signs of life may wait to be heard.
-                self.confirm_at = Some(Instant::now() + timing::CONFIRM_AGAIN);
-                return Ok(None);
-            }
-        }
-        let end = match self.fold.end() {
-            Some(TurnEnd::Finished) if self.target.may_veto && !certain && !self.run_is_over().await => None,
-            Some(TurnEnd::Error(_)) => self.explained_error().await,
-            end => end,
-        };
-        if end.is_some() && end != Some(TurnEnd::Deleted) {
-            self.catch_up().await;
-        }
-        Ok(end)
-    }
-
-    /// Asks a finished conversation to run: one whose run is over stays finished, one whose stop hook still thinks
-    /// answers that it is running.
-    async fn run_is_over(&mut self) -> bool {
-        let (client, id) = (self.target.client.clone(), self.target.id);
-        let Ok(Ok(started)) = timeout_at(self.last_chance(), client.run(id)).await else { return false };
-        self.last_sign = Instant::now();
-        if started != RunStarted::Started {
-            return false;
-        }
-        let Ok(Ok(info)) = timeout_at(self.last_chance(), client.conversation(id)).await else { return false };
-        self.last_sign = Instant::now();
-        self.learn(&info);
-        self.fold.end() == Some(TurnEnd::Finished)
-    }
-
-    /// Until when a request may be the server's next sign of life. A busy one takes half a minute for each.
-    fn last_chance(&self) -> Instant {
-        (self.last_sign + timing::SERVER_SILENCE).max(Instant::now() + timing::LAST_LOOK)
-    }
-
-    /// The error with its reason, which may come a moment later. An error without one after an outage is a server that
-    /// has started again: its conversation is run again.
-    async fn explained_error(&mut self) -> Option<TurnEnd> {
-        let patience = Instant::now() + timing::ERROR_REASON;
-        loop {
-            self.catch_up().await;
-            match self.fold.end() {
-                Some(TurnEnd::Error(None)) if Instant::now() < patience => sleep(timing::ERROR_REASON / 10).await,
-                Some(TurnEnd::Error(None)) if self.outage && self.resumes < MOST_RESUMES => {
-                    self.resumes += 1;
-                    tracing::warn!("the agent-server has started again; resuming the conversation");
-                    self.start_run().await;
-                    self.begin_turn();
-                    return None;
-                }
-                end => return end,
             }
         }
     }
