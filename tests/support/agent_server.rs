@@ -27,6 +27,13 @@ pub const NEWEST: &str = "1.58.0";
 /// The oldest version that a sandbox may carry.
 pub const OLDEST: &str = "1.11.5";
 
+/// The version in the place of [`OLDEST`]: `OLDEST=1.29.3 scripts/test oldest` tries one that lies between.
+fn in_place_of(version: &str) -> String {
+    #[expect(clippy::disallowed_methods, reason = "an argument of the tests, not of the program")]
+    let other = std::env::var("OLDEST").ok();
+    other.filter(|_| version == OLDEST).unwrap_or_else(|| version.to_owned())
+}
+
 /// Held by the test that uses the shared oldest server.
 pub static OLDEST_IN_USE: Mutex<()> = Mutex::const_new(());
 
@@ -95,7 +102,7 @@ impl AgentServer {
         }
         let log = std::fs::File::create(self.folder.join("log")).unwrap();
         let child = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/agent-server"))
-            .args(["--version", self.version, "--key", &self.key, "--with-stdin", "--temporary"])
+            .args(["--version", &in_place_of(self.version), "--key", &self.key, "--with-stdin", "--temporary"])
             .args(["--port", &self.port.to_string(), "--folder"])
             .arg(&self.folder)
             .args(self.more_variables.iter().flat_map(|variable| ["--env", variable]))
