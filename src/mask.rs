@@ -2,7 +2,10 @@
 //!
 //! Rather one word too many than a key: the texts are summaries, not data.
 
-use crate::secret::MASK;
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+use crate::secret::{MASK, Secret};
 
 /// How well-known keys begin.
 const PREFIXES: &[&str] = &[
@@ -42,6 +45,30 @@ const SHORTEST_KEY: usize = 10;
 /// Parts of names whose values are secrets.
 const NAMES: &[&str] = &["key", "secret", "token", "passw", "pwd", "authorization", "credential"];
 
+/// Whether a word is like a token, whatever its name: it begins as keys do, or is long and random.
+#[must_use]
+pub fn is_token(word: &str) -> bool {
+    const SHORTEST: usize = 24;
+    let holds = |kind: fn(&char) -> bool| word.chars().any(|char| kind(&char));
+    let is_mixed = holds(char::is_ascii_uppercase) && holds(char::is_ascii_lowercase) && holds(char::is_ascii_digit);
+    let is_hex = word.len() >= 32 && word.chars().all(|char| char.is_ascii_hexdigit());
+    let is_one_word = word.chars().all(|char| char.is_ascii_alphanumeric() || matches!(char, '_' | '+' | '='));
+    well_known(word) != word || (word.len() >= SHORTEST && is_one_word && (is_mixed || is_hex))
+}
+
+/// What of an address must not be seen: its user part, and values of its query that are or look like secrets. A short user
+/// name stands in ordinary text too, and is no token.
+#[must_use]
+pub fn secrets_of_address(url: &Url) -> Vec<Secret> {
+    const SHORTEST_TOKEN: usize = 16;
+    let user = Some(url.username()).filter(|user| user.len() >= SHORTEST_TOKEN);
+    let pairs = url.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+    let values = pairs.filter(|(name, value)| is_secret_name(name) || is_token(value)).map(|(_, value)| value);
+    // As it stands in the address, and as it is meant.
+    let forms = |text: &str| [text.to_owned(), percent_decode_str(text).decode_utf8_lossy().into_owned()];
+    user.into_iter().chain(url.password()).chain(values).flat_map(forms).map(Secret::new).collect()
+}
+
 /// The text with [`MASK`] in the place of what looks like a key, a password, or the user part of an address.
 #[must_use]
 pub fn lookalikes(text: &str) -> String {
@@ -77,10 +104,12 @@ fn is_scheme(word: &str) -> bool {
 /// Whether a word says that a secret comes next: `token:`, `"api_key":`, `--password`.
 fn names_a_secret(word: &str) -> bool {
     let name = word.trim_end_matches(['"', '\'']);
-    (name.ends_with([':', '=']) || name.starts_with("--")) && holds_secret_name(name)
+    (name.ends_with([':', '=']) || name.starts_with("--")) && is_secret_name(name)
 }
 
-fn holds_secret_name(name: &str) -> bool {
+/// Whether a name says that its value is a secret.
+#[must_use]
+pub fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     NAMES.iter().any(|part| name.contains(part))
 }
@@ -120,30 +149,29 @@ fn well_known(word: &str) -> String {
     masked
 }
 
-/// `name=value` and `"name":"value"` without their values, where the name is that of a secret.
+/// `name=value` and `"name":"value"` without their values, where the name is that of a secret. What follows a value may
+/// hold the next one, as in a query.
 fn assignment(word: &str) -> String {
-    let Some(at) = word.find(['=', ':']) else { return word.to_owned() };
-    let (name, rest) = word.split_at(at + 1);
-    let start = rest.len() - rest.trim_start_matches(['"', '\'', '\\']).len();
-    let value = &rest[start..];
-    let end = value.find(['&', '"', '\'', ')', ']', '}', '\\']).unwrap_or(value.len());
-    // What follows may hold the next one, as in a query.
-    let tail = &value[end..];
-    let tail = tail.chars().next().map_or_else(String::new, |first| {
-        let (first, others) = tail.split_at(first.len_utf8());
-        format!("{first}{}", assignment(others))
-    });
-    let is_address = value.starts_with("//");
-    let shown = if holds_secret_name(name) && end > 0 && !is_address { MASK } else { &value[..end] };
-    let value = if is_address { assignment_in_query(&value[..end]) } else { shown.to_owned() };
-    format!("{name}{}{value}{tail}", &rest[..start])
-}
-
-fn assignment_in_query(address: &str) -> String {
-    match address.split_once('?') {
-        Some((address, query)) => format!("{address}?{}", assignment(query)),
-        None => address.to_owned(),
+    let mut shown = String::with_capacity(word.len());
+    let mut rest = word;
+    while let Some(at) = rest.find(['=', ':']) {
+        let (name, after) = rest.split_at(at + 1);
+        let value = after.trim_start_matches(['"', '\'', '\\']);
+        shown.push_str(name);
+        shown.push_str(&after[..after.len() - value.len()]);
+        let (value, others) = value.split_at(value.find(['&', '"', '\'', ')', ']', '}', '\\']).unwrap_or(value.len()));
+        let is_secret = is_secret_name(name) && !value.is_empty();
+        if value.starts_with("//") || (!is_secret && value.contains("://")) {
+            // Of an address only the query has names and values.
+            let query = value.find('?').map_or(value.len(), |at| at + 1);
+            shown.push_str(&value[..query]);
+            rest = &after[after.len() - others.len() - (value.len() - query)..];
+        } else {
+            shown.push_str(if is_secret { MASK } else { value });
+            rest = others;
+        }
     }
+    shown + rest
 }
 
 #[cfg(test)]
@@ -162,6 +190,7 @@ mod tests {
             ("login --password Tr0ub4dor", "login --password ***"),
             ("with ghp_0123456789abcdef.", "with ***"),
             ("a=1&token=x&b=2", "a=1&token=***&b=2"),
+            (r#"{"url":"https://h/?token=x","key":"y"}"#, r#"{"url":"https://h/?token=***","key":"***"}"#),
         ] {
             assert_eq!(lookalikes(text), expected, "{text}");
         }
@@ -177,6 +206,44 @@ mod tests {
             "",
         ] {
             assert_eq!(lookalikes(text), text);
+        }
+    }
+
+    #[test]
+    fn a_token_is_told_from_a_name() {
+        for token in ["ghp_0123456789abcdef", "aB3dE6gH9jK2mN5pQ8sT1vW4", "0123456789abcdef0123456789abcdef"] {
+            assert!(is_token(token), "{token}");
+        }
+        for name in ["production", "claude-sonnet-4-5-20250929", "Qwen2.5-Coder-32B-Instruct", "/home/Me/a1", "1", ""] {
+            assert!(!is_token(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_address_has_secrets_in_its_user_part_and_its_query() {
+        let secrets = |url: &str| -> Vec<String> {
+            let secrets = secrets_of_address(&Url::parse(url).unwrap());
+            secrets.iter().map(|secret| secret.expose().to_owned()).collect()
+        };
+        assert_eq!(
+            secrets("https://me:hunter%4022@h/?api_key=a%2Bb&page=2"),
+            ["hunter%4022", "hunter@22", "a%2Bb", "a+b"]
+        );
+        assert_eq!(secrets("https://me@h/p?mode=production#key=1"), Vec::<String>::new());
+        let token = "ghp_0123456789abcdef";
+        assert_eq!(secrets(&format!("https://{token}@h/?x={token}")), [token; 4]);
+    }
+
+    #[test]
+    fn a_text_of_any_length_is_taken_in_one_go() {
+        for (piece, expected, length) in [
+            ("a=b&", "a=b&", 1 << 20),
+            (r#""key":"b","#, r#""key":"***","#, 1 << 20),
+            // Each looks for its end in all of the rest.
+            ("a=//?", "a=//?", 1 << 14),
+        ] {
+            let count = length / piece.len();
+            assert!(lookalikes(&piece.repeat(count)) == expected.repeat(count), "{piece}");
         }
     }
 

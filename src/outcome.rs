@@ -199,7 +199,7 @@ pub struct Failure {
 /// (`openhands-automation` 1.25.0).
 const ERROR_FIELDS: [&str; 8] = ["kind", "id", "timestamp", "source", "parent_id", "code", "detail", "classification"];
 
-/// The longest `detail` that is reported, in characters.
+/// The longest `detail` or summary that is reported, in characters.
 const LONGEST_DETAIL: usize = 2000;
 
 impl Failure {
@@ -292,7 +292,10 @@ impl Outcome {
             conversation_id: self.conversation_id.map(|id| id.to_string()),
             cost: self.cost,
             error: self.failure.as_ref().map(|failure| Value::Object(failure.error_object(redactor))),
-            task_outcome: self.task_outcome(redactor),
+            task_outcome: self.task_outcome(redactor).map(|TaskOutcome { status, summary }| TaskOutcome {
+                status,
+                summary: display::bounded(&summary, LONGEST_DETAIL),
+            }),
         }
     }
 
@@ -304,9 +307,7 @@ impl Outcome {
     /// The user's object, without secrets in its texts.
     fn object(&self, redactor: &Redactor) -> Option<Value> {
         let Some(Answer::Object(fields)) = &self.answer else { return None };
-        let text = serde_json::to_string(fields).unwrap_or_default();
-        // A secret that JSON writes with escapes is not found so; there are none of that kind among keys and tokens.
-        Some(serde_json::from_str(&redactor.redact(&text)).unwrap_or(Value::Null))
+        Some(redacted(&Value::Object(fields.clone()), redactor))
     }
 
     /// The object that `--format json` and `--result` give.
@@ -326,6 +327,17 @@ impl Outcome {
             }),
             exit_code: self.exit_code().0,
         }
+    }
+}
+
+fn redacted(value: &Value, redactor: &Redactor) -> Value {
+    match value {
+        Value::String(text) => redactor.redact(text).into(),
+        Value::Array(items) => items.iter().map(|item| redacted(item, redactor)).collect(),
+        Value::Object(fields) => {
+            fields.iter().map(|(name, value)| (redactor.redact(name).into_owned(), redacted(value, redactor))).collect()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
     }
 }
 
@@ -408,6 +420,7 @@ pub struct ResultError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::answer::TaskStatus;
     use crate::secret::Secret;
 
     fn outcome(failure: Option<Failure>) -> Outcome {
@@ -469,6 +482,31 @@ mod tests {
         let result = outcome.result(&redactor);
         assert_eq!(result.error.unwrap().code, "LLMAuthenticationError");
         assert_eq!(result.exit_code, 1);
+    }
+
+    #[test]
+    fn a_summary_is_reported_in_bounds_and_given_whole() {
+        let summary = "ä".repeat(100_000);
+        let answer = Answer::TaskOutcome(TaskOutcome { status: TaskStatus::Success, summary: summary.clone() });
+        let outcome = Outcome { answer: Some(answer), ..outcome(None) };
+        let reported = outcome.report(&Redactor::default()).task_outcome.unwrap().summary;
+        assert!(reported.chars().count() < 2010, "{}", reported.len());
+        assert_eq!(outcome.result(&Redactor::default()).task_outcome.unwrap().summary, summary);
+    }
+
+    #[test]
+    fn an_answer_loses_secrets_in_its_texts_and_stays_an_object() {
+        let Value::Object(fields) =
+            json!({"note": "use 123456 or \"key\"-1", "count": 1_234_567, "list": [["123456"]]})
+        else {
+            unreachable!()
+        };
+        let redactor = Redactor::default();
+        redactor.learn(&Secret::new("123456"));
+        redactor.learn(&Secret::new("\"key\"-1"));
+        let outcome = Outcome { answer: Some(Answer::Object(fields)), ..outcome(None) };
+        let expected = json!({"note": "use *** or ***", "count": 1_234_567, "list": [["***"]]});
+        assert_eq!(outcome.result(&redactor).answer, Some(expected));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::ids::{ConversationId, RunId};
 use crate::problem::{Problem, Problems};
 use crate::prompt::Context;
 use crate::repos::RepoPlan;
-use crate::task::plugins::PluginSource;
+use crate::task::plugins::{Experiment, PluginSource, Variant};
 use crate::task::skills::SkillSources;
 use crate::task::{LlmChoice, Task};
 
@@ -75,12 +75,21 @@ pub enum LlmBase {
 pub struct Profile {
     /// Its name.
     pub name: String,
-    /// Whether the account's default LLM will do when there is no such profile. So for a profile that the environment
-    /// names, as the automation service has it; a task file that names one means it.
+    /// Whether the account's default LLM will do when there is no such profile. So for a profile that the environment or
+    /// an experiment names, as the automation service has it; a flag or a task file that names one means it.
     pub default_will_do: bool,
 }
 
 impl LlmPlan {
+    /// The name of the profile that it is inherited from.
+    #[must_use]
+    pub fn profile(&self) -> Option<&str> {
+        match &self.base {
+            LlmBase::Inherited { profile, .. } => profile.as_ref().map(|profile| profile.name.as_str()),
+            LlmBase::Given(_) => None,
+        }
+    }
+
     /// The LLM that the agent gets, from the base that was given or inherited.
     #[must_use]
     pub fn complete(&self, base: &Llm) -> Llm {
@@ -167,13 +176,14 @@ impl RunPlan {
     ///
     /// # Errors
     /// [`Problems`]: everything that the settings and the task ask for and that cannot be had with these settings.
-    pub fn new(mut settings: Settings, mut task: Task, ready_timeout: Duration) -> Result<Self, Problems> {
+    pub fn new(settings: Settings, mut task: Task, ready_timeout: Duration) -> Result<Self, Problems> {
         let mut problems = Vec::new();
         let run_id = settings.run_id.clone();
         let (messages, context) =
             messages::messages(&task, &settings.payload, &settings.params, run_id.as_ref(), &mut problems);
-        let experiment_tags = take_variant(&mut settings, &mut task, &mut problems);
-        let llm = llm_plan(&settings, task.llm, &mut problems);
+        let chosen = take_variant(settings.run_id.as_ref(), &mut task, &mut problems);
+        let variant = chosen.as_ref().map(|(_, variant)| variant);
+        let llm = llm_plan(&settings, task.llm, variant.and_then(|variant| variant.model.as_ref()), &mut problems);
         let secrets = match task.secrets {
             None => SecretSelection::All,
             Some(names) => SecretSelection::Named(names),
@@ -196,7 +206,9 @@ impl RunPlan {
         let mut tags = task.tags.0;
         tags.extend(experiment::plugin_tag(&task.plugins));
         tags.extend(settings.tags);
-        tags.extend(experiment_tags);
+        if let Some((experiment, variant)) = &chosen {
+            tags.extend(experiment::tags(experiment, variant, llm.profile()));
+        }
         let conversation = ConversationPlan {
             id: settings.conversation_id.unwrap_or_else(own_id),
             continued: settings.conversation_id.is_some(),
@@ -229,23 +241,38 @@ impl RunPlan {
     }
 }
 
-/// Puts the chosen variant of an experiment into the place of what it replaces, and gives its tags.
-fn take_variant(settings: &mut Settings, task: &mut Task, problems: &mut Vec<Problem>) -> BTreeMap<String, String> {
-    let Some(experiment) = task.experiment.take() else { return BTreeMap::new() };
+/// Chooses the variant of an experiment, and gives the task its plugins.
+fn take_variant(run_id: Option<&RunId>, task: &mut Task, problems: &mut Vec<Problem>) -> Option<(Experiment, Variant)> {
+    let experiment = task.experiment.take()?;
     if !task.plugins.is_empty() {
         let found = "both `plugins` and `experiment`";
         problems.push(Problem::new(&task.origin.file, found, "give each variant of the experiment its plugins"));
     }
-    let Some(variant) = experiment::choose(&experiment, settings.run_id.as_ref()) else { return BTreeMap::new() };
+    let variant = experiment::choose(&experiment, run_id)?;
     tracing::info!(experiment = experiment.experiment_id, variant = variant.name, "variant chosen");
-    settings.profile = variant.model.clone().or(settings.profile.take());
-    let tags = experiment::tags(&experiment, &variant, settings.profile.as_deref());
-    task.plugins = variant.plugins;
-    tags
+    task.plugins.clone_from(&variant.plugins);
+    Some((experiment, variant))
 }
 
-fn llm_plan(settings: &Settings, choice: LlmChoice, problems: &mut Vec<Problem>) -> LlmPlan {
-    let LlmChoice { profile, fields } = choice;
+/// The profile that is asked for: by a flag, else by an experiment's variant, by the task, by the environment.
+fn profile(settings: &Settings, of_variant: Option<&String>, of_task: Option<String>) -> Option<Profile> {
+    let meant = |name: String| Profile { name, default_will_do: false };
+    let wished = |name: String| Profile { name, default_will_do: true };
+    let of_flag = settings.profile.clone().map(meant);
+    of_flag
+        .or_else(|| of_variant.cloned().map(wished))
+        .or_else(|| of_task.map(meant))
+        .or_else(|| settings.default_profile.clone().map(wished))
+}
+
+fn llm_plan(
+    settings: &Settings,
+    choice: LlmChoice,
+    of_variant: Option<&String>,
+    problems: &mut Vec<Problem>,
+) -> LlmPlan {
+    let LlmChoice { profile: of_task, fields } = choice;
+    let profile = profile(settings, of_variant, of_task);
     let has_model = fields.get("model").is_some_and(|model| !model.is_null());
     let given = &settings.llm;
     let base = match &settings.account {
@@ -267,11 +294,12 @@ fn llm_plan(settings: &Settings, choice: LlmChoice, problems: &mut Vec<Problem>)
                     format!("set LLM_MODEL and LLM_API_KEY, or {}", display::listed(missing)),
                 ));
             }
-            let from_environment = settings.profile.clone().map(|name| Profile { name, default_will_do: true });
-            let from_task = profile.map(|name| Profile { name, default_will_do: false });
-            LlmBase::Inherited { profile: from_environment.or(from_task), model: given.model.clone() }
+            LlmBase::Inherited { profile: profile.clone(), model: given.model.clone() }
         }
     };
+    if let (LlmBase::Given(_), Some(profile)) = (&base, &profile) {
+        tracing::warn!(profile = profile.name, "the LLM profile has no effect: an LLM is given directly");
+    }
     LlmPlan { base, fields }
 }
 
@@ -340,20 +368,39 @@ mod tests {
         assert_eq!(Value::from(plan.llm.complete(&Llm(inherited)).0), expected);
     }
 
+    const EXPERIMENT: &str = "experiment: {experiment_id: e, variants: [{name: A, weight: 1, model: of-variant}]}";
+
     #[test]
-    fn the_environments_profile_beats_the_tasks_and_may_be_missing() {
-        let of =
-            |vars: &[(&'static str, &'static str)]| match plan(&account_and(vars), "prompt: x\nllm: {profile: fast}")
-                .unwrap()
-                .llm
-                .base
-            {
-                LlmBase::Inherited { profile, .. } => profile.unwrap(),
-                LlmBase::Given(_) => panic!("nothing was given"),
-            };
-        assert_eq!(of(&[]), Profile { name: "fast".to_owned(), default_will_do: false });
-        let expected = Profile { name: "slow".to_owned(), default_will_do: true };
-        assert_eq!(of(&[("AUTOMATION_MODEL", "slow")]), expected);
+    fn the_profile_is_the_flags_the_variants_the_tasks_then_the_environments() {
+        let of = |flag: Option<&str>, task: &str, vars: &[(&'static str, &'static str)]| {
+            let vars = account_and(vars);
+            let (raw, _) = RawEnv::from_vars(vars.iter().map(|(name, value)| (name.into(), value.into())));
+            let flags = Overrides { profile: flag.map(str::to_owned), ..Overrides::default() };
+            let settings = Settings::from_env(&raw, &[], flags).unwrap();
+            let task = parse(&format!("prompt: x\n{task}"), Format::Yaml, "task").unwrap();
+            let plan = RunPlan::new(settings, task, Duration::from_secs(1)).unwrap();
+            let LlmBase::Inherited { profile, .. } = plan.llm.base else { panic!("nothing was given") };
+            let profile = profile.map(|profile| (profile.name, profile.default_will_do));
+            (profile, plan.conversation.tags.get("modelprofile").cloned())
+        };
+        let named = |name: &str, default_will_do, tag: Option<&str>| {
+            (Some((name.to_owned(), default_will_do)), tag.map(str::to_owned))
+        };
+        let environment = [("AUTOMATION_MODEL", "of-environment")];
+        let task = "llm: {profile: of-task}";
+        let both = &format!("{task}\n{EXPERIMENT}");
+        assert_eq!(of(Some("flag"), both, &environment), named("flag", false, Some("flag")));
+        assert_eq!(of(None, both, &environment), named("of-variant", true, Some("of-variant")));
+        assert_eq!(of(None, task, &environment), named("of-task", false, None));
+        assert_eq!(of(None, "", &environment), named("of-environment", true, None));
+        assert_eq!(of(None, "", &[]), (None, None));
+    }
+
+    #[test]
+    fn a_profile_without_effect_is_no_tag() {
+        let given = account_and(&[("LLM_MODEL", "m"), ("LLM_API_KEY", "sk"), ("AUTOMATION_MODEL", "p")]);
+        let tags = plan(&given, &format!("prompt: x\n{EXPERIMENT}")).unwrap().conversation.tags;
+        assert_eq!((tags.get("variant").map(String::as_str), tags.get("modelprofile")), (Some("A"), None));
     }
 
     #[test]

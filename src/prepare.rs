@@ -5,15 +5,18 @@
 use std::path::{Path, PathBuf};
 
 use futures_util::future::join_all;
+use url::Url;
 
 use crate::agent_server::Client;
 use crate::agent_server::skill::SkillInfo;
+use crate::config::settings::Account;
 use crate::display;
+use crate::mask;
 use crate::outcome::{Failure, FailureKind};
 use crate::plan::{ConversationPlan, RunPlan};
-use crate::repos::access::Access;
+use crate::repos::access::{Access, Token};
 use crate::repos::{self, Cloned, RepoPlan};
-use crate::secret::{Redactor, Secret};
+use crate::secret::Redactor;
 use crate::sink::{Record, Sinks, Stage};
 use crate::skills;
 use crate::task::repos::Provider;
@@ -54,14 +57,20 @@ pub async fn prepare(
 
 async fn clone(workspace: &dyn Workspace, plan: &RunPlan, redactor: &Redactor) -> Result<Vec<Cloned>, Failure> {
     let tokens = tokens(workspace, &plan.repos, redactor).await;
-    let token_of = |provider| tokens.iter().find(|(owner, _)| *owner == provider).map(|(_, token)| token.clone());
+    let token_of = |provider: Provider| {
+        if matches!(plan.account, Account::None { .. }) {
+            return Token::NoAccount;
+        }
+        let token = tokens.iter().find(|(owner, _)| *owner == provider);
+        token.map_or(Token::Missing(provider.token_names()[0]), |(_, token)| token.clone())
+    };
     repos::clone_all(&plan.repos, Path::new(&plan.conversation.working_dir), token_of)
         .await
         .map_err(|error| Failure::new(FailureKind::RepositoryNotCloned, display::chain(&error)))
 }
 
 /// The account's tokens for these repositories. One that cannot be had is missed only where git needs it.
-async fn tokens(workspace: &dyn Workspace, repos: &[RepoPlan], redactor: &Redactor) -> Vec<(Provider, Secret)> {
+async fn tokens(workspace: &dyn Workspace, repos: &[RepoPlan], redactor: &Redactor) -> Vec<(Provider, Token)> {
     let mut wanted: Vec<Provider> = Vec::new();
     for provider in repos.iter().filter_map(|repo| repo.access.as_ref()?.wants_token_of()) {
         if !wanted.contains(&provider) {
@@ -70,24 +79,30 @@ async fn tokens(workspace: &dyn Workspace, repos: &[RepoPlan], redactor: &Redact
     }
     let mut tokens = Vec::new();
     for provider in wanted {
-        for name in provider.token_names() {
-            match workspace.secret_value(name).await {
-                Ok(None) => continue,
-                Ok(Some(token)) if token.expose().chars().any(char::is_control) => {
-                    tracing::warn!(secret = name, "is more than one line, and no token");
-                }
-                Ok(Some(token)) => {
-                    redactor.learn(&token);
-                    tokens.push((provider, token));
-                }
-                Err(error) => {
-                    tracing::warn!(secret = name, error = %display::chain(&error), "cloning without the account's token");
-                }
-            }
-            break;
-        }
+        tokens.push((provider, token(workspace, provider, redactor).await));
     }
     tokens
+}
+
+async fn token(workspace: &dyn Workspace, provider: Provider, redactor: &Redactor) -> Token {
+    for name in provider.token_names() {
+        match workspace.secret_value(name).await {
+            Ok(None) => {}
+            Ok(Some(token)) if token.expose().chars().any(char::is_control) => {
+                tracing::warn!(secret = name, "is more than one line, and no token");
+                return Token::Unusable(name);
+            }
+            Ok(Some(token)) => {
+                redactor.learn(&token);
+                return Token::Known(name, token);
+            }
+            Err(error) => {
+                tracing::warn!(secret = name, error = %display::chain(&error), "cloning without the account's token");
+                return Token::Unusable(name);
+            }
+        }
+    }
+    Token::Missing(provider.token_names()[0])
 }
 
 async fn project_skills(client: &Client, plan: &RunPlan, cloned: &[Cloned]) -> Vec<Vec<SkillInfo>> {
@@ -100,4 +115,27 @@ async fn project_skills(client: &Client, plan: &RunPlan, cloned: &[Cloned]) -> V
 fn learn_secrets(plan: &RunPlan, redactor: &Redactor) {
     let of_repos = plan.repos.iter().filter_map(|repo| repo.access.as_ref()).flat_map(Access::secrets);
     of_repos.for_each(|secret| redactor.learn(secret));
+    let plugins = plan.conversation.plugins.iter().filter_map(|plugin| Url::parse(&plugin.source).ok());
+    plugins.flat_map(|url| mask::secrets_of_address(&url)).for_each(|secret| redactor.learn(&secret));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::env::RawEnv;
+    use crate::config::settings::{Overrides, Settings};
+    use crate::task::parse::{Format, parse};
+
+    #[test]
+    fn the_keys_in_the_tasks_addresses_are_known() {
+        let settings = Settings::from_env(&RawEnv::default(), &[], Overrides::default()).unwrap();
+        let task = "prompt: x\nllm: {model: m}\nplugins: [{source: 'https://me:hunter22@h/p.git'}]\nrepos: ['https://me:hunter33@h/r']";
+        let task = parse(task, Format::Yaml, "task").unwrap();
+        let plan = RunPlan::new(settings, task, Duration::ZERO).unwrap();
+        let redactor = Redactor::default();
+        learn_secrets(&plan, &redactor);
+        assert_eq!(redactor.redact("me hunter22 hunter33"), "me *** ***");
+    }
 }

@@ -13,12 +13,17 @@ use crate::ancestry::Ancestry;
 use crate::http::HttpError;
 
 /// How long this process may still live, if the agent-server started it: `None` when none of its unfinished commands is
-/// ours. Ours is the one whose text stands in our `ancestry`, else one that names `program` and was started when this process
-/// was: other runs may be under way in the same agent-server.
+/// ours. Ours is the one whose text stands in our `ancestry`, else one that names the `program` and was started when this
+/// process was: other runs may be under way in the same agent-server. Without a `program`, for a server that may be on
+/// another machine, the ancestry alone counts.
 ///
 /// # Errors
 /// [`HttpError`].
-pub async fn time_left(client: &Client, ancestry: &Ancestry, program: &str) -> Result<Option<Duration>, HttpError> {
+pub async fn time_left(
+    client: &Client,
+    ancestry: &Ancestry,
+    program: Option<&str>,
+) -> Result<Option<Duration>, HttpError> {
     let commands = client.bash_commands().await?;
     let now = Timestamp::try_from(SystemTime::now()).unwrap_or_default();
     for command in candidates(&commands.items, ancestry, program, now) {
@@ -33,7 +38,12 @@ pub async fn time_left(client: &Client, ancestry: &Ancestry, program: &str) -> R
 const START_OF_COMMAND: SignedDuration = SignedDuration::from_secs(5);
 
 /// Commands that may be ours and whose time is not over, the likeliest first.
-fn candidates<'c>(commands: &'c [BashEvent], ancestry: &Ancestry, program: &str, now: Timestamp) -> Vec<&'c BashEvent> {
+fn candidates<'c>(
+    commands: &'c [BashEvent],
+    ancestry: &Ancestry,
+    program: Option<&str>,
+    now: Timestamp,
+) -> Vec<&'c BashEvent> {
     let rank = |command: &BashEvent| {
         let text = command.command.as_deref()?;
         left(command, now)?;
@@ -42,7 +52,8 @@ fn candidates<'c>(commands: &'c [BashEvent], ancestry: &Ancestry, program: &str,
         // The command's shell, which we may have replaced, is started right after the command's event is made.
         let apart = ancestry.started.unwrap_or(now).duration_since(started).abs();
         let is_our_time = ancestry.started.is_none() || apart <= START_OF_COMMAND;
-        (is_above_us || (text.contains(program) && is_our_time)).then_some((!is_above_us, apart))
+        let names_us = program.is_some_and(|program| text.contains(program));
+        (is_above_us || (names_us && is_our_time)).then_some((!is_above_us, apart))
     };
     let mut ranked: Vec<_> = commands.iter().filter_map(|command| Some((rank(command)?, command))).collect();
     ranked.sort_by_key(|(rank, _)| *rank);
@@ -70,8 +81,12 @@ mod tests {
     }
 
     fn texts(commands: &[BashEvent], ancestry: &Ancestry) -> Vec<String> {
+        texts_of(commands, ancestry, Some("openhands-runner"))
+    }
+
+    fn texts_of(commands: &[BashEvent], ancestry: &Ancestry, program: Option<&str>) -> Vec<String> {
         let now = "2026-11-22T08:00:30Z".parse().unwrap();
-        candidates(commands, ancestry, "openhands-runner", now).iter().map(|found| found.id.clone()).collect()
+        candidates(commands, ancestry, program, now).iter().map(|found| found.id.clone()).collect()
     }
 
     #[test]
@@ -97,7 +112,10 @@ mod tests {
         let replaced = Ancestry { arguments: vec!["./openhands-runner".to_owned()], started };
         assert_eq!(texts(&commands, &replaced), ["early"]);
         let shell = ["sh", "-c", "cd b && ./start.sh"].map(str::to_owned).to_vec();
-        assert_eq!(texts(&commands, &Ancestry { arguments: shell, started }), ["shell", "early"]);
+        let below = Ancestry { arguments: shell, started };
+        assert_eq!(texts(&commands, &below), ["shell", "early"]);
+        assert_eq!(texts_of(&commands, &below, None), ["shell"], "on a server that may be elsewhere");
+        assert_eq!(texts_of(&commands, &replaced, None), Vec::<String>::new());
     }
 
     #[test]

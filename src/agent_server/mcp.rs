@@ -3,8 +3,10 @@
 use std::fmt;
 
 use serde_json::{Map, Value, json};
+use url::Url;
 
 use super::Capabilities;
+use crate::mask;
 use crate::secret::Secret;
 
 /// MCP servers by name, each an object as the agent-server's settings have it: `{"url","transport","headers"}` or
@@ -57,13 +59,59 @@ impl McpServers {
         if capabilities.flat_mcp || self.is_empty() { servers } else { json!({ "mcpServers": servers }) }
     }
 
-    /// The values of headers and environments: they may be keys.
-    pub fn secrets(&self) -> impl Iterator<Item = Secret> {
-        let places = self.0.values().flat_map(|server| [server.get("headers"), server.get("env")]);
-        places.flatten().filter_map(Value::as_object).flat_map(Map::values).filter_map(Value::as_str).map(|text| {
-            let (scheme, key) = text.split_once(' ').unwrap_or(("", text));
-            Secret::new(if scheme.eq_ignore_ascii_case("bearer") { key } else { text })
-        })
+    /// What of them must not be seen: values that their names call secrets, or that look like secrets. The other values are
+    /// words that stand in ordinary text too, such as `production`.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<Secret> {
+        let mut found = Vec::new();
+        for server in self.0.values() {
+            for place in ["headers", "env"] {
+                for (name, value) in server[place].as_object().into_iter().flatten() {
+                    found.extend(value.as_str().map(|text| of_field(name, text)).unwrap_or_default());
+                }
+            }
+            of_auth("", &server["auth"], &mut found);
+            let url = server["url"].as_str().and_then(|url| Url::parse(url).ok());
+            found.extend(url.as_ref().map(mask::secrets_of_address).unwrap_or_default());
+        }
+        found
+    }
+}
+
+/// The secrets in the value of a header or a variable.
+fn of_field(name: &str, text: &str) -> Vec<Secret> {
+    if mask::is_secret_name(name) {
+        return vec![key_of(name, text)];
+    }
+    let words = text.split(|char: char| char.is_whitespace() || ",;:=\"'".contains(char));
+    words.filter(|word| mask::is_token(word)).map(Secret::new).collect()
+}
+
+/// The value without the scheme of an authorization.
+fn key_of(name: &str, text: &str) -> Secret {
+    let (scheme, key) = text.trim().split_once(' ').unwrap_or(("", text));
+    let is_scheme = ["bearer", "basic", "token"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    let has_scheme = is_scheme || name.to_ascii_lowercase().ends_with("authorization");
+    Secret::new(if has_scheme { key.trim() } else { text })
+}
+
+/// The secrets of a server's `auth` (agent-server 1.58.0: `value`, `password`, `headers`, and the tokens and client secret of
+/// OAuth's `state` and `authentication`).
+fn of_auth(name: &str, value: &Value, found: &mut Vec<Secret>) {
+    // `token_type` and the like tell of a secret, and are none.
+    let describes =
+        ["_type", "_method", "_name", "_at", "_url", "_uri", "_endpoint"].iter().any(|end| name.ends_with(end));
+    match value {
+        Value::String(text) if !describes && (name == "value" || mask::is_secret_name(name)) => {
+            found.push(key_of(name, text));
+        }
+        Value::String(text) => found.extend(of_field("", text)),
+        Value::Object(fields) if name == "headers" => {
+            found.extend(fields.iter().filter_map(|(name, value)| Some(key_of(name, value.as_str()?))));
+        }
+        Value::Object(fields) => fields.iter().for_each(|(name, value)| of_auth(name, value, found)),
+        Value::Array(items) => items.iter().for_each(|value| of_auth(name, value, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
@@ -113,10 +161,52 @@ mod tests {
         assert_eq!(both.0["probe"], json!({"url": "http://other/"}));
     }
 
+    fn secrets(servers: &McpServers) -> Vec<String> {
+        servers.secrets().iter().map(|secret| secret.expose().to_owned()).collect()
+    }
+
+    fn secrets_of(server: Value) -> Vec<String> {
+        secrets(&McpServers::of_settings(Some(&json!({ "s": server }))))
+    }
+
+    #[test]
+    fn ordinary_values_are_no_secrets() {
+        for server in [
+            json!({"command": "c", "env": {"NODE_ENV": "production", "MODEL": "claude-sonnet-4-5-20250929", "HOME": "/home/me"}}),
+            json!({"url": "https://me@h/mcp?mode=production", "headers": {"Accept": "application/json"}}),
+            json!({"auth": {"strategy": "api_key", "header_name": "X-Api-Key"}}),
+            json!({"auth": {"strategy": "oauth2", "state": {"tokens": {"token_type": "Bearer"}, "token_expires_at": 1_234_567.0},
+                "authentication": {"type": "oauth", "client_auth_method": "client_secret_post"}}}),
+        ] {
+            assert_eq!(secrets_of(server.clone()), Vec::<String>::new(), "{server}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_known_wherever_they_stand() {
+        for (server, expected) in [
+            (json!({"headers": {"Authorization": "Basic bWU6aHVudGVy"}}), "bWU6aHVudGVy"),
+            (json!({"headers": {"authorization": "Any scheme-key"}}), "scheme-key"),
+            (json!({"headers": {"X-Api-Key": "the api key"}}), "the api key"),
+            (json!({"env": {"AUTH_HEADER": "token ghp_0123456789abcdef"}}), "ghp_0123456789abcdef"),
+            (json!({"auth": "ghp_0123456789abcdef"}), "ghp_0123456789abcdef"),
+            (json!({"auth": {"strategy": "bearer", "value": "the-value"}}), "the-value"),
+            (json!({"auth": {"strategy": "basic", "username": "me", "password": "hunter22"}}), "hunter22"),
+            (json!({"auth": {"strategy": "header", "headers": {"X-Any": "the-header"}}}), "the-header"),
+            (json!({"auth": {"strategy": "oauth2", "state": {"tokens": {"access_token": "the-token"}}}}), "the-token"),
+            (json!({"auth": {"authentication": {"client_id": "me", "client_secret": "hunter22"}}}), "hunter22"),
+            (json!({"url": "https://h/mcp?token=hunter22"}), "hunter22"),
+            (json!({"url": "https://h/mcp?k=ghp_0123456789abcdef"}), "ghp_0123456789abcdef"),
+        ] {
+            let mut found = secrets_of(server.clone());
+            found.dedup();
+            assert_eq!(found, [expected], "{server}");
+        }
+    }
+
     #[test]
     fn keys_are_known_and_never_shown() {
-        let secrets: Vec<_> = servers().secrets().map(|secret| secret.expose().to_owned()).collect();
-        assert_eq!(secrets, ["key-of-probe", "token-of-local"]);
+        assert_eq!(secrets(&servers()), ["key-of-probe", "token-of-local"]);
         assert_eq!(format!("{:?}", servers()), r#"["probe", "local"]"#);
     }
 }

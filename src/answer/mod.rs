@@ -130,7 +130,10 @@ impl Question {
                     fields.map(|(name, value)| (name.clone(), value.clone())).collect::<Map<_, _>>()
                 });
                 let object = of_finish.filter(|fields| !fields.is_empty()).or_else(|| message.and_then(object_in));
-                let object = object.ok_or(AnswerError::Missing)?;
+                // Nothing at all is an object too, where nothing is required.
+                let nothing =
+                    || finish.map(|_| Map::new()).filter(|nothing| schema.misfits(&nothing.clone().into()).is_empty());
+                let object = object.or_else(nothing).ok_or(AnswerError::Missing)?;
                 let misfits = schema.misfits(&Value::Object(object.clone()));
                 if misfits.is_empty() { Ok(Some(Answer::Object(object))) } else { Err(AnswerError::Misfit(misfits)) }
             }
@@ -175,6 +178,17 @@ mod tests {
         assert_eq!(count().read(Some(&fields(json!({"message": "m"}))), Some("none")), Err(AnswerError::Missing));
         let misfit = count().read(Some(&fields(json!({"count": "3"}))), None).unwrap_err().to_string();
         assert!(misfit.contains("count: a string, not an integer"), "{misfit}");
+    }
+
+    #[test]
+    fn a_finish_with_its_message_alone_is_an_empty_object_where_nothing_is_required() {
+        let schema = json!({"type": "object", "properties": {"count": {"type": "integer"}}});
+        let question = Question::Schema(AnswerSchema::new(schema).unwrap());
+        let finish = fields(json!({"message": "m"}));
+        assert_eq!(question.read(Some(&finish), Some("m")), Ok(Some(Answer::Object(Map::new()))));
+        let three = Ok(Some(Answer::Object(fields(json!({"count": 3})))));
+        assert_eq!(question.read(Some(&finish), Some("{\"count\": 3}")), three);
+        assert_eq!(question.read(None, Some("m")), Err(AnswerError::Missing));
     }
 
     #[test]

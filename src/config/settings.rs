@@ -31,8 +31,10 @@ pub struct Settings {
     pub account: Account,
     /// An LLM given directly.
     pub llm: DirectLlm,
-    /// The LLM profile that the environment or a flag names.
+    /// The LLM profile that a flag names.
     pub profile: Option<String>,
+    /// The LLM profile that the environment names. The automation service always names one.
+    pub default_profile: Option<String>,
     /// The id of this run.
     pub run_id: Option<RunId>,
     /// The conversation to continue or to create.
@@ -209,7 +211,8 @@ impl Settings {
                 api_key: secret(raw.llm_api_key.as_ref()),
                 base_url: text(raw.llm_base_url.as_ref()),
             },
-            profile: flags.profile.or_else(|| text(raw.automation_model.as_ref())),
+            profile: flags.profile,
+            default_profile: text(raw.automation_model.as_ref()),
             tags: tags(raw, run_id.as_ref()),
             trace: trace(raw),
             title: title_of_run(raw),

@@ -2,12 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use super::turns::WRAP_UP;
 use crate::agent_server::wire::Cost;
 use crate::ids::RunId;
 
 /// How many of the planned messages are there, in their order. Messages of others in between do not count.
-pub(super) fn already_sent(planned: &[String], found: &[String]) -> usize {
-    found.iter().fold(0, |sent, text| if planned.get(sent) == Some(text) { sent + 1 } else { sent })
+///
+/// A conversation of the run's own begins with the run's first message, whatever its text: it says which repositories there
+/// are, and an optional one may have come since.
+pub(super) fn already_sent(planned: &[String], found: &[String], of_own: bool) -> usize {
+    found.iter().filter(|text| *text != WRAP_UP).fold(0, |sent, text| {
+        let is_ours = planned.get(sent) == Some(text) || (of_own && sent == 0 && !planned.is_empty());
+        if is_ours { sent + 1 } else { sent }
+    })
 }
 
 /// Where a run began in a conversation that others use too, kept in the conversation's tags: a server keeps no sender of
@@ -70,8 +77,25 @@ mod tests {
             (&["a", "a"], 1),
             (&["a", "b", "a", "a"], 3),
         ] {
-            assert_eq!(already_sent(&planned, &texts(found)), sent, "{found:?}");
+            assert_eq!(already_sent(&planned, &texts(found), false), sent, "{found:?}");
         }
+    }
+
+    #[test]
+    fn the_first_message_of_an_own_conversation_is_the_runs_whatever_its_text() {
+        let planned = texts(&["a", "b"]);
+        for (found, sent) in [
+            (&[][..], 0),
+            (&["a with more repositories"], 1),
+            (&["a with more repositories", "b"], 2),
+            (&["a", "a", "b"], 2),
+            (&["b", "somebody else"], 1),
+            (&[WRAP_UP], 0),
+            (&["a", WRAP_UP, "b"], 2),
+        ] {
+            assert_eq!(already_sent(&planned, &texts(found), true), sent, "{found:?}");
+        }
+        assert_eq!(already_sent(&[], &texts(&["a"]), true), 0);
     }
 
     #[test]

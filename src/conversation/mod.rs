@@ -115,11 +115,12 @@ pub async fn drive(
     Turns { client, plan, follower, budget, wrap_up_at, at_work: &at_work }.take_all(&started).await
 }
 
-/// The plan with its question in words, where the server's finish tool takes no further fields.
+/// The plan with its question in words, where the finish tool takes no further fields: an older server's, and that of a
+/// conversation which somebody else may have started.
 fn asked(plan: &ConversationPlan, capabilities: Capabilities) -> ConversationPlan {
     let mut plan = plan.clone();
     if let (Some(words), Some(last)) = (plan.question.in_words(), plan.messages.last_mut())
-        && !capabilities.finish_schema
+        && (!capabilities.finish_schema || plan.continued)
     {
         last.push_str("\n\n");
         last.push_str(&words);

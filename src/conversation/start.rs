@@ -103,7 +103,7 @@ async fn attach(
     }
     let (beginning, known) = beginning(client, capabilities, plan, &info).await?;
     let found = if known { user_messages(client, plan, beginning.after.as_deref()).await? } else { Vec::new() };
-    let sent = already_sent(&plan.messages, &found);
+    let sent = already_sent(&plan.messages, &found, !plan.continued);
     tracing::info!(conversation_id = %plan.id, sent, "the conversation is there already; going on with it");
     // Before 1.22.1 nobody tells.
     let may_veto = plan.continued && (info.hook_config.is_some() || !capabilities.state_after_run);

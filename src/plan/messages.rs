@@ -21,10 +21,11 @@ pub(super) fn messages(
     let is_template = task.origin.has_fields && task.template != Some(false);
     let templates: Vec<Template<'_>> = if is_template { templates(task) } else { Vec::new() };
     let names: BTreeSet<String> = templates.iter().flat_map(Template::names).collect();
-    let uses = |root: &str| names.iter().any(|name| name.split('.').next() == Some(root));
+    let of_event = |name: &String| name.split('.').next() == Some("event");
 
-    let context = Context::new(payload, uses("event"), run);
-    if let (Payload::Malformed(reason), false) = (payload, uses("event")) {
+    let takes_event = templates.iter().any(|template| template.names_of_values().iter().any(of_event));
+    let context = Context::new(payload, takes_event, run);
+    if let (Payload::Malformed(reason), false) = (payload, names.iter().any(of_event)) {
         tracing::warn!("AUTOMATION_EVENT_PAYLOAD is {reason}; going on without it");
     }
     let params = params(task, given, &names, problems);
@@ -126,6 +127,13 @@ mod tests {
     fn the_named_fields_take_the_place_of_the_whole_event() {
         let task = "---\nthen: ['Close #{{ event.issue.number }}.']\n---\nRead {{ event.issue.title }}.";
         assert_eq!(texts(task, Format::Markdown, Some(EVENT), &[]).unwrap(), ["Read T.", "Close #7."]);
+    }
+
+    #[test]
+    fn a_text_that_only_asks_for_the_event_gets_the_whole() {
+        let task = "---\nname: x\n---\n{% if event is defined %}An event came.{% endif %}";
+        let text = &texts(task, Format::Markdown, Some(EVENT), &[]).unwrap()[0];
+        assert!(text.starts_with("## Event Payload\n") && text.ends_with("\n\nAn event came."), "{text}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Enumerator, Object, ObjectRepr, Serde};
+use minijinja::value::{Enumerator, Object, ObjectRepr, Serde, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, escape_formatter};
 use serde_json::{Map, Value};
 
@@ -48,14 +48,13 @@ impl Template<'_> {
     /// The names that the text uses, as `event.issue.title` or `params.branch`; nothing where it cannot be understood.
     #[must_use]
     pub fn names(&self) -> BTreeSet<String> {
-        if !self.has_places() {
-            return BTreeSet::new();
-        }
-        let environment = Environment::new();
-        environment
-            .template_from_str(self.text)
-            .map(|template| template.undeclared_variables(true).into_iter().collect())
-            .unwrap_or_default()
+        names_in(self.text).unwrap_or_default()
+    }
+
+    /// Those of the names whose values the text may hold. What it asks for in an `if` alone is not among them.
+    #[must_use]
+    pub fn names_of_values(&self) -> BTreeSet<String> {
+        names_in(&without_conditions(self.text)).unwrap_or_else(|| self.names())
     }
 
     /// The text with all places filled in.
@@ -71,12 +70,9 @@ impl Template<'_> {
         if let Ok(syntax) = SyntaxConfig::builder().keep_trailing_newline(true).build() {
             environment.set_syntax(syntax);
         }
-        environment.set_formatter(|out, state, value| {
-            // What the sender left empty is empty.
-            if value.is_none() { Ok(()) } else { escape_formatter(out, state, value) }
-        });
+        environment.set_formatter(|out, state, value| escape_formatter(out, state, &as_json(value)));
         let nonce = values.nonce.clone();
-        environment.add_filter("data", move |value: minijinja::Value| nonce.fence(&value.to_string()));
+        environment.add_filter("data", move |value: minijinja::Value| nonce.fence(&as_json(&value).to_string()));
 
         let misses = Misses::default();
         let params: Map<String, Value> =
@@ -130,6 +126,45 @@ impl Template<'_> {
     }
 }
 
+fn names_in(text: &str) -> Option<BTreeSet<String>> {
+    let environment = Environment::new();
+    let template = environment.template_from_str(text).ok()?;
+    Some(template.undeclared_variables(true).into_iter().collect())
+}
+
+/// The text with `{% if true %}` in the place of each `if` and `elif`.
+fn without_conditions(text: &str) -> String {
+    let (mut bare, mut rest) = (String::new(), text);
+    while let Some((before, tag)) = rest.split_once("{%") {
+        bare.push_str(before);
+        bare.push_str("{%");
+        rest = tag;
+        let inside = tag.trim_start_matches(['-', '+']).trim_start();
+        let keyword = ["if", "elif"].into_iter().find(|keyword| {
+            inside
+                .strip_prefix(keyword)
+                .is_some_and(|condition| !condition.starts_with(|c: char| c == '_' || c.is_alphanumeric()))
+        });
+        if let (Some(keyword), Some(end)) = (keyword, tag.find("%}")) {
+            bare.extend([" ", keyword, " true "]);
+            rest = &tag[end..];
+        }
+    }
+    bare + rest
+}
+
+/// A value as JSON has it: the template language writes `True`, and lists in a way of its own.
+fn as_json(value: &minijinja::Value) -> minijinja::Value {
+    match value.kind() {
+        ValueKind::Bool | ValueKind::Seq | ValueKind::Iterable | ValueKind::Map => {
+            serde_json::to_value(value).map_or_else(|_| value.clone(), |value| plain_json(&value).into())
+        }
+        // What the sender left empty is empty.
+        ValueKind::None => "".into(),
+        _ => value.clone(),
+    }
+}
+
 /// A payload may have more fields than anybody wants to read.
 fn shortened<'k, 'n>(known: &'k [&'n str]) -> &'k [&'n str] {
     &known[..known.len().min(40)]
@@ -154,6 +189,10 @@ struct Miss {
 struct Misses(Arc<Mutex<Option<Miss>>>);
 
 impl Misses {
+    fn note(&self, miss: Option<Miss>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = miss;
+    }
+
     fn last(&self) -> Option<Miss> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -196,9 +235,11 @@ impl Object for Node {
         let Some(value) = self.fields.get(name) else {
             let known = self.fields.keys().cloned().collect();
             let miss = Miss { path: self.path.clone(), name: name.to_owned(), known };
-            *self.misses.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(miss);
+            self.misses.note(Some(miss));
             return None;
         };
+        // An earlier miss was allowed for.
+        self.misses.note(None);
         let path = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
         Some(self.value(path, value))
     }
@@ -245,6 +286,18 @@ mod tests {
             render("{{ event.pull_request.labels[0] }}", pull_request(), &[]).unwrap(),
             "{\n  \"name\": \"a\"\n}"
         );
+    }
+
+    #[test]
+    fn values_are_written_as_in_json() {
+        let event =
+            json!({"event": {"yes": true, "no": false, "empty": null, "list": ["a\"", 1, null, true, {"x": false}]}});
+        let text = "{{ event.yes }} {{ event.no }} [{{ event.empty }}] {{ event.yes and not event.no }}";
+        assert_eq!(render(text, event.clone(), &[]).unwrap(), "true false [] true");
+        let list = render("{{ event.list }}", event.clone(), &[]).unwrap();
+        assert_eq!(serde_json::from_str::<Value>(&list).unwrap(), event["event"]["list"]);
+        let fenced = render("{{ event.list | data }}{{ event.yes | data }}", event, &[]).unwrap();
+        assert!(fenced.contains(&format!(">\n{list}\n<")) && fenced.contains(">\ntrue\n<"), "{fenced}");
     }
 
     #[test]
@@ -300,6 +353,9 @@ mod tests {
         ] {
             assert_eq!(render(text, payload, &[("branch", "main")]).unwrap_err(), expected, "{text}");
         }
+        let allowed_for = "{% if event.label is defined %}x{% endif %}{{ event.action.text }}";
+        let error = render(allowed_for, pull_request(), &[]).unwrap_err();
+        assert!(error.starts_with("task.md:5: ") && !error.contains("label"), "{error}");
         let broken = render("a\n{{ event.", Value::Null, &[]).unwrap_err();
         assert!(broken.starts_with("task.md:6: a template that cannot be filled in: "), "{broken}");
         assert!(render("{% include 'x' %}", Value::Null, &[]).is_err());
@@ -311,6 +367,25 @@ mod tests {
         let text = "{% if params.a %}{{ params.b }}{% endif %}{{ event.issue.title }}{% for x in event.l %}{{ x }}{% endfor %}";
         let expected = ["event.issue.title", "event.l", "params.a", "params.b"].map(str::to_owned);
         assert_eq!(names(text), BTreeSet::from(expected));
+    }
+
+    #[test]
+    fn a_name_in_a_condition_alone_gives_no_value() {
+        let names = |text| Template { place: String::new(), first_line: None, text }.names_of_values();
+        for text in [
+            "{% if event is defined %}x{% endif %}",
+            "{%- if event.a == 'b' -%}x{%- elif(event.c) %}y{% endif %}",
+            "{% if event %}{% if params.a %}x{% endif %}{% endif %}",
+        ] {
+            assert_eq!(names(text), BTreeSet::new(), "{text}");
+        }
+        for text in [
+            "{% if event %}{{ event.a }}{% endif %}",
+            "{{ event.a if event is defined else '' }}",
+            "{% set ifs = event.a %}",
+        ] {
+            assert!(names(text).contains("event.a"), "{text}");
+        }
     }
 
     #[test]

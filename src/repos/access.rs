@@ -80,6 +80,19 @@ impl fmt::Debug for Access {
     }
 }
 
+/// What an account has of a provider's token.
+#[derive(Debug, Clone)]
+pub enum Token {
+    /// There is no account.
+    NoAccount,
+    /// None: there is no secret of this name.
+    Missing(&'static str),
+    /// A secret of this name that cannot be used: nobody could read it, or it is no token.
+    Unusable(&'static str),
+    /// The secret of this name.
+    Known(&'static str, Secret),
+}
+
 /// A user name and a password for one host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credentials {

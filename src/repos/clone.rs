@@ -1,17 +1,16 @@
 //! Clones the planned repositories, several at a time, and leaves nothing half-done behind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use futures_util::StreamExt as _;
 use tokio::time::Instant;
 
-use super::access::Access;
+use super::access::{Access, Token};
 use super::git::{GitError, git};
 use super::plan::RepoPlan;
 use crate::display;
 use crate::retry::{Policy, retry};
-use crate::secret::Secret;
 use crate::task::repos::Provider;
 
 /// How many are cloned at the same time.
@@ -50,9 +49,6 @@ pub enum Refusal {
     /// Git says so.
     #[error(transparent)]
     Git(#[from] GitError),
-    /// Something else has its place.
-    #[error("{0} is there already, and is no clone of it; take it away or use another working directory")]
-    Occupied(PathBuf),
     /// The file system says so.
     #[error("{0} cannot be written")]
     Io(PathBuf, #[source] std::io::Error),
@@ -62,7 +58,8 @@ fn of_ref(git_ref: Option<&str>) -> String {
     git_ref.map(|name| format!(" (ref: {name})")).unwrap_or_default()
 }
 
-/// Clones all into the working directory, in their order. `token` gives an account's token, if there is one.
+/// Clones all into the working directory, in their order. `token` gives an account's token. A name that something else has
+/// taken in the working directory gets `_1`, `_2` … behind it.
 ///
 /// One that is optional is left out with a warning when it cannot be had. Dropping the future ends what is under way and
 /// removes it.
@@ -72,21 +69,28 @@ fn of_ref(git_ref: Option<&str>) -> String {
 pub async fn clone_all(
     plans: &[RepoPlan],
     working_dir: &Path,
-    token: impl Fn(Provider) -> Option<Secret>,
+    token: impl Fn(Provider) -> Token,
 ) -> Result<Vec<Cloned>, CloneError> {
     if plans.is_empty() {
         return Ok(Vec::new());
     }
     // The agent is told of them by their whole paths.
     let working_dir = &std::path::absolute(working_dir).unwrap_or_else(|_| working_dir.to_owned());
-    let mut under_way = futures_util::stream::iter(plans.iter().enumerate())
-        .map(|(place, plan)| {
-            let token = plan.access.as_ref().and_then(|access| token(access.wants_token_of()?));
-            async move { (place, clone(plan, working_dir, token.as_ref()).await, token.is_some()) }
+    let mut under_way = futures_util::stream::iter(plans.iter().zip(targets(plans, working_dir)).enumerate())
+        .map(|(place, (plan, target))| {
+            let token = plan.access.as_ref().and_then(Access::wants_token_of).map(&token);
+            async move {
+                let path = working_dir.join(target.name);
+                if target.is_cloned {
+                    tracing::info!(repository = plan.shown, "is there already; going on with it as it is");
+                    return (place, Ok(path), token);
+                }
+                (place, clone(plan, working_dir, &path, token.as_ref()).await.map(|()| path), token)
+            }
         })
         .buffer_unordered(AT_ONCE);
     let mut cloned = BTreeMap::new();
-    while let Some((place, result, had_token)) = under_way.next().await {
+    while let Some((place, result, token)) = under_way.next().await {
         let plan = &plans[place];
         let source = match result {
             Ok(path) => {
@@ -98,7 +102,7 @@ pub async fn clone_all(
         let error = CloneError {
             shown: plan.shown.clone(),
             git_ref: plan.git_ref.clone(),
-            hint: hint(plan, had_token, &source),
+            hint: hint(token.as_ref(), &source),
             source,
         };
         if !plan.optional {
@@ -109,24 +113,47 @@ pub async fn clone_all(
     Ok(cloned.into_values().collect())
 }
 
-async fn clone(plan: &RepoPlan, working_dir: &Path, token: Option<&Secret>) -> Result<PathBuf, Refusal> {
+/// Where a repository goes.
+#[derive(Debug, PartialEq)]
+struct Target {
+    name: String,
+    /// Whether an earlier start of the run has cloned it.
+    is_cloned: bool,
+}
+
+/// The directories of all, in the plans' order. What is there already has its name, unless it is this very clone.
+fn targets(plans: &[RepoPlan], working_dir: &Path) -> Vec<Target> {
+    let entries = std::fs::read_dir(working_dir).into_iter().flatten().flatten();
+    let mut taken: BTreeSet<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let mut used = BTreeSet::new();
+    let mut targets = Vec::new();
+    for plan in plans {
+        let of_others = |name: &str| plans.iter().any(|other| other.directory == name && other != plan);
+        let numbered = (1..).map(|number| format!("{}_{number}", plan.directory)).filter(|name| !of_others(name));
+        // As many as may be taken, and one more.
+        let names: Vec<String> =
+            std::iter::once(plan.directory.clone()).chain(numbered).take(taken.len() + 1).collect();
+        let mark_at = |name: &String| std::fs::read_to_string(working_dir.join(name).join(".git").join(MARK));
+        let is_ours = |name: &&String| !used.contains(*name) && mark_at(name).is_ok_and(|mark| mark == mark_of(plan));
+        let ours = names.iter().filter(|name| taken.contains(*name)).find(is_ours);
+        let name = ours.or_else(|| names.iter().find(|name| !taken.contains(*name))).unwrap_or(&plan.directory);
+        targets.push(Target { name: name.clone(), is_cloned: ours.is_some() });
+        taken.insert(name.clone());
+        used.insert(name.clone());
+    }
+    targets
+}
+
+async fn clone(plan: &RepoPlan, working_dir: &Path, path: &Path, token: Option<&Token>) -> Result<(), Refusal> {
     let io = |path: &Path| {
         let path = path.to_owned();
         move |error| Refusal::Io(path, error)
     };
-    let path = working_dir.join(&plan.directory);
-    let mark = mark_of(plan);
-    if path.exists() {
-        if std::fs::read_to_string(path.join(".git").join(MARK)).is_ok_and(|there| there == mark) {
-            tracing::info!(repository = plan.shown, "is there already; going on with it as it is");
-            return Ok(path);
-        }
-        return Err(Refusal::Occupied(path));
-    }
     std::fs::create_dir_all(working_dir).map_err(io(working_dir))?;
     let started = Instant::now();
+    let token = token.and_then(|token| if let Token::Known(_, value) = token { Some(value) } else { None });
     let credentials = plan.access.as_ref().and_then(|access| access.credentials(token));
-    tracing::info!(repository = plan.shown, git_ref = plan.git_ref, directory = plan.directory, "cloning");
+    tracing::info!(repository = plan.shown, git_ref = plan.git_ref, directory = %path.display(), "cloning");
 
     let partial = Partial::new(working_dir, &plan.directory);
     let left = || plan.timeout.saturating_sub(started.elapsed());
@@ -138,17 +165,25 @@ async fn clone(plan: &RepoPlan, working_dir: &Path, token: Option<&Secret>) -> R
     arguments.extend(branch.as_deref());
     let target = partial.0.display().to_string();
     arguments.extend(["--", &plan.clone_url, &target]);
-    // Git removes what it has made when it fails, so that each attempt begins anew.
-    let attempt = || git(&arguments, working_dir, credentials.as_ref(), left());
-    retry(&format!("cloning {}", plan.shown), Policy::git_server(), attempt).await?;
+    let whole_limit = |error| match error {
+        GitError::Timeout(_) => GitError::Timeout(plan.timeout),
+        other => other,
+    };
+    let attempt = || {
+        // Git keeps a clone whose files it could not check out.
+        partial.remove();
+        git(&arguments, working_dir, credentials.as_ref(), left())
+    };
+    retry(&format!("cloning {}", plan.shown), Policy::git_server(), attempt).await.map_err(whole_limit)?;
     if let Some(commit) = plan.git_ref.as_deref().filter(|_| plan.may_be_commit()) {
-        git(["checkout", "--quiet", commit, "--"], &partial.0, credentials.as_ref(), left()).await?;
+        let checkout = git(["checkout", "--quiet", commit, "--"], &partial.0, credentials.as_ref(), left());
+        checkout.await.map_err(whole_limit)?;
     }
     let mark_path = partial.0.join(".git").join(MARK);
-    std::fs::write(&mark_path, mark).map_err(io(&mark_path))?;
-    std::fs::rename(&partial.0, &path).map_err(io(&path))?;
+    std::fs::write(&mark_path, mark_of(plan)).map_err(io(&mark_path))?;
+    std::fs::rename(&partial.0, path).map_err(io(path))?;
     tracing::info!(repository = plan.shown, "cloned in {:.1?}", started.elapsed());
-    Ok(path)
+    Ok(())
 }
 
 fn mark_of(plan: &RepoPlan) -> String {
@@ -168,10 +203,8 @@ impl Partial {
         }
         Self(working_dir.join(format!("{prefix}{}", std::process::id())))
     }
-}
 
-impl Drop for Partial {
-    fn drop(&mut self) {
+    fn remove(&self) {
         // A killed git may have children that write for a moment longer.
         for _ in 0..3 {
             match std::fs::remove_dir_all(&self.0) {
@@ -182,8 +215,14 @@ impl Drop for Partial {
     }
 }
 
+impl Drop for Partial {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
 /// Git's own words for a missing key are about terminals.
-fn hint(plan: &RepoPlan, had_token: bool, refusal: &Refusal) -> Option<String> {
+fn hint(token: Option<&Token>, refusal: &Refusal) -> Option<String> {
     let Refusal::Git(GitError::Refused(words)) = refusal else { return None };
     // A provider says of a repository that one may not see that it is not found; a branch can be missing for everybody.
     let about_keys =
@@ -192,12 +231,41 @@ fn hint(plan: &RepoPlan, had_token: bool, refusal: &Refusal) -> Option<String> {
     if !unseen && !about_keys.iter().any(|part| words.contains(part)) {
         return None;
     }
-    let provider = plan.access.as_ref().and_then(Access::wants_token_of);
-    Some(match (provider, had_token) {
-        (Some(provider), false) => {
-            format!(", without a token: the account has no secret {}", provider.token_names()[0])
-        }
-        (Some(provider), true) => format!(", with the account's secret {}", provider.token_names()[0]),
-        (None, _) => return None,
+    Some(match token? {
+        Token::NoAccount => ", without a token: there is no account to take one from".to_owned(),
+        Token::Missing(name) => format!(", without a token: the account has no secret {name}"),
+        Token::Unusable(name) => format!(", without a token: the account's secret {name} cannot be used"),
+        Token::Known(name, _) => format!(", with the account's secret {name}"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_foreign_entry_takes_its_name_and_a_clone_of_ours_is_found_under_any() {
+        let folder = tempfile::tempdir().unwrap();
+        let plans = RepoPlan::of(serde_json::from_value(json!(["file:///a/demo", "file:///b/demo"])).unwrap());
+        let found = || -> Vec<(String, bool)> {
+            targets(&plans, folder.path()).into_iter().map(|target| (target.name, target.is_cloned)).collect()
+        };
+        let expected = |first: (&str, bool), second: (&str, bool)| {
+            [first, second].map(|(name, is_cloned)| (name.to_owned(), is_cloned)).to_vec()
+        };
+        assert_eq!(found(), expected(("demo", false), ("demo_1", false)));
+        std::os::unix::fs::symlink("nowhere", folder.path().join("demo")).unwrap();
+        std::fs::create_dir_all(folder.path().join("demo_2/.git")).unwrap();
+        assert_eq!(found(), expected(("demo_3", false), ("demo_1", false)));
+        std::fs::write(folder.path().join("demo_2/.git").join(MARK), mark_of(&plans[0])).unwrap();
+        assert_eq!(found(), expected(("demo_2", true), ("demo_1", false)));
+        std::fs::remove_file(folder.path().join("demo")).unwrap();
+        assert_eq!(found(), expected(("demo_2", true), ("demo_1", false)));
+        // Two addresses of one repository are two clones.
+        let plans = [plans[0].clone(), RepoPlan { directory: "demo_1".to_owned(), ..plans[0].clone() }];
+        let names: Vec<_> = targets(&plans, folder.path()).into_iter().map(|target| target.name).collect();
+        assert_eq!(names, ["demo_2", "demo_1"]);
+    }
 }

@@ -24,7 +24,7 @@ use self::report::Reporter;
 use crate::agent_server::deadline;
 use crate::agent_server::mcp::McpServers;
 use crate::agent_server::ready::await_ready;
-use crate::agent_server::wire::{Llm, SecretSource};
+use crate::agent_server::wire::{Llm, SecretSource, Secrets};
 use crate::ancestry::Ancestry;
 use crate::answer::{Answer, hook};
 use crate::cli::{RunArgs, WorkspaceKind};
@@ -34,7 +34,7 @@ use crate::conversation::{self, Equipment, Known, Server};
 use crate::display;
 use crate::http::{Http, HttpError};
 use crate::outcome::{ExitCode, Failure, FailureKind, Outcome};
-use crate::plan::{ConversationPlan, LlmBase, RunPlan};
+use crate::plan::{ConversationPlan, LlmBase, RunPlan, SecretSelection};
 use crate::prepare::prepare;
 use crate::problem::Problems;
 use crate::secret::{Redactor, Secret};
@@ -302,11 +302,20 @@ impl Run<'_> {
                 McpServers::default()
             })
         };
-        let inherited = async { tokio::try_join!(self.llm(workspace, plan), workspace.secrets(&plan.secrets)) };
+        let secrets = async {
+            match workspace.secrets(&plan.secrets).await {
+                Err(error @ WorkspaceError::Account { .. }) if plan.secrets == SecretSelection::All => {
+                    tracing::warn!(error = %display::chain(&error), "going on without the account's secrets");
+                    Ok(Secrets::new())
+                }
+                other => other,
+            }
+        };
+        let inherited = async { tokio::try_join!(self.llm(workspace, plan), secrets) };
         let (inherited, mcp) = tokio::join!(inherited, mcp);
         let (llm, mut secrets) = inherited?;
         let mcp = mcp.with(&plan.conversation.mcp);
-        mcp.secrets().for_each(|secret| self.environment.redactor.learn(&secret));
+        mcp.secrets().iter().for_each(|secret| self.environment.redactor.learn(secret));
         if !mcp.is_empty() {
             tracing::info!(servers = %mcp.names().join(", "), "MCP servers configured");
         }
@@ -360,11 +369,13 @@ async fn within<T>(limit: Option<&Limit>, work: impl Future<Output = T>) -> Resu
 
 /// The limit that the agent-server has set for this process, if it started us: early enough to report before it.
 async fn limit_of_process(server: &Server, plan: &RunPlan) -> Option<Limit> {
-    if !plan.agent_server.is_local() || matches!(plan.account, Account::OfSandbox(_)) {
+    if matches!(plan.account, Account::OfSandbox(_)) {
         return None;
     }
     let program = std::env::current_exe().ok()?.file_name()?.to_string_lossy().into_owned();
-    match deadline::time_left(&server.client, &Ancestry::of_process(), &program).await {
+    // By a name of its own the server may be this machine's or another's.
+    let program = plan.agent_server.is_local().then_some(program.as_str());
+    match deadline::time_left(&server.client, &Ancestry::of_process(), program).await {
         Ok(left) => left.map(|left| {
             tracing::info!("the agent-server will end this process in {} s", left.as_secs());
             Limit {

@@ -74,7 +74,7 @@ impl Address {
             let mut url =
                 Url::parse(text).map_err(|error| format!("not an address ({error}), expected one: {HELP}"))?;
             if url.scheme() == "http" && !is_this_machine(&url) {
-                url = Url::parse(&text.replacen("http", "https", 1)).map_err(|error| error.to_string())?;
+                url.set_scheme("https").map_err(|()| format!("an address that cannot be had over https://: {HELP}"))?;
             }
             return match url.scheme() {
                 "file" if url.host().is_none() => Ok(Self::Url { shown: text.to_owned(), url }),
@@ -259,7 +259,11 @@ mod tests {
 
     #[test]
     fn plain_http_is_for_this_machine_only() {
-        assert_eq!(read(json!("http://github.com/o/r")).unwrap().address.shown(), "https://github.com/o/r");
+        for written in ["http://github.com/o/r", "HTTP://github.com/o/r", "Http://GitHub.com/o/r"] {
+            let Address::Url { url, shown } = read(json!(written)).unwrap().address else { panic!("{written}") };
+            assert_eq!(url.as_str(), "https://github.com/o/r");
+            assert!(shown.eq_ignore_ascii_case("https://github.com/o/r"), "{shown}");
+        }
         assert_eq!(read(json!("http://127.0.0.1:3000/r")).unwrap().address.shown(), "http://127.0.0.1:3000/r");
     }
 

@@ -4,6 +4,7 @@ use serde_json::json;
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, ResponseTemplate};
 
+use crate::support::cloud::SANDBOX_ID;
 use crate::support::mcp_server::McpServer;
 use crate::support::run::account_settings;
 use crate::support::{AgentServer, Cloud, NEWEST, Receiver, Run, ScriptedLlm, Step};
@@ -33,6 +34,30 @@ async fn a_named_profile_is_used_and_a_missing_one_falls_back() {
         .says("openai/own");
     let missing = run("---\nllm: {profile: slow}\n---\nDo the task.").finish().await.exits_with(78);
     missing.says("the account has no LLM profile `slow`; it has fast");
+    // Under the automation service the environment always names one.
+    run("---\nllm: {profile: fast}\n---\nDo the task.")
+        .env("AUTOMATION_MODEL", "slow")
+        .finish()
+        .await
+        .exits_with(0)
+        .says("openai/fast");
+    let mistyped = run("Do the task.").args(["--profile", "fats"]).finish().await.exits_with(78);
+    mistyped.says("the account has no LLM profile `fats`; it has fast");
+}
+
+#[tokio::test]
+async fn secrets_that_nobody_has_asked_for_by_name_may_be_missing() {
+    let (llm, server) = (llm().await, AgentServer::shared(NEWEST).await);
+    let cloud = Cloud::start(&server.key, account_settings(&llm), &[("A", "1")]).await;
+    Mock::given(method("GET"))
+        .and(path(format!("/api/v1/sandboxes/{SANDBOX_ID}/settings/secrets")))
+        .respond_with(ResponseTemplate::new(403).set_body_json(json!({"detail": "Forbidden"})))
+        .with_priority(1)
+        .mount(&cloud.server)
+        .await;
+    let run = |task: &str| Run::inside(server).account(&cloud).task(task);
+    run("Do the task.").finish().await.exits_with(0).says("going on without the account's secrets");
+    run("---\nsecrets: [A]\n---\nDo the task.").finish().await.exits_with(69).says("403 Forbidden");
 }
 
 #[tokio::test]

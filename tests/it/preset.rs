@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::recorder::Recorder;
+use crate::support::recorder::{Recorded, Recorder};
 use crate::support::{AgentServer, NEWEST, Run, ScriptedLlm, Step};
 
 /// Where we differ from the script, and why. A row is a place and everything below it.
@@ -30,6 +30,8 @@ const DIFFERENCES: &[(&str, &str)] = &[
     ("secrets/MY_SECRET/headers/X-OpenHands-Observability", "the server's own endpoint reads no trace headers"),
     ("secrets/github_token/headers/X-OpenHands-Observability", "the server's own endpoint reads no trace headers"),
 ];
+
+const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 /// Fields that the script's models write out with the server's default values.
 fn is_default(place: &str, value: &Value) -> bool {
@@ -104,13 +106,19 @@ async fn the_conversation_is_the_one_that_the_presets_script_starts() {
         .env("OPENHANDS_OBSERVABILITY_METADATA", metadata.to_string())
         .env("OPENHANDS_OBSERVABILITY_TAGS", tags.join(","))
         .env("OPENHANDS_OBSERVABILITY_SPAN_NAME", "automation.conversation")
+        // The script was recorded without a trace above it.
+        .env("OPENHANDS_OBSERVABILITY_PARENT_SPAN_CONTEXT", "span-above")
+        .env("TRACEPARENT", TRACEPARENT)
         // Nobody listens there: a run does not depend on its phases.
         .env("AUTOMATION_PHASE_URL", "http://127.0.0.1:9/phase")
         .finish()
         .await
         .exits_with(0);
 
-    let start = proxy.body("POST", |path| path == "/api/conversations");
+    let Recorded { head, body: mut start, .. } = proxy.request("POST", |path| path == "/api/conversations");
+    assert!(head.lines().any(|line| line == format!("traceparent: {TRACEPARENT}")), "{head}");
+    let span = start.as_object_mut().unwrap().remove("observability_parent_span_context");
+    assert_eq!(span, Some(json!("span-above")));
     let patched = proxy.body("PATCH", |_| true);
     let ours = json!({"secrets": start["secrets"], "title": title(&patched["title"]), "start": start});
     let theirs =

@@ -214,7 +214,8 @@ async fn a_lookalike_does_not_make_the_runner_read_the_token() {
         .finish()
         .await
         .exits_with(69);
-    finished.says("failed to clone https://github.com.evil.invalid/o/r");
+    // Which of the two is given up first is chance.
+    finished.says("failed to clone https://").says("evil.invalid/o/r: fatal:");
     let asked = cloud.server.received_requests().await.unwrap();
     assert!(asked.iter().all(|request| !request.url.path().to_lowercase().ends_with("github_token")));
 }
@@ -342,8 +343,85 @@ async fn a_run_that_starts_again_goes_on_with_its_repositories() {
         assert_eq!(server.user_messages(&id).await.len(), 1);
         assert_eq!(std::fs::read_to_string(working_dir.join("demo/version.txt")).unwrap(), "two\nmine\n");
     }
-    let other = server.working_dir();
-    std::fs::create_dir(other.join("demo")).unwrap();
-    let finished = run_in(server, &other).llm(&llm).task(&task).finish().await.exits_with(69);
-    finished.says("is there already, and is no clone of it");
+}
+
+#[tokio::test]
+async fn a_name_that_is_taken_is_counted_on_and_found_again() {
+    let repositories = Repositories::new();
+    repositories.create("openhands-runner");
+    let llm = llm([Step::finish("Done.")]).await;
+    let server = AgentServer::shared(NEWEST).await;
+    let (run_id, working_dir) = (unique(), server.working_dir());
+    // As in the automation service's own working directory, where the program itself is.
+    std::fs::write(working_dir.join("openhands-runner"), "not a repository").unwrap();
+    let task = format!("---\nrepos: ['{}']\n---\nDo the task.", repositories.url("openhands-runner"));
+    for words in ["cloned in", "is there already; going on with it"] {
+        let receiver = Receiver::start().await;
+        let run = run_in(server, &working_dir).llm(&llm).reports_to(&receiver, &run_id).task(&task);
+        run.finish().await.exits_with(0).says(words);
+        let messages = server.user_messages(receiver.accepted()["conversation_id"].as_str().unwrap()).await;
+        let place = format!("→ `{}/openhands-runner_1/`", working_dir.display());
+        assert!(messages.len() == 1 && messages[0].contains(&place), "{messages:?}");
+        assert_eq!(entries(&working_dir), [".git", "openhands-runner", "openhands-runner_1"]);
+    }
+}
+
+#[tokio::test]
+async fn an_optional_repository_that_comes_between_two_starts_sends_nothing_again() {
+    let repositories = Repositories::new();
+    let llm = llm([Step::finish("Done.")]).await;
+    let server = AgentServer::shared(NEWEST).await;
+    let (run_id, working_dir) = (unique(), server.working_dir());
+    let task = format!("---\nrepos: [{{url: '{}', optional: true}}]\n---\nDo the task.", repositories.url("demo"));
+    for words in ["going on without an optional repository", "cloned in"] {
+        let receiver = Receiver::start().await;
+        let run = run_in(server, &working_dir).llm(&llm).reports_to(&receiver, &run_id).task(&task);
+        run.finish().await.exits_with(0).says(words);
+        let id = receiver.accepted()["conversation_id"].as_str().unwrap().to_owned();
+        assert_eq!(server.user_messages(&id).await, ["Do the task."]);
+        if !repositories.path("demo").exists() {
+            repositories.create("demo");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_clone_whose_checkout_fails_on_the_way_is_begun_anew() {
+    let (repositories, home) = (Repositories::new(), tempfile::tempdir().unwrap());
+    repositories.create("demo");
+    std::fs::write(repositories.path("demo").join(".gitattributes"), "*.txt filter=fetched\n").unwrap();
+    git(&repositories.path("demo"), &["add", "--all"]);
+    git(&repositories.path("demo"), &["commit", "--quiet", "--message", "attributes"]);
+    // As large files are fetched: the first attempt fails.
+    let config = "[filter \"fetched\"]\n required = true\n \
+        smudge = \"test -d ~/once && cat || { mkdir ~/once; echo 'The requested URL returned error: 503' >&2; exit 1; }\"\n";
+    std::fs::write(home.path().join(".gitconfig"), config).unwrap();
+    let (llm, server) = (llm([Step::finish("Done.")]).await, AgentServer::shared(NEWEST).await);
+    let working_dir = server.working_dir();
+    let task = format!("---\nrepos: ['{}']\n---\nDo the task.", repositories.url("demo"));
+    let finished = run_in(server, &working_dir).llm(&llm).env("HOME", home.path()).task(&task).finish().await;
+    finished.exits_with(0).says("returned error: 503").says("trying again");
+    assert!(holds(&working_dir.join("demo/version.txt"), "two"));
+}
+
+#[tokio::test]
+async fn a_token_that_cannot_be_used_is_named_as_it_is() {
+    let repositories = Repositories::new();
+    repositories.create("private");
+    let git_server = GitServer::start(&repositories, Manner::AsksForToken).await;
+    let (llm, server) = (llm([Step::finish("Done.")]).await, AgentServer::shared(NEWEST).await);
+    let task = format!("---\nrepos: [{{url: '{}', provider: github}}]\n---\nDo the task.", git_server.url("private"));
+    let run = run_in(server, &server.working_dir()).llm(&llm).task(&task);
+    run.finish().await.exits_with(69).says(", without a token: there is no account to take one from: fatal: ");
+    for (secret, words) in [
+        (("GITHUB_TOKEN", "no-such-token"), ", with the account's secret GITHUB_TOKEN: fatal: "),
+        (
+            ("github_token", "two\nlines"),
+            ", without a token: the account's secret github_token cannot be used: fatal: ",
+        ),
+    ] {
+        let cloud = Cloud::start(&server.key, account_settings(&llm), &[secret]).await;
+        let run = run_in(server, &server.working_dir()).account(&cloud);
+        run.task(&task).finish().await.exits_with(69).says(words);
+    }
 }

@@ -66,3 +66,17 @@ async fn a_schema_that_cannot_be_checked_is_refused_before_anything_starts() {
     let finished = Run::new().task(&task).finish().await.exits_with(78);
     finished.says("the-task.md").says("`multipleOf` at `schema.properties.count`: not supported");
 }
+
+#[tokio::test]
+async fn a_conversation_that_was_started_without_the_question_is_asked_in_words() {
+    let llm = ScriptedLlm::start(0).await.unwrap();
+    llm.script("Begin", [Step::finish("begun")]);
+    llm.script("Count the files", [Step::finish("{\"count\": 2}")]);
+    let server = AgentServer::shared(NEWEST).await;
+    let id = uuid::Uuid::new_v4().to_string();
+    let run = |task: &str| Run::inside(server).llm(&llm).env("AUTOMATION_CONVERSATION_ID", &id).task(task);
+    run("Begin.").finish().await.exits_with(0);
+    let result = run(TASK).args(["--format", "json"]).finish().await.exits_with(0).json();
+    assert_eq!(result["answer"], json!({"count": 2}));
+    assert!(server.user_messages(&id).await[1].contains("JSON Schema"));
+}

@@ -8,7 +8,8 @@ use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::support::git::{Repositories, git};
-use crate::support::{AgentServer, NEWEST, Receiver, Run, ScriptedLlm, Step};
+use crate::support::run::account_settings;
+use crate::support::{AgentServer, Cloud, NEWEST, Receiver, Run, ScriptedLlm, Step};
 
 crate::on_newest_and_oldest!(
     each_repositorys_skills_reach_the_agent_and_the_last_of_a_name_wins,
@@ -151,8 +152,10 @@ async fn an_experiments_variant_brings_its_plugin_profile_and_tags() {
     std::fs::write(plugin.path().join(".plugin/plugin.json"), manifest).unwrap();
     let experiment = json!({"experiment_id": "exp-1", "variants": [
         {"name": "A", "weight": 1, "model": "fast", "plugins": [{"source": plugin.path()}, {"source": "github:o/r"}]}]});
+    let cloud = Cloud::start(&server.key, account_settings(&llm), &[]).await;
     let finished = Run::inside(server)
-        .llm(&llm)
+        .account(&cloud)
+        .env("AUTOMATION_MODEL", "of-the-environment")
         .reports_to(&receiver, &unique())
         .file("prompt.txt", "Do the task.")
         .file("experiment_config.json", experiment.to_string())
@@ -160,7 +163,7 @@ async fn an_experiments_variant_brings_its_plugin_profile_and_tags() {
         .await
         // The second plugin cannot be fetched here; the server says so at the first message.
         .exits_with(69);
-    finished.says("variant chosen");
+    finished.says("variant chosen").says("the account has no LLM profile `fast`");
     let report = receiver.accepted();
     assert!(report["error"]["detail"].as_str().unwrap().contains("plugin"), "{report}");
     let info = server.conversation(report["conversation_id"].as_str().unwrap()).await;
@@ -211,9 +214,11 @@ async fn a_plugin_of_a_task_is_loaded() {
     Run::inside(server)
         .llm(&llm)
         .reports_to(&receiver, &unique())
+        .env("AUTOMATION_MODEL", "fast")
         .task(&format!("---\nplugins: [{{source: '{}'}}]\n---\nDo the task.", plugin.path().display()))
         .finish()
         .await
-        .exits_with(0);
+        .exits_with(0)
+        .says("the LLM profile has no effect");
     assert!(seen.exists(), "the plugin's hook did not run");
 }

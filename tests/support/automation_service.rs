@@ -94,6 +94,15 @@ impl AutomationService {
         Automation { service: self, id: text(&made["id"]), made }
     }
 
+    /// A source of events of its own, whose body's `type` says what happened.
+    pub async fn webhook(&self) -> Webhook<'_> {
+        let source = format!("source-{}", uuid::Uuid::new_v4().simple());
+        let secret = "secret-of-the-webhook";
+        let body = json!({"name": "A shop", "source": source, "webhook_secret": secret});
+        let made = self.call(Method::POST, "/v1/webhooks", Some(body)).await;
+        Webhook { service: self, source, owner: text(&made["org_id"]), secret }
+    }
+
     /// The automation that these shell commands make. They find the API's address in `API` and its key in `KEY`, and print
     /// the API's answer.
     pub fn made_by(&self, commands: &str) -> Automation<'_> {
@@ -134,6 +143,25 @@ impl Drop for AutomationService {
     }
 }
 
+/// A source of events of the service, with a key that signs them.
+pub struct Webhook<'s> {
+    service: &'s AutomationService,
+    pub source: String,
+    owner: String,
+    secret: &'static str,
+}
+
+impl Webhook<'_> {
+    /// Tells of an event as the source does; gives the answer.
+    pub async fn tell(&self, event: &Value) -> Value {
+        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, self.secret.as_bytes());
+        let signature = ring::hmac::sign(&key, event.to_string().as_bytes());
+        let hex = signature.as_ref().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+        let request = self.service.request(Method::POST, &format!("/v1/events/{}/{}", self.owner, self.source));
+        request.header("x-signature-256", &hex).json(event).send().await.unwrap().json().unwrap()
+    }
+}
+
 /// An automation of the service.
 pub struct Automation<'s> {
     service: &'s AutomationService,
@@ -160,7 +188,12 @@ impl Automation<'_> {
     /// Triggers a run.
     pub async fn dispatch(&self) -> ServiceRun<'_> {
         let run = self.service.call(Method::POST, &format!("/v1/{}/dispatch", self.id), None).await;
-        ServiceRun { automation: self, id: text(&run["id"]), phases: Vec::new() }
+        self.run(&run["id"])
+    }
+
+    /// The run with this id.
+    pub fn run(&self, id: &Value) -> ServiceRun<'_> {
+        ServiceRun { automation: self, id: text(id), phases: Vec::new() }
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Recorder {
 pub struct Recorded {
     pub method: String,
     pub path: String,
+    /// The request line and the headers.
+    pub head: String,
     pub body: Value,
 }
 
@@ -50,11 +52,17 @@ impl Recorder {
     /// The body of the one request with this method and such a path.
     #[track_caller]
     pub fn body(&self, method: &str, is_meant: impl Fn(&str) -> bool) -> Value {
+        self.request(method, is_meant).body
+    }
+
+    /// The one request with this method and such a path.
+    #[track_caller]
+    pub fn request(&self, method: &str, is_meant: impl Fn(&str) -> bool) -> Recorded {
         let requests = self.requests();
         let mut found = requests.iter().filter(|request| request.method == method && is_meant(&request.path));
         let only = found.next().unwrap_or_else(|| panic!("no such {method} in {requests:?}"));
         assert!(found.next().is_none(), "more than one {method}");
-        only.body.clone()
+        only.clone()
     }
 }
 
@@ -98,7 +106,7 @@ fn requests(mut sent: &[u8]) -> Vec<Recorded> {
         if let Ok(body) = serde_json::from_slice(body) {
             let mut words = head.split(' ').map(str::to_owned);
             let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-            requests.push(Recorded { method, path, body });
+            requests.push(Recorded { method, path, head, body });
         }
     }
     requests

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::Work;
 use crate::support::receiver::Answer::Never;
 use crate::support::run::LLM_COST;
-use crate::support::{AgentServer, NEWEST, Receiver, Step};
+use crate::support::{AgentServer, NEWEST, Receiver, Run, Step};
 
 /// The shell stays our parent.
 const BEHIND_A_SHELL: &str = "true && ";
@@ -36,11 +36,14 @@ async fn a_time_out_that_could_not_be_foreseen_is_reported_in_place_of_the_shell
 }
 
 async fn foresees_its_time_out(server: &AgentServer, form: &str) {
+    foresees_its_time_out_when(server, form, |run| run).await;
+}
+
+async fn foresees_its_time_out_when(server: &AgentServer, form: &str, change: impl FnOnce(Run) -> Run) {
     let work = Work::on(server).await;
     work.takes(60);
     work.llm.script("Your time is nearly up", [Step::finish("Half of it is done.")]);
-    let run = work
-        .run_without_arguments(server)
+    let run = change(work.run_without_arguments(server))
         .file("task.md", format!("---\nllm: {LLM_COST}\n---\nDo the task."))
         .args(["run", "--soft-landing", "5s", "--format", "json"]);
     let (command, home) = run.into_shell_command(form);
@@ -56,6 +59,14 @@ async fn foresees_its_time_out(server: &AgentServer, form: &str) {
 async fn the_servers_time_out_is_foreseen(server: &AgentServer) {
     foresees_its_time_out(server, BEHIND_A_SHELL).await;
     foresees_its_time_out(server, IN_PLACE_OF_THE_SHELL).await;
+}
+
+#[tokio::test]
+async fn the_time_out_of_a_server_under_a_name_of_its_own_is_foreseen() {
+    let server = AgentServer::shared(NEWEST).await;
+    // An address of this machine that does not look like one.
+    let address = format!("http://[::ffff:127.0.0.1]:{}", server.port);
+    foresees_its_time_out_when(server, BEHIND_A_SHELL, |run| run.env("AGENT_SERVER_URL", address)).await;
 }
 
 crate::on_newest_and_oldest!(the_servers_time_out_is_foreseen, the_server_sees_the_end_of_a_run_at_once);
