@@ -21,6 +21,14 @@ use openhands_runner::workspace::CloudWorkspace;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
+    tokio::select! {
+        done = run() => done,
+        // Without a handler nothing would be deleted. Dropping the work deletes its sandbox.
+        _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let [runner, task]: [PathBuf; 2] = std::env::args_os()
         .skip(1)
         .map(PathBuf::from)

@@ -24,6 +24,14 @@ use openhands_runner::workspace::{CloudWorkspace, Workspace as _};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
+    tokio::select! {
+        done = run() => done,
+        // Without a handler nothing would be deleted. Dropping the work deletes its sandbox.
+        _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let settings = settings::read()?;
     let mut builder = CloudWorkspace::builder(settings.cloud.url.clone(), settings.cloud.api_key.clone());
     if let Some(spec) = &settings.sandbox_spec_id {

@@ -2,14 +2,17 @@
 
 mod outside;
 
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use url::Url;
 
 use crate::answer::hook::HookEvent;
 use crate::ids::ConversationId;
+use crate::problem::nearest;
 use crate::sink::output;
 use crate::{logging, task, timing};
 
@@ -170,6 +173,42 @@ impl RunArgs {
     }
 }
 
+impl Cli {
+    /// The command line of this process.
+    ///
+    /// # Errors
+    /// What is wrong with it, or the help that it asks for.
+    pub fn read() -> Result<Self, clap::Error> {
+        Self::read_from(std::env::args_os())
+    }
+
+    fn read_from(words: impl IntoIterator<Item: Into<OsString> + Clone>) -> Result<Self, clap::Error> {
+        let cli = Self::try_parse_from(words)?;
+        // Flags that `run` shares with others, which have no `--workspace`.
+        if let Some(Command::Run(args)) = &cli.command
+            && args.workspace == WorkspaceKind::Inside
+            && let Some(flag) = args.sandbox.given()
+        {
+            let words = format!("`{flag}` is for a sandbox that is used from outside: add `--workspace cloud`");
+            return Err(Self::command().error(ErrorKind::MissingRequiredArgument, words));
+        }
+        Ok(cli)
+    }
+}
+
+/// Whether a command line that cannot be understood was to be a run: its first word is `run`, or no command at all.
+#[must_use]
+pub fn means_a_run(first: Option<&OsStr>) -> bool {
+    let Some(first) = first.and_then(OsStr::to_str) else { return true };
+    let cli = Cli::command();
+    let names: Vec<&str> = cli.get_subcommands().map(clap::Command::get_name).chain(["help"]).collect();
+    if names.contains(&first) {
+        return first == "run";
+    }
+    // A task file, or a word that is misspelt itself.
+    Path::new(first).exists() || nearest(first, names).is_none_or(|command| command == "run")
+}
+
 fn key_and_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
@@ -187,13 +226,33 @@ fn http_url(text: &str) -> Result<Url, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_misspelt_command_from_outside_is_no_run() {
+        let means = |first: &str| means_a_run(Some(OsStr::new(first)));
+        assert!(means_a_run(None));
+        for first in ["run", "rnu", "--timeout", "-x", "task.md", "my/task.yaml", "Cargo.toml"] {
+            assert!(means(first), "{first}");
+        }
+        for first in ["sandbox", "sandbx", "exec", "exce", "cp", "launch", "lauch", "check", "schema", "hook", "help"] {
+            assert!(!means(first), "{first}");
+        }
+    }
+
+    #[test]
+    fn a_run_inside_has_no_flags_for_its_sandbox() {
+        for flag in [&["--keep-alive"][..], &["--sandbox", "x"], &["--sandbox-spec", "x"], &["--init-timeout", "1s"]] {
+            let words = |before: &[&'static str]| [before, flag].concat();
+            let refused = Cli::read_from(words(&["openhands-runner", "run"])).unwrap_err().to_string();
+            assert!(refused.contains(flag[0]) && refused.contains("add `--workspace cloud`"), "{refused}");
+            Cli::read_from(words(&["openhands-runner", "run", "--workspace", "cloud"])).unwrap();
+        }
     }
 
     #[test]

@@ -2,11 +2,10 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use clap::error::ErrorKind;
 use nix::sys::signal::SigSet;
 use openhands_runner::answer::hook::{self, HookEvent};
-use openhands_runner::cli::{Cli, Command, SchemaOf};
+use openhands_runner::cli::{self, Cli, Command, SchemaOf};
 use openhands_runner::conceal::conceal;
 use openhands_runner::config::env::{RawEnv, SECRET_NAMES};
 use openhands_runner::runner::{self, Environment};
@@ -46,7 +45,7 @@ async fn start() -> ExitCode {
     let _ = SigSet::all().thread_unblock();
     let (raw, not_text) = RawEnv::of_process();
     let redactor = Redactor::default();
-    let (log_format, command) = match Cli::try_parse() {
+    let (log_format, command) = match Cli::read() {
         Ok(Cli { command: None }) => (logging::Format::default(), Ok(Box::default())),
         Ok(Cli { command: Some(Command::Run(args)) }) => (args.log_format, Ok(args)),
         Ok(Cli { command: Some(Command::Outside(command)) }) => {
@@ -61,6 +60,10 @@ async fn start() -> ExitCode {
             let _ = error.print();
             match error.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => return ExitCode::SUCCESS,
+                // The run that the variables name may be at work: this is not it.
+                _ if !cli::means_a_run(std::env::args_os().nth(1).as_deref()) => {
+                    return ExitCode::from(outcome::ExitCode::USAGE.0);
+                }
                 _ => (logging::Format::default(), Err(error.to_string())),
             }
         }

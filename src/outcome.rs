@@ -8,7 +8,7 @@ use crate::agent_server::event::ServerError;
 use crate::agent_server::wire::Cost;
 use crate::answer::{Answer, TaskOutcome};
 use crate::display;
-use crate::ids::{ConversationId, RunId};
+use crate::ids::{ConversationId, RunId, SandboxId};
 use crate::secret::Redactor;
 
 /// Why a run has failed. The set is closed; a code is documented and never renamed.
@@ -252,6 +252,8 @@ pub struct Outcome {
     pub run_id: Option<RunId>,
     /// The conversation, once there is one.
     pub conversation_id: Option<ConversationId>,
+    /// The sandbox of a run that is driven from outside.
+    pub sandbox_id: Option<SandboxId>,
     /// What the conversation has cost in all.
     pub cost: Cost,
     /// The agent's final message.
@@ -317,6 +319,7 @@ impl Outcome {
             status: self.status(),
             run_id: self.run_id.as_ref().map(|id| id.as_str().to_owned()),
             conversation_id: self.conversation_id.map(|id| id.to_string()),
+            sandbox_id: self.sandbox_id.as_ref().map(|id| id.as_str().to_owned()),
             cost: self.cost,
             task_outcome: self.task_outcome(redactor),
             answer: self.object(redactor),
@@ -389,6 +392,9 @@ pub struct RunResult {
     /// The agent-server's id of the conversation, once there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conversation_id: Option<String>,
+    /// The sandbox of a run that is driven from outside, also when it has been deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sandbox_id: Option<String>,
     /// US dollars that the conversation has cost; left out when unknown.
     #[serde(skip_serializing_if = "Cost::is_unknown")]
     pub cost: Cost,
@@ -428,6 +434,7 @@ mod tests {
             failure,
             run_id: Some(RunId::new("run")),
             conversation_id: Some("1b716b4b-78d1-5f02-9247-f78169819a82".parse().unwrap()),
+            sandbox_id: None,
             cost: Cost::dollars(0.25),
             message: Some("done".to_owned()),
             answer: None,

@@ -118,6 +118,8 @@ pub enum SecretSelection {
 pub struct ConversationPlan {
     /// Its id.
     pub id: ConversationId,
+    /// Whether this program lies where the agent-server can run it, as the hooks around the agent's finish.
+    pub with_hooks: bool,
     /// Whether it may hold messages of earlier runs.
     pub continued: bool,
     /// The run, when it has an id: a run that starts again is known by it.
@@ -153,6 +155,7 @@ impl ConversationPlan {
     pub fn new(id: ConversationId, message: impl Into<String>) -> Self {
         Self {
             id,
+            with_hooks: true,
             continued: false,
             run_id: None,
             messages: vec![message.into()],
@@ -211,6 +214,7 @@ impl RunPlan {
         }
         let conversation = ConversationPlan {
             id: settings.conversation_id.unwrap_or_else(own_id),
+            with_hooks: !matches!(settings.account, Account::OfSandbox(_)),
             continued: settings.conversation_id.is_some(),
             messages,
             working_dir: settings.working_dir.or(task.working_dir).unwrap_or_else(|| DEFAULT_WORKING_DIR.to_owned()),
@@ -238,6 +242,22 @@ impl RunPlan {
             conversation,
             timeout: task.limits.timeout,
         })
+    }
+
+    /// The same for a run that is driven from outside of its sandbox.
+    ///
+    /// # Errors
+    /// [`Problems`]: what only a run inside can have. Repositories would be cloned on this machine.
+    pub fn from_outside(self) -> Result<Self, Problems> {
+        if self.repos.is_empty() {
+            return Ok(self);
+        }
+        Err(Problem::new(
+            "repos",
+            "a run with `--workspace cloud` is driven from here, and cannot clone into its sandbox",
+            "use `openhands-runner launch`, which runs inside, or leave `repos` out",
+        )
+        .into())
     }
 }
 

@@ -34,6 +34,10 @@ pub const SANDBOX_UNKNOWN: Duration = Duration::from_secs(15);
 pub const SANDBOX_SHOWS_UP: Duration = Duration::from_secs(20);
 /// Deleting a sandbox from `Drop`, which holds up its thread.
 pub const SANDBOX_DROP: Duration = Duration::from_secs(30);
+/// A launched run's guardian may take this long to deliver the outcome before the sandbox is deleted under it.
+pub const LAST_DELIVERY: Duration = Duration::from_secs(60);
+/// Ending a command that could not be started for certain, and removing its files.
+pub const TIDY_UP: Duration = Duration::from_secs(10);
 
 /// All attempts of one call of the Cloud API.
 pub const CLOUD_BUDGET: Duration = Duration::from_secs(90);

@@ -77,6 +77,12 @@ impl Client {
         Self { http, base: server.url.clone(), session_key: server.session_key.clone() }
     }
 
+    /// The same without its connections, which belong to the runtime in which they were made.
+    #[must_use]
+    pub fn anew(&self) -> Option<Self> {
+        Some(Self { http: self.http.anew().ok()?, ..self.clone() })
+    }
+
     /// The server's address as it may be shown.
     #[must_use]
     pub fn address(&self) -> String {

@@ -138,6 +138,27 @@ pub struct NewSandboxArgs {
     pub times: TimesArgs,
 }
 
+impl NewSandboxArgs {
+    /// The first flag that was given.
+    pub(super) fn given(&self) -> Option<&'static str> {
+        [
+            ("--sandbox", self.id.is_some()),
+            ("--keep-alive", self.keep_alive),
+            ("--sandbox-spec", self.times.sandbox_spec.is_some()),
+            ("--init-timeout", self.times.init_timeout.is_some()),
+            ("--api-timeout", self.times.api_timeout.is_some()),
+        ]
+        .into_iter()
+        .find_map(|(flag, given)| given.then_some(flag))
+    }
+
+    /// Whether the sandbox is deleted at the end.
+    #[must_use]
+    pub fn is_deleted(&self) -> bool {
+        self.id.is_none() && !self.keep_alive
+    }
+}
+
 /// Arguments of `exec`.
 #[derive(Debug, Args)]
 pub struct ExecArgs {
@@ -256,6 +277,10 @@ pub struct LaunchArgs {
     /// The directory in which the agent works.
     #[arg(long, value_name = "DIR")]
     pub working_dir: Option<String>,
+
+    /// A value for `{{ params.KEY }}` in the task. May be repeated.
+    #[arg(long = "param", value_name = "KEY=VALUE", value_parser = super::key_and_value)]
+    pub params: Vec<(String, String)>,
 
     /// Wait for the end of the run, print its result, and delete the sandbox.
     #[arg(long)]

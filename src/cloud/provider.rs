@@ -3,13 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tokio::time::sleep;
-
-use super::sandboxes::{SandboxInfo, SandboxStatus, Sandboxes, is_account_limit};
-use crate::display;
+use super::sandboxes::{SandboxInfo, SandboxPage, SandboxStatus, Sandboxes, is_account_limit};
 use crate::http::{Http, HttpError};
 use crate::ids::SandboxId;
-use crate::retry::Policy;
 use crate::sandbox::{Access, Look, Provider, SandboxError};
 
 /// Makes sandboxes in an OpenHands Cloud account. Cheap to clone.
@@ -23,13 +19,43 @@ pub struct CloudProvider {
     pub init_timeout: Duration,
 }
 
-/// The ids of the newest sandboxes.
-type Newest = BTreeSet<String>;
+/// The newest sandboxes of an account.
+#[derive(Debug, Clone)]
+pub struct Newest {
+    ids: BTreeSet<String>,
+    /// When the newest of them was made.
+    last_made: Option<String>,
+    /// Whether there are no others.
+    all: bool,
+}
+
+impl Newest {
+    fn of(page: &SandboxPage) -> Self {
+        Self {
+            ids: page.items.iter().map(|info| info.id.clone()).collect(),
+            last_made: page.items.iter().filter_map(made_at).max().map(str::to_owned),
+            all: page.next_page_id.is_none(),
+        }
+    }
+
+    /// Whether this one was made later. An older one may come onto the first page when others go.
+    fn is_older_than(&self, info: &SandboxInfo) -> bool {
+        !self.ids.contains(&info.id)
+            && match (self.last_made.as_deref(), made_at(info)) {
+                (Some(last), Some(made)) => last <= made,
+                _ => self.all,
+            }
+    }
+}
+
+/// The time in UTC, in a form whose order is that of time.
+fn made_at(info: &SandboxInfo) -> Option<&str> {
+    info.created_at.as_deref().map(|time| time.trim_end_matches("+00:00").trim_end_matches('Z'))
+}
 
 impl CloudProvider {
-    async fn newest(&self) -> Result<Vec<SandboxInfo>, SandboxError> {
-        let page = self.sandboxes.search(None).await.map_err(SandboxError::request("looking at the sandboxes"))?;
-        Ok(page.items)
+    async fn newest(&self) -> Result<SandboxPage, SandboxError> {
+        self.sandboxes.search(None).await.map_err(SandboxError::request("looking at the sandboxes"))
     }
 }
 
@@ -43,9 +69,7 @@ pub fn look_of(info: Option<&SandboxInfo>) -> Look {
         SandboxStatus::Error => Look::Failed("ERROR".to_owned()),
         // With an address and a key it can be tried, whatever it says.
         status => match (info.agent_server(), &info.session_api_key) {
-            (Some(exposed), Some(key)) => {
-                Look::Usable(Access::new(exposed.url.clone(), Some(key.clone()), exposed.port))
-            }
+            (Some((url, port)), Some(key)) => Look::Usable(Access::new(url, Some(key.clone()), port)),
             _ => Look::Waiting(status.to_string()),
         },
     }
@@ -63,35 +87,24 @@ fn create_failed(error: HttpError) -> SandboxError {
 impl Provider for CloudProvider {
     type Mark = Newest;
 
+    /// Another job of the account may make one at the same time.
+    const KNOWS_ITS_OWN: bool = false;
+
     async fn mark(&self) -> Result<Newest, SandboxError> {
-        Ok(self.newest().await?.into_iter().map(|info| info.id).collect())
+        Ok(Newest::of(&self.newest().await?))
     }
 
     async fn create(&self, _: &Newest) -> Result<SandboxId, SandboxError> {
-        let mut delays = Policy::cloud().delays();
-        loop {
-            let error = match self.sandboxes.create(self.spec.as_deref(), self.init_timeout).await {
-                Ok(info) => return Ok(SandboxId::new(info.id)),
-                Err(error) => error,
-            };
-            // The one refusal that says for certain that nothing was made, and that goes away by itself.
-            let HttpError::Status { status: 429, retry_after, .. } = &error else { return Err(create_failed(error)) };
-            match delays.next_delay() {
-                Some(delay) if !is_account_limit(&error) => {
-                    tracing::warn!(error = %display::chain(&error), "creating the sandbox: trying again");
-                    sleep(retry_after.unwrap_or(delay)).await;
-                }
-                _ => return Err(create_failed(error)),
-            }
-        }
+        let made = self.sandboxes.create(self.spec.as_deref(), self.init_timeout).await;
+        made.map(|info| SandboxId::new(info.id)).map_err(create_failed)
     }
 
     async fn made_since(&self, mark: &Newest) -> Result<Vec<SandboxId>, SandboxError> {
         let is_new = |info: &SandboxInfo| {
             let spec_fits = self.spec.is_none() || info.sandbox_spec_id.is_none() || info.sandbox_spec_id == self.spec;
-            !mark.contains(&info.id) && spec_fits
+            mark.is_older_than(info) && spec_fits
         };
-        Ok(self.newest().await?.into_iter().filter(is_new).map(|info| SandboxId::new(info.id)).collect())
+        Ok(self.newest().await?.items.into_iter().filter(is_new).map(|info| SandboxId::new(info.id)).collect())
     }
 
     async fn look(&self, id: &SandboxId) -> Result<Look, SandboxError> {

@@ -22,7 +22,7 @@ pub struct CloudKey {
 
 /// `status` of a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(from = "String")]
+#[serde(from = "Option<String>")]
 pub enum SandboxStatus {
     /// It boots; or it is idle, for 1.11.0 in process mode.
     Starting,
@@ -38,8 +38,15 @@ pub enum SandboxStatus {
     Other(String),
 }
 
-impl From<String> for SandboxStatus {
-    fn from(name: String) -> Self {
+impl Default for SandboxStatus {
+    fn default() -> Self {
+        None.into()
+    }
+}
+
+impl From<Option<String>> for SandboxStatus {
+    fn from(name: Option<String>) -> Self {
+        let Some(name) = name else { return Self::Other("without a status".to_owned()) };
         match name.as_str() {
             "STARTING" => Self::Starting,
             "RUNNING" => Self::Running,
@@ -70,6 +77,7 @@ pub struct SandboxInfo {
     /// Its id.
     pub id: String,
     /// Its status, which flaps.
+    #[serde(default)]
     pub status: SandboxStatus,
     /// Its session key; null unless RUNNING.
     #[serde(default)]
@@ -86,10 +94,11 @@ pub struct SandboxInfo {
 }
 
 impl SandboxInfo {
-    /// The address of its agent-server, with the port that it has inside.
+    /// The address of its agent-server, and the port that it has inside.
     #[must_use]
-    pub fn agent_server(&self) -> Option<&ExposedUrl> {
-        self.exposed_urls.as_ref()?.iter().find(|exposed| exposed.name == "AGENT_SERVER")
+    pub fn agent_server(&self) -> Option<(Url, Option<u16>)> {
+        let exposed = self.exposed_urls.as_ref()?.iter().find(|exposed| exposed.name == "AGENT_SERVER")?;
+        Some((exposed.url.as_ref()?.parse().ok()?, exposed.port))
     }
 }
 
@@ -98,8 +107,9 @@ impl SandboxInfo {
 pub struct ExposedUrl {
     /// `AGENT_SERVER`, `VSCODE` …
     pub name: String,
-    /// The address from outside.
-    pub url: Url,
+    /// The address from outside. Only that of the agent-server is used, and read then.
+    #[serde(default)]
+    pub url: Option<String>,
     /// The port inside.
     #[serde(default)]
     pub port: Option<u16>,

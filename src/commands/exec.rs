@@ -1,10 +1,9 @@
 //! `exec -- COMMAND`: a command in a sandbox, with its output here and its exit code as ours.
 
-use std::io::{self, Write};
-
 use serde_json::json;
+use tokio::io::{AsyncWrite, AsyncWriteExt as _, stderr, stdout};
 
-use super::Desk;
+use super::{Desk, until_signal};
 use crate::cli::{ExecArgs, Format};
 use crate::conversation::Server;
 use crate::outcome::{ExitCode, Failure};
@@ -33,15 +32,17 @@ pub(super) async fn run(desk: &Desk, args: ExecArgs, shutdown: &mut Shutdown) ->
         let exit = follow(&ready.server, &command, shutdown, &mut pass_on).await?;
         if desk.format == Format::Json {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-            desk.tell(
-                "",
-                &json!({
-                    "sandbox_id": id.as_str(),
-                    "exit_code": exit.0,
-                    "stdout": text(&pass_on.stdout),
-                    "stderr": text(&pass_on.stderr),
-                }),
-            );
+            let object = json!({
+                "sandbox_id": id.as_str(),
+                "exit_code": exit.0,
+                "stdout": text(&pass_on.stdout),
+                "stderr": text(&pass_on.stderr),
+            });
+            let told = async {
+                write(stdout(), format!("{object:#}\n").as_bytes()).await;
+                Ok(())
+            };
+            until_signal(shutdown, told).await?;
         }
         Ok(exit)
     })
@@ -57,7 +58,7 @@ pub(super) async fn follow(
 ) -> Result<ExitCode, Failure> {
     let mut running = exec::start(server, command).await.map_err(|error| not_executed(&error))?;
     let followed: Result<_, Signal> = tokio::select! {
-        exit = running.follow(async |output| pass_on.take(output)) => Ok(exit),
+        exit = running.follow(async |output| pass_on.take(output).await) => Ok(exit),
         signal = shutdown.requested() => Err(signal),
     };
     match followed {
@@ -90,17 +91,20 @@ pub(super) struct PassOn {
 }
 
 impl PassOn {
-    pub(super) fn take(&mut self, output: Output) {
+    /// Waits for a slow reader as long as that takes: what comes meanwhile is kept in the sandbox.
+    pub(super) async fn take(&mut self, output: Output) {
         match (self.format, output) {
-            (Format::Text, Output::Stdout(bytes)) => write(&mut io::stdout().lock(), &bytes),
-            (Format::Text, Output::Stderr(bytes)) => write(&mut io::stderr().lock(), &bytes),
+            (Format::Text, Output::Stdout(bytes)) => write(stdout(), &bytes).await,
+            (Format::Text, Output::Stderr(bytes)) => write(stderr(), &bytes).await,
             (Format::Json, Output::Stdout(bytes)) => self.stdout.extend_from_slice(&bytes),
             (Format::Json, Output::Stderr(bytes)) => self.stderr.extend_from_slice(&bytes),
         }
     }
 }
 
-pub(super) fn write(to: &mut impl Write, bytes: &[u8]) {
+async fn write(mut to: impl AsyncWrite + Unpin, bytes: &[u8]) {
     // Output that nobody reads any more ends no command.
-    let _ = to.write_all(bytes).and_then(|()| to.flush());
+    if to.write_all(bytes).await.is_ok() {
+        let _ = to.flush().await;
+    }
 }

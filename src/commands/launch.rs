@@ -11,6 +11,7 @@ use crate::cli::{Format, LaunchArgs};
 use crate::cloud::CloudKey;
 use crate::config::settings::{Overrides, Settings};
 use crate::display;
+use crate::guardian;
 use crate::http;
 use crate::ids::{ConversationId, SandboxId};
 use crate::outcome::{ExitCode, Failure, FailureKind};
@@ -22,7 +23,7 @@ use crate::sandbox::install::{InstallError, install};
 use crate::sandbox::ready::Ready;
 use crate::secret::Secret;
 use crate::shutdown::Shutdown;
-use crate::task::source::{DEFAULT_FILES, Source};
+use crate::task::source::{DEFAULT_FILES, Source, data_files};
 use crate::timing;
 
 /// What goes into the sandbox, checked before one is made.
@@ -32,6 +33,8 @@ struct Load {
     /// The task file as it is, and its name, which tells its format.
     task: Vec<u8>,
     task_name: String,
+    /// Names and contents of the files beside it that belong to it.
+    data: Vec<(String, Vec<u8>)>,
     conversation: ConversationId,
     /// Whether the conversation has to be named to the run, which else finds the same by its own id.
     names_conversation: bool,
@@ -45,7 +48,16 @@ pub(super) async fn run(desk: &Desk, args: LaunchArgs, shutdown: &mut Shutdown) 
         return desk
             .within(sandbox, shutdown, async |id, ready, shutdown| {
                 let command = until_signal(shutdown, prepare(desk, &args, &load, id, ready)).await?;
-                follow(&args, &load, id, ready, &command, shutdown).await
+                let ended = follow(&args, &load, id, ready, &command, shutdown).await;
+                if args.sandbox.is_deleted() {
+                    let delivered = async {
+                        await_guardian(ready).await;
+                        Ok(())
+                    };
+                    // A signal here goes on to the deletion.
+                    let _ = until_signal(shutdown, delivered).await;
+                }
+                ended
             })
             .await;
     }
@@ -69,13 +81,14 @@ pub(super) async fn run(desk: &Desk, args: LaunchArgs, shutdown: &mut Shutdown) 
 }
 
 async fn load(desk: &Desk, args: &LaunchArgs) -> Result<Load, Failure> {
-    let flags = Overrides { conversation_id: args.conversation_id, cloud: true, ..Overrides::default() };
+    let params = args.params.clone();
+    let flags = Overrides { conversation_id: args.conversation_id, params, cloud: true, ..Overrides::default() };
     let settings = Settings::from_env(desk.raw(), &desk.environment.not_text, flags);
     let named = args.task.clone();
     let read = tokio::task::spawn_blocking(move || read_task(named.as_deref())).await;
     let task = read.unwrap_or_else(|bug| std::panic::resume_unwind(bug.into_panic()));
     // The same plan as inside: what would be wrong there is said here.
-    let (settings, (parsed, task, task_name)) = match (settings, task) {
+    let (settings, TaskFile { parsed, content, name, data }) = match (settings, task) {
         (Ok(settings), Ok(task)) => (settings, task),
         (settings, task) => {
             let problems = settings.err().map(|problems| problems.0).unwrap_or_default();
@@ -95,14 +108,20 @@ async fn load(desk: &Desk, args: &LaunchArgs) -> Result<Load, Failure> {
     Ok(Load {
         key: desk.key()?,
         program,
-        task,
-        task_name,
+        task: content,
+        task_name: name,
+        data,
         conversation: plan.conversation.id,
         names_conversation: settings.run_id.is_none() || settings.conversation_id.is_some(),
     })
 }
 
-type TaskFile = (crate::task::Task, Vec<u8>, String);
+struct TaskFile {
+    parsed: crate::task::Task,
+    content: Vec<u8>,
+    name: String,
+    data: Vec<(String, Vec<u8>)>,
+}
 
 fn read_task(named: Option<&Path>) -> Result<TaskFile, Problem> {
     let path = match named {
@@ -113,21 +132,46 @@ fn read_task(named: Option<&Path>) -> Result<TaskFile, Problem> {
             None => return Err(Source::named(None, Path::new(".")).load().err().unwrap_or_else(|| changed("task"))),
         },
     };
-    let task = Source::File(path.clone()).load()?;
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let content = std::fs::read(&path).map_err(|_| changed(&name))?;
-    Ok((task, content, name))
+    let parsed = Source::File(path.clone()).load()?;
+    let read = |path: &Path| {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        match std::fs::read(path) {
+            Ok(content) => Ok((name, content)),
+            Err(_) => Err(changed(&name)),
+        }
+    };
+    let (name, content) = read(&path)?;
+    let data = data_files(&path).iter().map(|path| read(path)).collect::<Result<_, _>>()?;
+    Ok(TaskFile { parsed, content, name, data })
 }
 
 fn from_stdin() -> Result<TaskFile, Problem> {
     let content = io::read_to_string(io::stdin().lock())
         .map_err(|error| Problem::new("standard input", format!("cannot be read ({error})"), "give UTF-8 text"))?;
-    let task = crate::task::parse::parse(&content, crate::task::parse::Format::Markdown, "standard input")?;
-    Ok((task, content.into_bytes(), "task.md".to_owned()))
+    let parsed = crate::task::parse::parse(&content, crate::task::parse::Format::Markdown, "standard input")?;
+    Ok(TaskFile { parsed, content: content.into_bytes(), name: "task.md".to_owned(), data: Vec::new() })
 }
 
 fn changed(name: &str) -> Problem {
     Problem::new(name, "changed while it was read", "try again")
+}
+
+/// Waits until the run's guardian has delivered what the run itself could not: with the sandbox it would be gone.
+async fn await_guardian(ready: &Ready) {
+    // The kernel keeps 15 bytes of a name.
+    let alive = format!("cat /proc/[0-9]*/comm 2>/dev/null | grep -q '^{:.15}$'", guardian::NAME);
+    let limit = timing::LAST_DELIVERY;
+    let looks = async |line: String| {
+        let done = exec::execute(&ready.server, &Command::shell(line).limit(limit)).await;
+        done.is_ok_and(|done| done.is_success())
+    };
+    if !looks(alive.clone()).await {
+        return;
+    }
+    tracing::info!("the run's outcome is still being delivered: waiting for that, at most {} s", limit.as_secs());
+    if !looks(format!("while {alive}; do sleep 0.2; done")).await {
+        tracing::warn!("the run's outcome may be undelivered: deleting the sandbox all the same");
+    }
 }
 
 /// Puts everything into the sandbox; the command that starts the run there.
@@ -147,6 +191,10 @@ async fn prepare(
     let folder = format!("/tmp/launched-{}", uuid::Uuid::new_v4().simple());
     let task = format!("{folder}/{}", load.task_name);
     exec::put(&ready.server, &task, load.task.clone()).await.map_err(|error| not_executed(&error))?;
+    for (name, content) in &load.data {
+        let path = format!("{folder}/{name}");
+        exec::put(&ready.server, &path, content.clone()).await.map_err(|error| not_executed(&error))?;
+    }
 
     let mut words = vec![installed.path, "run".to_owned()];
     let mut flag =
@@ -156,6 +204,7 @@ async fn prepare(
     flag("--working-dir", args.working_dir.clone());
     flag("--conversation-id", load.names_conversation.then(|| load.conversation.to_string()));
     flag("--format", (args.common.format == Format::Json).then(|| "json".to_owned()));
+    words.extend(args.params.iter().flat_map(|(key, value)| ["--param".to_owned(), format!("{key}={value}")]));
     words.push(task);
     let mut command = Command::program(words).directory(folder);
     let access = &ready.access;
@@ -217,7 +266,7 @@ async fn follow(
     let followed = tokio::select! {
         exit = running.follow(async |output| match output {
             Output::Stderr(_) if !args.follow => {}
-            output => pass_on.take(output),
+            output => pass_on.take(output).await,
         }) => Ok(exit),
         signal = shutdown.requested() => Err(signal),
     };

@@ -167,7 +167,7 @@ pub(crate) fn sandbox_of(args: &NewSandboxArgs, key: &CloudKey, http: Http, raw:
         Some(id) => Sandbox::existing(provider, SandboxId::new(id.trim())),
         None => Sandbox::create(provider),
     };
-    if args.keep_alive || args.id.is_some() {
+    if !args.is_deleted() {
         sandbox.keep();
     }
     sandbox
@@ -175,8 +175,9 @@ pub(crate) fn sandbox_of(args: &NewSandboxArgs, key: &CloudKey, http: Http, raw:
 
 /// Gives a sandbox up that could not be deleted, and tells the user.
 pub(crate) fn leave(sandbox: Sandbox<CloudProvider>) {
-    if !sandbox.is_kept() && !sandbox.is_settled() {
+    if !sandbox.is_settled() {
         match sandbox.id() {
+            Some(_) if sandbox.is_kept() => {}
             Some(id) => {
                 tracing::warn!("sandbox {id} may be left: delete it with `openhands-runner sandbox delete {id}`");
             }

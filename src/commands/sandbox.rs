@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{Desk, until_signal};
 use crate::cli::{NewSandboxArgs, SandboxCommand, TimesArgs};
 use crate::cloud::sandboxes::SandboxInfo;
+use crate::display;
 use crate::ids::SandboxId;
 use crate::outcome::{ExitCode, Failure};
 use crate::retry::{Policy, retry};
@@ -47,13 +48,24 @@ async fn act(desk: &Desk, command: SandboxCommand) -> Result<ExitCode, Failure> 
         }
         SandboxCommand::Delete { ids } => {
             let provider = desk.provider(&TimesArgs::default())?;
-            let mut deleted = Vec::new();
+            let (mut deleted, mut first_failure) = (Vec::new(), None);
             for id in ids.into_iter().map(SandboxId::new) {
-                let was_there = retry("deleting the sandbox", Policy::cloud(), || provider.sandboxes.delete(&id)).await;
-                if !was_there.map_err(SandboxError::request("deleting the sandbox")).map_err(failed)? {
-                    tracing::info!(sandbox = %id, "there is no such sandbox any more");
+                match retry("deleting the sandbox", Policy::cloud(), || provider.sandboxes.delete(&id)).await {
+                    Ok(was_there) => {
+                        if !was_there {
+                            tracing::info!(sandbox = %id, "there is no such sandbox any more");
+                        }
+                        deleted.push(id.to_string());
+                    }
+                    Err(error) => {
+                        let error = SandboxError::request("deleting the sandbox")(error);
+                        tracing::error!(sandbox = %id, error = %display::chain(&error), "not deleted");
+                        first_failure.get_or_insert(error);
+                    }
                 }
-                deleted.push(id.to_string());
+            }
+            if let Some(error) = first_failure {
+                return Err(failed(error));
             }
             desk.tell("", &json!({ "deleted": deleted }));
         }
@@ -115,7 +127,7 @@ fn object(info: &SandboxInfo) -> Value {
         "status": info.status.to_string(),
         "created_at": info.created_at,
         "sandbox_spec_id": info.sandbox_spec_id,
-        "agent_server_url": info.agent_server().map(|exposed| exposed.url.as_str()),
+        "agent_server_url": info.agent_server().map(|(url, _)| url.to_string()),
     })
 }
 

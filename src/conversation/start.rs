@@ -38,7 +38,7 @@ pub(super) async fn start_or_attach(
     equipment: Equipment,
 ) -> Result<Started, HttpError> {
     let finish_fields = plan.question.finish_schema().filter(|_| capabilities.finish_schema);
-    let hook_config = finish_fields.as_ref().and_then(|_| hooks());
+    let hook_config = finish_fields.as_ref().filter(|_| plan.with_hooks).and_then(|_| hooks());
     // A plugin may bring hooks of its own.
     let may_veto = hook_config.is_some() || !plan.plugins.is_empty();
     let agent = Agent::default_with(&equipment.llm)
@@ -74,8 +74,7 @@ pub(super) async fn start_or_attach(
     }
 }
 
-/// Our own program as the commands around the agent's finish. It is where the server looks, for the server is in our
-/// sandbox; a command that it does not find holds up nothing.
+/// Our own program as the commands around the agent's finish. It is where the server looks, if that is in our sandbox; a command that it does not find holds up nothing.
 fn hooks() -> Option<HookConfig> {
     let program = std::env::current_exe().ok()?;
     let program = shell_words::quote(program.to_str()?).into_owned();

@@ -97,7 +97,7 @@ impl Request {
             .map_err(|_| HttpError::Timeout { target: target.clone() })?
             .map_err(|error| HttpError::from_transport(target.clone(), error))?;
         if response.status().is_success() {
-            return Ok(Download { response, target });
+            return Ok(Download { response, first: None, target });
         }
         match timeout(timing::STALLED, Answer::read(response, target.clone())).await {
             Ok(Err(refusal)) => Err(refusal),
@@ -133,6 +133,8 @@ const SLOW_DISK: u64 = 2 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Download {
     response: reqwest::Response,
+    /// What has been read already.
+    first: Option<Bytes>,
     target: String,
 }
 
@@ -149,11 +151,30 @@ impl Download {
         self.response.content_length()
     }
 
+    /// The same without its first bytes; nothing where it has no more.
+    ///
+    /// # Errors
+    /// [`HttpError`].
+    pub async fn after(mut self, offset: u64) -> Result<Option<Self>, HttpError> {
+        let mut left = offset;
+        while let Some(mut piece) = self.piece().await? {
+            if (piece.len() as u64) > left {
+                self.first = Some(piece.split_off(usize::try_from(left).unwrap_or(usize::MAX)));
+                return Ok(Some(self));
+            }
+            left -= piece.len() as u64;
+        }
+        Ok(None)
+    }
+
     /// The next piece; nothing at the end.
     ///
     /// # Errors
     /// [`HttpError`].
     pub async fn piece(&mut self) -> Result<Option<Bytes>, HttpError> {
+        if let Some(piece) = self.first.take() {
+            return Ok(Some(piece));
+        }
         tokio::select! {
             piece = self.response.chunk() => {
                 piece.map_err(|error| HttpError::from_transport(self.target.clone(), error))

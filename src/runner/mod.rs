@@ -115,6 +115,7 @@ pub async fn run(args: RunArgs, environment: Environment, mut shutdown: Shutdown
     let wrap_up = async {
         let at_work = run.known.borrow().at_work;
         conclude(&mut outcome, run.server.get(), run.conversation.get(), at_work, patience).await;
+        outcome.sandbox_id = run.sandbox.id().await;
         report.learn(&outcome);
         report.publish(&outcome, &mut sinks, patience).await;
         // Not before: the automation service looks at the conversation when it is told of the outcome.
@@ -233,7 +234,12 @@ impl Run<'_> {
         let settings = Settings::from_env(&self.environment.raw, &self.environment.not_text, flags);
         let task = task.await.unwrap_or_else(|bug| std::panic::resume_unwind(bug.into_panic()));
         let plan = match (settings, task) {
-            (Ok(settings), Ok(task)) => RunPlan::new(settings, task, args.ready_timeout()),
+            (Ok(settings), Ok(task)) => match args.workspace {
+                WorkspaceKind::Inside => RunPlan::new(settings, task, args.ready_timeout()),
+                WorkspaceKind::Cloud => {
+                    RunPlan::new(settings, task, args.ready_timeout()).and_then(RunPlan::from_outside)
+                }
+            },
             (settings, task) => {
                 let of_settings = settings.err().map(|problems| problems.0).unwrap_or_default();
                 Err(Problems(of_settings.into_iter().chain(task.err()).collect()))

@@ -7,6 +7,7 @@ use crate::cloud::{CloudKey, CloudProvider};
 use crate::commands::sandbox_of;
 use crate::conversation::Server;
 use crate::http::Http;
+use crate::ids::SandboxId;
 use crate::outcome::Failure;
 use crate::sandbox::Sandbox;
 use crate::workspace::{Workspace, inside_of};
@@ -35,6 +36,11 @@ impl Outside {
         let id = sandbox.made().await.map_err(|error| no_sandbox(&error))?;
         let workspace = inside_of(&id, &sandbox.provider().sandboxes, &ready);
         Ok((Box::new(workspace), ready.server))
+    }
+
+    /// The sandbox's id, once it is known.
+    pub(super) async fn id(&self) -> Option<SandboxId> {
+        self.sandbox.lock().await.as_ref()?.id().cloned()
     }
 
     /// Deletes the sandbox, unless it is to stay.

@@ -118,6 +118,7 @@ impl Reporter {
             failure,
             run_id: self.reporting.run_id.clone(),
             conversation_id: known.conversation_id,
+            sandbox_id: None,
             cost: known.cost,
             message: None,
             answer: None,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use tokio::fs::File;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Take};
 use tokio::task::JoinError;
 
 use super::exec::{self, Command, ExecError, ask, housekeeping};
@@ -127,7 +127,8 @@ pub async fn upload_file(server: &Server, from: &Path, to: &str) -> Result<Copie
     use std::os::unix::fs::PermissionsExt as _;
     let file = File::open(from).await.map_err(here(from))?;
     let metadata = file.metadata().await.map_err(here(from))?;
-    let upload = Upload::new(Some(metadata.len()), pieces(file));
+    // No more than was promised of a file that grows.
+    let upload = Upload::new(Some(metadata.len()), pieces(file.take(metadata.len())));
     send(server, upload, to).await?;
     let mode = metadata.permissions().mode() & 0o777;
     let path = shell_words::quote(to);
@@ -144,7 +145,7 @@ async fn send(server: &Server, upload: Upload, to: &str) -> Result<(), CopyError
     sent.map_err(transfer("uploading", to))
 }
 
-fn pieces(file: File) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+fn pieces(file: Take<File>) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
     stream::try_unfold(file, async |mut file| {
         let mut piece = vec![0; PIECE];
         let length = file.read(&mut piece).await?;
@@ -160,9 +161,12 @@ async fn upload_folder(server: &Server, from: &Path, to: &str) -> Result<Copied,
         let folder = from.to_owned();
         let packing = tokio::task::spawn_blocking(move || pack(&folder, writer));
         let sent = send(server, Upload::new(None, pieces), &archive).await;
-        // What keeps a folder from being packed explains a broken transfer.
-        let copied = joined(packing.await).map_err(here(from))?;
-        sent?;
+        // What keeps a folder from being packed explains a broken transfer, and a broken transfer a packing that was cut off.
+        let copied = match (joined(packing.await), sent) {
+            (Err(error), Err(sent)) if error.kind() == io::ErrorKind::BrokenPipe => return Err(sent),
+            (Err(error), _) => return Err(here(from)(error)),
+            (Ok(copied), sent) => sent.map(|()| copied)?,
+        };
         let target = shell_words::quote(to);
         let unpack = format!("mkdir -p -- {target} && tar -xpof {archive} -C {target}");
         let unpacked = exec::execute(server, &Command::shell(unpack).limit(TAR)).await?;
@@ -235,23 +239,34 @@ pub async fn download(server: &Server, from: &str, to: &Path) -> Result<Copied, 
     }
 }
 
-/// Copies one file out of the sandbox. An older file at this path is replaced when all of the new one has come.
+/// Copies one file out of the sandbox. Its permissions go with it. An older file at this path is replaced when all of the new
+/// one has come.
 ///
 /// # Errors
 /// [`CopyError`].
 pub async fn download_file(server: &Server, from: &str, to: &Path) -> Result<Copied, CopyError> {
     let mut name = to.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.part", std::process::id()));
-    let part = to.with_file_name(name);
-    let copied = match receive(server, from, &part).await {
-        Ok(bytes) => tokio::fs::rename(&part, to).await.map_err(here(to)).map(|()| Copied { files: 1, bytes }),
-        Err(error) => Err(error),
-    };
-    if copied.is_err() {
-        // Nothing half-written is left behind; the first error is the one to tell.
-        let _ = tokio::fs::remove_file(&part).await;
+    let part = Part(to.with_file_name(name));
+    let bytes = receive(server, from, &part.0).await?;
+    let mode = ask(server, "looking at the file", &format!("stat -c %a {}", shell_words::quote(from))).await;
+    if let Some(mode) = mode.ok().and_then(|mode| u32::from_str_radix(mode.trim(), 8).ok()) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = std::fs::Permissions::from_mode(mode & 0o777);
+        tokio::fs::set_permissions(&part.0, mode).await.map_err(here(to))?;
     }
-    copied
+    tokio::fs::rename(&part.0, to).await.map_err(here(to))?;
+    Ok(Copied { files: 1, bytes })
+}
+
+/// A file that is still being written. Nothing half-written is left behind, also by a future that is dropped.
+struct Part(PathBuf);
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // Gone under its own name, or never made.
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 async fn receive(server: &Server, from: &str, to: &Path) -> Result<u64, CopyError> {

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use tokio::time::{Instant, sleep};
 
+use super::ending::{Prepared, end};
 use crate::conversation::Server;
 use crate::http::{HttpError, Upload};
 use crate::retry::{Policy, retry};
@@ -20,7 +21,8 @@ use crate::timing;
 /// A command that is to run in a sandbox.
 #[derive(Debug, Clone)]
 pub struct Command {
-    line: String,
+    /// What the script ends with; the shell that runs the script becomes it.
+    exec: String,
     directory: Option<String>,
     environment: BTreeMap<String, Secret>,
     limit: Option<Duration>,
@@ -28,13 +30,14 @@ pub struct Command {
 
 impl Command {
     /// A line for the sandbox's `sh`.
-    pub fn shell(line: impl Into<String>) -> Self {
-        Self { line: line.into(), directory: None, environment: BTreeMap::new(), limit: None }
+    pub fn shell(line: impl AsRef<str>) -> Self {
+        Self::program(["sh", "-c", line.as_ref()])
     }
 
-    /// A program with its arguments, each word as it is.
+    /// A program with its arguments, each word as it is. No shell stays above it, so that nobody but the program holds its
+    /// environment.
     pub fn program<W: AsRef<str>>(words: impl IntoIterator<Item = W>) -> Self {
-        Self::shell(shell_words::join(words))
+        Self { exec: shell_words::join(words), directory: None, environment: BTreeMap::new(), limit: None }
     }
 
     /// Where it runs. Otherwise in the agent-server's own directory.
@@ -68,7 +71,7 @@ impl Command {
         if let Some(directory) = &self.directory {
             let _ = writeln!(script, "cd -- {} || exit 1", shell_words::quote(directory));
         }
-        let _ = writeln!(script, "exec sh -c {}", shell_words::quote(&self.line));
+        let _ = writeln!(script, "exec {}", self.exec);
         script
     }
 }
@@ -174,15 +177,34 @@ pub async fn start<'s>(server: &'s Server, command: &Command) -> Result<Running<
         return Err(ExecError::Variable(name.clone()));
     }
     let folder = new_folder();
+    let prepared = Prepared::new(server, &folder);
+    let begun = begin(server, command, &folder).await;
+    match begun {
+        Ok(id) => {
+            prepared.handed_over();
+            Ok(Running { server, id, folder, read: [0; 2] })
+        }
+        Err(error) => {
+            prepared.undo().await;
+            Err(error)
+        }
+    }
+}
+
+async fn begin(server: &Server, command: &Command, folder: &str) -> Result<String, ExecError> {
     let script = format!("{folder}/script");
     // The files are there before anything is in them, for nobody else to read.
     let prepare = format!("umask 077 && mkdir {folder} && cd {folder} && : >script && : >stdout && : >stderr");
     housekeeping(server, "preparing the command", &prepare).await?;
     put(server, &script, command.script()).await?;
-    let line = format!("echo $$ >{folder}/pid; exec sh {script} >{folder}/stdout 2>{folder}/stderr </dev/null");
+    // Older agent-servers give a command no process group of its own. `setsid` does, and keeps the process id, unless there is one.
+    let line = format!(
+        "echo $$ >{folder}/pid; read -r pid name state parent group rest </proc/$$/stat; own=; \
+         [ \"$group\" = $$ ] || ! command -v setsid >/dev/null || own=setsid; \
+         exec $own sh {script} >{folder}/stdout 2>{folder}/stderr </dev/null"
+    );
     let limit = command.limit.unwrap_or(NO_LIMIT);
-    let id = server.client.start_command(&line, limit).await.map_err(ExecError::request("starting the command"))?;
-    Ok(Running { server, id, folder, read: [0; 2] })
+    server.client.start_command(&line, limit).await.map_err(ExecError::request("starting the command"))
 }
 
 /// A folder for one command. Its name does not hold ours: a runner in the sandbox looks for its own command by that.
@@ -219,10 +241,10 @@ impl Running<'_> {
             let ended = self.exit_code().await?;
             let news = self.pass_on(&mut each).await?;
             if let Some(code) = ended {
-                self.tidy_up().await;
+                self.tidy_up(code == TIMED_OUT).await;
                 // The server's own verdict, when it has ended the command.
                 return Ok(u8::try_from(code)
-                    .map_or(if code == -1 { Exit::TimedOut } else { Exit::Code(by_signal(code)) }, Exit::Code));
+                    .map_or(if code == TIMED_OUT { Exit::TimedOut } else { Exit::Code(by_signal(code)) }, Exit::Code));
             }
             pause = if news { SHORTEST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
             // A young command ends soon, more often than not.
@@ -280,23 +302,20 @@ impl Running<'_> {
     /// # Errors
     /// [`ExecError`].
     pub async fn terminate(self) -> Result<(), ExecError> {
-        // Older agent-servers give a command no process group of its own.
-        let end = format!(
-            "pid=$(cat {0}/pid); for signal in TERM KILL; do \
-             kill -$signal -- -$pid 2>/dev/null || kill -$signal $pid 2>/dev/null || break; \
-             for wait in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do kill -0 $pid 2>/dev/null || break 2; sleep 0.2; done; \
-             done; rm -rf {0}",
-            self.folder
-        );
-        housekeeping(self.server, "ending the command", &end).await
+        housekeeping(self.server, "ending the command", &end(&self.folder)).await
     }
 
-    async fn tidy_up(&self) {
-        if let Err(error) = housekeeping(self.server, "tidying up", &format!("rm -rf {}", self.folder)).await {
+    /// Of a command that reached its limit older agent-servers end the first process alone.
+    async fn tidy_up(&self, timed_out: bool) {
+        let line = if timed_out { end(&self.folder) } else { format!("rm -rf {}", self.folder) };
+        if let Err(error) = housekeeping(self.server, "tidying up", &line).await {
             tracing::debug!(error = %crate::display::chain(&error), folder = self.folder, "left behind in the sandbox");
         }
     }
 }
+
+/// The server's exit code of a command whose time limit it has enforced.
+const TIMED_OUT: i64 = -1;
 
 /// A negative code is a signal's, as Python has it; a shell's is 128 and more.
 fn by_signal(code: i64) -> u8 {
@@ -354,7 +373,7 @@ mod tests {
         let command = Command::program(["echo", "it's", "a b"]).directory("/a b").env("A", Secret::new("x'y $Z\n"));
         assert_eq!(
             command.script(),
-            "rm -f -- \"$0\"\nexport A='x'\\''y $Z\n'\ncd -- '/a b' || exit 1\nexec sh -c 'echo '\\''it'\\''\\'\\'''\\''s'\\'' '\\''a b'\\'''\n"
+            "rm -f -- \"$0\"\nexport A='x'\\''y $Z\n'\ncd -- '/a b' || exit 1\nexec echo 'it'\\''s' 'a b'\n"
         );
     }
 

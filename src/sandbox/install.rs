@@ -91,7 +91,10 @@ pub async fn install(server: &Server, program: &Path) -> Result<Installed, Insta
     let start = format!(
         "chmod 755 {part} && {part} --version >/dev/null && mv {part} {path_quoted} || {{ rm -f {part}; false; }}"
     );
-    ask(server, "starting the program", &start).await.map_err(InstallError::DoesNotRun)?;
+    ask(server, "starting the program", &start).await.map_err(|error| match error {
+        ExecError::Sandbox { .. } => InstallError::DoesNotRun(error),
+        other => InstallError::Exec(other),
+    })?;
     Ok(Installed { path, uploaded: true })
 }
 

@@ -8,6 +8,8 @@
 
 pub mod copy;
 pub mod docker;
+mod duty;
+mod ending;
 pub mod exec;
 pub mod install;
 mod owned;
@@ -32,6 +34,9 @@ use crate::secret::Secret;
 pub trait Provider: fmt::Debug + Clone + Send + Sync + 'static {
     /// What tells the sandboxes that there are from those to come.
     type Mark: fmt::Debug + Clone + Send + Sync;
+
+    /// Whether what was made since a mark is certainly ours.
+    const KNOWS_ITS_OWN: bool = true;
 
     /// Looks at what there is, before a sandbox is made.
     ///
@@ -176,14 +181,16 @@ pub enum SandboxError {
         /// The refusal.
         source: HttpError,
     },
-    /// It is not certain that a cut-off request made no sandbox.
+    /// It is not certain that a failed request left no sandbox.
     #[error(
         "sandboxes that may be left: {}; delete what is yours with `openhands-runner sandbox delete ID`",
-        display::listed(candidates)
+        if candidates.is_empty() { "see `openhands-runner sandbox list`".to_owned() } else { display::listed(candidates) }
     )]
     MayBeLeft {
-        /// Ids of sandboxes that were made at the same time.
+        /// Ids of sandboxes that were made at the same time; none when they could not be asked for.
         candidates: Vec<SandboxId>,
+        /// The failure of the request.
+        source: Box<SandboxError>,
     },
     /// A provider that is no HTTP API failed.
     #[error("{doing} failed: {reason}")]

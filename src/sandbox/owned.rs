@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::duty::duty;
 use super::ready::{Ready, await_ready};
 use super::{Provider, SandboxError};
 use crate::display;
+use crate::http::HttpError;
 use crate::ids::SandboxId;
-use crate::retry::{Policy, retry};
+use crate::retry::{Policy, Retry, Retryable, retry};
 use crate::timing;
 
 /// A sandbox from the moment in which it is asked for.
@@ -19,12 +20,16 @@ use crate::timing;
 /// Unless it is to be kept, it is deleted: by [`Sandbox::delete`], which tells whether that worked; else by `Drop`, also when a
 /// panic unwinds or a future is dropped. `Drop` cannot be awaited, so it deletes from a thread of its own and holds its caller
 /// up meanwhile, for at most 30 s ([`timing::SANDBOX_DROP`]); what fails then is only logged. A sandbox whose making is
-/// under way is deleted when it has been made. Nothing is deleted by a process that is killed (SIGKILL, an abort).
+/// under way is deleted when it has been made. Nothing is deleted by a process that is killed: by SIGKILL, by an abort, or by any
+/// signal that it has no handler for, SIGINT and SIGTERM included, for no `Drop` runs then. Handle them
+/// (`tokio::signal::ctrl_c()` in a `select!` beside the work) and drop what holds the sandbox.
 #[derive(Debug)]
 pub struct Sandbox<P: Provider> {
     provider: P,
     state: State<P>,
     keep: bool,
+    /// Whether it is ours to delete: made by us, or used.
+    taken: bool,
     /// Whether nothing is to be deleted any more; shared with the task that makes it.
     forgotten: Arc<AtomicBool>,
 }
@@ -63,13 +68,14 @@ impl<P: Provider> Sandbox<P> {
                 let _ = delete(&unwanted.provider, &id).await;
             }
         });
-        Self { provider, state: State::Coming(coming), keep: false, forgotten }
+        Self { provider, state: State::Coming(coming), keep: false, taken: true, forgotten }
     }
 
-    /// A sandbox that is there already. It is deleted like a new one, unless it is kept.
+    /// A sandbox that is there already. Once it was ready it is deleted like a new one, unless it is kept; until then only by
+    /// [`Sandbox::delete`].
     #[must_use]
     pub fn existing(provider: P, id: SandboxId) -> Self {
-        Self { provider, state: State::There(id), keep: false, forgotten: Arc::default() }
+        Self { provider, state: State::There(id), keep: false, taken: false, forgotten: Arc::default() }
     }
 
     /// Leaves the sandbox alone at the end.
@@ -87,6 +93,12 @@ impl<P: Provider> Sandbox<P> {
     #[must_use]
     pub fn is_settled(&self) -> bool {
         matches!(self.state, State::Settled)
+    }
+
+    /// Whether it is ours to delete: made by us, or ready once.
+    #[must_use]
+    pub fn is_taken(&self) -> bool {
+        self.taken
     }
 
     /// Who makes it.
@@ -128,7 +140,9 @@ impl<P: Provider> Sandbox<P> {
     /// [`SandboxError`].
     pub async fn ready(&mut self) -> Result<Ready, SandboxError> {
         let id = self.made().await?;
-        await_ready(&self.provider, &id).await
+        let ready = await_ready(&self.provider, &id).await?;
+        self.taken = true;
+        Ok(ready)
     }
 
     /// Gives it up: it is not deleted by anything any more, also when it is still being made.
@@ -136,20 +150,25 @@ impl<P: Provider> Sandbox<P> {
         self.forgotten.store(true, Ordering::Relaxed);
     }
 
-    /// Deletes it, unless it is kept. One that is still being made is waited for. Cancel safe.
+    /// Deletes it, unless it is kept. One that is still being made is waited for, and deleted in any case: nobody knows of it.
+    /// Cancel safe.
     ///
     /// # Errors
     /// [`SandboxError`]: it may be left.
     pub async fn delete(&mut self) -> Result<(), SandboxError> {
-        if self.keep {
+        let coming = matches!(self.state, State::Coming(_));
+        if self.keep && !coming {
             return Ok(());
         }
-        if matches!(self.state, State::Coming(_)) {
+        if coming {
             tracing::info!("waiting for the sandbox that is being made, to delete it; a further signal would leave it");
         }
         let id = match self.made().await {
             Ok(id) => id,
-            Err(left @ SandboxError::MayBeLeft { .. }) => return Err(left),
+            Err(left @ SandboxError::MayBeLeft { .. }) => {
+                tracing::error!("{}", display::chain(&left));
+                return Err(left);
+            }
             // It was never made.
             Err(_) => return Ok(()),
         };
@@ -174,38 +193,83 @@ async fn delete<P: Provider>(provider: &P, id: &SandboxId) -> Result<(), Sandbox
     deleted
 }
 
-/// Makes a sandbox; a failed attempt that may have made one is cleaned up.
+/// Makes a sandbox. Only what says for certain that nothing was made, and goes away by itself, is tried again.
 async fn make<P: Provider>(provider: P, forgotten: Arc<AtomicBool>) -> Result<Made<P>, SandboxError> {
-    let mark = retry("looking at the sandboxes", Policy::cloud(), || provider.mark()).await?;
-    let attempt = Attempt { provider: provider.clone(), mark: Some(mark.clone()), forgotten: Arc::clone(&forgotten) };
-    let created = provider.create(&mark).await;
-    attempt.over();
-    match created {
-        Ok(id) => {
-            tracing::info!(sandbox = %id, "sandbox created");
-            Ok(Made { provider, id: Some(id), forgotten })
-        }
-        Err(error) => {
-            if error.http().is_some_and(crate::http::HttpError::is_ambiguous) {
-                tracing::warn!(error = %display::chain(&error), "looking for a sandbox that was made all the same");
-                clean_up(&provider, &mark, error.http().and_then(crate::http::HttpError::status).is_some()).await?;
-            }
-            Err(error)
+    let attempt = || attempt(provider.clone(), Arc::clone(&forgotten));
+    retry("creating the sandbox", Policy::cloud(), attempt).await.map_err(|error| match error {
+        NotMade::NotYet(error) | NotMade::Failed(error) => error,
+    })
+}
+
+/// No sandbox was made.
+#[derive(Debug, thiserror::Error)]
+enum NotMade {
+    /// The account asks too much at the moment.
+    #[error(transparent)]
+    NotYet(SandboxError),
+    #[error(transparent)]
+    Failed(SandboxError),
+}
+
+impl Retryable for NotMade {
+    fn retry(&self) -> Retry {
+        match self {
+            Self::NotYet(error) => error.retry(),
+            Self::Failed(_) => Retry::No,
         }
     }
 }
 
-/// Deletes the one sandbox that a failed attempt has left. Of several, all but one are somebody else's: they are named.
-async fn clean_up<P: Provider>(provider: &P, mark: &P::Mark, answered: bool) -> Result<(), SandboxError> {
+/// One attempt; a failed one that may have made a sandbox is cleaned up.
+async fn attempt<P: Provider>(provider: P, forgotten: Arc<AtomicBool>) -> Result<Made<P>, NotMade> {
+    let mark = retry("looking at the sandboxes", Policy::cloud(), || provider.mark()).await.map_err(NotMade::Failed)?;
+    let attempt = Attempt { provider: provider.clone(), mark: Some(mark.clone()), forgotten: Arc::clone(&forgotten) };
+    let created = provider.create(&mark).await;
+    attempt.over();
+    let error = match created {
+        Ok(id) => {
+            tracing::info!(sandbox = %id, "sandbox created");
+            return Ok(Made { provider, id: Some(id), forgotten });
+        }
+        Err(error) => error,
+    };
+    if error.http().and_then(HttpError::status) == Some(429) {
+        return Err(NotMade::NotYet(error));
+    }
+    if !error.http().is_some_and(may_have_made_one) {
+        return Err(NotMade::Failed(error));
+    }
+    tracing::warn!(error = %display::chain(&error), "looking for a sandbox that was made all the same");
+    let answered = error.http().and_then(HttpError::status).is_some();
+    Err(NotMade::Failed(match clean_up(&provider, &mark, answered).await {
+        Ok(()) => error,
+        Err(candidates) => SandboxError::MayBeLeft { candidates, source: Box::new(error) },
+    }))
+}
+
+/// A server that cannot be understood has done something all the same.
+fn may_have_made_one(error: &HttpError) -> bool {
+    error.is_ambiguous() || matches!(error, HttpError::Unexpected { .. } | HttpError::TooLarge { .. })
+}
+
+/// Deletes the one sandbox that a failed attempt has left. Of several, all but one are somebody else's, and the only one may be
+/// too where the server has answered that it made none: these are given back. So is none, when nobody could be asked.
+async fn clean_up<P: Provider>(provider: &P, mark: &P::Mark, answered: bool) -> Result<(), Vec<SandboxId>> {
     let patience = if answered { timing::CONFIRM_AGAIN } else { timing::SANDBOX_SHOWS_UP };
     let until = Instant::now() + patience;
     loop {
-        let candidates = retry("looking for the sandbox", Policy::cloud(), || provider.made_since(mark)).await?;
+        let candidates = retry("looking for the sandbox", Policy::cloud(), || provider.made_since(mark)).await;
+        let candidates = candidates.map_err(|error| {
+            tracing::error!(error = %display::chain(&error), "nobody tells whether a sandbox is left");
+            Vec::new()
+        })?;
         match candidates.as_slice() {
-            [only] => return delete(provider, only).await,
+            [only] if P::KNOWS_ITS_OWN || !answered => {
+                return delete(provider, only).await.map_err(|_| candidates);
+            }
             [] if Instant::now() < until => sleep(timing::CONFIRM_AGAIN).await,
             [] => return Ok(()),
-            _ => return Err(SandboxError::MayBeLeft { candidates }),
+            _ => return Err(candidates),
         }
     }
 }
@@ -226,7 +290,11 @@ impl<P: Provider> Attempt<P> {
 impl<P: Provider> Drop for Attempt<P> {
     fn drop(&mut self) {
         if let Some(mark) = self.mark.take() {
-            blocking(&self.provider, &self.forgotten, async move |provider: P| clean_up(&provider, &mark, false).await);
+            blocking(&self.provider, &self.forgotten, async move |provider: P| {
+                let source = Box::new(stopped());
+                let cleaned = clean_up(&provider, &mark, false).await;
+                cleaned.map_err(|candidates| SandboxError::MayBeLeft { candidates, source })
+            });
         }
     }
 }
@@ -242,13 +310,14 @@ impl<P: Provider> Drop for Made<P> {
 impl<P: Provider> Drop for Sandbox<P> {
     fn drop(&mut self) {
         // What is still coming deletes itself: nobody receives it.
-        if let (State::There(id), false) = (std::mem::replace(&mut self.state, State::Settled), self.keep) {
+        if let (State::There(id), true) = (std::mem::replace(&mut self.state, State::Settled), self.taken && !self.keep)
+        {
             blocking(&self.provider, &self.forgotten, async move |provider: P| delete(&provider, &id).await);
         }
     }
 }
 
-/// Runs a last duty from a place that cannot await: on a thread and a runtime of its own.
+/// Runs a last duty from a place that cannot await.
 fn blocking<P, W>(provider: &P, forgotten: &AtomicBool, work: W)
 where
     P: Provider,
@@ -258,16 +327,9 @@ where
         return;
     }
     let Some(provider) = provider.anew() else { return };
-    let duty = move || {
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
-        let done = runtime.block_on(async { timeout(timing::SANDBOX_DROP, work(provider)).await });
-        match done {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(error = %display::chain(&error), "a sandbox may be left"),
-            Err(_) => tracing::error!("a sandbox may be left: it could not be deleted in time"),
-        }
-    };
-    if let Ok(thread) = thread::Builder::new().name("sandbox-cleanup".to_owned()).spawn(duty) {
-        let _ = thread.join();
-    }
+    duty("sandbox-cleanup", async move || match timeout(timing::SANDBOX_DROP, work(provider)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(error = %display::chain(&error), "a sandbox may be left"),
+        Err(_) => tracing::error!("a sandbox may be left: it could not be deleted in time"),
+    });
 }

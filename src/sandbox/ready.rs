@@ -53,7 +53,11 @@ pub async fn await_ready<P: Provider>(provider: &P, id: &SandboxId) -> Result<Re
         let mut source = None;
         if matches!(look, Look::Paused) {
             tracing::info!(sandbox = %id, "the sandbox is paused; letting it go on");
-            provider.resume(id).await?;
+            match provider.resume(id).await {
+                Ok(()) => {}
+                Err(error) if error.retry() == Retry::No => return Err(error),
+                Err(error) => last = display::chain(&error),
+            }
         } else if let Some(access) = &last_access {
             // Once it was RUNNING, its address and key stay good while the status flaps.
             match usable(access, provider).await {

@@ -107,6 +107,11 @@ impl RuntimeApi {
         }
     }
 
+    async fn runtime(&self) -> Result<Option<SandboxId>, SandboxError> {
+        let session = self.session().await.map_err(SandboxError::request("looking at the session"))?;
+        Ok(session.and_then(|runtime| runtime.id).map(SandboxId::new))
+    }
+
     async fn act(&self, action: &str, id: &SandboxId, limit: Duration) -> Result<(), HttpError> {
         let body = json!({"runtime_id": id.as_str()});
         self.request(Method::POST, &[action]).json(&body).timeout(limit).send().await.map(drop)
@@ -143,15 +148,15 @@ fn id_of(runtime: &Runtime) -> Result<SandboxId, SandboxError> {
 }
 
 impl Provider for RuntimeApi {
-    /// The session id says which one is ours.
-    type Mark = ();
+    /// The runtime that the session has already. The session's next one is ours.
+    type Mark = Option<SandboxId>;
 
-    async fn mark(&self) -> Result<(), SandboxError> {
-        Ok(())
+    async fn mark(&self) -> Result<Option<SandboxId>, SandboxError> {
+        self.runtime().await
     }
 
     /// Attaches to the session's runtime, if there is one.
-    async fn create(&self, (): &()) -> Result<SandboxId, SandboxError> {
+    async fn create(&self, _: &Option<SandboxId>) -> Result<SandboxId, SandboxError> {
         let session = self.session().await.map_err(SandboxError::request("looking at the session"))?;
         match session {
             Some(runtime) if runtime.status.as_deref() == Some("running") => id_of(&runtime),
@@ -166,9 +171,8 @@ impl Provider for RuntimeApi {
         }
     }
 
-    async fn made_since(&self, (): &()) -> Result<Vec<SandboxId>, SandboxError> {
-        let session = self.session().await.map_err(SandboxError::request("looking at the session"))?;
-        Ok(session.and_then(|runtime| runtime.id).map(SandboxId::new).into_iter().collect())
+    async fn made_since(&self, before: &Option<SandboxId>) -> Result<Vec<SandboxId>, SandboxError> {
+        Ok(self.runtime().await?.filter(|id| Some(id) != before.as_ref()).into_iter().collect())
     }
 
     async fn look(&self, _: &SandboxId) -> Result<Look, SandboxError> {

@@ -73,6 +73,14 @@ fn with_data(task: Task, prompt: &Path) -> Result<Task, Problem> {
     Ok(Task { repos: optional(&repos)?.unwrap_or_default(), plugins: plugins.unwrap_or_default(), experiment, ..task })
 }
 
+/// The files beside this task file that belong to it.
+#[must_use]
+pub fn data_files(task: &Path) -> Vec<PathBuf> {
+    let name = task.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    let names = if Format::of_name(&name) == Format::Verbatim { &DATA_FILES[..] } else { &[] };
+    names.iter().map(|name| task.with_file_name(name)).filter(|path| path.exists()).collect()
+}
+
 fn optional<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Problem> {
     if !path.exists() {
         return Ok(None);

@@ -10,7 +10,7 @@ use crate::agent_server;
 use crate::agent_server::mcp::McpServers;
 use crate::agent_server::wire::{Llm, Secrets};
 use crate::cloud::{self, CloudKey, CloudProvider, Sandboxes};
-use crate::config::settings::{CloudAccount, Network};
+use crate::config::settings::{AgentServer, CloudAccount, DEFAULT_AGENT_SERVER_PORT, Network, local_agent_server};
 use crate::http::{Http, SetupError};
 use crate::ids::{ConversationId, SandboxId};
 use crate::plan::SecretSelection;
@@ -28,6 +28,7 @@ pub struct CloudWorkspaceBuilder {
     init_timeout: Duration,
     api_timeout: Duration,
     keep_alive: bool,
+    agent_server_port: u16,
     http: Option<Http>,
 }
 
@@ -39,8 +40,8 @@ impl CloudWorkspaceBuilder {
         self
     }
 
-    /// Takes this sandbox instead of a new one, and lets it go on if it is paused. It is deleted at the end like a new one,
-    /// unless it is kept alive.
+    /// Takes this sandbox instead of a new one, and lets it go on if it is paused. Once it was ready it is deleted at the end
+    /// like a new one, unless it is kept alive.
     #[must_use]
     pub fn sandbox_id(mut self, id: impl Into<String>) -> Self {
         self.sandbox_id = Some(SandboxId::new(id));
@@ -68,6 +69,36 @@ impl CloudWorkspaceBuilder {
         self
     }
 
+    /// The port of the local agent-server, for [`CloudWorkspaceBuilder::inside`] (default 60000).
+    #[must_use]
+    pub fn agent_server_port(mut self, port: u16) -> Self {
+        self.agent_server_port = port;
+        self
+    }
+
+    /// The workspace around this process, for a program that runs inside of the sandbox with this id and session key: no
+    /// sandbox is made or deleted. The account is the builder's. (`saas_runtime_mode` of the Python SDK.)
+    ///
+    /// # Errors
+    /// [`SetupError`].
+    pub fn inside(&self, sandbox_id: impl Into<String>, session_key: Secret) -> Result<Inside, SetupError> {
+        let http = self.client()?;
+        let url = local_agent_server(self.agent_server_port);
+        let server = AgentServer { url, session_key: Some(session_key.clone()) };
+        let sandbox_id = SandboxId::new(sandbox_id);
+        let CloudKey { url, api_key } = self.key.clone();
+        let account = CloudAccount { url, api_key, sandbox_id, session_key };
+        let client = agent_server::Client::new(http.clone(), &server);
+        Ok(Inside::new(client, Some(cloud::Client::new(http, account))))
+    }
+
+    fn client(&self) -> Result<Http, SetupError> {
+        match &self.http {
+            Some(http) => Ok(http.clone()),
+            None => Http::new(&Network::default()),
+        }
+    }
+
     /// Uses this HTTP client, for proxies and certificates of its own.
     #[must_use]
     pub fn http(mut self, http: Http) -> Self {
@@ -80,12 +111,8 @@ impl CloudWorkspaceBuilder {
     /// # Errors
     /// [`SetupError`].
     pub fn provider(&self) -> Result<CloudProvider, SetupError> {
-        let http = match &self.http {
-            Some(http) => http.clone(),
-            None => Http::new(&Network::default())?,
-        };
         Ok(CloudProvider {
-            sandboxes: Sandboxes::new(http, self.key.clone(), self.api_timeout),
+            sandboxes: Sandboxes::new(self.client()?, self.key.clone(), self.api_timeout),
             spec: self.sandbox_spec_id.clone(),
             init_timeout: self.init_timeout,
         })
@@ -142,6 +169,7 @@ impl CloudWorkspace {
             init_timeout: timing::SANDBOX_INIT,
             api_timeout: timing::SANDBOX_REQUEST,
             keep_alive: false,
+            agent_server_port: DEFAULT_AGENT_SERVER_PORT,
             http: None,
         }
     }

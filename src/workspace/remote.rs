@@ -40,7 +40,7 @@ impl<P: Provider> RemoteWorkspace<P> {
         Self::of(Sandbox::create(provider)).await
     }
 
-    /// Waits until this sandbox can be used. One that cannot is deleted, unless it is kept.
+    /// Waits until this sandbox can be used. One that cannot is deleted, unless it is kept or was there before.
     ///
     /// # Errors
     /// [`SandboxError`], as in [`RemoteWorkspace::create`].
@@ -49,7 +49,9 @@ impl<P: Provider> RemoteWorkspace<P> {
             Ok(ready) => Ok(Self { sandbox, ready }),
             Err(error) => {
                 // What fails now has been logged; the first error is the one to tell.
-                let _ = sandbox.delete().await;
+                if sandbox.is_taken() {
+                    let _ = sandbox.delete().await;
+                }
                 Err(error)
             }
         }

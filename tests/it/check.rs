@@ -5,7 +5,7 @@ use wiremock::matchers::{method, path, query_param_is_missing};
 use wiremock::{Mock, ResponseTemplate};
 
 use crate::support::run::account_settings;
-use crate::support::{AgentServer, Cloud, NEWEST, Receiver, Run, ScriptedLlm};
+use crate::support::{AgentServer, Cloud, CloudServer, NEWEST, Receiver, Run, ScriptedLlm};
 
 fn line<'l>(table: &'l Value, what: &str) -> &'l Value {
     table["lines"].as_array().unwrap().iter().find(|line| line["what"] == what).unwrap_or_else(|| panic!("{table:#}"))
@@ -45,6 +45,18 @@ async fn inside_a_sandbox_it_asks_everyone_that_a_run_would_ask() {
         assert_eq!(line(&bad, what)["good"], false, "{what}");
         assert!(line(&bad, what)["advice"].is_string(), "{what}");
     }
+}
+
+#[tokio::test]
+async fn on_a_laptop_with_a_good_account_all_is_good() {
+    let (cloud, _turn) = CloudServer::shared().await;
+    let llm = ScriptedLlm::start(0).await.unwrap();
+    cloud.set_llm(&llm).await;
+    let table = Run::outside(cloud).args(["check", "--format", "json"]).finish().await.exits_with(0).json();
+    assert!(table["lines"].as_array().unwrap().iter().all(|line| line["good"] == true), "{table:#}");
+    assert_eq!(line(&table, "agent-server")["found"], "not inside of a sandbox");
+    assert!(line(&table, "Cloud API")["found"].as_str().unwrap().contains("takes the key"));
+    assert_eq!(line(&table, "account's LLM")["found"], "openai/scripted");
 }
 
 #[tokio::test]

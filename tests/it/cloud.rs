@@ -1,10 +1,13 @@
 //! What a run takes from the account: LLM, profiles, secrets, and the faults of asking.
 
+use openhands_runner::plan::SecretSelection;
+use openhands_runner::secret::Secret;
+use openhands_runner::workspace::{CloudWorkspace, Workspace as _};
 use serde_json::json;
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, ResponseTemplate};
 
-use crate::support::cloud::SANDBOX_ID;
+use crate::support::cloud::{API_KEY, SANDBOX_ID};
 use crate::support::mcp_server::McpServer;
 use crate::support::run::account_settings;
 use crate::support::{AgentServer, Cloud, NEWEST, Receiver, Run, ScriptedLlm, Step};
@@ -112,6 +115,18 @@ async fn the_agent_servers_refusal_is_told_apart() {
         Run::inside(server).llm(&llm).env("SESSION_API_KEY", "wrong-session-key").reports_to(&receiver, "refused");
     run.task("Do the task.").finish().await.exits_with(69).says("401");
     assert_eq!(receiver.accepted()["error"]["code"], "CredentialsRefused");
+}
+
+#[tokio::test]
+async fn a_program_inside_has_its_workspace_by_the_port() {
+    let (llm, server) = (llm().await, AgentServer::shared(NEWEST).await);
+    let cloud = Cloud::start(&server.key, account_settings(&llm), &[("A", "1")]).await;
+    let builder = CloudWorkspace::builder(cloud.url().parse().unwrap(), Secret::new(API_KEY));
+    let builder = builder.agent_server_port(server.port);
+    let inside = builder.inside(SANDBOX_ID, Secret::new(&server.key)).unwrap();
+    inside.agent_server().authenticated().await.unwrap();
+    assert_eq!(inside.llm(None).await.unwrap().model(), Some("openai/scripted"));
+    assert!(inside.secrets(&SecretSelection::All).await.unwrap().contains_key("A"));
 }
 
 crate::on_newest_and_oldest!(the_accounts_mcp_servers_and_the_link_for_people_reach_the_conversation);

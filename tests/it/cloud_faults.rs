@@ -1,112 +1,16 @@
 //! What a client of the Cloud API must survive, on wiremock: faults that the real server has and does not give on demand.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use openhands_runner::secret::Secret;
-use openhands_runner::workspace::{CloudWorkspace, CloudWorkspaceBuilder};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use wiremock::matchers::{any, header, method, path, query_param};
-use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
+use wiremock::matchers::{header, method, path, query_param};
+use wiremock::{Mock, ResponseTemplate};
 
 use crate::support::cloud_server::API_KEY;
-use crate::support::{AgentServer, NEWEST, Run};
-
-const ID: &str = "sandbox-of-the-test";
-
-/// A Cloud API whose one new sandbox is a real agent-server.
-struct Faulty {
-    server: MockServer,
-    state: Arc<State>,
-}
-
-#[derive(Default)]
-struct State {
-    /// What looks at the sandbox show, the last one from then on.
-    looks: Mutex<Vec<Value>>,
-    /// What a search lists.
-    listed: Mutex<Vec<Value>>,
-    /// What deletions are answered with first.
-    deletions: Mutex<Vec<ResponseTemplate>>,
-    deleted: Mutex<BTreeSet<String>>,
-}
-
-impl Respond for State {
-    fn respond(&self, request: &Request) -> ResponseTemplate {
-        let query =
-            |name: &str| request.url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
-        let ok = |body: Value| ResponseTemplate::new(200).set_body_json(body);
-        match (request.method.as_str(), request.url.path()) {
-            ("GET", "/api/v1/sandboxes") => {
-                let mut looks = self.looks.lock().unwrap();
-                let look = if looks.len() > 1 { looks.remove(0) } else { looks[0].clone() };
-                ok(json!([look]))
-            }
-            ("GET", "/api/v1/sandboxes/search") => {
-                ok(json!({"items": *self.listed.lock().unwrap(), "next_page_id": null}))
-            }
-            ("DELETE", _) => {
-                let mut answers = self.deletions.lock().unwrap();
-                if !answers.is_empty() {
-                    return answers.remove(0);
-                }
-                self.deleted.lock().unwrap().insert(query("sandbox_id").unwrap());
-                ok(json!({"success": true}))
-            }
-            (_, path) if path.ends_with("/resume") => ok(json!({"success": true})),
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
-struct Shared(Arc<State>);
-impl Respond for Shared {
-    fn respond(&self, request: &Request) -> ResponseTemplate {
-        self.0.respond(request)
-    }
-}
-
-impl Faulty {
-    async fn start(create: ResponseTemplate, looks: impl IntoIterator<Item = Value>) -> Self {
-        let state = Arc::new(State { looks: Mutex::new(looks.into_iter().collect()), ..State::default() });
-        let server = MockServer::start().await;
-        Mock::given(method("POST")).and(path("/api/v1/sandboxes")).respond_with(create).mount(&server).await;
-        Mock::given(any()).respond_with(Shared(Arc::clone(&state))).with_priority(9).mount(&server).await;
-        Self { server, state }
-    }
-
-    fn builder(&self) -> CloudWorkspaceBuilder {
-        CloudWorkspace::builder(self.server.uri().parse().unwrap(), Secret::new(API_KEY))
-    }
-
-    fn deleted(&self) -> Vec<String> {
-        self.state.deleted.lock().unwrap().iter().cloned().collect()
-    }
-
-    async fn created(&self) -> usize {
-        let requests = self.server.received_requests().await.unwrap();
-        requests.iter().filter(|request| request.method == "POST" && request.url.path() == "/api/v1/sandboxes").count()
-    }
-}
-
-fn sandbox(id: &str, status: &str) -> Value {
-    json!({"id": id, "created_by_user_id": null, "sandbox_spec_id": "spec", "status": status, "session_api_key": null,
-        "exposed_urls": null, "created_at": "2026-11-23T03:00:00Z"})
-}
-
-/// RUNNING, with the agent-server at `localhost`, which listens on IPv4 alone.
-fn running(server: &AgentServer) -> Value {
-    let mut running = sandbox(ID, "RUNNING");
-    running["session_api_key"] = json!(server.key);
-    let url = format!("http://localhost:{}", server.port);
-    running["exposed_urls"] = json!([{"name": "VSCODE", "url": "http://localhost:1", "port": 1}, {"name": "AGENT_SERVER", "url": url, "port": server.port}]);
-    running
-}
-
-fn made() -> ResponseTemplate {
-    ResponseTemplate::new(200).set_body_json(sandbox(ID, "STARTING"))
-}
+use crate::support::faulty_cloud::{Faulty, ID, made, running, sandbox};
+use crate::support::run::Running;
+use crate::support::{AgentServer, NEWEST, ScriptedLlm, Step};
 
 #[tokio::test]
 async fn a_status_that_flaps_errs_and_goes_missing_while_booting_is_no_verdict() {
@@ -162,76 +66,18 @@ async fn another_servers_port_is_noticed_by_the_key() {
 }
 
 #[tokio::test]
-async fn the_accounts_limit_is_told_and_not_retried() {
-    let body = json!({"detail": {"error": "CONCURRENCY_LIMIT_REACHED", "message": "3 of 3 sandboxes"}});
-    let cloud = Faulty::start(ResponseTemplate::new(429).set_body_json(body), [Value::Null]).await;
-    let error = cloud.builder().open().await.unwrap_err();
-    assert!(error.to_string().contains("as many sandboxes as it may"), "{error}");
-    assert_eq!(cloud.created().await, 1);
-}
-
-#[tokio::test]
-async fn a_rate_limit_is_waited_for() {
-    let server = AgentServer::shared(NEWEST).await;
+async fn this_machines_program_is_no_hook_of_an_agent_server_elsewhere() {
+    let (server, llm) = (AgentServer::shared(NEWEST).await, ScriptedLlm::start(0).await.unwrap());
+    llm.script("Do the task", [Step::finish("Done.")]);
     let cloud = Faulty::start(made(), [running(server)]).await;
-    let limited = ResponseTemplate::new(429)
-        .insert_header("retry-after", "1")
-        .set_body_json(json!({"message": "Too many requests"}));
-    Mock::given(any()).respond_with(limited).up_to_n_times(3).with_priority(1).mount(&cloud.server).await;
-    let started = Instant::now();
-    cloud.builder().open().await.unwrap().close().await.unwrap();
-    assert!(started.elapsed() >= Duration::from_secs(1), "Retry-After was not obeyed");
-    assert_eq!(cloud.deleted(), [ID]);
-}
-
-#[tokio::test]
-async fn a_create_that_is_cut_off_is_looked_for_deleted_and_not_repeated() {
-    let cut_off = made().set_delay(Duration::from_secs(3600));
-    let cloud = Faulty::start(cut_off, [Value::Null]).await;
-    *cloud.state.listed.lock().unwrap() = vec![sandbox("from before", "RUNNING")];
-    let opening = tokio::spawn(cloud.builder().init_timeout(Duration::from_secs(2)).open());
-    while cloud.created().await == 0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    cloud.state.listed.lock().unwrap().insert(0, sandbox("ours", "STARTING"));
-    let error = opening.await.unwrap().unwrap_err();
-    assert!(error.to_string().contains("creating the sandbox failed"), "{error}");
-    assert_eq!((cloud.deleted(), cloud.created().await), (vec!["ours".to_owned()], 1));
-}
-
-#[tokio::test]
-async fn of_several_new_sandboxes_none_is_taken_for_ours() {
-    let cloud = Faulty::start(made().set_delay(Duration::from_secs(3600)), [Value::Null]).await;
-    let opening = tokio::spawn(cloud.builder().init_timeout(Duration::from_secs(2)).open());
-    while cloud.created().await == 0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    *cloud.state.listed.lock().unwrap() = vec![sandbox("one", "STARTING"), sandbox("two", "STARTING")];
-    let error = opening.await.unwrap().unwrap_err();
-    assert!(error.to_string().contains("one and two"), "{error}");
-    assert!(cloud.deleted().is_empty());
-}
-
-#[tokio::test]
-async fn plain_text_and_json_failures_to_create_are_told_as_they_are() {
-    for (answer, words) in [
-        (ResponseTemplate::new(500).set_body_string("Internal Server Error"), "500 Internal Server Error"),
-        (
-            ResponseTemplate::new(500).set_body_json(json!({"detail": "Agent Server Failed to start properly"})),
-            "Agent Server Failed",
-        ),
-        (
-            ResponseTemplate::new(422).set_body_json(json!({"detail": [{"loc": ["query", "x"], "msg": "bad"}]})),
-            "query.x: bad",
-        ),
-        (ResponseTemplate::new(401).set_body_json(json!({"message": "no such key"})), "401 no such key"),
-    ] {
-        let cloud = Faulty::start(answer, [Value::Null]).await;
-        let error = cloud.builder().open().await.unwrap_err();
-        let text = openhands_runner::display::chain(&error);
-        assert!(text.contains(words), "{text}");
-        assert_eq!(cloud.created().await, 1);
-    }
+    let user = Mock::given(path("/api/v1/users/me")).respond_with(ResponseTemplate::new(200).set_body_json(json!({})));
+    user.mount(&cloud.server).await;
+    let task = "---\nsecrets: []\nresult: outcome\n---\nDo the task.";
+    let run = cloud.outside().llm(&llm).env("WORKSPACE_BASE", server.working_dir()).file("task.md", task);
+    let done = run.args(["run", "--workspace", "cloud", "--format", "json", "task.md"]).finish().await;
+    let id = done.json()["conversation_id"].as_str().unwrap().to_owned();
+    let conversation = server.conversation(&id).await;
+    assert!(conversation["hook_config"].is_null(), "{}", conversation["hook_config"]);
 }
 
 #[tokio::test]
@@ -245,8 +91,7 @@ async fn deleting_survives_errors_and_what_is_gone_is_done() {
     ] {
         let cloud = Faulty::start(made(), [running(server)]).await;
         *cloud.state.deletions.lock().unwrap() = answers.into_iter().map(ResponseTemplate::new).collect();
-        let run = Run::new().env("OPENHANDS_API_KEY", API_KEY).env("OPENHANDS_CLOUD_API_URL", cloud.server.uri());
-        let done = run.args(["exec", "--", "echo here"]).finish().await.exits_with(0).says(words).says(ID);
+        let done = cloud.outside().args(["exec", "--", "echo here"]).finish().await.exits_with(0).says(words).says(ID);
         assert_eq!(done.stdout, "here\n");
     }
 }
@@ -267,4 +112,83 @@ async fn the_key_and_the_spec_go_with_the_request() {
     workspace.keep_alive();
     workspace.close().await.unwrap();
     assert!(cloud.deleted().is_empty());
+}
+
+#[tokio::test]
+async fn a_named_sandbox_that_is_never_ready_is_not_deleted() {
+    let server = AgentServer::shared(NEWEST).await;
+    let mut nobody = running(server);
+    nobody["exposed_urls"][1]["url"] = json!("http://127.0.0.1:1");
+    let cloud = Faulty::start(made(), [nobody]).await;
+    let named = cloud.builder().sandbox_id(ID).init_timeout(Duration::from_secs(1));
+    named.clone().open().await.unwrap_err();
+    assert!(tokio::time::timeout(Duration::from_millis(300), named.open()).await.is_err());
+    assert!(cloud.deleted().is_empty());
+}
+
+#[tokio::test]
+async fn a_sandbox_that_does_not_go_on_at_once_is_asked_again() {
+    let server = AgentServer::shared(NEWEST).await;
+    let looks = [sandbox(ID, "PAUSED"), sandbox(ID, "PAUSED"), sandbox(ID, "PAUSED"), running(server)];
+    let cloud = Faulty::start(made(), looks).await;
+    for status in [503, 429] {
+        let resume = Mock::given(method("POST")).and(path(format!("/api/v1/sandboxes/{ID}/resume")));
+        let resume = resume.respond_with(ResponseTemplate::new(status)).up_to_n_times(1).with_priority(1);
+        resume.mount(&cloud.server).await;
+    }
+    cloud.builder().sandbox_id(ID).open().await.unwrap().close().await.unwrap();
+    assert_eq!(cloud.deleted(), [ID]);
+}
+
+/// The limits are long, and none can be set: 60 s of silence for a transfer, for a command two requests of 40 s about it or 120 s
+/// for its output.
+#[tokio::test]
+async fn a_frozen_agent_server_ends_commands_and_copies_in_bounded_time() {
+    let server = AgentServer::start(NEWEST).await;
+    let cloud = Faulty::start(made(), [running(&server)]).await;
+    let big = server.working_dir().join("big");
+    std::fs::File::create(&big).unwrap().set_len(1 << 30).unwrap();
+    let there = format!("{ID}:{}", big.display());
+    let command = cloud.outside().args(["exec", "--sandbox", ID, "--", "echo begun; sleep 600"]).start();
+    command.says("is ready").await;
+    let copy = || cloud.outside().args(["cp", &there, "copy"]).start();
+    let (copies, part) = ([copy(), copy()], |copy: &Running| {
+        let mut names = std::fs::read_dir(copy.path("")).unwrap().flatten();
+        names.any(|name| name.file_name().to_string_lossy().ends_with(".part"))
+    });
+    while !copies.iter().all(part) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    server.freeze();
+    let frozen = Instant::now();
+    let [copy, interrupted] = copies;
+    interrupted.signal(Signal::SIGINT);
+    let interrupted = interrupted.finish().await.exits_with(130);
+    assert_eq!(std::fs::read_dir(interrupted.path("")).unwrap().count(), 0, "a part is left");
+    let (command, copy) = tokio::join!(command.finish(), copy.finish());
+    command.exits_with(69).says("no answer in time");
+    let copy = copy.exits_with(69).says("no answer in time");
+    assert_eq!(std::fs::read_dir(copy.path("")).unwrap().count(), 0, "a part is left");
+    assert!(frozen.elapsed() < Duration::from_secs(150), "{:?}", frozen.elapsed());
+    server.thaw();
+}
+
+#[tokio::test]
+async fn a_signal_ends_a_command_whose_output_nobody_reads() {
+    let server = AgentServer::shared(NEWEST).await;
+    let cloud = Faulty::start(made(), [running(server)]).await;
+    let (marker, (reader, writer)) = (server.working_dir().join("there"), std::io::pipe().unwrap());
+    let line = format!("seq 300000; touch {}; sleep 600", marker.display());
+    let running = cloud.outside().args(["exec", "--", &line]).command(|command| {
+        command.stdout(writer);
+    });
+    let running = running.start();
+    while !marker.exists() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // By now the pipe is full.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    running.signal(Signal::SIGINT);
+    running.finish().await.exits_with(130).says("sandbox deleted");
+    drop(reader);
 }

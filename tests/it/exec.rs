@@ -4,14 +4,18 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use openhands_runner::agent_server::Client;
 use openhands_runner::agent_server::ready::await_ready;
+use openhands_runner::agent_server::{Capabilities, Client};
 use openhands_runner::config::settings::{self, Network};
 use openhands_runner::conversation::Server;
 use openhands_runner::http::Http;
 use openhands_runner::sandbox::copy::{CopyError, download, upload};
 use openhands_runner::sandbox::exec::{Command, Exit, Output, execute, start};
 use openhands_runner::secret::Secret;
+
+use serde_json::{Value, json};
+use wiremock::matchers::path;
+use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::on_newest_and_oldest;
 use crate::support::AgentServer;
@@ -82,15 +86,25 @@ async fn output_comes_while_the_command_runs_and_all_of_it(server: &AgentServer)
 async fn a_command_ends_at_its_limit_and_when_it_is_told_to(server: &AgentServer) {
     let server = server_of(server).await;
     let started = Instant::now();
-    let done = execute(&server, &Command::shell("echo begun; sleep 600").limit(Duration::from_secs(1))).await.unwrap();
+    let asleep = async |marker: &str| {
+        let each = "for one in /proc/[0-9]*/cmdline; do tr '\\0' ' ' <$one; echo; done 2>/dev/null";
+        let count = Command::shell(format!("{each} | grep -c '^sleep {marker}'"));
+        execute(&server, &count).await.unwrap().stdout_text()
+    };
+    let marker = format!("86401.{}", uuid::Uuid::new_v4().as_u128());
+    let line = format!("echo begun; sleep {marker} & sleep {marker}; true");
+    let done = execute(&server, &Command::shell(&line).limit(Duration::from_secs(1))).await.unwrap();
     assert_eq!((done.exit, done.stdout_text().as_str()), (Exit::TimedOut, "begun\n"));
     assert!(started.elapsed() < Duration::from_secs(30));
-    let marker = format!("86400.{}", std::process::id());
-    let running = start(&server, &Command::program(["sleep", &marker])).await.unwrap();
-    running.terminate().await.unwrap();
-    let count = format!("cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c '^sleep {marker}'");
-    let left = execute(&server, &Command::shell(count)).await.unwrap();
-    assert_eq!(left.stdout_text(), "0\n");
+    assert_eq!(asleep(&marker).await, "0\n");
+    for (command, processes) in [(Command::program(["sleep", &marker]), "1\n"), (Command::shell(&line), "2\n")] {
+        let running = start(&server, &command).await.unwrap();
+        while asleep(&marker).await != processes {
+            assert!(started.elapsed() < Duration::from_secs(60), "the command does not begin");
+        }
+        running.terminate().await.unwrap();
+        assert_eq!(asleep(&marker).await, "0\n");
+    }
 }
 
 fn write(path: &Path, content: &[u8]) {
@@ -115,6 +129,7 @@ async fn files_with_odd_names_go_both_ways(server: &AgentServer) {
         let back = here.path().join("back");
         download(&server, copy.to_str().unwrap(), &back).await.unwrap();
         assert_eq!(std::fs::read(&back).unwrap(), content);
+        assert_eq!(back.metadata().unwrap().permissions().mode() & 0o777, 0o750);
     }
     let missing = download(&server, &format!("{}/no such file", there.display()), &here.path().join("x")).await;
     assert!(missing.unwrap_err().to_string().contains("no such file"));
@@ -145,6 +160,76 @@ async fn folders_go_both_ways(server: &AgentServer) {
     assert_eq!(std::fs::read(back.join("deeper/it's two")).unwrap().len(), 3_000_000);
     assert!(back.join("empty").is_dir());
     assert_eq!(std::fs::read_link(back.join("link")).unwrap(), Path::new("../outside"));
+}
+
+/// A proxy may take the header away that asks for a part.
+#[tokio::test]
+async fn a_part_of_a_file_is_a_part_where_the_whole_file_comes() {
+    let fake = MockServer::start().await;
+    let whole = ResponseTemplate::new(200).set_body_string("0123456789");
+    Mock::given(path("/api/file/download")).respond_with(whole).mount(&fake).await;
+    let address = settings::AgentServer { url: fake.uri().parse().unwrap(), session_key: None };
+    let client = Client::new(Http::new(&Network::default()).unwrap(), &address);
+    for (offset, rest) in [(0, Some("0123456789")), (4, Some("456789")), (10, None), (11, None)] {
+        let part = client.read_from("/file", offset, 100, Capabilities::newest()).await.unwrap();
+        let part = match part {
+            Some(mut part) => Some(part.piece().await.unwrap().unwrap()),
+            None => None,
+        };
+        assert_eq!(part.as_deref(), rest.map(str::as_bytes));
+    }
+}
+
+/// An early answer, which a server gives whose disk is full.
+#[tokio::test]
+async fn a_servers_refusal_of_a_folder_is_told_and_not_the_pipe_that_it_breaks() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = vec![0; 4096];
+            let length = stream.read(&mut head).await.unwrap();
+            let answer = if String::from_utf8_lossy(&head[..length]).contains("/upload") {
+                "507 Insufficient Storage\r\ncontent-length: 16\r\nconnection: close\r\n\r\nthe disk is full"
+            } else {
+                "200 OK\r\ncontent-length: 15\r\nconnection: close\r\n\r\n{\"exit_code\":0}"
+            };
+            stream.write_all(format!("HTTP/1.1 {answer}").as_bytes()).await.unwrap();
+            // Otherwise the rest of the request would take the answer away.
+            tokio::spawn(async move { tokio::io::copy(&mut stream, &mut tokio::io::sink()).await });
+        }
+    });
+    let here = tempfile::tempdir().unwrap();
+    write(&here.path().join("big"), &vec![0; 50_000_000]);
+    let client =
+        Client::new(Http::new(&Network::default()).unwrap(), &settings::AgentServer { url, session_key: None });
+    let server = Server { client, capabilities: Capabilities::newest() };
+    let error = upload(&server, here.path(), "/copy").await.unwrap_err();
+    assert!(openhands_runner::display::chain(&error).contains("507 the disk is full"), "{error:?}");
+}
+
+/// A fault that no real server has on demand: the environment is there, and the start of the command fails or hangs.
+#[tokio::test]
+async fn the_environment_of_a_command_that_is_not_started_is_removed() {
+    for hangs in [false, true] {
+        let fake = MockServer::start().await;
+        let done = ResponseTemplate::new(200).set_body_json(json!({"exit_code": 0, "stdout": "", "stderr": ""}));
+        let refused = ResponseTemplate::new(422).set_delay(Duration::from_secs(if hangs { 3600 } else { 0 }));
+        Mock::given(path("/api/bash/execute_bash_command")).respond_with(done).mount(&fake).await;
+        Mock::given(path("/api/file/upload")).respond_with(ResponseTemplate::new(200)).mount(&fake).await;
+        Mock::given(path("/api/bash/start_bash_command")).respond_with(refused).mount(&fake).await;
+        let address = settings::AgentServer { url: fake.uri().parse().unwrap(), session_key: None };
+        let client = Client::new(Http::new(&Network::default()).unwrap(), &address);
+        let server = Server { client, capabilities: Capabilities::newest() };
+        let command = Command::shell("true").env("KEY", Secret::new("x"));
+        let started = tokio::time::timeout(Duration::from_secs(1), start(&server, &command)).await;
+        assert_eq!(started.is_err(), hangs);
+        drop(started);
+        let asked = fake.received_requests().await.unwrap();
+        let last: Value = asked.last().unwrap().body_json().unwrap();
+        assert!(last["command"].as_str().unwrap().contains("rm -rf /tmp/sandbox-command-"), "{last}");
+    }
 }
 
 on_newest_and_oldest!(

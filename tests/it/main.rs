@@ -18,6 +18,7 @@ mod support;
 mod automation;
 mod check;
 mod cloud;
+mod cloud_create;
 mod cloud_faults;
 mod docs;
 mod exec;

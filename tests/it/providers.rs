@@ -13,7 +13,7 @@ use openhands_runner::sandbox::{Provider, Sandbox};
 use openhands_runner::secret::Secret;
 use openhands_runner::workspace::RemoteWorkspace;
 use serde_json::{Value, json};
-use wiremock::matchers::{any, header};
+use wiremock::matchers::{any, header, path};
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
 use crate::support::{AgentServer, NEWEST};
@@ -119,6 +119,17 @@ async fn a_runtime_of_the_runtime_api_goes_through_its_life() {
     assert_eq!(fake.calls().last().unwrap(), "/resume");
     drop(sandbox);
     assert_eq!(fake.calls().last().unwrap(), "/stop");
+}
+
+#[tokio::test]
+async fn a_runtime_that_was_there_before_is_not_deleted_after_a_failed_start() {
+    let (server, fake) = runtime_api().await;
+    fake.state.lock().unwrap().status = Some("stopped");
+    let start = Mock::given(path("/start")).respond_with(ResponseTemplate::new(500)).with_priority(1);
+    start.mount(&server).await;
+    let provider = RuntimeApi::new(http(), server.uri().parse().unwrap(), Secret::new("runtime-key"), "an-image:1");
+    RemoteWorkspace::create(provider).await.unwrap_err();
+    assert!(fake.calls().is_empty(), "{:?}", fake.calls());
 }
 
 /// A docker CLI whose container is a real agent-server.

@@ -1,5 +1,6 @@
 //! Sandboxes of the real open-source app server.
 
+use nix::sys::signal::Signal;
 use openhands_runner::agent_server::mcp::McpServers;
 use openhands_runner::agent_server::wire::Llm;
 use openhands_runner::conversation::Equipment;
@@ -10,8 +11,11 @@ use openhands_runner::secret::Secret;
 use openhands_runner::sink::Sinks;
 use openhands_runner::workspace::{CloudWorkspace, CloudWorkspaceBuilder};
 use serde_json::{Value, json};
+use wiremock::matchers::any;
+use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::support::cloud_server::API_KEY;
+use crate::support::git::{GitServer, Manner, Repositories};
 use crate::support::{CloudServer, Receiver, Run, ScriptedLlm, Step};
 
 fn workspace(cloud: &CloudServer) -> CloudWorkspaceBuilder {
@@ -150,6 +154,7 @@ async fn a_run_in_the_cloud_is_driven_from_here_and_leaves_no_sandbox() {
     assert_eq!(receiver.accepted()["status"], "COMPLETED");
     let kept = cloud.sandboxes().await;
     let id = kept[0]["id"].as_str().unwrap();
+    assert_eq!(done.json()["sandbox_id"], id);
     assert_eq!(std::fs::read_to_string(cloud.folder_of(id).join("work/left")).unwrap(), "other-value\n");
 
     // In the sandbox of before, which stays; what fails is a failure of the run.
@@ -166,6 +171,10 @@ async fn a_run_in_the_cloud_is_driven_from_here_and_leaves_no_sandbox() {
         .file("task.md", "---\nworking_dir: work\n---\nDo the task.");
     assert_eq!(run.finish().await.exits_with(0).says("sandbox deleted").stdout, "Done.\n");
     assert_eq!(cloud.sandboxes().await, Vec::<Value>::new());
+    let clones = outside(cloud, ["run", "--workspace", "cloud", "task.md"]);
+    let clones =
+        clones.file("task.md", "---\nrepos: [\"https://github.com/octo/alpha\"]\n---\nx").finish().await.exits_with(78);
+    clones.says("repos: a run with `--workspace cloud`").says("use `openhands-runner launch`");
     Run::new()
         .args(["run", "--workspace", "cloud", "task.md"])
         .file("task.md", "x")
@@ -182,7 +191,7 @@ const TASK: &str = "---\nworking_dir: work\n---\nDo the launched task.";
 async fn a_run_is_launched_inside_and_followed_or_left_alone() {
     let (cloud, _turn) = CloudServer::shared().await;
     let (llm, receiver) = (ScriptedLlm::start(0).await.unwrap(), Receiver::start().await);
-    let secrets = "for p in /proc/[0-9]*; do tr '\\0' '\\n' <$p/cmdline; done 2>/dev/null | grep -c cloud-api-key-of-the-[t]est; ls -d /tmp/sandbox-command-*/script";
+    let secrets = "for p in /proc/[0-9]*; do tr '\\0' '\\n' <$p/cmdline; tr '\\0' '\\n' <$p/environ; done 2>/dev/null | grep -c cloud-api-key-of-the-[t]est; ls -d /tmp/sandbox-command-*/script";
     llm.script("Do the launched task", [Step::terminal(&format!("({secrets}) >seen 2>&1")), Step::finish("Launched.")]);
     cloud.set_llm(&llm).await;
     let id = outside(cloud, ["sandbox", "create"]).finish().await.exits_with(0).stdout.trim().to_owned();
@@ -203,7 +212,7 @@ async fn a_run_is_launched_inside_and_followed_or_left_alone() {
         .never_shows("sk-inherited-key");
     assert_eq!((&done.json()["message"], &done.json()["run_id"]), (&json!("Launched."), &json!("launched")));
     assert_eq!(receiver.accepted()["status"], "COMPLETED");
-    // No command line held a key, and the script with the environment was gone.
+    // No command line and no environment held a key, and the script with the environment was gone.
     let seen = std::fs::read_to_string(cloud.folder_of(&id).join("work/seen")).unwrap();
     assert!(seen.starts_with("0\n") && seen.contains("No such file"), "{seen}");
 
@@ -222,6 +231,20 @@ async fn a_run_is_launched_inside_and_followed_or_left_alone() {
     }
     assert_eq!(receiver.accepted()["conversation_id"], told["conversation_id"]);
 
+    // What belongs to the task goes with it.
+    let repositories = Repositories::new();
+    repositories.create("demo");
+    let git = GitServer::start(&repositories, Manner::AsksForToken).await;
+    llm.script("Do it for everybody", [Step::finish("Done for all.")]);
+    let launch = outside(cloud, ["launch", "--sandbox", &id, "--wait", "--param", "audience=everybody", "task.md"]);
+    let task = "---\nworking_dir: work\n---\nDo it for {{ params.audience }}.";
+    assert_eq!(launch.file("task.md", task).finish().await.exits_with(0).stdout, "Done for all.\n");
+    let launch = outside(cloud, ["launch", "--sandbox", &id, "--follow", "prompt.txt"]);
+    let repos = json!([{"url": git.url("demo")}]).to_string();
+    let launch = launch.file("prompt.txt", "Do it with data.").file("repos_config.json", repos);
+    // There is no token for it.
+    launch.finish().await.exits_with(69).says("cloning repository").says(&git.url("demo"));
+
     // What is wrong is said before a sandbox is made.
     let broken = outside(cloud, ["launch", "task.md"]).file("task.md", "---\nnmae: x\n---\nx");
     broken.finish().await.exits_with(78).says("did you mean `name`");
@@ -229,6 +252,27 @@ async fn a_run_is_launched_inside_and_followed_or_left_alone() {
     script.finish().await.exits_with(78).says("no program for Linux");
     outside(cloud, ["sandbox", "delete", &id]).finish().await.exits_with(0);
     assert_eq!(cloud.sandboxes().await, Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn a_launched_runs_sandbox_is_deleted_when_the_outcome_has_been_delivered() {
+    let (cloud, _turn) = CloudServer::shared().await;
+    let (llm, callback) = (ScriptedLlm::start(0).await.unwrap(), MockServer::start().await);
+    llm.script("Do the launched task", [Step::terminal("sleep 600")]);
+    cloud.set_llm(&llm).await;
+    // Refused for longer than the run tries itself after a signal.
+    let (busy, taken) = (ResponseTemplate::new(503), ResponseTemplate::new(200).set_body_json(json!({})));
+    Mock::given(any()).respond_with(busy).up_to_n_times(4).with_priority(1).mount(&callback).await;
+    Mock::given(any()).respond_with(taken).mount(&callback).await;
+    let launch = outside(cloud, ["launch", "--follow", "task.md"]).file("task.md", TASK);
+    let launch = launch.env("AUTOMATION_CALLBACK_URL", callback.uri()).env("AUTOMATION_RUN_ID", "undelivered").start();
+    launch.says("turn 1 of 1").await;
+    launch.signal(Signal::SIGINT);
+    while callback.received_requests().await.unwrap().len() < 5 {
+        assert!(!cloud.sandboxes().await.is_empty(), "deleted before the delivery");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    launch.finish().await.exits_with(130).says("the run's outcome is still being delivered").says("sandbox deleted");
 }
 
 /// The status of an unmended server: RUNNING only while the kernel has the agent-server on a CPU, else STARTING. It gives a

@@ -4,6 +4,7 @@ pub mod agent_server;
 pub mod automation_service;
 pub mod cloud;
 pub mod cloud_server;
+pub mod faulty_cloud;
 pub mod git;
 pub mod http_listener;
 pub mod keys;

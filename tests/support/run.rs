@@ -270,6 +270,11 @@ impl Running {
         self.home.keeps_secrets(place, text);
     }
 
+    /// A file in the run's folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.home.cwd().join(name)
+    }
+
     /// The processes of the run, guardian included.
     pub fn processes(&self) -> Vec<Pid> {
         self.home.processes()

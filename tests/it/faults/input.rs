@@ -42,6 +42,20 @@ async fn an_account_is_known_by_half() {
 }
 
 #[tokio::test]
+async fn a_command_line_cannot_be_understood() {
+    refused(Run::new().args(["run", "--nope"]), 2, "unexpected argument").await;
+    refused(Run::new().args(["--nope"]), 2, "unexpected argument").await;
+    refused(Run::new().args(["the-task.md"]), 2, "unrecognized subcommand").await;
+    // The run whose variables these are is another one's, and may be at work.
+    for words in [["sandbox", "delte"], ["sandbx", "list"], ["launch", "--nope"]] {
+        let receiver = Receiver::start().await;
+        let run = Run::new().reports_to(&receiver, "the run around it").args(words);
+        run.finish().await.exits_with(2).says("Usage:");
+        assert!(receiver.callbacks().is_empty(), "{words:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_task_has_an_unknown_field() {
     let run = Run::new().task("---\nlimits:\n  tmieout: 3m\n---\nx");
     refused(run, 78, "the-task.md:3: limits.tmieout: unknown field `tmieout`; did you mean `timeout`?").await;
