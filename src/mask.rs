@@ -114,6 +114,25 @@ pub fn is_secret_name(name: &str) -> bool {
     NAMES.iter().any(|part| name.contains(part))
 }
 
+/// The secrets in the value of a field, a header or a variable of this name.
+#[must_use]
+pub fn secrets_of_field(name: &str, text: &str) -> Vec<Secret> {
+    if is_secret_name(name) {
+        return vec![key_of(name, text)];
+    }
+    let words = text.split(|char: char| char.is_whitespace() || ",;:=\"'".contains(char));
+    words.filter(|word| is_token(word)).map(Secret::new).collect()
+}
+
+/// The value without the scheme of an authorization.
+#[must_use]
+pub fn key_of(name: &str, text: &str) -> Secret {
+    let (scheme, key) = text.trim().split_once(' ').unwrap_or(("", text));
+    let is_scheme = ["bearer", "basic", "token"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    let has_scheme = is_scheme || name.to_ascii_lowercase().ends_with("authorization");
+    Secret::new(if has_scheme { key.trim() } else { text })
+}
+
 /// Whether a word is no word of a language.
 fn is_random(word: &str) -> bool {
     word.len() >= 6 && word.contains(|char: char| !char.is_ascii_lowercase())

@@ -67,7 +67,7 @@ impl McpServers {
         for server in self.0.values() {
             for place in ["headers", "env"] {
                 for (name, value) in server[place].as_object().into_iter().flatten() {
-                    found.extend(value.as_str().map(|text| of_field(name, text)).unwrap_or_default());
+                    found.extend(value.as_str().map(|text| mask::secrets_of_field(name, text)).unwrap_or_default());
                 }
             }
             of_auth("", &server["auth"], &mut found);
@@ -78,23 +78,6 @@ impl McpServers {
     }
 }
 
-/// The secrets in the value of a header or a variable.
-fn of_field(name: &str, text: &str) -> Vec<Secret> {
-    if mask::is_secret_name(name) {
-        return vec![key_of(name, text)];
-    }
-    let words = text.split(|char: char| char.is_whitespace() || ",;:=\"'".contains(char));
-    words.filter(|word| mask::is_token(word)).map(Secret::new).collect()
-}
-
-/// The value without the scheme of an authorization.
-fn key_of(name: &str, text: &str) -> Secret {
-    let (scheme, key) = text.trim().split_once(' ').unwrap_or(("", text));
-    let is_scheme = ["bearer", "basic", "token"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
-    let has_scheme = is_scheme || name.to_ascii_lowercase().ends_with("authorization");
-    Secret::new(if has_scheme { key.trim() } else { text })
-}
-
 /// The secrets of a server's `auth` (agent-server 1.58.0: `value`, `password`, `headers`, and the tokens and client secret of
 /// OAuth's `state` and `authentication`).
 fn of_auth(name: &str, value: &Value, found: &mut Vec<Secret>) {
@@ -103,11 +86,11 @@ fn of_auth(name: &str, value: &Value, found: &mut Vec<Secret>) {
         ["_type", "_method", "_name", "_at", "_url", "_uri", "_endpoint"].iter().any(|end| name.ends_with(end));
     match value {
         Value::String(text) if !describes && (name == "value" || mask::is_secret_name(name)) => {
-            found.push(key_of(name, text));
+            found.push(mask::key_of(name, text));
         }
-        Value::String(text) => found.extend(of_field("", text)),
+        Value::String(text) => found.extend(mask::secrets_of_field("", text)),
         Value::Object(fields) if name == "headers" => {
-            found.extend(fields.iter().filter_map(|(name, value)| Some(key_of(name, value.as_str()?))));
+            found.extend(fields.iter().filter_map(|(name, value)| Some(mask::key_of(name, value.as_str()?))));
         }
         Value::Object(fields) => fields.iter().for_each(|(name, value)| of_auth(name, value, found)),
         Value::Array(items) => items.iter().for_each(|value| of_auth(name, value, found)),

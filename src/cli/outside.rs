@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::OverrideArgs;
 use crate::config::env;
-use crate::ids::ConversationId;
 use crate::secret::Secret;
 use crate::{logging, task, timing};
 
@@ -262,25 +262,9 @@ pub struct LaunchArgs {
     #[command(flatten)]
     pub sandbox: NewSandboxArgs,
 
-    /// End the run after this time, such as 30m. Beats the task's own limit.
-    #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
-    pub timeout: Option<Duration>,
-
-    /// The conversation to continue, or to create under this id.
-    #[arg(long, value_name = "UUID")]
-    pub conversation_id: Option<ConversationId>,
-
-    /// The account's LLM profile to use.
-    #[arg(long, value_name = "NAME")]
-    pub profile: Option<String>,
-
-    /// The directory in which the agent works.
-    #[arg(long, value_name = "DIR")]
-    pub working_dir: Option<String>,
-
-    /// A value for `{{ params.KEY }}` in the task. May be repeated.
-    #[arg(long = "param", value_name = "KEY=VALUE", value_parser = super::key_and_value)]
-    pub params: Vec<(String, String)>,
+    /// What beats the task and the environment.
+    #[command(flatten)]
+    pub overrides: OverrideArgs,
 
     /// Wait for the end of the run, print its result, and delete the sandbox.
     #[arg(long)]

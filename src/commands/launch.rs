@@ -81,8 +81,9 @@ pub(super) async fn run(desk: &Desk, args: LaunchArgs, shutdown: &mut Shutdown) 
 }
 
 async fn load(desk: &Desk, args: &LaunchArgs) -> Result<Load, Failure> {
-    let params = args.params.clone();
-    let flags = Overrides { conversation_id: args.conversation_id, params, cloud: true, ..Overrides::default() };
+    let params = args.overrides.params.clone();
+    let flags =
+        Overrides { conversation_id: args.overrides.conversation_id, params, cloud: true, ..Overrides::default() };
     let settings = Settings::from_env(desk.raw(), &desk.environment.not_text, flags);
     let named = args.task.clone();
     let read = tokio::task::spawn_blocking(move || read_task(named.as_deref())).await;
@@ -199,12 +200,13 @@ async fn prepare(
     let mut words = vec![installed.path, "run".to_owned()];
     let mut flag =
         |name: &str, value: Option<String>| words.extend(value.into_iter().flat_map(|value| [name.to_owned(), value]));
-    flag("--timeout", args.timeout.map(|limit| format!("{}ms", limit.as_millis())));
-    flag("--profile", args.profile.clone());
-    flag("--working-dir", args.working_dir.clone());
+    flag("--timeout", args.overrides.timeout.map(|limit| format!("{}ms", limit.as_millis())));
+    flag("--profile", args.overrides.profile.clone());
+    flag("--working-dir", args.overrides.working_dir.clone());
     flag("--conversation-id", load.names_conversation.then(|| load.conversation.to_string()));
     flag("--format", (args.common.format == Format::Json).then(|| "json".to_owned()));
-    words.extend(args.params.iter().flat_map(|(key, value)| ["--param".to_owned(), format!("{key}={value}")]));
+    words
+        .extend(args.overrides.params.iter().flat_map(|(key, value)| ["--param".to_owned(), format!("{key}={value}")]));
     words.push(task);
     let mut command = Command::program(words).directory(folder);
     let access = &ready.access;

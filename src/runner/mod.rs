@@ -7,7 +7,10 @@
 //! signals     ──► Shutdown ──────────────────────────────────┘
 //! ```
 
+mod conclude;
+mod equipment;
 pub(crate) mod failures;
+mod limits;
 mod outside;
 mod report;
 
@@ -16,25 +19,24 @@ use std::path::Path;
 
 use futures_util::FutureExt as _;
 use tokio::sync::{OnceCell, watch};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::Instant;
 
+use self::conclude::{conclude, patience};
+use self::equipment::equipment;
 use self::failures::{bug, ended_by, not_inherited, not_ready};
+use self::limits::{Limit, within};
 use self::outside::Outside;
 use self::report::Reporter;
-use crate::agent_server::deadline;
-use crate::agent_server::mcp::McpServers;
 use crate::agent_server::ready::await_ready;
-use crate::agent_server::wire::{Llm, SecretSource, Secrets};
-use crate::ancestry::Ancestry;
 use crate::answer::{Answer, hook};
 use crate::cli::{RunArgs, WorkspaceKind};
 use crate::config::env::RawEnv;
 use crate::config::settings::{Account, Overrides, Settings};
-use crate::conversation::{self, Equipment, Known, Server};
+use crate::conversation::{self, Known, Server};
 use crate::display;
-use crate::http::{Http, HttpError};
-use crate::outcome::{ExitCode, Failure, FailureKind, Outcome};
-use crate::plan::{ConversationPlan, LlmBase, RunPlan, SecretSelection};
+use crate::http::Http;
+use crate::outcome::{ExitCode, Failure, FailureKind};
+use crate::plan::{ConversationPlan, RunPlan};
 use crate::prepare::prepare;
 use crate::problem::Problems;
 use crate::secret::{Redactor, Secret};
@@ -45,8 +47,8 @@ use crate::sink::phases::SettledElsewhere;
 use crate::sink::progress::Progress;
 use crate::sink::{Record, Sinks, Stage};
 use crate::task::source::Source;
-use crate::timing::{self, Patience};
-use crate::workspace::{Workspace, WorkspaceError, workspace};
+use crate::timing;
+use crate::workspace::workspace;
 
 /// What the process was given, besides its command line.
 #[derive(Debug)]
@@ -225,10 +227,10 @@ impl Run<'_> {
         let task = tokio::task::spawn_blocking(move || source.load());
         let flags = Overrides {
             agent_server_url: args.agent_server_url.clone(),
-            conversation_id: args.conversation_id,
-            profile: args.profile.clone(),
-            working_dir: args.working_dir.clone(),
-            params: args.params.clone(),
+            conversation_id: args.overrides.conversation_id,
+            profile: args.overrides.profile.clone(),
+            working_dir: args.overrides.working_dir.clone(),
+            params: args.overrides.params.clone(),
             cloud: args.workspace == WorkspaceKind::Cloud,
         };
         let settings = Settings::from_env(&self.environment.raw, &self.environment.not_text, flags);
@@ -246,7 +248,7 @@ impl Run<'_> {
             }
         };
         let mut plan = plan.map_err(|problems| Failure::new(FailureKind::InvalidInput, problems.to_string()))?;
-        plan.timeout = args.timeout.or(plan.timeout);
+        plan.timeout = args.overrides.timeout.or(plan.timeout);
         Ok(plan)
     }
 
@@ -257,10 +259,7 @@ impl Run<'_> {
         http: Http,
         sinks: &mut Sinks,
     ) -> Result<Option<Answer>, Failure> {
-        let own_limit = plan.timeout.map(|limit| Limit {
-            at: self.started + limit,
-            reason: format!("the run reached its time limit of {limit:?}"),
-        });
+        let own_limit = plan.timeout.map(|limit| Limit::of_task(self.started, limit));
         let (workspace, server) = match &plan.account {
             Account::OfSandbox(key) => {
                 let ready = self.sandbox.ready(args, key, http, self.environment);
@@ -277,20 +276,12 @@ impl Run<'_> {
         };
         let server = self.server.get_or_init(async || server).await;
 
-        let theirs = timeout(timing::LIMIT_SEARCH, limit_of_process(server, &plan)).await.ok().flatten();
-        let limit = match theirs {
-            Some(theirs) if own_limit.as_ref().is_none_or(|own| theirs.at < own.at) => Some(theirs),
-            _ => own_limit,
-        };
-        let now = Instant::now();
-        let wrap_up_at = match (&limit, args.soft_landing()) {
-            // A run that is as short as its landing gets none.
-            (Some(limit), Some(landing)) if limit.at > now + landing * 2 => Some(limit.at - landing),
-            _ => None,
-        };
+        let limit = limits::earliest(own_limit, server, &plan).await;
+        let wrap_up_at = limit.as_ref().and_then(|limit| limit.wrap_up_at(args.soft_landing()?));
         let driven = async {
             let redactor = &self.environment.redactor;
-            let equipment = async { self.equipment(&*workspace, &plan).await.map_err(|error| not_inherited(&error)) };
+            let equipment =
+                async { equipment(&*workspace, &plan, redactor).await.map_err(|error| not_inherited(&error)) };
             let (conversation, equipment) = tokio::try_join!(prepare(&*workspace, &plan, redactor, sinks), equipment)?;
             sinks.record(&Record::Stage(Stage::Configuring)).await;
             let conversation = self.conversation.get_or_init(async || conversation).await;
@@ -299,174 +290,4 @@ impl Run<'_> {
         };
         within(limit.as_ref(), driven).await?
     }
-
-    /// What the agent works with, of the account's.
-    async fn equipment(&self, workspace: &dyn Workspace, plan: &RunPlan) -> Result<Equipment, WorkspaceError> {
-        let mcp = async {
-            workspace.mcp_servers().await.unwrap_or_else(|error| {
-                tracing::warn!(error = %display::chain(&error), "going on without the account's MCP servers");
-                McpServers::default()
-            })
-        };
-        let secrets = async {
-            match workspace.secrets(&plan.secrets).await {
-                Err(error @ WorkspaceError::Account { .. }) if plan.secrets == SecretSelection::All => {
-                    tracing::warn!(error = %display::chain(&error), "going on without the account's secrets");
-                    Ok(Secrets::new())
-                }
-                other => other,
-            }
-        };
-        let inherited = async { tokio::try_join!(self.llm(workspace, plan), secrets) };
-        let (inherited, mcp) = tokio::join!(inherited, mcp);
-        let (llm, mut secrets) = inherited?;
-        let mcp = mcp.with(&plan.conversation.mcp);
-        mcp.secrets().iter().for_each(|secret| self.environment.redactor.learn(secret));
-        if !mcp.is_empty() {
-            tracing::info!(servers = %mcp.names().join(", "), "MCP servers configured");
-        }
-        let id = plan.conversation.id;
-        if let Some(value) = workspace.session_url(id).filter(|_| plan.conversation.run_id.is_some()) {
-            // For a person who reads what the agent writes elsewhere, such as a comment.
-            secrets.entry("AUTOMATION_SESSION_URL".to_owned()).or_insert(SecretSource::Static { value });
-        }
-        Ok(Equipment { llm, secrets, mcp })
-    }
-
-    async fn llm(&self, workspace: &dyn Workspace, plan: &RunPlan) -> Result<Llm, WorkspaceError> {
-        let base = match &plan.llm.base {
-            LlmBase::Given(llm) => llm.clone(),
-            LlmBase::Inherited { profile: None, .. } => match workspace.llm(None).await {
-                // Some LLMs need no more than what the task says of them.
-                Err(WorkspaceError::NoLlm) if plan.llm.fields.contains_key("model") => Llm::default(),
-                other => other?,
-            },
-            LlmBase::Inherited { profile: Some(profile), .. } => match workspace.llm(Some(&profile.name)).await {
-                Err(missing @ WorkspaceError::NoSuchProfile { .. }) if profile.default_will_do => {
-                    tracing::warn!("{missing}; taking the account's default LLM");
-                    workspace.llm(None).await?
-                }
-                other => other?,
-            },
-        };
-        let llm = plan.llm.complete(&base);
-        if let Some(key) = llm.text("api_key") {
-            self.environment.redactor.learn(&Secret::new(key));
-        }
-        tracing::info!(model = llm.model().unwrap_or("unknown"), "LLM configured");
-        Ok(llm)
-    }
-}
-
-/// When a run ends, and why.
-struct Limit {
-    at: Instant,
-    reason: String,
-}
-
-async fn within<T>(limit: Option<&Limit>, work: impl Future<Output = T>) -> Result<T, Failure> {
-    match limit {
-        None => Ok(work.await),
-        Some(Limit { at, reason }) => {
-            timeout_at(*at, work).await.map_err(|_| Failure::new(FailureKind::Timeout, reason.clone()))
-        }
-    }
-}
-
-/// The limit that the agent-server has set for this process, if it started us: early enough to report before it.
-async fn limit_of_process(server: &Server, plan: &RunPlan) -> Option<Limit> {
-    if matches!(plan.account, Account::OfSandbox(_)) {
-        return None;
-    }
-    let program = std::env::current_exe().ok()?.file_name()?.to_string_lossy().into_owned();
-    // By a name of its own the server may be this machine's or another's.
-    let program = plan.agent_server.is_local().then_some(program.as_str());
-    match deadline::time_left(&server.client, &Ancestry::of_process(), program).await {
-        Ok(left) => left.map(|left| {
-            tracing::info!("the agent-server will end this process in {} s", left.as_secs());
-            Limit {
-                at: Instant::now() + left.saturating_sub(timing::BEFORE_KILL),
-                reason: "the run reached the time-out that the agent-server has for this process".to_owned(),
-            }
-        }),
-        Err(error) => {
-            tracing::debug!(error = %display::chain(&error), "the time-out of this process is not known");
-            None
-        }
-    }
-}
-
-fn patience(failure: Option<&Failure>) -> Patience {
-    match failure.map(|failure| failure.kind) {
-        Some(FailureKind::HungUp | FailureKind::Interrupted | FailureKind::Quit | FailureKind::Terminated) => {
-            timing::AT_SIGNAL
-        }
-        Some(FailureKind::Timeout) => timing::AT_LIMIT,
-        _ => timing::AT_LEISURE,
-    }
-}
-
-/// Whether the agent may still be at work when a run ends so.
-fn leaves_agent_at_work(kind: FailureKind) -> bool {
-    matches!(
-        kind,
-        FailureKind::Timeout
-            | FailureKind::CostLimitReached
-            | FailureKind::HungUp
-            | FailureKind::Interrupted
-            | FailureKind::Quit
-            | FailureKind::Terminated
-            | FailureKind::InternalError
-            | FailureKind::RunEndedElsewhere
-            | FailureKind::AgentServerUnreachable
-            | FailureKind::RequestRefused
-    )
-}
-
-/// Stops an agent that is still at work, and reads what is to be said of it: its final message, how the task went by its own
-/// account, and what it has cost.
-async fn conclude(
-    outcome: &mut Outcome,
-    server: Option<&Server>,
-    plan: Option<&ConversationPlan>,
-    at_work: bool,
-    patience: Patience,
-) {
-    let (Some(server), Some(id)) = (server, outcome.conversation_id) else { return };
-    let at_work = at_work && outcome.failure.as_ref().is_some_and(|failure| leaves_agent_at_work(failure.kind));
-    let stop = async {
-        if at_work {
-            // A pause is answered only after the running command; it works all the same.
-            in_time("the agent could not be stopped", patience, server.client.stop(id, server.capabilities)).await;
-        }
-    };
-    let message = in_time("no final message", patience, conversation::final_message(server, id));
-    let info = async {
-        // Of a turn that was not followed to its end the last of the cost is still to be read.
-        if at_work { in_time("no final cost", patience, server.client.conversation(id)).await } else { None }
-    };
-    let completed = outcome.failure.is_none();
-    let task_outcome = async {
-        let plan = plan.filter(|_| completed)?;
-        in_time("no task outcome", patience, conversation::task_outcome(server, plan)).await.flatten()
-    };
-    let ((), message, info, task_outcome) = tokio::join!(stop, message, info, task_outcome);
-    outcome.message = message.flatten();
-    outcome.answer = outcome.answer.take().or(task_outcome);
-    if let Some(info) = info.filter(|info| !info.cost().is_unknown()) {
-        outcome.cost = info.cost();
-    }
-}
-
-async fn in_time<T>(
-    complaint: &str,
-    patience: Patience,
-    call: impl Future<Output = Result<T, HttpError>>,
-) -> Option<T> {
-    match timeout(patience.agent, call).await {
-        Ok(Ok(answer)) => return Some(answer),
-        Ok(Err(error)) => tracing::warn!(error = %display::chain(&error), "{complaint}"),
-        Err(_) => tracing::debug!("{complaint} in time"),
-    }
-    None
 }

@@ -2,18 +2,26 @@
 //!
 //! Requests hold only what every version takes; answers are read leniently.
 
+mod agent;
+mod cost;
+mod llm;
+mod secrets;
+
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 
 use super::hooks::HookConfig;
-use super::skill::AgentContext;
 use super::trace::Trace;
 use crate::ids::ConversationId;
 use crate::task::plugins::PluginSource;
+
+pub use agent::Agent;
+pub use cost::Cost;
+pub use llm::Llm;
+pub use secrets::{SecretSource, Secrets};
 
 /// `execution_status` of a conversation. The name is the same on all versions.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -55,141 +63,6 @@ impl From<String> for Status {
     }
 }
 
-/// US dollars, or unknown. Unknown is not 0.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(transparent)]
-pub struct Cost(Option<f64>);
-
-impl Cost {
-    /// A known cost.
-    #[must_use]
-    pub const fn dollars(dollars: f64) -> Self {
-        Self(Some(dollars))
-    }
-
-    /// US dollars, if known.
-    #[must_use]
-    pub fn known(self) -> Option<f64> {
-        self.0
-    }
-
-    /// Whether nothing is known.
-    #[must_use]
-    pub fn is_unknown(&self) -> bool {
-        self.0.is_none()
-    }
-
-    /// This cost, or the other where this one is unknown.
-    #[must_use]
-    pub fn or(self, other: Self) -> Self {
-        Self(self.0.or(other.0))
-    }
-
-    /// The sum over the entries of `stats.usage_to_metrics`; unknown when there is none, as before the first message.
-    #[must_use]
-    pub fn of_stats(stats: Option<&Value>) -> Self {
-        let entries = stats.and_then(|stats| stats.get("usage_to_metrics")).and_then(Value::as_object);
-        let costs: Vec<f64> = entries
-            .into_iter()
-            .flat_map(Map::values)
-            .filter_map(|entry| entry.get("accumulated_cost")?.as_f64())
-            .collect();
-        if costs.is_empty() { Self(None) } else { Self(Some(costs.iter().sum())) }
-    }
-}
-
-impl fmt::Display for Cost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(dollars) => write!(f, "${dollars:.4}"),
-            None => f.write_str("unknown"),
-        }
-    }
-}
-
-/// An agent-server's LLM object. Its `Debug` shows only the model, because it holds a key.
-#[derive(Clone, PartialEq, Default, Serialize)]
-#[serde(transparent)]
-pub struct Llm(pub Map<String, Value>);
-
-impl Llm {
-    /// An LLM by its model and key.
-    #[must_use]
-    pub fn new(model: &str, api_key: &str) -> Self {
-        Self(Map::from_iter([("model".to_owned(), model.into()), ("api_key".to_owned(), api_key.into())]))
-    }
-
-    /// The model's name.
-    #[must_use]
-    pub fn model(&self) -> Option<&str> {
-        self.text("model")
-    }
-
-    /// A field that is a text and not empty.
-    #[must_use]
-    pub fn text(&self, field: &str) -> Option<&str> {
-        self.0.get(field)?.as_str().filter(|text| !text.is_empty())
-    }
-
-    /// The LLM of an account's settings, without the fields that are not set; none without a model.
-    #[must_use]
-    pub fn of_settings(settings: &Value) -> Option<Self> {
-        let is_set = |value: &Value| !value.is_null() && value.as_str() != Some("");
-        let fields = settings.as_object()?.iter().filter(|(_, value)| is_set(value));
-        let llm = Self(fields.map(|(name, value)| (name.clone(), value.clone())).collect());
-        llm.model().is_some().then_some(llm)
-    }
-
-    /// The same LLM for another use, so that the server counts its cost apart.
-    #[must_use]
-    pub fn used_as(&self, usage_id: &str) -> Self {
-        let mut fields = self.0.clone();
-        fields.insert("usage_id".to_owned(), usage_id.into());
-        Self(fields)
-    }
-}
-
-impl fmt::Debug for Llm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Llm({})", self.model().unwrap_or("no model"))
-    }
-}
-
-/// Where the agent-server takes the value of a secret from.
-#[derive(Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "kind")]
-pub enum SecretSource {
-    /// The server fetches the value when a command needs it: it never passes through us.
-    #[serde(rename = "LookupSecret")]
-    Lookup {
-        /// Where it reads the value.
-        url: String,
-        /// What it sends with the request.
-        headers: BTreeMap<String, String>,
-        /// What the secret is for.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        description: Option<String>,
-    },
-    /// The value itself.
-    #[serde(rename = "StaticSecret")]
-    Static {
-        /// It is no secret to us.
-        value: String,
-    },
-}
-
-impl fmt::Debug for SecretSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Lookup { url, .. } => write!(f, "LookupSecret({url})"),
-            Self::Static { .. } => f.write_str("StaticSecret"),
-        }
-    }
-}
-
-/// Secrets by name.
-pub type Secrets = BTreeMap<String, SecretSource>;
-
 /// Body of `POST /api/conversations`, in the form that every version takes.
 #[derive(Debug, Clone, Serialize)]
 pub struct StartConversation {
@@ -227,91 +100,6 @@ pub struct StartConversation {
 
 fn id_text<S: serde::Serializer>(id: &ConversationId, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(id)
-}
-
-/// The default agent, as the official client makes it for command-line use.
-#[derive(Debug, Clone, Serialize)]
-pub struct Agent {
-    kind: &'static str,
-    llm: Llm,
-    tools: Vec<Tool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    include_default_tools: Option<[&'static str; 1]>,
-    mcp_config: Value,
-    condenser: Condenser,
-    system_prompt_kwargs: SystemPromptArguments,
-    #[serde(rename = "agent_context", skip_serializing_if = "Option::is_none")]
-    context: Option<AgentContext>,
-}
-
-#[derive(Debug, Clone, Serialize)]
-struct Tool {
-    name: &'static str,
-    #[serde(skip_serializing_if = "Map::is_empty")]
-    params: Map<String, Value>,
-}
-
-impl Tool {
-    fn named(name: &'static str) -> Self {
-        Self { name, params: Map::new() }
-    }
-}
-
-#[derive(Debug, Clone, Serialize)]
-struct Condenser {
-    kind: &'static str,
-    llm: Llm,
-    max_size: u32,
-    keep_first: u32,
-}
-
-#[derive(Debug, Clone, Copy, Serialize)]
-struct SystemPromptArguments {
-    cli_mode: bool,
-}
-
-impl Agent {
-    /// Terminal, file editor, task tracker, and a condenser that sums up long histories with the same LLM.
-    #[must_use]
-    pub fn default_with(llm: &Llm) -> Self {
-        Self {
-            kind: "Agent",
-            llm: llm.clone(),
-            tools: ["terminal", "file_editor", "task_tracker"].map(Tool::named).to_vec(),
-            include_default_tools: None,
-            mcp_config: Value::Object(Map::new()),
-            condenser: Condenser {
-                kind: "LLMSummarizingCondenser",
-                llm: llm.used_as("condenser"),
-                max_size: 80,
-                keep_first: 4,
-            },
-            system_prompt_kwargs: SystemPromptArguments { cli_mode: true },
-            context: None,
-        }
-    }
-
-    /// With a finish tool that takes these fields too (JSON Schema of an object).
-    #[must_use]
-    pub fn with_finish_fields(mut self, schema: Value) -> Self {
-        let params = Map::from_iter([("response_schema".to_owned(), schema)]);
-        self.tools.push(Tool { name: "FinishTool", params });
-        // The default tools have one of their own, and two are an error at the first message.
-        self.include_default_tools = Some(["ThinkTool"]);
-        self
-    }
-
-    /// With these MCP servers, in the shape that the server's version takes.
-    #[must_use]
-    pub fn with_mcp(self, mcp_config: Value) -> Self {
-        Self { mcp_config, ..self }
-    }
-
-    /// The same agent with skills.
-    #[must_use]
-    pub fn with_context(self, context: AgentContext) -> Self {
-        Self { context: Some(context), ..self }
-    }
 }
 
 /// A directory on the agent-server's machine.
@@ -432,21 +220,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn unknown_cost_is_not_zero() {
-        assert!(Cost::of_stats(None).is_unknown());
-        assert!(Cost::of_stats(Some(&json!({"usage_to_metrics": {}}))).is_unknown());
-        assert!(Cost::of_stats(Some(&json!([null]))).is_unknown());
-        let free = json!({"usage_to_metrics": {"default": {"accumulated_cost": 0.0}}});
-        assert_eq!(Cost::of_stats(Some(&free)), Cost::dollars(0.0));
-    }
-
-    #[test]
-    fn the_debug_form_of_an_llm_hides_its_key() {
-        let Value::Object(fields) = json!({"model": "m", "api_key": "sk-1"}) else { unreachable!() };
-        assert_eq!(format!("{:?}", Llm(fields)), "Llm(m)");
-    }
 
     #[test]
     fn a_conversation_is_started_in_the_form_that_every_version_takes() {

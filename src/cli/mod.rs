@@ -83,9 +83,9 @@ pub struct RunArgs {
     #[arg(long, value_enum, default_value_t)]
     pub log_format: logging::Format,
 
-    /// End the run after this time, such as 30m. Beats the task's own limit.
-    #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
-    pub timeout: Option<Duration>,
+    /// What beats the task and the environment.
+    #[command(flatten)]
+    pub overrides: OverrideArgs,
 
     /// Wait this long for the agent-server [default: 120s].
     #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
@@ -119,6 +119,27 @@ pub struct RunArgs {
     #[arg(long, value_name = "URL", value_parser = http_url)]
     pub agent_server_url: Option<Url>,
 
+    /// Where the agent works.
+    #[arg(long, value_enum, default_value_t)]
+    pub workspace: WorkspaceKind,
+
+    /// A sandbox in OpenHands Cloud for the run.
+    #[command(flatten)]
+    pub sandbox: NewSandboxArgs,
+
+    /// Panic once there is a conversation; for tests of what becomes of the outcome.
+    #[cfg(debug_assertions)]
+    #[arg(long, hide = true)]
+    pub panic: bool,
+}
+
+/// Arguments that beat the task and the environment.
+#[derive(Debug, Clone, Default, Args)]
+pub struct OverrideArgs {
+    /// End the run after this time, such as 30m. Beats the task's own limit.
+    #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
+    pub timeout: Option<Duration>,
+
     /// The conversation to continue, or to create under this id.
     #[arg(long, value_name = "UUID")]
     pub conversation_id: Option<ConversationId>,
@@ -134,19 +155,6 @@ pub struct RunArgs {
     /// A value for `{{ params.KEY }}` in the task. May be repeated.
     #[arg(long = "param", value_name = "KEY=VALUE", value_parser = key_and_value)]
     pub params: Vec<(String, String)>,
-
-    /// Where the agent works.
-    #[arg(long, value_enum, default_value_t)]
-    pub workspace: WorkspaceKind,
-
-    /// A sandbox in OpenHands Cloud for the run.
-    #[command(flatten)]
-    pub sandbox: NewSandboxArgs,
-
-    /// Panic once there is a conversation; for tests of what becomes of the outcome.
-    #[cfg(debug_assertions)]
-    #[arg(long, hide = true)]
-    pub panic: bool,
 }
 
 /// Where the agent of a run works.

@@ -1,0 +1,92 @@
+//! The agent of a conversation.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::llm::Llm;
+use crate::agent_server::skill::AgentContext;
+
+/// The default agent, as the official client makes it for command-line use.
+#[derive(Debug, Clone, Serialize)]
+pub struct Agent {
+    kind: &'static str,
+    llm: Llm,
+    tools: Vec<Tool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    include_default_tools: Option<[&'static str; 1]>,
+    mcp_config: Value,
+    condenser: Condenser,
+    system_prompt_kwargs: SystemPromptArguments,
+    #[serde(rename = "agent_context", skip_serializing_if = "Option::is_none")]
+    context: Option<AgentContext>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Tool {
+    name: &'static str,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    params: Map<String, Value>,
+}
+
+impl Tool {
+    fn named(name: &'static str) -> Self {
+        Self { name, params: Map::new() }
+    }
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Condenser {
+    kind: &'static str,
+    llm: Llm,
+    max_size: u32,
+    keep_first: u32,
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+struct SystemPromptArguments {
+    cli_mode: bool,
+}
+
+impl Agent {
+    /// Terminal, file editor, task tracker, and a condenser that sums up long histories with the same LLM.
+    #[must_use]
+    pub fn default_with(llm: &Llm) -> Self {
+        Self {
+            kind: "Agent",
+            llm: llm.clone(),
+            tools: ["terminal", "file_editor", "task_tracker"].map(Tool::named).to_vec(),
+            include_default_tools: None,
+            mcp_config: Value::Object(Map::new()),
+            condenser: Condenser {
+                kind: "LLMSummarizingCondenser",
+                llm: llm.used_as("condenser"),
+                max_size: 80,
+                keep_first: 4,
+            },
+            system_prompt_kwargs: SystemPromptArguments { cli_mode: true },
+            context: None,
+        }
+    }
+
+    /// With a finish tool that takes these fields too (JSON Schema of an object).
+    #[must_use]
+    pub fn with_finish_fields(mut self, schema: Value) -> Self {
+        let params = Map::from_iter([("response_schema".to_owned(), schema)]);
+        self.tools.push(Tool { name: "FinishTool", params });
+        // The default tools have one of their own, and two are an error at the first message.
+        self.include_default_tools = Some(["ThinkTool"]);
+        self
+    }
+
+    /// With these MCP servers, in the shape that the server's version takes.
+    #[must_use]
+    pub fn with_mcp(self, mcp_config: Value) -> Self {
+        Self { mcp_config, ..self }
+    }
+
+    /// The same agent with skills.
+    #[must_use]
+    pub fn with_context(self, context: AgentContext) -> Self {
+        Self { context: Some(context), ..self }
+    }
+}

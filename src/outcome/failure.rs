@@ -1,0 +1,237 @@
+//! Why a run has failed, under the names that are reported, and the exit code that follows.
+
+use serde_json::{Map, Value, json};
+
+use super::LONGEST_DETAIL;
+use crate::agent_server::event::ServerError;
+use crate::display;
+use crate::secret::Redactor;
+
+/// Why a run has failed. The set is closed; a code is documented and never renamed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The conversation ended in an error of the agent or its LLM. The server's own code is reported, where it gives
+    /// one (`MaxIterationsReached`, `LLMAuthenticationError` …).
+    ConversationError,
+    /// The agent did the same again and again.
+    AgentStuck,
+    /// The cost limit of the task is reached.
+    CostLimitReached,
+    /// Somebody else has paused the conversation.
+    ConversationPaused,
+    /// The conversation waits for a confirmation that nobody here can give.
+    ConfirmationRequired,
+    /// The conversation was deleted during the run.
+    ConversationDeleted,
+    /// The time limit of the task is reached.
+    Timeout,
+    /// The agent-server was never ready, or gave no sign of life for too long.
+    AgentServerUnreachable,
+    /// The Cloud API could not be reached.
+    CloudUnreachable,
+    /// A sandbox could not be made, is gone, or was never ready.
+    SandboxUnavailable,
+    /// A server refused our key.
+    CredentialsRefused,
+    /// A server refused a request that should be right.
+    RequestRefused,
+    /// A repository of the task cannot be cloned.
+    RepositoryNotCloned,
+    /// The environment, the flags or the task file cannot be used.
+    InvalidInput,
+    /// The command line cannot be understood.
+    Usage,
+    /// SIGHUP.
+    HungUp,
+    /// SIGINT.
+    Interrupted,
+    /// SIGQUIT.
+    Quit,
+    /// SIGTERM.
+    Terminated,
+    /// A bug in this program.
+    InternalError,
+    /// The runner was killed, or died otherwise, without a word; its guardian says so.
+    RunnerDied,
+    /// The agent finished, and its result is missing or does not fit the task's schema.
+    InvalidAnswer,
+    /// The automation service has settled the run without us: it was cancelled, or ended by somebody else.
+    RunEndedElsewhere,
+    /// Another runner is at work on the same run. Not reported: the outcome is the other one's.
+    AlreadyRunning,
+}
+
+impl FailureKind {
+    /// All kinds, for documentation.
+    pub const ALL: &[Self] = &[
+        Self::ConversationError,
+        Self::AgentStuck,
+        Self::CostLimitReached,
+        Self::ConversationPaused,
+        Self::ConfirmationRequired,
+        Self::ConversationDeleted,
+        Self::Timeout,
+        Self::AgentServerUnreachable,
+        Self::CloudUnreachable,
+        Self::SandboxUnavailable,
+        Self::CredentialsRefused,
+        Self::RequestRefused,
+        Self::RepositoryNotCloned,
+        Self::InvalidInput,
+        Self::Usage,
+        Self::HungUp,
+        Self::Interrupted,
+        Self::Quit,
+        Self::Terminated,
+        Self::InternalError,
+        Self::RunnerDied,
+        Self::InvalidAnswer,
+        Self::RunEndedElsewhere,
+        Self::AlreadyRunning,
+    ];
+
+    /// The name under which the failure is reported.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::ConversationError => "ConversationError",
+            Self::AgentStuck => "AgentStuck",
+            Self::CostLimitReached => "CostLimitReached",
+            Self::ConversationPaused => "ConversationPaused",
+            Self::ConfirmationRequired => "ConfirmationRequired",
+            Self::ConversationDeleted => "ConversationDeleted",
+            Self::Timeout => "Timeout",
+            Self::AgentServerUnreachable => "AgentServerUnreachable",
+            Self::CloudUnreachable => "CloudUnreachable",
+            Self::SandboxUnavailable => "SandboxUnavailable",
+            Self::CredentialsRefused => "CredentialsRefused",
+            Self::RequestRefused => "RequestRefused",
+            Self::RepositoryNotCloned => "RepositoryNotCloned",
+            Self::InvalidInput => "InvalidInput",
+            Self::Usage => "Usage",
+            Self::HungUp => "HungUp",
+            Self::Interrupted => "Interrupted",
+            Self::Quit => "Quit",
+            Self::Terminated => "Terminated",
+            Self::InternalError => "InternalError",
+            Self::RunnerDied => "RunnerDied",
+            Self::InvalidAnswer => "InvalidAnswer",
+            Self::RunEndedElsewhere => "RunEndedElsewhere",
+            Self::AlreadyRunning => "AlreadyRunning",
+        }
+    }
+
+    /// The exit code of a run that failed so.
+    #[must_use]
+    pub const fn exit_code(self) -> ExitCode {
+        match self {
+            Self::ConversationError
+            | Self::AgentStuck
+            | Self::CostLimitReached
+            | Self::ConversationPaused
+            | Self::ConfirmationRequired
+            | Self::ConversationDeleted
+            | Self::InvalidAnswer
+            | Self::RunEndedElsewhere => ExitCode::FAILED,
+            Self::Timeout => ExitCode::TIMEOUT,
+            Self::AgentServerUnreachable
+            | Self::CloudUnreachable
+            | Self::SandboxUnavailable
+            | Self::CredentialsRefused
+            | Self::RequestRefused
+            | Self::RepositoryNotCloned => ExitCode::UNAVAILABLE,
+            Self::InvalidInput | Self::AlreadyRunning => ExitCode::INVALID_INPUT,
+            Self::Usage => ExitCode::USAGE,
+            Self::HungUp => ExitCode::ended_by(1),
+            Self::Interrupted => ExitCode::ended_by(2),
+            Self::Quit => ExitCode::ended_by(3),
+            Self::Terminated => ExitCode::ended_by(15),
+            Self::InternalError => ExitCode::INTERNAL,
+            // What a shell says of SIGKILL, the usual cause.
+            Self::RunnerDied => ExitCode::ended_by(9),
+        }
+    }
+}
+
+/// The process's exit code. 0 if and only if the outcome is COMPLETED.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExitCode(pub u8);
+
+impl ExitCode {
+    /// The run completed.
+    pub const COMPLETED: Self = Self(0);
+    /// The run ended in error: agent error, stuck, cost or iteration limit.
+    pub const FAILED: Self = Self(1);
+    /// The command line cannot be understood.
+    pub const USAGE: Self = Self(2);
+    /// A server is unreachable or refuses us, or a repository cannot be cloned (`EX_UNAVAILABLE` of sysexits.h).
+    pub const UNAVAILABLE: Self = Self(69);
+    /// Our own bug (`EX_SOFTWARE`).
+    pub const INTERNAL: Self = Self(70);
+    /// The environment or the task file is invalid (`EX_CONFIG`).
+    pub const INVALID_INPUT: Self = Self(78);
+    /// The time limit, as `timeout(1)` has it.
+    pub const TIMEOUT: Self = Self(124);
+
+    /// Ended by a signal, as shells have it.
+    #[must_use]
+    pub const fn ended_by(signal: u8) -> Self {
+        Self(128 + signal)
+    }
+}
+
+/// A failure, with what the automation service shows of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Failure {
+    /// Why.
+    pub kind: FailureKind,
+    /// For people.
+    pub detail: String,
+    /// The server's own error event, where it gave one.
+    pub event: Option<ServerError>,
+}
+
+/// What the automation service knows of an error object. With any other field it takes the object, but does not classify it
+/// (`openhands-automation` 1.25.0).
+const ERROR_FIELDS: [&str; 8] = ["kind", "id", "timestamp", "source", "parent_id", "code", "detail", "classification"];
+
+impl Failure {
+    /// A failure that we name ourselves.
+    pub fn new(kind: FailureKind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into(), event: None }
+    }
+
+    /// A failure that the server has named.
+    #[must_use]
+    pub fn of_server(event: ServerError) -> Self {
+        Self { kind: FailureKind::ConversationError, detail: event.detail().to_owned(), event: Some(event) }
+    }
+
+    /// The server's code, else ours.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        self.event.as_ref().map_or(self.kind.code(), ServerError::code)
+    }
+
+    /// The failure in the shape of the server's conversation error event, without secrets and of bounded length.
+    #[must_use]
+    pub fn error_object(&self, redactor: &Redactor) -> Map<String, Value> {
+        let made = || {
+            let Value::Object(fields) = json!({
+                "kind": "ConversationErrorEvent",
+                "id": uuid::Uuid::new_v4(),
+                "timestamp": jiff::Timestamp::now().to_string(),
+                "source": "environment",
+                "code": self.kind.code(),
+            }) else {
+                unreachable!("the macro gives an object")
+            };
+            fields
+        };
+        let mut error = self.event.as_ref().map_or_else(made, |event| event.0.clone());
+        error.retain(|field, _| ERROR_FIELDS.contains(&field.as_str()));
+        let detail = display::bounded(&redactor.redact(&self.detail), LONGEST_DETAIL);
+        error.insert("detail".to_owned(), detail.into());
+        error
+    }
+}

@@ -1,0 +1,235 @@
+//! How a run ended, and what follows from it: the completion report, the result object, the exit code. No I/O.
+
+mod failure;
+mod report;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::agent_server::wire::Cost;
+use crate::answer::{Answer, TaskOutcome};
+use crate::display;
+use crate::ids::{ConversationId, RunId, SandboxId};
+use crate::secret::Redactor;
+
+pub use failure::{ExitCode, Failure, FailureKind};
+pub use report::{Report, ResultError, RunResult};
+
+/// The longest `detail` or summary that is reported, in characters.
+const LONGEST_DETAIL: usize = 2000;
+
+/// How the run ended, with all that is known of it.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// Nothing when the run completed.
+    pub failure: Option<Failure>,
+    /// The run.
+    pub run_id: Option<RunId>,
+    /// The conversation, once there is one.
+    pub conversation_id: Option<ConversationId>,
+    /// The sandbox of a run that is driven from outside.
+    pub sandbox_id: Option<SandboxId>,
+    /// What the conversation has cost in all.
+    pub cost: Cost,
+    /// The agent's final message.
+    pub message: Option<String>,
+    /// What the agent gave besides.
+    pub answer: Option<Answer>,
+}
+
+/// The two statuses that the automation service knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum OutcomeStatus {
+    /// The task is done.
+    Completed,
+    /// Anything else.
+    Failed,
+}
+
+impl Outcome {
+    /// COMPLETED or FAILED.
+    #[must_use]
+    pub fn status(&self) -> OutcomeStatus {
+        if self.failure.is_none() { OutcomeStatus::Completed } else { OutcomeStatus::Failed }
+    }
+
+    /// The process's exit code.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        self.failure.as_ref().map_or(ExitCode::COMPLETED, |failure| failure.kind.exit_code())
+    }
+
+    /// The body of the completion callback.
+    #[must_use]
+    pub fn report(&self, redactor: &Redactor) -> Report {
+        Report {
+            status: self.status(),
+            run_id: self.run_id.as_ref().map(|id| id.as_str().to_owned()),
+            conversation_id: self.conversation_id.map(|id| id.to_string()),
+            cost: self.cost,
+            error: self.failure.as_ref().map(|failure| Value::Object(failure.error_object(redactor))),
+            task_outcome: self.task_outcome(redactor).map(|TaskOutcome { status, summary }| TaskOutcome {
+                status,
+                summary: display::bounded(&summary, LONGEST_DETAIL),
+            }),
+        }
+    }
+
+    fn task_outcome(&self, redactor: &Redactor) -> Option<TaskOutcome> {
+        let Some(Answer::TaskOutcome(TaskOutcome { status, summary })) = &self.answer else { return None };
+        Some(TaskOutcome { status: *status, summary: redactor.redact(summary).into_owned() })
+    }
+
+    /// The user's object, without secrets in its texts.
+    fn object(&self, redactor: &Redactor) -> Option<Value> {
+        let Some(Answer::Object(fields)) = &self.answer else { return None };
+        Some(redacted(&Value::Object(fields.clone()), redactor))
+    }
+
+    /// The object that `--format json` and `--result` give.
+    #[must_use]
+    pub fn result(&self, redactor: &Redactor) -> RunResult {
+        RunResult {
+            status: self.status(),
+            run_id: self.run_id.as_ref().map(|id| id.as_str().to_owned()),
+            conversation_id: self.conversation_id.map(|id| id.to_string()),
+            sandbox_id: self.sandbox_id.as_ref().map(|id| id.as_str().to_owned()),
+            cost: self.cost,
+            task_outcome: self.task_outcome(redactor),
+            answer: self.object(redactor),
+            message: self.message.as_deref().map(|message| redactor.redact(message).into_owned()),
+            error: self.failure.as_ref().map(|failure| ResultError {
+                code: failure.code().to_owned(),
+                detail: display::bounded(&redactor.redact(&failure.detail), LONGEST_DETAIL),
+            }),
+            exit_code: self.exit_code().0,
+        }
+    }
+}
+
+fn redacted(value: &Value, redactor: &Redactor) -> Value {
+    match value {
+        Value::String(text) => redactor.redact(text).into(),
+        Value::Array(items) => items.iter().map(|item| redacted(item, redactor)).collect(),
+        Value::Object(fields) => {
+            fields.iter().map(|(name, value)| (redactor.redact(name).into_owned(), redacted(value, redactor))).collect()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::agent_server::event::ServerError;
+    use crate::answer::TaskStatus;
+    use crate::secret::Secret;
+
+    fn outcome(failure: Option<Failure>) -> Outcome {
+        Outcome {
+            failure,
+            run_id: Some(RunId::new("run")),
+            conversation_id: Some("1b716b4b-78d1-5f02-9247-f78169819a82".parse().unwrap()),
+            sandbox_id: None,
+            cost: Cost::dollars(0.25),
+            message: Some("done".to_owned()),
+            answer: None,
+        }
+    }
+
+    fn body(outcome: &Outcome) -> Value {
+        serde_json::to_value(outcome.report(&Redactor::default())).unwrap()
+    }
+
+    #[test]
+    fn a_completed_run_reports_what_the_service_takes_and_no_more() {
+        assert_eq!(
+            body(&outcome(None)),
+            json!({"status": "COMPLETED", "run_id": "run",
+                "conversation_id": "1b716b4b-78d1-5f02-9247-f78169819a82", "cost": 0.25})
+        );
+        assert_eq!(outcome(None).exit_code(), ExitCode::COMPLETED);
+    }
+
+    #[test]
+    fn an_unknown_cost_is_left_out() {
+        let outcome = Outcome { cost: Cost::default(), ..outcome(None) };
+        assert_eq!(body(&outcome).get("cost"), None);
+    }
+
+    #[test]
+    fn a_failure_is_reported_in_the_shape_of_the_servers_event() {
+        let failed = body(&outcome(Some(Failure::new(FailureKind::AgentStuck, "the agent repeats itself"))));
+        assert_eq!(failed["status"], "FAILED");
+        assert_eq!(failed["error"]["kind"], "ConversationErrorEvent");
+        assert_eq!(failed["error"]["code"], "AgentStuck");
+        assert_eq!(failed["error"]["source"], "environment");
+        assert_eq!(failed["error"]["detail"], "the agent repeats itself");
+    }
+
+    #[test]
+    fn the_servers_own_event_is_passed_on_without_secrets() {
+        let Value::Object(event) =
+            json!({"code": "LLMAuthenticationError", "detail": "bad key sk-123456", "source": "agent", "x": 1})
+        else {
+            unreachable!()
+        };
+        let redactor = Redactor::default();
+        redactor.learn(&Secret::new("sk-123456"));
+        let outcome = outcome(Some(Failure::of_server(ServerError(event))));
+        let report = outcome.report(&redactor);
+        assert_eq!(
+            report.error.unwrap(),
+            json!({"code": "LLMAuthenticationError", "detail": "bad key ***", "source": "agent"})
+        );
+        let result = outcome.result(&redactor);
+        assert_eq!(result.error.unwrap().code, "LLMAuthenticationError");
+        assert_eq!(result.exit_code, 1);
+    }
+
+    #[test]
+    fn a_summary_is_reported_in_bounds_and_given_whole() {
+        let summary = "ä".repeat(100_000);
+        let answer = Answer::TaskOutcome(TaskOutcome { status: TaskStatus::Success, summary: summary.clone() });
+        let outcome = Outcome { answer: Some(answer), ..outcome(None) };
+        let reported = outcome.report(&Redactor::default()).task_outcome.unwrap().summary;
+        assert!(reported.chars().count() < 2010, "{}", reported.len());
+        assert_eq!(outcome.result(&Redactor::default()).task_outcome.unwrap().summary, summary);
+    }
+
+    #[test]
+    fn an_answer_loses_secrets_in_its_texts_and_stays_an_object() {
+        let Value::Object(fields) =
+            json!({"note": "use 123456 or \"key\"-1", "count": 1_234_567, "list": [["123456"]]})
+        else {
+            unreachable!()
+        };
+        let redactor = Redactor::default();
+        redactor.learn(&Secret::new("123456"));
+        redactor.learn(&Secret::new("\"key\"-1"));
+        let outcome = Outcome { answer: Some(Answer::Object(fields)), ..outcome(None) };
+        let expected = json!({"note": "use *** or ***", "count": 1_234_567, "list": [["***"]]});
+        assert_eq!(outcome.result(&redactor).answer, Some(expected));
+    }
+
+    #[test]
+    fn the_plainest_report_has_three_texts() {
+        let report = outcome(Some(Failure::new(FailureKind::Timeout, "too slow"))).report(&Redactor::default());
+        assert_eq!(
+            serde_json::to_value(report.plainest()).unwrap(),
+            json!({"status": "FAILED", "run_id": "run", "error": "Timeout: too slow"})
+        );
+    }
+
+    #[test]
+    fn only_a_completed_run_exits_with_0() {
+        for kind in FailureKind::ALL {
+            assert_ne!(kind.exit_code(), ExitCode::COMPLETED, "{kind:?}");
+        }
+        assert_eq!(FailureKind::Terminated.exit_code().0, 143);
+    }
+}

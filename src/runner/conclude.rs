@@ -1,0 +1,86 @@
+//! The last words with the agent-server, once it is known how a run ended.
+
+use tokio::time::timeout;
+
+use crate::conversation::{self, Server};
+use crate::display;
+use crate::http::HttpError;
+use crate::outcome::{Failure, FailureKind, Outcome};
+use crate::plan::ConversationPlan;
+use crate::timing::{self, Patience};
+
+/// How long the last words may take.
+pub(super) fn patience(failure: Option<&Failure>) -> Patience {
+    match failure.map(|failure| failure.kind) {
+        Some(FailureKind::HungUp | FailureKind::Interrupted | FailureKind::Quit | FailureKind::Terminated) => {
+            timing::AT_SIGNAL
+        }
+        Some(FailureKind::Timeout) => timing::AT_LIMIT,
+        _ => timing::AT_LEISURE,
+    }
+}
+
+/// Whether the agent may still be at work when a run ends so.
+fn leaves_agent_at_work(kind: FailureKind) -> bool {
+    matches!(
+        kind,
+        FailureKind::Timeout
+            | FailureKind::CostLimitReached
+            | FailureKind::HungUp
+            | FailureKind::Interrupted
+            | FailureKind::Quit
+            | FailureKind::Terminated
+            | FailureKind::InternalError
+            | FailureKind::RunEndedElsewhere
+            | FailureKind::AgentServerUnreachable
+            | FailureKind::RequestRefused
+    )
+}
+
+/// Stops an agent that is still at work, and reads what is to be said of it: its final message, how the task went by its own
+/// account, and what it has cost.
+pub(super) async fn conclude(
+    outcome: &mut Outcome,
+    server: Option<&Server>,
+    plan: Option<&ConversationPlan>,
+    at_work: bool,
+    patience: Patience,
+) {
+    let (Some(server), Some(id)) = (server, outcome.conversation_id) else { return };
+    let at_work = at_work && outcome.failure.as_ref().is_some_and(|failure| leaves_agent_at_work(failure.kind));
+    let stop = async {
+        if at_work {
+            // A pause is answered only after the running command; it works all the same.
+            in_time("the agent could not be stopped", patience, server.client.stop(id, server.capabilities)).await;
+        }
+    };
+    let message = in_time("no final message", patience, conversation::final_message(server, id));
+    let info = async {
+        // Of a turn that was not followed to its end the last of the cost is still to be read.
+        if at_work { in_time("no final cost", patience, server.client.conversation(id)).await } else { None }
+    };
+    let completed = outcome.failure.is_none();
+    let task_outcome = async {
+        let plan = plan.filter(|_| completed)?;
+        in_time("no task outcome", patience, conversation::task_outcome(server, plan)).await.flatten()
+    };
+    let ((), message, info, task_outcome) = tokio::join!(stop, message, info, task_outcome);
+    outcome.message = message.flatten();
+    outcome.answer = outcome.answer.take().or(task_outcome);
+    if let Some(info) = info.filter(|info| !info.cost().is_unknown()) {
+        outcome.cost = info.cost();
+    }
+}
+
+async fn in_time<T>(
+    complaint: &str,
+    patience: Patience,
+    call: impl Future<Output = Result<T, HttpError>>,
+) -> Option<T> {
+    match timeout(patience.agent, call).await {
+        Ok(Ok(answer)) => return Some(answer),
+        Ok(Err(error)) => tracing::warn!(error = %display::chain(&error), "{complaint}"),
+        Err(_) => tracing::debug!("{complaint} in time"),
+    }
+    None
+}

@@ -1,0 +1,68 @@
+//! What the agent works with, of the account's: LLM, secrets, MCP servers.
+
+use crate::agent_server::mcp::McpServers;
+use crate::agent_server::wire::{Llm, SecretSource, Secrets};
+use crate::conversation::Equipment;
+use crate::display;
+use crate::plan::{LlmBase, RunPlan, SecretSelection};
+use crate::secret::Redactor;
+use crate::workspace::{Workspace, WorkspaceError};
+
+/// Asks for all at once. What is secret of it, the redactor learns.
+pub(super) async fn equipment(
+    workspace: &dyn Workspace,
+    plan: &RunPlan,
+    redactor: &Redactor,
+) -> Result<Equipment, WorkspaceError> {
+    let mcp = async {
+        workspace.mcp_servers().await.unwrap_or_else(|error| {
+            tracing::warn!(error = %display::chain(&error), "going on without the account's MCP servers");
+            McpServers::default()
+        })
+    };
+    let secrets = async {
+        match workspace.secrets(&plan.secrets).await {
+            Err(error @ WorkspaceError::Account { .. }) if plan.secrets == SecretSelection::All => {
+                tracing::warn!(error = %display::chain(&error), "going on without the account's secrets");
+                Ok(Secrets::new())
+            }
+            other => other,
+        }
+    };
+    let inherited = async { tokio::try_join!(llm(workspace, plan, redactor), secrets) };
+    let (inherited, mcp) = tokio::join!(inherited, mcp);
+    let (llm, mut secrets) = inherited?;
+    let mcp = mcp.with(&plan.conversation.mcp);
+    mcp.secrets().iter().for_each(|secret| redactor.learn(secret));
+    if !mcp.is_empty() {
+        tracing::info!(servers = %mcp.names().join(", "), "MCP servers configured");
+    }
+    let id = plan.conversation.id;
+    if let Some(value) = workspace.session_url(id).filter(|_| plan.conversation.run_id.is_some()) {
+        // For a person who reads what the agent writes elsewhere, such as a comment.
+        secrets.entry("AUTOMATION_SESSION_URL".to_owned()).or_insert(SecretSource::Static { value });
+    }
+    Ok(Equipment { llm, secrets, mcp })
+}
+
+async fn llm(workspace: &dyn Workspace, plan: &RunPlan, redactor: &Redactor) -> Result<Llm, WorkspaceError> {
+    let base = match &plan.llm.base {
+        LlmBase::Given(llm) => llm.clone(),
+        LlmBase::Inherited { profile: None, .. } => match workspace.llm(None).await {
+            // Some LLMs need no more than what the task says of them.
+            Err(WorkspaceError::NoLlm) if plan.llm.fields.contains_key("model") => Llm::default(),
+            other => other?,
+        },
+        LlmBase::Inherited { profile: Some(profile), .. } => match workspace.llm(Some(&profile.name)).await {
+            Err(missing @ WorkspaceError::NoSuchProfile { .. }) if profile.default_will_do => {
+                tracing::warn!("{missing}; taking the account's default LLM");
+                workspace.llm(None).await?
+            }
+            other => other?,
+        },
+    };
+    let llm = plan.llm.complete(&base);
+    llm.secrets().iter().for_each(|secret| redactor.learn(secret));
+    tracing::info!(model = llm.model().unwrap_or("unknown"), "LLM configured");
+    Ok(llm)
+}
