@@ -38,6 +38,16 @@ pub fn bounded(text: &str, longest: usize) -> String {
     }
 }
 
+/// The end of a text from a program, which says why it ended.
+#[must_use]
+pub fn ending(text: &str, longest: usize) -> String {
+    let text = text.trim();
+    match text.char_indices().rev().nth(longest) {
+        None => text.to_owned(),
+        Some((cut, last)) => format!("[…] {}", &text[cut + last.len_utf8()..]),
+    }
+}
+
 /// A list in prose: `a, b and c`; `none` when empty.
 #[must_use]
 pub fn listed<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
@@ -57,6 +67,8 @@ mod tests {
     fn bounded_cuts_at_a_character() {
         assert_eq!(bounded(" äöü ", 3), "äöü");
         assert_eq!(bounded("äöüß", 3), "äöü […]");
+        assert_eq!(ending(" äöü ", 3), "äöü");
+        assert_eq!(ending("äöüß", 3), "[…] öüß");
     }
 
     #[test]

@@ -36,46 +36,53 @@ pub struct Policy {
     first: Duration,
     longest: Duration,
     budget: Option<Duration>,
+    /// Where attempts differ too much in length for a common budget.
+    attempts: Option<u32>,
 }
 
 /// The longest `Retry-After` that is obeyed; a longer one would outlive the run.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 impl Policy {
+    const fn delays_of(first: Duration, longest: Duration, budget: Option<Duration>) -> Self {
+        Self { first, longest, budget, attempts: None }
+    }
+
     /// A local agent-server: it is near, and it may be just starting.
     #[must_use]
     pub const fn agent_server(budget: Duration) -> Self {
-        Self { first: Duration::from_millis(50), longest: Duration::from_secs(2), budget: Some(budget) }
+        Self::delays_of(Duration::from_millis(50), Duration::from_secs(2), Some(budget))
     }
 
     /// The Cloud API, which slows down an address with more than 10 requests a second.
     #[must_use]
     pub const fn cloud() -> Self {
-        Self { first: Duration::from_millis(500), longest: Duration::from_secs(10), budget: Some(timing::CLOUD_BUDGET) }
+        Self::delays_of(Duration::from_millis(500), Duration::from_secs(10), Some(timing::CLOUD_BUDGET))
     }
 
-    /// A git server, for a clone that failed on the way.
+    /// A git server, for a clone that failed on the way: its limit is the whole clone's.
     #[must_use]
     pub const fn git_server() -> Self {
-        Self { first: Duration::from_secs(1), longest: Duration::from_secs(5), budget: Some(timing::CLONE_BUDGET) }
+        let delays = Self::delays_of(Duration::from_secs(1), Duration::from_secs(5), None);
+        Self { attempts: Some(timing::CLONE_ATTEMPTS), ..delays }
     }
 
     /// Looks at a sandbox that is not ready yet: without an end, because the wait has its own.
     #[must_use]
     pub const fn cloud_poll() -> Self {
-        Self { first: Duration::from_millis(250), longest: Duration::from_secs(2), budget: None }
+        Self::delays_of(Duration::from_millis(250), Duration::from_secs(2), None)
     }
 
     /// The automation service's callback: patient, because there is only one outcome.
     #[must_use]
     pub const fn callback(budget: Duration) -> Self {
-        Self { first: Duration::from_millis(250), longest: Duration::from_secs(15), budget: Some(budget) }
+        Self::delays_of(Duration::from_millis(250), Duration::from_secs(15), Some(budget))
     }
 
     /// The events socket: without an end, because the run has its own.
     #[must_use]
     pub const fn socket() -> Self {
-        Self { first: Duration::from_millis(100), longest: Duration::from_secs(5), budget: None }
+        Self::delays_of(Duration::from_millis(100), Duration::from_secs(5), None)
     }
 
     fn backoff(self) -> ExponentialBackoff {
@@ -127,6 +134,7 @@ where
     F: Future<Output = Result<T, E>>,
 {
     let started = Instant::now();
+    let mut begun = 0_u32;
     let mut attempts = 0_u32;
     let notify = |error: E, delay: Duration| {
         attempts += 1;
@@ -136,9 +144,12 @@ where
     backoff::future::retry_notify(
         policy.backoff(),
         || {
+            begun += 1;
+            let is_last = policy.attempts.is_some_and(|most| begun >= most);
             let attempt = attempt();
             async move {
                 attempt.await.map_err(|error| match error.retry() {
+                    _ if is_last => backoff::Error::permanent(error),
                     Retry::No => backoff::Error::permanent(error),
                     Retry::Soon => backoff::Error::transient(error),
                     Retry::After(delay) => {
@@ -176,11 +187,7 @@ mod tests {
 
     async fn attempts_of(answers: &[Result<(), Retry>]) -> (u32, bool) {
         let attempts = Cell::new(0_usize);
-        let policy = Policy {
-            first: Duration::from_millis(1),
-            longest: Duration::from_millis(2),
-            budget: Some(timing::CONNECT),
-        };
+        let policy = Policy::delays_of(Duration::from_millis(1), Duration::from_millis(2), Some(timing::CONNECT));
         let result = retry("testing", policy, || {
             let answer = answers[attempts.get()];
             attempts.set(attempts.get() + 1);
@@ -202,11 +209,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_used_up_budget_ends_it() {
-        let policy = Policy {
-            first: Duration::from_millis(5),
-            longest: Duration::from_millis(5),
-            budget: Some(Duration::from_millis(30)),
-        };
+        let policy =
+            Policy::delays_of(Duration::from_millis(5), Duration::from_millis(5), Some(Duration::from_millis(30)));
         for again in [Retry::Soon, Retry::After(Duration::ZERO), Retry::After(Duration::from_millis(7))] {
             let mut attempts = 0;
             let result: Result<(), _> = retry("testing", policy, || {
@@ -217,6 +221,19 @@ mod tests {
             assert!(result.is_err());
             assert!((2..12).contains(&attempts), "{again:?}: {attempts}");
         }
+    }
+
+    #[tokio::test]
+    async fn attempts_are_counted_where_there_is_no_budget() {
+        let policy = Policy { attempts: Some(3), ..Policy::delays_of(Duration::ZERO, Duration::ZERO, None) };
+        let mut attempts = 0;
+        let result: Result<(), _> = retry("testing", policy, || {
+            attempts += 1;
+            async move { Err(Refused(Retry::Soon)) }
+        })
+        .await;
+        assert!(result.is_err());
+        assert_eq!(attempts, 3);
     }
 
     #[test]

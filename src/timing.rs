@@ -46,8 +46,8 @@ pub const SETUP_BUDGET: Duration = Duration::from_secs(60);
 
 /// Cloning one repository, unless the task says otherwise.
 pub const CLONE: Duration = Duration::from_secs(300);
-/// All attempts of a clone that fails on the way: names that do not exist look the same.
-pub const CLONE_BUDGET: Duration = Duration::from_secs(15);
+/// Attempts at a clone that fails on the way, some 12 s of waiting: names that do not exist look the same.
+pub const CLONE_ATTEMPTS: u32 = 5;
 /// One call for skills: the agent-server may clone the public ones meanwhile.
 pub const SKILLS: Duration = Duration::from_secs(60);
 /// All attempts of such a call: a run does without.
@@ -80,6 +80,8 @@ pub const LOG_OVERLAP: Duration = Duration::from_secs(5);
 /// An agent-server that gives no sign of life for this time is lost, and with it the run. A frozen or restarted one
 /// that is back earlier is not.
 pub const SERVER_SILENCE: Duration = Duration::from_secs(45);
+/// An agent-server that answers with nothing but errors for this time is lost too.
+pub const SERVER_ERRORS: Duration = Duration::from_secs(300);
 /// The last look at a server that seems lost.
 pub const LAST_LOOK: Duration = Duration::from_secs(8);
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use reqwest::Method;
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 use url::Url;
 
@@ -19,6 +20,16 @@ pub enum Delivered {
     Accepted,
     /// 409: the run's status was settled already.
     AlreadySettled,
+}
+
+/// What is known of a delivery that goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Progress {
+    /// The service has accepted nothing.
+    #[default]
+    Nothing,
+    /// It has, or may have.
+    Unknown,
 }
 
 /// The callback could not be delivered.
@@ -51,11 +62,27 @@ pub async fn deliver(
     report: &Report,
     budget: Duration,
 ) -> Result<Delivered, CallbackError> {
+    deliver_unless_left(http, url, key, report, budget, &Mutex::default()).await
+}
+
+/// The same for a run that may be left to somebody else meanwhile: each attempt holds `progress`, and whoever holds it
+/// between two attempts may do that as long as [`Progress::Nothing`] has come of them.
+///
+/// # Errors
+/// [`CallbackError`].
+pub async fn deliver_unless_left(
+    http: &Http,
+    url: &Url,
+    key: Option<&Secret>,
+    report: &Report,
+    budget: Duration,
+    progress: &Mutex<Progress>,
+) -> Result<Delivered, CallbackError> {
     let attempts = async {
-        match post(http, url, key, report, budget).await {
+        match post(http, url, key, report, budget, progress).await {
             Err(error) if error.0.status() == Some(422) => {
                 tracing::warn!(error = %error, "the callback's body was refused; trying the plainest one");
-                post(http, url, key, &report.plainest(), budget).await
+                post(http, url, key, &report.plainest(), budget, progress).await
             }
             other => other,
         }
@@ -74,17 +101,28 @@ async fn post(
     key: Option<&Secret>,
     report: &Report,
     budget: Duration,
+    progress: &Mutex<Progress>,
 ) -> Result<Delivered, AttemptError> {
     retry("delivering the completion callback", Policy::callback(budget), || async {
+        let mut progress = progress.lock().await;
         let mut request = http.request(Method::POST, url.clone()).timeout(timing::CALLBACK_ATTEMPT).json(report);
         if let Some(key) = key {
             request = request.bearer(key);
         }
-        match request.send().await.map_err(AttemptError) {
+        let before = std::mem::replace(&mut *progress, Progress::Unknown);
+        let delivered = match request.send().await.map_err(AttemptError) {
             Ok(_) => Ok(Delivered::Accepted),
             Err(error) if error.0.status() == Some(409) && !error.is_early() => Ok(Delivered::AlreadySettled),
             Err(error) => Err(error),
+        };
+        // An attempt without an answer may have been accepted.
+        if delivered
+            .as_ref()
+            .is_err_and(|error| error.0.status().is_some() || matches!(error.0, HttpError::Connect { .. }))
+        {
+            *progress = before;
         }
+        delivered
     })
     .await
 }

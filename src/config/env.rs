@@ -114,6 +114,8 @@ variables! {
     https_proxy = "HTTPS_PROXY",
     /// Hosts that are reached without a proxy.
     no_proxy = "NO_PROXY",
+    /// What this program as PID 1 tells itself.
+    openhands_runner_life = "OPENHANDS_RUNNER_LIFE",
 }
 
 /// Variables whose values may hold a secret, such as the user part of an address.
@@ -139,6 +141,7 @@ pub const SECRET_NAMES: &[&str] = &[
     "AUTOMATION_CALLBACK_API_KEY",
     "LLM_API_KEY",
     "AUTOMATION_KV_TOKEN",
+    "OPENHANDS_RUNNER_LIFE",
 ];
 
 /// Where a run is reported to: of no use to what the run starts, and an address may hold a key.
@@ -178,6 +181,7 @@ impl RawEnv {
             &self.automation_callback_api_key,
             &self.llm_api_key,
             &self.automation_kv_token,
+            &self.openhands_runner_life,
         ]
         .into_iter()
         .flatten()

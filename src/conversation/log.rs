@@ -51,18 +51,31 @@ impl Log {
         self.last_message = Some(event.id.clone());
     }
 
-    /// Whether the log holds a message from our side after the last one that is known.
-    pub(super) async fn has_new_message(&self) -> Result<bool, HttpError> {
-        let newest = self.newest_message().await?;
-        Ok(newest.is_some() && newest != self.last_message)
+    /// Whether the log holds this message from our side after the last one that is known.
+    pub(super) async fn has_new(&self, message: &str) -> Result<bool, HttpError> {
+        let newest = self.newest_messages().await?;
+        let mut unknown = newest.iter().take_while(|(id, _)| Some(id) != self.last_message.as_ref());
+        Ok(unknown.any(|(_, text)| text == message))
     }
 
-    async fn newest_message(&self) -> Result<Option<String>, HttpError> {
+    /// Reads which message from our side is the last one.
+    pub(super) async fn know_messages(&mut self) -> Result<(), HttpError> {
+        let newest = retry("reading the conversation", POLICY, || self.newest_messages()).await?;
+        self.last_message = newest.into_iter().next().map(|(id, _)| id);
+        Ok(())
+    }
+
+    /// Ids and texts of the newest messages from our side, the newest first.
+    async fn newest_messages(&self) -> Result<Vec<(String, String)>, HttpError> {
         // Pauses and interruptions are the user's too.
         let query = EventQuery { source: Some("user"), newest_first: true, limit: Some(20), ..EventQuery::default() };
         let page = self.client.events(self.id, &query).await?;
-        let mut events = page.items.iter().filter_map(|item| Event::parse(item.get()));
-        Ok(events.find(|event| matches!(event.meaning(), Meaning::UserMessage(_))).map(|event| event.id))
+        let events = page.items.iter().filter_map(|item| Event::parse(item.get()));
+        let messages = events.filter_map(|event| match event.meaning() {
+            Meaning::UserMessage(text) => Some((event.id, text)),
+            _ => None,
+        });
+        Ok(messages.collect())
     }
 
     /// Counts what the log holds now as seen, and gives the newest of it, the newest first.
@@ -74,7 +87,7 @@ impl Log {
             self.admit(event);
         }
         // It may lie further back.
-        self.last_message = retry("reading the conversation", POLICY, || self.newest_message()).await?;
+        self.know_messages().await?;
         Ok(events)
     }
 

@@ -84,12 +84,21 @@ pub async fn drive(
         // From here on it may exist, and in a run that starts again its agent may be at work.
         known.send_modify(|known| (known.conversation_id, known.at_work) = (Some(plan.id), true));
     }
-    let started = start::start_or_attach(client, *capabilities, plan, equipment).await.map_err(|error| {
+    let found = start::start_or_find(client, *capabilities, plan, equipment).await.map_err(|error| {
         if error.status().is_some() {
             known.send_modify(|known| (known.conversation_id, known.at_work) = (None, false));
         }
         refused("failed to start the conversation", &error)
     })?;
+    known.send_modify(|known| known.conversation_id = Some(plan.id));
+    let is_new = found.created == Created::New;
+    let started = start::attach(client, *capabilities, plan, found)
+        .await
+        .map_err(|error| refused("failed to go on with the conversation", &error))?;
+    let at_work = || known.send_modify(|known| known.at_work = true);
+    if started.sent > 0 {
+        at_work();
+    }
     let on_cost = |cost: Cost| {
         known.send_if_modified(|known| {
             let news = known.cost != cost && !cost.is_unknown();
@@ -99,20 +108,18 @@ pub async fn drive(
             news
         });
     };
-    known.send_modify(|known| known.conversation_id = Some(plan.id));
-    sinks.record(&Record::Conversation { id: plan.id, new: started.created == Created::New }).await;
+    sinks.record(&Record::Conversation { id: plan.id, new: is_new }).await;
 
     let target = Target {
         client: client.clone(),
         id: plan.id,
         capabilities: *capabilities,
         may_veto: started.may_veto,
-        budget: Budget { limit: plan.cost, spent_before: started.spent_before },
+        budget: Budget { limit: plan.cost, spent_before: started.spent_before.unwrap_or_default() },
     };
     let budget = target.budget;
     let follower = Follower::open(target, &on_cost, sinks).await;
-    let at_work = || known.send_modify(|known| known.at_work = true);
-    Turns { client, plan, follower, budget, wrap_up_at, at_work: &at_work }.take_all(&started).await
+    Turns { server, plan, follower, budget, wrap_up_at, at_work: &at_work }.take_all(&started).await
 }
 
 /// The plan with its question in words, where the finish tool takes no further fields: an older server's, and that of a

@@ -8,7 +8,7 @@ use crate::agent_server::client::{Created, EventQuery};
 use crate::agent_server::event::Meaning;
 use crate::agent_server::hooks::HookConfig;
 use crate::agent_server::skill::AgentContext;
-use crate::agent_server::wire::{Agent, ConversationInfo, Cost, LocalWorkspace, StartConversation, Status};
+use crate::agent_server::wire::{Agent, ConversationInfo, Cost, LocalWorkspace, Secrets, StartConversation};
 use crate::agent_server::{Capabilities, Client, Event};
 use crate::http::HttpError;
 use crate::plan::ConversationPlan;
@@ -21,22 +21,31 @@ pub(super) struct Started {
     pub(super) created: Created,
     /// Messages of this run that are there.
     pub(super) sent: usize,
-    /// What the conversation had cost before this run.
-    pub(super) spent_before: Cost,
+    /// What the conversation had cost before this run; nothing where the run has yet to begin.
+    pub(super) spent_before: Option<Cost>,
     /// Whether a stop hook may send the agent back to work. Unknown counts as yes.
     pub(super) may_veto: bool,
-    pub(super) status: Status,
+}
+
+/// A conversation that is there, by this run or an earlier one.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) created: Created,
+    info: ConversationInfo,
+    secrets: Secrets,
+    /// Whether what we bring may send the agent back to work.
+    may_veto: bool,
 }
 
 pub(super) const POLICY: Policy = Policy::agent_server(timing::SETUP_BUDGET);
 
-/// Starts the planned conversation, or finds out where in it this run is.
-pub(super) async fn start_or_attach(
+/// Starts the planned conversation, or finds it.
+pub(super) async fn start_or_find(
     client: &Client,
     capabilities: Capabilities,
     plan: &ConversationPlan,
     equipment: Equipment,
-) -> Result<Started, HttpError> {
+) -> Result<Found, HttpError> {
     let finish_fields = plan.question.finish_schema().filter(|_| capabilities.finish_schema);
     let hook_config = finish_fields.as_ref().filter(|_| plan.with_hooks).and_then(|_| hooks());
     // A plugin may bring hooks of its own.
@@ -61,17 +70,34 @@ pub(super) async fn start_or_attach(
         trace: plan.trace.clone(),
     };
     let (created, info) = retry("starting the conversation", POLICY, || client.start_conversation(&body)).await?;
-    match created {
-        Created::New => {
-            set_title(client, plan).await;
-            let (status, spent_before) = (info.execution_status, Cost::default());
-            Ok(Started { created, sent: 0, spent_before, may_veto, status })
-        }
-        Created::Existing => {
-            let started = attach(client, capabilities, plan, &body, info).await?;
-            Ok(Started { may_veto: may_veto || started.may_veto, ..started })
-        }
+    Ok(Found { created, info, secrets: body.secrets, may_veto })
+}
+
+/// Finds out where in the conversation this run is.
+pub(super) async fn attach(
+    client: &Client,
+    capabilities: Capabilities,
+    plan: &ConversationPlan,
+    Found { created, info, secrets, may_veto }: Found,
+) -> Result<Started, HttpError> {
+    if created == Created::New {
+        set_title(client, plan).await;
+        return Ok(Started { created, sent: 0, spent_before: Some(Cost::default()), may_veto });
     }
+    if !secrets.is_empty() {
+        retry("adding secrets to the conversation", POLICY, || client.add_secrets(plan.id, &secrets)).await?;
+    }
+    let beginning = known_beginning(plan, &info);
+    let found = match &beginning {
+        Some(beginning) => user_messages(client, plan, beginning.after.as_deref()).await?,
+        None => Vec::new(),
+    };
+    let sent = already_sent(&plan.messages, &found, !plan.continued);
+    tracing::info!(conversation_id = %plan.id, sent, "the conversation is there already; going on with it");
+    // Before 1.22.1 nobody tells.
+    let of_others = plan.continued && (info.hook_config.is_some() || !capabilities.state_after_run);
+    let spent_before = beginning.map(|beginning| beginning.spent);
+    Ok(Started { created, sent, spent_before, may_veto: may_veto || of_others })
 }
 
 /// Our own program as the commands around the agent's finish. It is where the server looks, if that is in our sandbox; a command that it does not find holds up nothing.
@@ -90,53 +116,30 @@ fn first_tags(plan: &ConversationPlan) -> BTreeMap<String, String> {
     tags
 }
 
-async fn attach(
-    client: &Client,
-    capabilities: Capabilities,
-    plan: &ConversationPlan,
-    body: &StartConversation,
-    info: ConversationInfo,
-) -> Result<Started, HttpError> {
-    if !body.secrets.is_empty() {
-        retry("adding secrets to the conversation", POLICY, || client.add_secrets(plan.id, &body.secrets)).await?;
+/// Where this run began in the conversation, where that is known.
+fn known_beginning(plan: &ConversationPlan, info: &ConversationInfo) -> Option<Beginning> {
+    if !plan.continued {
+        return Some(Beginning { after: None, spent: Cost::default() });
     }
-    let (beginning, known) = beginning(client, capabilities, plan, &info).await?;
-    let found = if known { user_messages(client, plan, beginning.after.as_deref()).await? } else { Vec::new() };
-    let sent = already_sent(&plan.messages, &found, !plan.continued);
-    tracing::info!(conversation_id = %plan.id, sent, "the conversation is there already; going on with it");
-    // Before 1.22.1 nobody tells.
-    let may_veto = plan.continued && (info.hook_config.is_some() || !capabilities.state_after_run);
-    Ok(Started {
-        created: Created::Existing,
-        sent,
-        spent_before: beginning.spent,
-        may_veto,
-        status: info.execution_status,
-    })
+    Beginning::of_run(plan.run_id.as_ref()?, info.tags.as_ref()?)
 }
 
-/// Where this run began in the conversation, and whether it was known before.
-async fn beginning(
+/// Begins the run here in a conversation of others: what it has cost so far is not this run's. Not before nobody else is at
+/// work in it, whose own mark this one replaces.
+pub(super) async fn begin_here(
     client: &Client,
     capabilities: Capabilities,
     plan: &ConversationPlan,
-    info: &ConversationInfo,
-) -> Result<(Beginning, bool), HttpError> {
-    if !plan.continued {
-        return Ok((Beginning { after: None, spent: Cost::default() }, true));
-    }
-    let tags = info.tags.clone().unwrap_or_default();
-    if let Some(beginning) = plan.run_id.as_ref().and_then(|run| Beginning::of_run(run, &tags)) {
-        return Ok((beginning, true));
-    }
+) -> Result<Cost, HttpError> {
+    let info = retry("reading the conversation", POLICY, || client.conversation(plan.id)).await?;
     let here = Beginning { after: info.last_user_message_id.clone(), spent: info.cost() };
     if let Some(run) = plan.run_id.as_ref().filter(|_| capabilities.patch_tags) {
-        let mut tags = Beginning::cleared(tags);
+        let mut tags = Beginning::cleared(info.tags.unwrap_or_default());
         tags.extend(plan.tags.clone());
         tags.extend(here.tags(run));
         retry("marking where the run begins", POLICY, || client.set_tags(plan.id, &tags)).await?;
     }
-    Ok((here, false))
+    Ok(here.spent)
 }
 
 /// The texts of the messages from our side after an event, the oldest first.

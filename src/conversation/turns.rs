@@ -5,12 +5,12 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::fold::TurnEnd;
 use super::follow::{Budget, FollowError, Follower};
-use super::refused;
-use super::start::{POLICY, Started};
+use super::start::{self, POLICY, Started};
+use super::{Server, refused};
+use crate::agent_server::Event;
 use crate::agent_server::client::Created;
 use crate::agent_server::event::Meaning;
 use crate::agent_server::wire::Status;
-use crate::agent_server::{Client, Event};
 use crate::display;
 use crate::http::HttpError;
 use crate::outcome::{Failure, FailureKind};
@@ -24,7 +24,7 @@ pub const WRAP_UP: &str = "Your time is nearly up: this run ends in a few second
     Finish now, and say in your final message what is done and what is not.";
 
 pub(super) struct Turns<'r> {
-    pub(super) client: &'r Client,
+    pub(super) server: &'r Server,
     pub(super) plan: &'r ConversationPlan,
     pub(super) follower: Follower<'r>,
     pub(super) budget: Budget,
@@ -36,10 +36,15 @@ pub(super) struct Turns<'r> {
 
 impl Turns<'_> {
     pub(super) async fn take_all(&mut self, started: &Started) -> Result<(), Failure> {
-        let newest = match started.created {
-            Created::New => Vec::new(),
+        let unread = |error: HttpError| refused("failed to read the conversation", &error);
+        let (newest, status) = match started.created {
+            Created::New => (Vec::new(), Status::Idle),
             Created::Existing => {
-                self.follower.skip().await.map_err(|error| refused("failed to read the conversation", &error))?
+                let newest = self.follower.skip().await.map_err(unread)?;
+                // A server that has started again knows the true status when it has read the events.
+                let client = &self.server.client;
+                let info = retry("reading the conversation", POLICY, || client.conversation(self.plan.id)).await;
+                (newest, info.map_err(unread)?.execution_status)
             }
         };
         let count = self.plan.messages.len();
@@ -51,10 +56,16 @@ impl Turns<'_> {
             self.follower.record(&Record::Turn { number: index + 1, of: count, message }).await;
             if index + 1 == started.sent {
                 (self.at_work)();
-                self.resume(&started.status, &newest).await?;
+                self.resume(&status, &newest).await?;
             } else {
-                if index == 0 && started.status == Status::Running {
+                if index == 0 && status == Status::Running {
                     self.let_others_finish().await?;
+                }
+                if index == 0 && started.spent_before.is_none() {
+                    let Server { client, capabilities } = self.server;
+                    let begun = start::begin_here(client, *capabilities, self.plan).await;
+                    self.budget.spent_before = begun.map_err(unread)?;
+                    self.follower.spend(self.budget);
                 }
                 self.budget.check(self.follower.cost()).map_err(failure_of)?;
                 (self.at_work)();
@@ -71,7 +82,7 @@ impl Turns<'_> {
     /// Follows the turn to its end. When time runs out, the agent is told once, and what it does then is no completion any
     /// more: the caller's own limit ends a turn that goes on all the same.
     async fn follow(&mut self) -> Result<TurnEnd, Failure> {
-        let (client, id, wrap_up_at) = (self.client, self.plan.id, self.wrap_up_at);
+        let (client, id, wrap_up_at) = (&self.server.client, self.plan.id, self.wrap_up_at);
         let following = self.follower.until_over();
         tokio::pin!(following);
         tokio::select! {
@@ -97,7 +108,6 @@ impl Turns<'_> {
         tracing::info!("the conversation has a run under way; waiting for its end");
         self.follower.spend(Budget::default());
         self.follower.until_over().await.map_err(failure_of)?;
-        self.budget.spent_before = self.follower.cost();
         self.follower.spend(self.budget);
         self.follower.begin_turn();
         Ok(())
@@ -125,7 +135,7 @@ impl Turns<'_> {
 
     /// Starts the run of a message that is stored. May be repeated: a run that goes on is no error.
     async fn start_run(&self) -> Result<(), HttpError> {
-        retry("starting the run", POLICY, || self.client.run(self.plan.id)).await.map(drop)
+        retry("starting the run", POLICY, || self.server.client.run(self.plan.id)).await.map(drop)
     }
 
     /// Sends a message exactly once, as far as the server lets one know: a message carries no id. A server that is away is
@@ -133,17 +143,21 @@ impl Turns<'_> {
     async fn send(&mut self, message: &str) -> Result<(), Failure> {
         const MOST_ATTEMPTS: u8 = 3;
         let failed = |error: HttpError| refused("failed to send the message", &error);
+        self.follower.know_messages().await.map_err(failed)?;
         let give_up = Instant::now() + timing::SERVER_SILENCE;
         for attempt in 1_u8.. {
-            let sent = self.client.send_message(self.plan.id, message, timing::SERVER_SILENCE).await;
+            let sent = self.server.client.send_message(self.plan.id, message, timing::SERVER_SILENCE).await;
             let Err(error) = sent else { return Ok(()) };
             if error.retry() == Retry::No {
                 return Err(failed(error));
             }
             tracing::warn!(attempt, error = %display::chain(&error), "sending the message failed");
-            if self.message_arrived(&error).await {
+            match self.has_arrived(message, &error).await {
                 // The message is stored; its run may still have to be started.
-                return self.start_run().await.map_err(failed);
+                Some(true) => return self.start_run().await.map_err(failed),
+                Some(false) => {}
+                // Sent again, it might be there twice.
+                None => return Err(failed(error)),
             }
             let enough = match error {
                 HttpError::Connect { .. } | HttpError::Broken { .. } => Instant::now() >= give_up,
@@ -157,22 +171,26 @@ impl Turns<'_> {
         Ok(())
     }
 
-    /// Whether the message of a failed request is there all the same. A server that is too busy to answer may store it
-    /// later, so that after a time-out this is asked for a while.
-    async fn message_arrived(&self, error: &HttpError) -> bool {
-        let patience = match error {
-            HttpError::Timeout { .. } => timing::SERVER_SILENCE,
-            _ => timing::POLL_WITHOUT_SOCKET,
+    /// Whether the message of a failed request is there all the same; nothing if the server does not say. One that is too
+    /// busy to answer may store the message later, so that after a time-out this is asked for a while.
+    async fn has_arrived(&self, message: &str, error: &HttpError) -> Option<bool> {
+        let give_up = Instant::now() + timing::SERVER_SILENCE;
+        let believed_from = match error {
+            HttpError::Timeout { .. } => give_up,
+            _ => Instant::now() + timing::POLL_WITHOUT_SOCKET,
         };
-        let patience = Instant::now() + patience;
         loop {
-            if matches!(timeout_at(patience, self.follower.has_new_message()).await, Ok(Ok(true))) {
-                return true;
+            match timeout_at(give_up, self.follower.has_new(message)).await {
+                Ok(Ok(true)) => return Some(true),
+                Ok(Ok(false)) if Instant::now() >= believed_from => return Some(false),
+                // It never got there.
+                Ok(Err(HttpError::Connect { .. })) if matches!(error, HttpError::Connect { .. }) => {
+                    tokio::time::sleep(timing::POLL_WITHOUT_SOCKET / 2).await;
+                    return Some(false);
+                }
+                Ok(_) => tokio::time::sleep(timing::POLL_WITHOUT_SOCKET / 2).await,
+                Err(_) => return None,
             }
-            if Instant::now() >= patience {
-                return false;
-            }
-            tokio::time::sleep(timing::POLL_WITHOUT_SOCKET / 2).await;
         }
     }
 }
@@ -188,6 +206,7 @@ fn failure_of(error: FollowError) -> Failure {
     let kind = match error {
         FollowError::ServerLost(_) => FailureKind::AgentServerUnreachable,
         FollowError::Refused(_) => FailureKind::CredentialsRefused,
+        FollowError::NotStarted(_) => FailureKind::RequestRefused,
         FollowError::OverBudget { .. } => FailureKind::CostLimitReached,
     };
     Failure::new(kind, display::chain(&error))

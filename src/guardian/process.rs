@@ -4,15 +4,17 @@ use std::fs;
 use std::io::Read as _;
 use std::os::fd::{AsFd as _, RawFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::SigSet;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::sync::Mutex;
 
 use super::footprint::give_back_code;
 use super::protocol::{ARMED, Charge, Message};
 use super::rendezvous::{Asker, Rendezvous};
-use crate::automation::callback;
+use crate::automation::callback::{self, Progress};
 use crate::http::Http;
 use crate::outcome::Report;
 
@@ -128,26 +130,30 @@ fn watch(line: &mut Line, mut place: Place, grace: Duration, if_silent: Report) 
     match last_words.outcome {
         _ if last_words.settled => Left::Nothing,
         Some(outcome) => Left::Outcome(outcome),
-        None if taken_over_within(&mut place, grace) => Left::Nothing,
+        None if taken_over_within(&mut place, grace, || Some(())).is_some() => Left::Nothing,
         None => Left::Silence(last_words.if_silent, place),
     }
 }
 
-/// Waits for a new runner of the run that takes it over.
-fn taken_over_within(place: &mut Place, grace: Duration) -> bool {
+/// Waits for a new runner of the run that takes it over. `may_be_left` gives what is held from then on, and nothing where the
+/// run has to stay.
+fn taken_over_within<T>(place: &mut Place, grace: Duration, may_be_left: impl Fn() -> Option<T>) -> Option<T> {
     let until = Instant::now().checked_add(grace);
     loop {
         let (Some(open), Some(left)) =
             (&place.open, until.and_then(|until| until.checked_duration_since(Instant::now())))
         else {
-            return false;
+            return None;
         };
         let mut descriptors = [PollFd::new(open.listener(), PollFlags::IN)];
         if poll(&mut descriptors, Some(&timespec(left))).is_ok_and(|ready| ready > 0)
             && let Some(asker) = open.accept()
-            && place.left_to(asker)
         {
-            return true;
+            match may_be_left() {
+                None => asker.busy(),
+                Some(held) if place.left_to(asker) => return Some(held),
+                Some(_) => {}
+            }
         }
     }
 }
@@ -260,21 +266,26 @@ fn deliver(charge: &Charge, report: &Report, place: Option<Place>) {
     runtime.block_on(async {
         let (http, _) = Http::lenient(&charge.network());
         let key = charge.key();
+        let progress = Arc::new(Mutex::new(Progress::default()));
+        let delivery =
+            callback::deliver_unless_left(&http, charge.url(), key.as_ref(), report, charge.budget, &progress);
         tokio::select! {
             // Nobody is left to tell how it went.
-            _ = callback::deliver(&http, charge.url(), key.as_ref(), report, charge.budget) => {}
-            () = taken_over(place, charge.budget) => {}
+            _ = delivery => {}
+            () = taken_over(place, charge.budget, &progress) => {}
         }
     });
     // Somebody may still be waited for.
     runtime.shutdown_background();
 }
 
-/// Ends when a new runner has taken the run over; never, where none can ask.
-async fn taken_over(place: Option<Place>, limit: Duration) {
+/// Ends when a new runner has taken the run over, between two attempts to report it; never, where none can ask.
+async fn taken_over(place: Option<Place>, limit: Duration, progress: &Arc<Mutex<Progress>>) {
     if let Some(mut place) = place {
-        let waiting = tokio::task::spawn_blocking(move || taken_over_within(&mut place, limit));
-        if matches!(waiting.await, Ok(true)) {
+        let progress = Arc::clone(progress);
+        let unreported = move || progress.clone().try_lock_owned().ok().filter(|known| **known == Progress::Nothing);
+        let waiting = tokio::task::spawn_blocking(move || taken_over_within(&mut place, limit, unreported));
+        if let Ok(Some(_held)) = waiting.await {
             return;
         }
     }

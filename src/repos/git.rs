@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
@@ -58,8 +58,8 @@ impl Retryable for GitError {
 
 /// The longest error text that is kept, in characters.
 const LONGEST_DETAIL: usize = 600;
-/// What is read of the program's error output, in bytes.
-const LONGEST_OUTPUT: u64 = 64 * 1024;
+/// What is kept of the program's error output, in bytes.
+const LONGEST_OUTPUT: usize = 64 * 1024;
 
 /// Prints the credentials that git asks for; they come from the variables below.
 const HELPER: &str = "!f() { test \"$1\" = get && \
@@ -84,10 +84,10 @@ pub async fn git<A: AsRef<OsStr>>(
     command.process_group(0);
     let mut child = Group(command.spawn().map_err(GitError::Start)?);
     let ended = async {
-        let mut words = Vec::new();
-        if let Some(stderr) = child.0.stderr.take() {
-            let _ = stderr.take(LONGEST_OUTPUT).read_to_end(&mut words).await;
-        }
+        let words = match child.0.stderr.take() {
+            Some(stderr) => last_words(stderr).await,
+            None => Vec::new(),
+        };
         (child.0.wait().await, words)
     };
     match timeout(limit, ended).await {
@@ -96,7 +96,7 @@ pub async fn git<A: AsRef<OsStr>>(
             let words = String::from_utf8_lossy(&words);
             let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
             let words = if words.is_empty() { format!("git ended with {status}") } else { words };
-            Err(GitError::Refused(display::bounded(&words, LONGEST_DETAIL)))
+            Err(GitError::Refused(display::ending(&words, LONGEST_DETAIL)))
         }
         Ok((Err(error), _)) => Err(GitError::Start(error)),
         Err(_) => {
@@ -106,6 +106,17 @@ pub async fn git<A: AsRef<OsStr>>(
             Err(GitError::Timeout(limit))
         }
     }
+}
+
+/// The end of the output: a server may have a lot to say before.
+async fn last_words(mut output: impl AsyncRead + Unpin) -> Vec<u8> {
+    let mut words = Vec::new();
+    while let Ok(1..) = output.read_buf(&mut words).await {
+        if words.len() > 2 * LONGEST_OUTPUT {
+            words.drain(..words.len() - LONGEST_OUTPUT);
+        }
+    }
+    words
 }
 
 /// A child with a process group of its own, which ends with this value: git leaves the work to children.

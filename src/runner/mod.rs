@@ -35,6 +35,7 @@ use crate::config::settings::{Account, Overrides, Settings};
 use crate::conversation::{self, Known, Server};
 use crate::display;
 use crate::http::Http;
+use crate::init::Life;
 use crate::outcome::{ExitCode, Failure, FailureKind};
 use crate::plan::{ConversationPlan, RunPlan};
 use crate::prepare::prepare;
@@ -65,7 +66,9 @@ pub struct Environment {
 ///
 /// From the moment in which the reporting part of the environment is read, every way out delivers one outcome.
 pub async fn run(args: RunArgs, environment: Environment, mut shutdown: Shutdown) -> ExitCode {
-    let started = Instant::now();
+    let life = Life::of(&environment.raw);
+    let now = Instant::now();
+    let started = life.as_ref().and_then(|life| now.checked_sub(life.elapsed)).unwrap_or(now);
     let mut report = Reporter::new(&environment);
     if let Err(failure) = report.guard(&args) {
         tracing::error!(code = failure.code(), "{}", failure.detail);
@@ -89,7 +92,7 @@ pub async fn run(args: RunArgs, environment: Environment, mut shutdown: Shutdown
     };
 
     let ended = match ends_or_signal(run.plan(&args), &mut shutdown).await {
-        Ok(mut plan) => match start_own_server(&args, &mut plan, &environment.redactor) {
+        Ok(mut plan) => match start_own_server(&args, &mut plan, life.as_ref(), &environment.redactor) {
             Ok(server) => {
                 own_server = server;
                 if let Some(group) = own_server.as_ref().and_then(ServerProcess::group) {
@@ -112,6 +115,9 @@ pub async fn run(args: RunArgs, environment: Environment, mut shutdown: Shutdown
     };
 
     let patience = patience(ended.as_ref().err());
+    if let Some(life) = &life {
+        life.outcome_is_known();
+    }
     let mut outcome = report.decide(ended, *run.known.borrow());
     let exit_code = outcome.exit_code();
     let wrap_up = async {
@@ -174,9 +180,15 @@ async fn ends_or_signal<T>(
     }
 }
 
-fn start_own_server(args: &RunArgs, plan: &mut RunPlan, redactor: &Redactor) -> Result<Option<ServerProcess>, Failure> {
+fn start_own_server(
+    args: &RunArgs,
+    plan: &mut RunPlan,
+    life: Option<&Life>,
+    redactor: &Redactor,
+) -> Result<Option<ServerProcess>, Failure> {
     let Some(command) = &args.server_command else { return Ok(None) };
-    let key = plan.agent_server.session_key.get_or_insert_with(|| Secret::new(uuid::Uuid::new_v4().to_string()));
+    let new_key = || life.map_or_else(|| Secret::new(uuid::Uuid::new_v4().to_string()), |life| life.server_key.clone());
+    let key = plan.agent_server.session_key.get_or_insert_with(new_key);
     redactor.learn(key);
     tracing::info!("starting the agent-server");
     ServerProcess::start(command, key, args.server_log.as_deref())

@@ -1,9 +1,11 @@
 //! The result of a run for programs: standard output and the result file.
 
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use futures_util::future::{BoxFuture, FutureExt as _};
+use rustix::fs::{OFlags, fcntl_setfl};
 use serde_json::{Value, json};
 use tokio::io::{AsyncWriteExt as _, BufWriter};
 use tokio::sync::mpsc;
@@ -170,8 +172,11 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     // What a link points to is meant, not the link.
     let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
     if path.metadata().is_ok_and(|there| !there.is_file()) {
-        // A device or a pipe is written to, and stays.
-        return std::fs::File::options().write(true).open(path)?.write_all(content);
+        // A device or a pipe is written to, and stays. One that nobody reads must not hold up what else gets the result.
+        let mut file =
+            std::fs::File::options().write(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+        fcntl_setfl(&file, OFlags::empty())?;
+        return file.write_all(content);
     }
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
@@ -223,8 +228,11 @@ mod tests {
             let pipe = pipe.clone();
             std::thread::spawn(move || std::fs::read(pipe).unwrap())
         };
-        replace(&pipe, b"result").unwrap();
+        while replace(&pipe, b"result").is_err() {
+            assert!(!reading.is_finished());
+        }
         assert_eq!(reading.join().unwrap(), b"result");
+        assert_eq!(replace(&pipe, b"result").unwrap_err().raw_os_error(), Some(rustix::io::Errno::NXIO.raw_os_error()));
         assert!(replace(directory.path(), b"x").is_err());
     }
 }

@@ -186,6 +186,16 @@ impl AgentServer {
         path
     }
 
+    /// How many messages of users lie in the folder of a server that is no more.
+    pub fn kept_user_messages(&self) -> usize {
+        let entries = |folder: &Path| std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let conversations = entries(&self.folder.join("conversations")).filter(|path| path.join("events").is_dir());
+        let events = conversations.flat_map(|conversation| entries(&conversation.join("events")).collect::<Vec<_>>());
+        let texts = events.filter_map(|event| std::fs::read_to_string(event).ok());
+        let events = texts.filter_map(|text| serde_json::from_str::<Value>(&text).ok());
+        events.filter(|event| event["kind"] == "MessageEvent" && event["source"] == "user").count()
+    }
+
     fn signal(&self, signal: Signal) {
         let pid = std::fs::read_to_string(self.folder.join("pid")).unwrap().trim().parse().unwrap();
         killpg(Pid::from_raw(pid), signal).unwrap();

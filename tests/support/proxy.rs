@@ -1,11 +1,12 @@
 //! A TCP proxy in front of a server, whose connections can be cut, and which can be away when it matters.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 
@@ -14,6 +15,7 @@ pub struct Proxy {
     pub port: u16,
     connections: Arc<Mutex<Vec<AbortHandle>>>,
     absence: Arc<Mutex<Absence>>,
+    speaks_alone: Arc<AtomicBool>,
     accepting: AbortHandle,
 }
 
@@ -22,6 +24,8 @@ pub struct Proxy {
 struct Absence {
     /// From the next message to a conversation on.
     next: Option<Duration>,
+    /// Whether that message still gets through, and only its answer is lost.
+    gets_through: bool,
     until: Option<Instant>,
 }
 
@@ -30,11 +34,13 @@ impl Absence {
         self.until.is_some_and(|until| Instant::now() < until)
     }
 
-    fn begins_with(&mut self, request: &[u8]) -> bool {
+    /// Whether these bytes of a client get lost.
+    fn takes(&mut self, request: &[u8]) -> bool {
         let line = request.split(|byte| *byte == b'\r').next().unwrap_or_default();
         let is_message = line.starts_with(b"POST /api/conversations/") && line.ends_with(b"/events HTTP/1.1");
         if is_message && let Some(absence) = self.next.take() {
             self.until = Some(Instant::now() + absence);
+            return !self.gets_through;
         }
         self.is_now()
     }
@@ -48,10 +54,16 @@ impl Proxy {
         let kept = Arc::clone(&connections);
         let absence = Arc::<Mutex<Absence>>::default();
         let away = Arc::clone(&absence);
+        let speaks_alone = Arc::<AtomicBool>::default();
+        let alone = Arc::clone(&speaks_alone);
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let away = Arc::clone(&away);
+                let alone = alone.load(Ordering::Relaxed);
                 let task = tokio::spawn(async move {
+                    if alone {
+                        return answer(client).await;
+                    }
                     let server = SocketAddr::from(([127, 0, 0, 1], port));
                     if let Ok(server) = TcpStream::connect(server).await {
                         pass_on(client, server, &away).await;
@@ -60,12 +72,23 @@ impl Proxy {
                 kept.lock().unwrap().push(task.abort_handle());
             }
         });
-        Self { port: own_port, connections, absence, accepting: accepting.abort_handle() }
+        Self { port: own_port, connections, absence, speaks_alone, accepting: accepting.abort_handle() }
     }
 
     /// Is away for this long when a message is sent to a conversation; the message does not get through.
     pub fn away_at_message(&self, absence: Duration) {
         self.absence.lock().unwrap().next = Some(absence);
+    }
+
+    /// Is away for this long when a message is sent to a conversation; the message gets through, its answer does not.
+    pub fn away_after_message(&self, absence: Duration) {
+        *self.absence.lock().unwrap() = Absence { next: Some(absence), gets_through: true, until: None };
+    }
+
+    /// From now on answers as a gateway does whose server is no more.
+    pub fn speak_alone(&self) {
+        self.speaks_alone.store(true, Ordering::Relaxed);
+        self.cut();
     }
 
     /// Cuts every connection that there is, without a word.
@@ -76,6 +99,11 @@ impl Proxy {
     }
 }
 
+async fn answer(mut client: TcpStream) {
+    let _ = client.read(&mut [0; 4096]).await;
+    let _ = client.write_all(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
+}
+
 async fn pass_on(client: TcpStream, server: TcpStream, absence: &Mutex<Absence>) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
@@ -83,13 +111,21 @@ async fn pass_on(client: TcpStream, server: TcpStream, absence: &Mutex<Absence>)
         let mut bytes = vec![0; 64 * 1024];
         while let Ok(count) = from_client.read(&mut bytes).await
             && count > 0
-            && !absence.lock().unwrap().begins_with(&bytes[..count])
+            && !absence.lock().unwrap().takes(&bytes[..count])
             && to_server.write_all(&bytes[..count]).await.is_ok()
+        {}
+    };
+    let back = async {
+        let mut bytes = vec![0; 64 * 1024];
+        while let Ok(count) = from_server.read(&mut bytes).await
+            && count > 0
+            && !absence.lock().unwrap().is_now()
+            && to_client.write_all(&bytes[..count]).await.is_ok()
         {}
     };
     tokio::select! {
         () = forth => {}
-        _ = copy(&mut from_server, &mut to_client) => {}
+        () = back => {}
     }
 }
 

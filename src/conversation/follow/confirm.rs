@@ -16,7 +16,7 @@ impl Follower<'_> {
         let certain = self.claim == Claim::Certain;
         match timeout_at(self.last_chance(), self.target.client.conversation(self.target.id)).await {
             Ok(Ok(info)) => {
-                self.last_sign = Instant::now();
+                self.answered();
                 self.learn(&info);
             }
             Ok(Err(error)) => {
@@ -47,12 +47,12 @@ impl Follower<'_> {
     async fn run_is_over(&mut self) -> bool {
         let (client, id) = (self.target.client.clone(), self.target.id);
         let Ok(Ok(started)) = timeout_at(self.last_chance(), client.run(id)).await else { return false };
-        self.last_sign = Instant::now();
+        self.answered();
         if started != RunStarted::Started {
             return false;
         }
         let Ok(Ok(info)) = timeout_at(self.last_chance(), client.conversation(id)).await else { return false };
-        self.last_sign = Instant::now();
+        self.answered();
         self.learn(&info);
         self.fold.end() == Some(TurnEnd::Finished)
     }
@@ -73,7 +73,7 @@ impl Follower<'_> {
                 Some(TurnEnd::Error(None)) if self.outage && self.resumes < MOST_RESUMES => {
                     self.resumes += 1;
                     tracing::warn!("the agent-server has started again; resuming the conversation");
-                    self.start_run().await;
+                    let _ = self.start_run().await;
                     self.begin_turn();
                     return None;
                 }

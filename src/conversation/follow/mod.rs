@@ -31,6 +31,9 @@ pub enum FollowError {
     /// The server refuses our key.
     #[error("the agent-server refuses the session key")]
     Refused(#[source] HttpError),
+    /// The server is there, and does not start the run of a message.
+    #[error("the agent-server does not start the run")]
+    NotStarted(#[source] HttpError),
     /// The run has spent more than it may.
     #[error("the run has cost {spent}; its limit is {limit}")]
     OverBudget {
@@ -86,10 +89,14 @@ pub(super) struct Follower<'s> {
     /// When the claimed end is to be confirmed.
     confirm_at: Option<Instant>,
     turn_began: Instant,
+    /// Since when the run of a message is not started.
+    not_started_since: Option<Instant>,
     /// Whether the server was away in this turn.
     outage: bool,
     resumes: u8,
     last_sign: Instant,
+    /// When the server last gave what it was asked for.
+    last_answer: Instant,
     last_failure: Option<HttpError>,
 }
 
@@ -107,9 +114,11 @@ impl<'s> Follower<'s> {
             claim: Claim::Ongoing,
             confirm_at: None,
             turn_began: Instant::now(),
+            not_started_since: None,
             outage: false,
             resumes: 0,
             last_sign: Instant::now(),
+            last_answer: Instant::now(),
             last_failure: None,
             target,
         };
@@ -125,9 +134,14 @@ impl<'s> Follower<'s> {
         self.log.skip().await
     }
 
-    /// Whether the log holds a message from our side after the last one that is known.
-    pub(super) async fn has_new_message(&self) -> Result<bool, HttpError> {
-        self.log.has_new_message().await
+    /// Whether the log holds this message from our side after the last one that is known.
+    pub(super) async fn has_new(&self, message: &str) -> Result<bool, HttpError> {
+        self.log.has_new(message).await
+    }
+
+    /// Makes sure that the last message of the turns before is known.
+    pub(super) async fn know_messages(&mut self) -> Result<(), HttpError> {
+        if self.gap { self.log.know_messages().await } else { Ok(()) }
     }
 
     /// What may be spent from now on.
@@ -141,7 +155,8 @@ impl<'s> Follower<'s> {
         self.claim = Claim::Ongoing;
         self.confirm_at = None;
         self.turn_began = Instant::now();
-        self.last_sign = Instant::now();
+        self.not_started_since = None;
+        self.answered();
         self.outage = false;
     }
 
@@ -164,7 +179,7 @@ impl<'s> Follower<'s> {
     pub(super) async fn until_over(&mut self) -> Result<TurnEnd, FollowError> {
         let mut poll: Option<BoxFuture<'static, Result<ConversationInfo, HttpError>>> = None;
         let mut next_poll = Instant::now() + self.poll_interval();
-        self.last_sign = Instant::now();
+        self.answered();
         loop {
             self.weigh_claim();
             if self.fold.end().is_none() {
@@ -207,11 +222,9 @@ impl<'s> Follower<'s> {
     /// What seems to be the server's silence may be our own: a process that was frozen finds all its times over at once.
     async fn look_once_more(&mut self) -> Result<(), FollowError> {
         match timeout(timing::LAST_LOOK, self.target.client.conversation(self.target.id)).await {
-            Ok(state) if state.is_ok() || state.as_ref().is_err_and(|error| error.status().is_some()) => {
-                self.polled(state).await
-            }
-            Ok(Err(error)) => Err(FollowError::ServerLost(Some(error))),
-            Ok(Ok(_)) | Err(_) => Err(FollowError::ServerLost(self.last_failure.take())),
+            Ok(Err(error)) if !self.is_sign_of_life(&error) => Err(FollowError::ServerLost(Some(error))),
+            Ok(state) => self.polled(state).await,
+            Err(_) => Err(FollowError::ServerLost(self.last_failure.take())),
         }
     }
 
@@ -243,7 +256,7 @@ impl<'s> Follower<'s> {
 
     async fn report(&mut self, report: Report) {
         if !matches!(report, Report::Lost { .. }) {
-            self.last_sign = Instant::now();
+            self.answered();
         }
         match report {
             Report::Subscribed { status, cost } => {
@@ -272,14 +285,22 @@ impl<'s> Follower<'s> {
     async fn polled(&mut self, state: Result<ConversationInfo, HttpError>) -> Result<(), FollowError> {
         match state {
             Ok(info) => {
-                self.last_sign = Instant::now();
+                self.answered();
                 self.learn(&info);
                 if !self.connected || self.gap {
                     self.catch_up().await;
                 }
                 if info.execution_status == Status::Idle && self.turn_began.elapsed() > timing::IDLE_AFTER_MESSAGE {
                     tracing::info!("the conversation is idle after a message; starting its run");
-                    self.start_run().await;
+                    let started = self.start_run().await;
+                    let since = *self.not_started_since.get_or_insert_with(Instant::now);
+                    match started {
+                        Ok(()) => self.not_started_since = None,
+                        Err(error) if since.elapsed() > timing::SERVER_ERRORS => {
+                            return Err(FollowError::NotStarted(error));
+                        }
+                        Err(_) => {}
+                    }
                 }
                 Ok(())
             }
@@ -292,8 +313,8 @@ impl<'s> Follower<'s> {
             // Versions differ in what they answer for an unknown conversation.
             Some(400 | 404) => self.fold.state(Some(Status::Deleting), Cost::default()),
             Some(401 | 403) => return Err(FollowError::Refused(error)),
-            status => {
-                if status.is_some() {
+            _ => {
+                if self.is_sign_of_life(&error) {
                     self.last_sign = Instant::now();
                 }
                 tracing::debug!(error = %display::chain(&error), "the conversation's state could not be read");
@@ -301,6 +322,15 @@ impl<'s> Follower<'s> {
             }
         }
         Ok(())
+    }
+
+    /// Whether this comes from the server itself. A gateway speaks of it, and one that errs for minutes is as good as lost.
+    fn is_sign_of_life(&self, error: &HttpError) -> bool {
+        match error.status() {
+            None | Some(502..=504) => false,
+            Some(500..) => self.last_answer.elapsed() < timing::SERVER_ERRORS,
+            Some(_) => true,
+        }
     }
 
     fn learn(&mut self, info: &ConversationInfo) {
@@ -338,7 +368,7 @@ impl<'s> Follower<'s> {
         loop {
             match timeout(timing::REQUEST, self.log.page(&mut cursor)).await {
                 Ok(Ok(Some(events))) => {
-                    self.last_sign = Instant::now();
+                    self.answered();
                     for event in &events {
                         self.take(event).await;
                     }
@@ -351,11 +381,17 @@ impl<'s> Follower<'s> {
     }
 
     /// Starts a run that should be under way. A failure does no harm: the next poll finds the same state.
-    async fn start_run(&mut self) {
-        if let Err(error) = self.target.client.run(self.target.id).await {
-            tracing::warn!(error = %display::chain(&error), "the run could not be started");
-            self.last_failure = Some(error);
+    async fn start_run(&mut self) -> Result<(), HttpError> {
+        let started = self.target.client.run(self.target.id).await;
+        if let Err(error) = &started {
+            tracing::warn!(error = %display::chain(error), "the run could not be started");
         }
+        started.map(drop)
+    }
+
+    fn answered(&mut self) {
+        self.last_sign = Instant::now();
+        self.last_answer = self.last_sign;
     }
 }
 

@@ -90,6 +90,18 @@ async fn a_server_that_is_away_while_a_message_is_sent_gets_it_once() {
 }
 
 #[tokio::test]
+async fn a_message_whose_answer_is_lost_is_not_sent_again() {
+    let server = AgentServer::shared(NEWEST).await;
+    let work = Work::on(server).await;
+    let proxy = Proxy::to(server.port).await;
+    proxy.away_after_message(Duration::from_secs(5));
+    let running = work.run(server).env("AGENT_SERVER_PORT", proxy.port.to_string());
+    running.finish().await.exits_with(0).says("sending the message failed");
+    let report = work.receiver.accepted();
+    assert_eq!(server.user_messages(report["conversation_id"].as_str().unwrap()).await, ["Do the task."]);
+}
+
+#[tokio::test]
 async fn a_killed_server_fails_the_run_within_a_minute() {
     let server = AgentServer::start(NEWEST).await;
     let work = Work::on(&server).await;
@@ -102,6 +114,18 @@ async fn a_killed_server_fails_the_run_within_a_minute() {
     let report = work.receiver.accepted();
     assert_eq!(report["error"]["code"], "AgentServerUnreachable");
     assert!(report["cost"].as_f64().unwrap() > 0.0);
+}
+
+#[tokio::test]
+async fn a_gateway_that_speaks_for_a_lost_server_is_no_sign_of_life() {
+    let server = AgentServer::shared(NEWEST).await;
+    let work = Work::on(server).await;
+    let proxy = Proxy::to(server.port).await;
+    let running = work.run(server).env("AGENT_SERVER_PORT", proxy.port.to_string()).start();
+    work.reach("2").await;
+    proxy.speak_alone();
+    running.finish().await.exits_with(69).says("no sign of life for 45 s");
+    work.failed_with("AgentServerUnreachable");
 }
 
 async fn started_again(version: &'static str) {

@@ -108,6 +108,38 @@ async fn a_program_that_is_killed_alone_goes_on() {
 }
 
 #[tokio::test]
+async fn a_whole_run_whose_program_is_killed_goes_on_with_another_server() {
+    let server = AgentServer::not_started(NEWEST);
+    let work = Work::on(&server).await;
+    let _turn = STARTING.lock().await;
+    // The server's key is the program's own choice, and opens what the server before has kept.
+    let run = whole_run_in_one_container(&server, &work, "Do the task.");
+    let run = run.command(|command| {
+        command.env_remove("SESSION_API_KEY");
+    });
+    let running = run.under(AS_PID_1).start();
+    work.reach("2").await;
+    kill(program_under(pid_1(&running)), SIGKILL).unwrap();
+    running.finish().await.exits_with(0).says("going on with a run whose runner died");
+    let report = work.receiver.accepted();
+    assert_eq!(report["status"], "COMPLETED", "{report}");
+    assert_eq!(server.kept_user_messages(), 1);
+}
+
+#[tokio::test]
+async fn a_program_that_is_killed_when_its_outcome_is_known_is_not_started_again() {
+    let server = AgentServer::shared(NEWEST).await;
+    let work = Work::reported_to(server, Receiver::answering([Status(503); 4]).await).await;
+    let task = format!("---\nllm: {LLM_COST}\nlimits: {{timeout: 4s}}\n---\nDo the task.");
+    let running = work.run(server).file("task.md", task).under(AS_PID_1).start();
+    work.receiver.called().await;
+    kill(program_under(pid_1(&running)), SIGKILL).unwrap();
+    let finished = running.finish().await.exits_with(137);
+    assert_eq!(finished.stderr.matches("the agent-server at").count(), 1, "{}", finished.stderr);
+    work.failed_with("Timeout");
+}
+
+#[tokio::test]
 async fn pid_1_ends_when_it_is_told_to_though_its_guardian_is_at_work() {
     let server = AgentServer::shared(NEWEST).await;
     let work = Work::reported_to(server, Receiver::answering([Status(503); 100]).await).await;

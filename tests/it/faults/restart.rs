@@ -62,7 +62,7 @@ async fn a_run_that_is_started_again_too_late_finds_its_failure_reported() {
 #[tokio::test]
 async fn a_run_whose_failure_nobody_has_accepted_yet_can_still_be_finished() {
     let server = AgentServer::shared(NEWEST).await;
-    let work = Work::reported_to(server, Receiver::answering([Status(503); 4]).await).await;
+    let work = Work::reported_to(server, Receiver::answering([Status(503); 8]).await).await;
     let first = work.run(server).start();
     work.reach("2").await;
     first.signal(SIGKILL);
@@ -80,6 +80,7 @@ async fn a_run_leaves_alone_what_somebody_else_does_in_its_conversation() {
     let server = AgentServer::shared(NEWEST).await;
     let conversation = uuid::Uuid::new_v4().to_string();
     let first = Work::on(server).await;
+    first.takes(14);
     first.llm.script("Then this", [Step::finish("And this.")]);
     let others = Work::on(server).await;
     let run = |work: &Work| work.run(server).llm(&first.llm).env("AUTOMATION_CONVERSATION_ID", &conversation);
@@ -90,11 +91,14 @@ async fn a_run_leaves_alone_what_somebody_else_does_in_its_conversation() {
     let third = Work::on(server).await;
     let ended = run(&third).start();
     ended.says("waiting for its end").await;
+    waiting.says("waiting for its end").await;
+    // Where the first one began must be found when it starts again.
+    assert_eq!(server.conversation(&conversation).await["tags"]["runnerrun"], *first.run_id);
     ended.signal(SIGTERM);
     ended.finish().await.exits_with(143);
     assert_eq!(third.receiver.accepted()["error"]["code"], "Terminated");
     running.finish().await.exits_with(0);
-    waiting.finish().await.exits_with(0).says("waiting for its end");
+    waiting.finish().await.exits_with(0);
     assert_eq!(first.receiver.accepted()["status"], "COMPLETED");
 }
 

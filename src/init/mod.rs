@@ -4,6 +4,8 @@
 //! when it ends everything else is killed, a guardian at work included. So the process that is started as PID 1 only does
 //! these duties, without a runtime.
 
+mod life;
+
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::process::CommandExt as _;
@@ -22,6 +24,9 @@ use crate::config::env::{self, RawEnv, SECRET_NAMES};
 use crate::config::reporting::Reporting;
 use crate::guardian;
 use crate::outcome::ExitCode;
+use crate::secret::Secret;
+
+pub use life::Life;
 
 /// `docker stop` kills 10 s after its SIGTERM; a guardian gets what is left of that after the runner.
 const AFTER_SIGNAL: Duration = Duration::from_secs(8);
@@ -52,8 +57,12 @@ pub fn run() -> ExitCode {
         return ExitCode::INTERNAL;
     };
     let environment = env::whole();
-    let can_go_on = Reporting::from_env(&RawEnv::of_process().0).0.run_id.is_some();
-    let Some(mut child) = start(&environment) else { return ExitCode::INTERNAL };
+    // Only a run with a guardian is handed over, and what is left of its agent-server ended.
+    let reporting = Reporting::from_env(&RawEnv::of_process().0).0;
+    let mut can_go_on = reporting.run_id.is_some() && reporting.callback_url.is_some();
+    let (began, server_key) = (Instant::now(), Secret::new(uuid::Uuid::new_v4().to_string()));
+    let start_life = || start(&environment, &Life::text(began, &server_key));
+    let Some(mut child) = start_life() else { return ExitCode::INTERNAL };
     // Nobody needs to see ours any more.
     conceal(SECRET_NAMES);
 
@@ -61,8 +70,12 @@ pub fn run() -> ExitCode {
     let mut starts = 1;
     let exit_code = loop {
         let end = match next_signal(&signals, None) {
-            Some(Signal::SIGCHLD) => reap(child),
-            Some(signal) => {
+            Some((Signal::SIGCHLD, _)) => reap(child),
+            Some((life::OUTCOME_IS_KNOWN, sender)) if sender == child => {
+                can_go_on = false;
+                None
+            }
+            Some((signal, _)) => {
                 if asks_to_end(signal) {
                     asked_to_end.get_or_insert_with(Instant::now);
                 }
@@ -78,7 +91,7 @@ pub fn run() -> ExitCode {
             // Nobody kills it alone but the kernel, for want of memory. It goes on where it was.
             Some(End::Killed) if can_go_on && asked_to_end.is_none() && starts < MOST_STARTS => {
                 starts += 1;
-                let Some(again) = start(&environment) else { break ExitCode::INTERNAL };
+                let Some(again) = start_life() else { break ExitCode::INTERNAL };
                 child = again;
             }
             Some(End::Killed) => break ExitCode::ended_by(KILL),
@@ -89,7 +102,7 @@ pub fn run() -> ExitCode {
         if ended.elapsed() > AFTER_DEATH || asked_to_end.is_some_and(|asked| asked.elapsed() > AFTER_SIGNAL) {
             break;
         }
-        if next_signal(&signals, Some(LOOK)).is_some_and(asks_to_end) {
+        if next_signal(&signals, Some(LOOK)).is_some_and(|(signal, _)| asks_to_end(signal)) {
             asked_to_end.get_or_insert_with(Instant::now);
         }
         reap(child);
@@ -97,12 +110,13 @@ pub fn run() -> ExitCode {
     exit_code
 }
 
-fn start(environment: &[(OsString, OsString)]) -> Option<Pid> {
+fn start(environment: &[(OsString, OsString)], life: &str) -> Option<Pid> {
     let child = Command::new("/proc/self/exe")
         .arg0("openhands-runner")
         .args(std::env::args_os().skip(1))
         .env_clear()
         .envs(environment.iter().map(|(name, value)| (name, value)))
+        .env(life::NAME, life)
         // A group of its own: Ctrl-C in a terminal reaches us alone, and the child once, from us.
         .process_group(0)
         .spawn();
@@ -113,12 +127,13 @@ fn asks_to_end(signal: Signal) -> bool {
     matches!(signal, Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT | Signal::SIGHUP)
 }
 
-/// The next signal, if it comes within this time.
-fn next_signal(signals: &SignalFd, limit: Option<Duration>) -> Option<Signal> {
+/// The next signal and its sender, if it comes within this time.
+fn next_signal(signals: &SignalFd, limit: Option<Duration>) -> Option<(Signal, Pid)> {
     let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
     let _ = poll(&mut [PollFd::new(signals, PollFlags::IN)], limit.as_ref());
     let signal = signals.read_signal().ok().flatten()?;
-    Signal::try_from(i32::try_from(signal.ssi_signo).ok()?).ok()
+    let sender = Pid::from_raw(i32::try_from(signal.ssi_pid).unwrap_or_default());
+    Some((Signal::try_from(i32::try_from(signal.ssi_signo).ok()?).ok()?, sender))
 }
 
 /// How the child ended.

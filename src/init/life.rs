@@ -1,0 +1,65 @@
+//! What PID 1 and the program that it runs tell each other: a run may have several lives.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, getppid};
+
+use crate::config::env::RawEnv;
+use crate::secret::Secret;
+
+/// The variable in which PID 1 tells.
+pub(super) const NAME: &str = "OPENHANDS_RUNNER_LIFE";
+/// With this the program says that its outcome is known: from then on another life would only do harm.
+pub(super) const OUTCOME_IS_KNOWN: Signal = Signal::SIGUSR1;
+
+/// What a life has of those before it.
+#[derive(Debug, Clone)]
+pub struct Life {
+    /// How long ago the first one began: limits of the run count from there.
+    pub elapsed: Duration,
+    /// The session key of an agent-server of the run's own, which has encrypted with it what the next one reads.
+    pub server_key: Secret,
+}
+
+impl Life {
+    /// What PID 1 has told, where it is this program.
+    #[must_use]
+    pub fn of(raw: &RawEnv) -> Option<Self> {
+        let (elapsed, key) = raw.openhands_runner_life.as_deref()?.split_once(' ')?;
+        Some(Self { elapsed: Duration::from_millis(elapsed.parse().ok()?), server_key: Secret::new(key) })
+    }
+
+    /// The variable's value for a life that begins now.
+    pub(super) fn text(began: Instant, server_key: &Secret) -> String {
+        format!("{} {}", began.elapsed().as_millis(), server_key.expose())
+    }
+
+    /// Tells PID 1 that there is nothing to go on with any more.
+    pub fn outcome_is_known(&self) {
+        // Whoever else has the variable is no child of PID 1, or of another one.
+        if getppid() == Pid::from_raw(1) {
+            let _ = kill(getppid(), OUTCOME_IS_KNOWN);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn life(value: Option<String>) -> Option<Life> {
+        Life::of(&RawEnv { openhands_runner_life: value, ..RawEnv::default() })
+    }
+
+    #[test]
+    fn the_next_life_is_told_of_the_first() {
+        let began = Instant::now().checked_sub(Duration::from_secs(7)).unwrap();
+        let life_before = life(Some(Life::text(began, &Secret::new("key")))).unwrap();
+        assert!((7..9).contains(&life_before.elapsed.as_secs()), "{life_before:?}");
+        assert_eq!(life_before.server_key.expose(), "key");
+        for no_life in [None, Some("key".to_owned()), Some("x key".to_owned())] {
+            assert!(life(no_life).is_none());
+        }
+    }
+}
