@@ -48,83 +48,84 @@ pub enum CallbackError {
     },
 }
 
-/// Delivers a report: retries 408, 429 (honouring `Retry-After`), 5xx and transport errors until `budget` is used up; a
-/// 422 is tried once more with [`Report::plainest`]. 2xx and 409 end it.
-///
-/// May be called again with the same report: the service answers 409 to a second completion.
-///
-/// # Errors
-/// [`CallbackError`].
-pub async fn deliver(
-    http: &Http,
-    url: &Url,
-    key: Option<&Secret>,
-    report: &Report,
-    budget: Duration,
-) -> Result<Delivered, CallbackError> {
-    deliver_unless_left(http, url, key, report, budget, &Mutex::default()).await
+/// Where a report goes, and for how long that is tried.
+#[derive(Debug, Clone, Copy)]
+pub struct Callback<'c> {
+    /// Makes the requests.
+    pub http: &'c Http,
+    /// The address.
+    pub url: &'c Url,
+    /// Its key.
+    pub key: Option<&'c Secret>,
+    /// All attempts.
+    pub budget: Duration,
 }
 
-/// The same for a run that may be left to somebody else meanwhile: each attempt holds `progress`, and whoever holds it
-/// between two attempts may do that as long as [`Progress::Nothing`] has come of them.
-///
-/// # Errors
-/// [`CallbackError`].
-pub async fn deliver_unless_left(
-    http: &Http,
-    url: &Url,
-    key: Option<&Secret>,
-    report: &Report,
-    budget: Duration,
-    progress: &Mutex<Progress>,
-) -> Result<Delivered, CallbackError> {
-    let attempts = async {
-        match post(http, url, key, report, budget, progress).await {
-            Err(error) if error.0.status() == Some(422) => {
-                tracing::warn!(error = %error, "the callback's body was refused; trying the plainest one");
-                post(http, url, key, &report.plainest(), budget, progress).await
-            }
-            other => other,
-        }
-    };
-    match timeout(budget, attempts).await {
-        Ok(Ok(delivered)) => Ok(delivered),
-        Ok(Err(error)) if error.retry() == Retry::No => Err(CallbackError::Refused(error.0)),
-        Ok(Err(error)) => Err(CallbackError::BudgetUsedUp { budget, source: Some(error.0) }),
-        Err(_) => Err(CallbackError::BudgetUsedUp { budget, source: None }),
+impl Callback<'_> {
+    /// Delivers a report: retries 408, 429 (honouring `Retry-After`), 5xx and transport errors until the budget is used up; a
+    /// 422 is tried once more with [`Report::plainest`]. 2xx and 409 end it.
+    ///
+    /// May be called again with the same report: the service answers 409 to a second completion.
+    ///
+    /// # Errors
+    /// [`CallbackError`].
+    pub async fn deliver(self, report: &Report) -> Result<Delivered, CallbackError> {
+        self.deliver_unless_left(report, &Mutex::default()).await
     }
-}
 
-async fn post(
-    http: &Http,
-    url: &Url,
-    key: Option<&Secret>,
-    report: &Report,
-    budget: Duration,
-    progress: &Mutex<Progress>,
-) -> Result<Delivered, AttemptError> {
-    retry("delivering the completion callback", Policy::callback(budget), || async {
-        let mut progress = progress.lock().await;
-        let mut request = http.request(Method::POST, url.clone()).timeout(timing::CALLBACK_ATTEMPT).json(report);
-        if let Some(key) = key {
-            request = request.bearer(key);
-        }
-        let before = std::mem::replace(&mut *progress, Progress::Unknown);
-        let delivered = match request.send().await.map_err(AttemptError) {
-            Ok(_) => Ok(Delivered::Accepted),
-            Err(error) if error.0.status() == Some(409) && !error.is_early() => Ok(Delivered::AlreadySettled),
-            Err(error) => Err(error),
+    /// The same for a run that may be left to somebody else meanwhile: each attempt holds `progress`, and whoever holds it
+    /// between two attempts may do that as long as it is [`Progress::Nothing`].
+    ///
+    /// # Errors
+    /// [`CallbackError`].
+    pub async fn deliver_unless_left(
+        self,
+        report: &Report,
+        progress: &Mutex<Progress>,
+    ) -> Result<Delivered, CallbackError> {
+        let budget = self.budget;
+        let attempts = async {
+            match self.post(report, progress).await {
+                Err(error) if error.0.status() == Some(422) => {
+                    tracing::warn!(error = %error, "the callback's body was refused; trying the plainest one");
+                    self.post(&report.plainest(), progress).await
+                }
+                other => other,
+            }
         };
-        // An attempt without an answer may have been accepted.
-        if delivered
-            .as_ref()
-            .is_err_and(|error| error.0.status().is_some() || matches!(error.0, HttpError::Connect { .. }))
-        {
-            *progress = before;
+        match timeout(budget, attempts).await {
+            Ok(Ok(delivered)) => Ok(delivered),
+            Ok(Err(error)) if error.retry() == Retry::No => Err(CallbackError::Refused(error.0)),
+            Ok(Err(error)) => Err(CallbackError::BudgetUsedUp { budget, source: Some(error.0) }),
+            Err(_) => Err(CallbackError::BudgetUsedUp { budget, source: None }),
         }
-        delivered
-    })
-    .await
+    }
+
+    async fn post(self, report: &Report, progress: &Mutex<Progress>) -> Result<Delivered, AttemptError> {
+        retry("delivering the completion callback", Policy::callback(self.budget), || async {
+            let mut progress = progress.lock().await;
+            let before = std::mem::replace(&mut *progress, Progress::Unknown);
+            let request = self.http.request(Method::POST, self.url.clone());
+            let request = request.timeout(timing::CALLBACK_ATTEMPT).json(report);
+            let request = match self.key {
+                Some(key) => request.bearer(key),
+                None => request,
+            };
+            let error = match request.send().await.map_err(AttemptError) {
+                Ok(_) => return Ok(Delivered::Accepted),
+                Err(error) if error.0.status() == Some(409) && !error.is_early() => {
+                    return Ok(Delivered::AlreadySettled);
+                }
+                Err(error) => error,
+            };
+            // An attempt without an answer may have been accepted.
+            if error.0.status().is_some() || matches!(error.0, HttpError::Connect { .. }) {
+                *progress = before;
+            }
+            Err(error)
+        })
+        .await
+    }
 }
 
 /// An attempt that failed.

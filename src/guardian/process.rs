@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 use super::footprint::give_back_code;
 use super::protocol::{ARMED, Charge, Message};
 use super::rendezvous::{Asker, Rendezvous};
-use crate::automation::callback::{self, Progress};
+use crate::automation::callback::{Callback, Progress};
 use crate::http::Http;
 use crate::outcome::Report;
 
@@ -267,11 +267,10 @@ fn deliver(charge: &Charge, report: &Report, place: Option<Place>) {
         let (http, _) = Http::lenient(&charge.network());
         let key = charge.key();
         let progress = Arc::new(Mutex::new(Progress::default()));
-        let delivery =
-            callback::deliver_unless_left(&http, charge.url(), key.as_ref(), report, charge.budget, &progress);
+        let callback = Callback { http: &http, url: charge.url(), key: key.as_ref(), budget: charge.budget };
         tokio::select! {
             // Nobody is left to tell how it went.
-            _ = delivery => {}
+            _ = callback.deliver_unless_left(report, &progress) => {}
             () = taken_over(place, charge.budget, &progress) => {}
         }
     });

@@ -5,7 +5,7 @@ use tokio::time::timeout;
 
 use super::Environment;
 use crate::answer::Answer;
-use crate::automation::callback::{self, Delivered};
+use crate::automation::callback::{Callback, CallbackError, Delivered};
 use crate::automation::phase::PhaseEndpoint;
 use crate::cli::RunArgs;
 use crate::config::reporting::Reporting;
@@ -158,7 +158,9 @@ impl Reporter {
         }
         let Some(url) = &self.reporting.callback_url else { return };
         let report = self.report(outcome);
-        match callback::deliver(&self.http, url, self.reporting.key.as_ref(), &report, patience.callback).await {
+        let key = self.reporting.key.as_ref();
+        let callback = Callback { http: &self.http, url, key, budget: patience.callback };
+        match callback.deliver(&report).await {
             Ok(delivered) => {
                 match delivered {
                     Delivered::Accepted => tracing::info!("completion callback delivered"),
@@ -166,7 +168,7 @@ impl Reporter {
                 }
                 self.settled();
             }
-            Err(error @ callback::CallbackError::Refused(_)) => {
+            Err(error @ CallbackError::Refused(_)) => {
                 tracing::error!(error = %display::chain(&error), "completion callback not delivered");
                 self.settled();
             }
