@@ -56,7 +56,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
         ..ConversationPlan::new(ConversationId::random(), "")
     };
     let equipment = Equipment { llm, secrets: Secrets::new(), mcp: McpServers::default() };
-    let mut sinks = Sinks::default().with(Progress);
+    let mut sinks = Sinks::default().with(Progress::default());
     let driven = workspace.drive(&plan, equipment, &mut sinks).await;
     let answer = conversation::final_message(workspace.server(), plan.id).await;
     // Before any error is looked at: nothing is left behind.

@@ -66,7 +66,7 @@ async fn share(workspace: &CloudWorkspace, settings: &settings::Settings) -> Res
         ..ConversationPlan::new(ConversationId::random(), task)
     };
     let equipment = Equipment { llm, secrets, mcp: workspace.mcp_servers().await? };
-    let mut sinks = Sinks::default().with(Progress);
+    let mut sinks = Sinks::default().with(Progress::default());
     workspace.drive(&plan, equipment, &mut sinks).await.map_err(|failure| failure.detail)?;
     Ok(conversation::final_message(workspace.server(), plan.id).await?.unwrap_or_default())
 }

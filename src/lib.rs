@@ -75,7 +75,7 @@
 //! let plan = ConversationPlan::new(ConversationId::random(), "Write 3 facts about this directory into FACTS.txt.");
 //! let llm = Llm::new("anthropic/claude-sonnet-4-5", "sk-…");
 //! let equipment = Equipment { llm, ..Equipment::default() };
-//! let mut sinks = Sinks::default().with(Progress);
+//! let mut sinks = Sinks::default().with(Progress::default());
 //! let known = tokio::sync::watch::Sender::default();
 //! if let Err(failure) = conversation::drive(&server, &plan, equipment, &mut sinks, &known, None).await {
 //!     eprintln!("{}: {}", failure.code(), failure.detail);

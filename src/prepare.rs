@@ -64,7 +64,8 @@ async fn clone(workspace: &dyn Workspace, plan: &RunPlan, redactor: &Redactor) -
         let token = tokens.iter().find(|(owner, _)| *owner == provider);
         token.map_or(Token::Missing(provider.token_names()[0]), |(_, token)| token.clone())
     };
-    repos::clone_all(&plan.repos, Path::new(&plan.conversation.working_dir), token_of)
+    let ConversationPlan { working_dir, run_id, .. } = &plan.conversation;
+    repos::clone_all(&plan.repos, Path::new(working_dir), run_id.as_ref(), token_of)
         .await
         .map_err(|error| Failure::new(FailureKind::RepositoryNotCloned, display::chain(&error)))
 }

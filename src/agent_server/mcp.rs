@@ -70,6 +70,8 @@ impl McpServers {
                     found.extend(value.as_str().map(|text| mask::secrets_of_field(name, text)).unwrap_or_default());
                 }
             }
+            let arguments = server["args"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            found.extend(mask::secrets_of_arguments(arguments));
             of_auth("", &server["auth"], &mut found);
             let url = server["url"].as_str().and_then(|url| Url::parse(url).ok());
             found.extend(url.as_ref().map(mask::secrets_of_address).unwrap_or_default());
@@ -82,13 +84,12 @@ impl McpServers {
 /// OAuth's `state` and `authentication`).
 fn of_auth(name: &str, value: &Value, found: &mut Vec<Secret>) {
     // `token_type` and the like tell of a secret, and are none.
-    let describes =
-        ["_type", "_method", "_name", "_at", "_url", "_uri", "_endpoint"].iter().any(|end| name.ends_with(end));
+    let describes = mask::describes_secret(name);
     match value {
         Value::String(text) if !describes && (name == "value" || mask::is_secret_name(name)) => {
             found.push(mask::key_of(name, text));
         }
-        Value::String(text) => found.extend(mask::secrets_of_field("", text)),
+        Value::String(text) => found.extend(mask::secrets_of_field(if describes { "id" } else { name }, text)),
         Value::Object(fields) if name == "headers" => {
             found.extend(fields.iter().filter_map(|(name, value)| Some(mask::key_of(name, value.as_str()?))));
         }
@@ -156,6 +157,12 @@ mod tests {
     fn ordinary_values_are_no_secrets() {
         for server in [
             json!({"command": "c", "env": {"NODE_ENV": "production", "MODEL": "claude-sonnet-4-5-20250929", "HOME": "/home/me"}}),
+            json!({"command": "npx", "args": ["-y", "@scope/server@1.2.3", "/home/me", "--transport", "streamable-http",
+                "--port=8080", "--token-file", "/run/the-token", "--auth-type", "oauth2", "-e", "API_KEY", "https://h/mcp"]}),
+            json!({"command": "c", "env": {"GIT_AUTHOR": "Ada Lovelace", "AUTH_TYPE": "oauth2", "DATABASE_URL": "postgres://db/x",
+                "PROJECT_ID": "0b0d5e3c-7d5c-4c2b-9d51-0d7a4b6c8e21", "PATH": "/usr/bin:/bin", "COOKIE_DOMAIN": "example.org"}}),
+            json!({"command": "sh", "args": ["-c", "exec tool --token-file /run/the-token --author Ada --pass-through yes"]}),
+            json!({"url": "https://h/mcp?project_id=0b0d5e3c-7d5c-4c2b-9d51-0d7a4b6c8e21"}),
             json!({"url": "https://me@h/mcp?mode=production", "headers": {"Accept": "application/json"}}),
             json!({"auth": {"strategy": "api_key", "header_name": "X-Api-Key"}}),
             json!({"auth": {"strategy": "oauth2", "state": {"tokens": {"token_type": "Bearer"}, "token_expires_at": 1_234_567.0},
@@ -178,6 +185,35 @@ mod tests {
             (json!({"auth": {"strategy": "header", "headers": {"X-Any": "the-header"}}}), "the-header"),
             (json!({"auth": {"strategy": "oauth2", "state": {"tokens": {"access_token": "the-token"}}}}), "the-token"),
             (json!({"auth": {"authentication": {"client_id": "me", "client_secret": "hunter22"}}}), "hunter22"),
+            (json!({"env": {"DATABASE_URL": "postgres://me:hunter22@db/x"}}), "hunter22"),
+            (json!({"env": {"MONGO": "mongodb://me:hunter22@a:1,b:2/x"}}), "hunter22"),
+            (json!({"env": {"DATABASE": "Server=db;User=me;Password=hunter22"}}), "hunter22"),
+            (json!({"env": {"CONFIG": "{\"api_key\": \"hunter22\", \"port\": 1}"}}), "hunter22"),
+            (json!({"env": {"CONFIG": "{\"a\":1,\"password\":\"hunter22\"}"}}), "hunter22"),
+            (json!({"env": {"DB_PASS": "hunter22"}}), "hunter22"),
+            (json!({"env": {"SMTP_PASS": "hunter22"}}), "hunter22"),
+            (json!({"env": {"PASSPHRASE": "correct horse"}}), "correct horse"),
+            (json!({"env": {"AZURE_DEVOPS_PAT": "hunter22"}}), "hunter22"),
+            (
+                json!({"env": {"ANYTHING": "0b0d5e3c-7d5c-4c2b-9d51-0d7a4b6c8e21"}}),
+                "0b0d5e3c-7d5c-4c2b-9d51-0d7a4b6c8e21",
+            ),
+            (
+                json!({"url": "https://h/mcp?k=0b0d5e3c-7d5c-4c2b-9d51-0d7a4b6c8e21"}),
+                "0b0d5e3c-7d5c-4c2b-9d51-0d7a4b6c8e21",
+            ),
+            (json!({"headers": {"X-Auth": "Bearer abcdefgh"}}), "abcdefgh"),
+            (json!({"args": ["--header", "Authorization: Bearer abcdefgh"]}), "abcdefgh"),
+            (json!({"args": ["--header", "Authorization:Bearer abcdefgh"]}), "abcdefgh"),
+            (json!({"args": ["-H", "X-Api-Key: abcdefgh"]}), "abcdefgh"),
+            (json!({"args": ["--api-key", "abcdefgh"]}), "abcdefgh"),
+            (json!({"args": ["--api-key=abcdefgh"]}), "abcdefgh"),
+            (json!({"args": ["-e", "API_KEY=abcdefgh"]}), "abcdefgh"),
+            (json!({"args": ["postgresql://me:hunter22@db/x"]}), "hunter22"),
+            (json!({"args": ["--url=postgresql://me:hunter22@db/x"]}), "hunter22"),
+            (json!({"args": ["-c", "API_KEY=abcdefgh PORT=80 tool"]}), "abcdefgh"),
+            (json!({"args": ["-c", "tool --api-key abcdefgh"]}), "abcdefgh"),
+            (json!({"args": ["-c", "curl -H 'Authorization: Bearer Abcdefgh' https://h/"]}), "Abcdefgh"),
             (json!({"url": "https://h/mcp?token=hunter22"}), "hunter22"),
             (json!({"url": "https://h/mcp?k=ghp_0123456789abcdef"}), "ghp_0123456789abcdef"),
         ] {
@@ -185,6 +221,12 @@ mod tests {
             found.dedup();
             assert_eq!(found, [expected], "{server}");
         }
+    }
+
+    #[test]
+    fn a_cookie_is_known_as_a_whole_and_by_its_values() {
+        let server = json!({"headers": {"Cookie": "session=abcdefgh; user=ijklmnop"}});
+        assert_eq!(secrets_of(server), ["session=abcdefgh; user=ijklmnop", "abcdefgh", "ijklmnop"]);
     }
 
     #[test]

@@ -24,6 +24,17 @@ pub enum Question {
     Schema(AnswerSchema),
 }
 
+/// Whether the finish tool has the question's fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FinishFields {
+    /// It has: they were asked for, of a server that takes them.
+    Asked,
+    /// It may have: the conversation may be another run's.
+    Unknown,
+    /// It has not: the server takes none.
+    None,
+}
+
 /// What the agent gave.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
@@ -97,18 +108,27 @@ impl Question {
         }
     }
 
-    /// The question in words, for agent-servers whose finish tool takes no further fields. A task outcome is not asked for
-    /// in words: nobody relies on it.
+    /// The question in words, for finish tools of which it is not known that they take its fields. A task outcome is not
+    /// asked for in words: nobody relies on it.
+    ///
+    /// A run that starts again says the same, though it may find other fields in the tool than it did at first.
     #[must_use]
-    pub fn in_words(&self) -> Option<String> {
+    pub fn in_words(&self, fields: FinishFields) -> Option<String> {
         let Self::Schema(schema) = self else { return None };
-        Some(format!(
-            "When you are done, your final message must be one JSON object and nothing else. It must fit this JSON Schema:\n{}",
-            schema.value()
-        ))
+        let message = "final message must be one JSON object and nothing else. It must fit this JSON Schema:";
+        let order = match fields {
+            FinishFields::Asked => return None,
+            FinishFields::Unknown => format!(
+                "When you are done, give a result: if your finish tool has parameters for its fields, there; if it has none, \
+                 your {message}"
+            ),
+            FinishFields::None => format!("When you are done, your {message}"),
+        };
+        Some(format!("{order}\n{}", schema.value()))
     }
 
-    /// Reads the answer out of the arguments of the agent's last finish, or out of its final message.
+    /// Reads the answer out of the arguments of the agent's last finish, or out of its final message: out of the first of
+    /// them that fits.
     ///
     /// # Errors
     /// [`AnswerError`], for a schema of the user's; a missing task outcome is no error.
@@ -116,6 +136,7 @@ impl Question {
         &self,
         finish: Option<&Map<String, Value>>,
         message: Option<&str>,
+        fields: FinishFields,
     ) -> Result<Option<Answer>, AnswerError> {
         match self {
             Self::Message => Ok(None),
@@ -129,13 +150,25 @@ impl Question {
                     let fields = fields.iter().filter(|(name, _)| own(name));
                     fields.map(|(name, value)| (name.clone(), value.clone())).collect::<Map<_, _>>()
                 });
-                let object = of_finish.filter(|fields| !fields.is_empty()).or_else(|| message.and_then(object_in));
-                // Nothing at all is an object too, where nothing is required.
-                let nothing =
-                    || finish.map(|_| Map::new()).filter(|nothing| schema.misfits(&nothing.clone().into()).is_empty());
-                let object = object.or_else(nothing).ok_or(AnswerError::Missing)?;
-                let misfits = schema.misfits(&Value::Object(object.clone()));
-                if misfits.is_empty() { Ok(Some(Answer::Object(object))) } else { Err(AnswerError::Misfit(misfits)) }
+                let of_finish = of_finish.filter(|fields| !fields.is_empty());
+                // Nothing at all is an object too, where nothing is required of an agent that was asked for fields.
+                let nothing = finish.filter(|_| fields == FinishFields::Asked).map(|_| Map::new());
+                let given = [of_finish, message.and_then(object_in)].into_iter().flatten();
+                let mut misfits = Vec::new();
+                for object in given {
+                    match schema.misfits(&Value::Object(object.clone())) {
+                        fits if fits.is_empty() => return Ok(Some(Answer::Object(object))),
+                        others if misfits.is_empty() => misfits = others,
+                        _ => {}
+                    }
+                }
+                match nothing {
+                    _ if !misfits.is_empty() => Err(AnswerError::Misfit(misfits)),
+                    Some(nothing) if schema.misfits(&nothing.clone().into()).is_empty() => {
+                        Ok(Some(Answer::Object(nothing)))
+                    }
+                    _ => Err(AnswerError::Missing),
+                }
             }
         }
     }
@@ -165,19 +198,25 @@ mod tests {
     fn a_task_outcome_is_read_from_the_finish_and_may_be_missing() {
         let finish = fields(json!({"message": "m", "status": "partial_success", "outcome_summary": "half"}));
         let expected = TaskOutcome { status: TaskStatus::PartialSuccess, summary: "half".to_owned() };
-        assert_eq!(Question::TaskOutcome.read(Some(&finish), None), Ok(Some(Answer::TaskOutcome(expected))));
-        assert_eq!(Question::TaskOutcome.read(Some(&fields(json!({"message": "m"}))), None), Ok(None));
-        assert_eq!(Question::TaskOutcome.read(None, Some("{}")), Ok(None));
+        let read = |finish: Option<&_>, message| Question::TaskOutcome.read(finish, message, FinishFields::Asked);
+        assert_eq!(read(Some(&finish), None), Ok(Some(Answer::TaskOutcome(expected))));
+        assert_eq!(read(Some(&fields(json!({"message": "m"}))), None), Ok(None));
+        assert_eq!(read(None, Some("{}")), Ok(None));
     }
 
     #[test]
     fn an_object_is_read_from_the_finish_then_from_the_message() {
         let three = Ok(Some(Answer::Object(fields(json!({"count": 3})))));
-        assert_eq!(count().read(Some(&fields(json!({"message": "m", "count": 3}))), None), three);
-        assert_eq!(count().read(None, Some("Here:\n```json\n{\"count\": 3}\n```")), three);
-        assert_eq!(count().read(Some(&fields(json!({"message": "m"}))), Some("none")), Err(AnswerError::Missing));
-        let misfit = count().read(Some(&fields(json!({"count": "3"}))), None).unwrap_err().to_string();
-        assert!(misfit.contains("count: a string, not an integer"), "{misfit}");
+        let read = |finish: Option<&_>, message| count().read(finish, message, FinishFields::Asked);
+        assert_eq!(read(Some(&fields(json!({"message": "m", "count": 3}))), None), three);
+        assert_eq!(read(None, Some("Here:\n```json\n{\"count\": 3}\n```")), three);
+        assert_eq!(read(Some(&fields(json!({"message": "m"}))), Some("none")), Err(AnswerError::Missing));
+        let finish = fields(json!({"message": "m", "count": "3"}));
+        assert_eq!(read(Some(&finish), Some("{\"count\": 3}")), three);
+        for message in [None, Some("{\"count\": null}")] {
+            let misfit = read(Some(&finish), message).unwrap_err().to_string();
+            assert!(misfit.ends_with(": count: a string, not an integer"), "{misfit}");
+        }
     }
 
     #[test]
@@ -185,10 +224,26 @@ mod tests {
         let schema = json!({"type": "object", "properties": {"count": {"type": "integer"}}});
         let question = Question::Schema(AnswerSchema::new(schema).unwrap());
         let finish = fields(json!({"message": "m"}));
-        assert_eq!(question.read(Some(&finish), Some("m")), Ok(Some(Answer::Object(Map::new()))));
+        let read = |finish, message| question.read(finish, message, FinishFields::Asked);
+        assert_eq!(read(Some(&finish), Some("m")), Ok(Some(Answer::Object(Map::new()))));
         let three = Ok(Some(Answer::Object(fields(json!({"count": 3})))));
-        assert_eq!(question.read(Some(&finish), Some("{\"count\": 3}")), three);
-        assert_eq!(question.read(None, Some("m")), Err(AnswerError::Missing));
+        assert_eq!(read(Some(&finish), Some("{\"count\": 3}")), three);
+        assert_eq!(read(None, Some("m")), Err(AnswerError::Missing));
+        // Who was not asked for fields has not left them out.
+        for fields in [FinishFields::Unknown, FinishFields::None] {
+            assert_eq!(question.read(Some(&finish), Some("m"), fields), Err(AnswerError::Missing));
+        }
+    }
+
+    #[test]
+    fn it_is_asked_in_words_unless_the_tool_has_the_fields() {
+        assert_eq!(count().in_words(FinishFields::Asked), None);
+        let [none, unknown] =
+            [FinishFields::None, FinishFields::Unknown].map(|fields| count().in_words(fields).unwrap());
+        assert!(none.contains("your final message must be one JSON object") && !none.contains("finish tool"), "{none}");
+        assert!(unknown.contains("if your finish tool has parameters for its fields, there"), "{unknown}");
+        assert!(unknown.ends_with("\"required\":[\"count\"]}"), "{unknown}");
+        assert_eq!(Question::TaskOutcome.in_words(FinishFields::None), None);
     }
 
     #[test]
@@ -197,7 +252,7 @@ mod tests {
         for status in ["success", "partial_success", "blocked", "failed", "unknown"] {
             let finish = json!({"status": status, "outcome_summary": "s"});
             assert!(schema.misfits(&finish).is_empty());
-            assert!(Question::TaskOutcome.read(Some(&fields(finish)), None).unwrap().is_some());
+            assert!(Question::TaskOutcome.read(Some(&fields(finish)), None, FinishFields::Asked).unwrap().is_some());
         }
     }
 }

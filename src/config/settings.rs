@@ -33,7 +33,7 @@ pub struct Settings {
     pub llm: DirectLlm,
     /// The LLM profile that a flag names.
     pub profile: Option<String>,
-    /// The LLM profile that the environment names. The automation service always names one.
+    /// The LLM profile that the environment names. The automation service names one where the automation has a model.
     pub default_profile: Option<String>,
     /// The id of this run.
     pub run_id: Option<RunId>,

@@ -21,7 +21,7 @@ use crate::agent_server::event::Meaning;
 use crate::agent_server::mcp::McpServers;
 use crate::agent_server::wire::{Cost, Llm, Secrets};
 use crate::agent_server::{Capabilities, Client, Event};
-use crate::answer::{Answer, Question};
+use crate::answer::{Answer, FinishFields, Question};
 use crate::display;
 use crate::http::HttpError;
 use crate::ids::ConversationId;
@@ -126,13 +126,21 @@ pub async fn drive(
 /// conversation which somebody else may have started.
 fn asked(plan: &ConversationPlan, capabilities: Capabilities) -> ConversationPlan {
     let mut plan = plan.clone();
-    if let (Some(words), Some(last)) = (plan.question.in_words(), plan.messages.last_mut())
-        && (!capabilities.finish_schema || plan.continued)
-    {
+    let words = plan.question.in_words(finish_fields(&plan, capabilities));
+    if let (Some(words), Some(last)) = (words, plan.messages.last_mut()) {
         last.push_str("\n\n");
         last.push_str(&words);
     }
     plan
+}
+
+/// A conversation that may be another run's may be this one's too, with the fields.
+fn finish_fields(plan: &ConversationPlan, capabilities: Capabilities) -> FinishFields {
+    match (capabilities.finish_schema, plan.continued) {
+        (false, _) => FinishFields::None,
+        (true, true) => FinishFields::Unknown,
+        (true, false) => FinishFields::Asked,
+    }
 }
 
 /// The object that the agent was asked for, if it was.
@@ -147,7 +155,7 @@ pub async fn answer(server: &Server, plan: &ConversationPlan) -> Result<Option<A
         .await
         .map_err(|error| refused("failed to read the agent's result", &error))?;
     plan.question
-        .read(finish.as_ref(), message.as_deref())
+        .read(finish.as_ref(), message.as_deref(), finish_fields(plan, server.capabilities))
         .map_err(|error| Failure::new(FailureKind::InvalidAnswer, error.to_string()))
 }
 
@@ -160,7 +168,7 @@ pub async fn task_outcome(server: &Server, plan: &ConversationPlan) -> Result<Op
         return Ok(None);
     }
     let (finish, message) = last_words(server, plan.id).await?;
-    Ok(plan.question.read(finish.as_ref(), message.as_deref()).ok().flatten())
+    Ok(plan.question.read(finish.as_ref(), message.as_deref(), finish_fields(plan, server.capabilities)).ok().flatten())
 }
 
 /// The arguments of the agent's finish, and its message.

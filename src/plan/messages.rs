@@ -25,8 +25,9 @@ pub(super) fn messages(
 
     let takes_event = templates.iter().any(|template| template.names_of_values().iter().any(of_event));
     let context = Context::new(payload, takes_event, run);
-    if let (Payload::Malformed(reason), false) = (payload, names.iter().any(of_event)) {
-        tracing::warn!("AUTOMATION_EVENT_PAYLOAD is {reason}; going on without it");
+    if matches!(payload, Payload::Malformed(_)) {
+        // A text that needs the event is refused besides; one that only asks whether there is one is not.
+        tracing::warn!("{}", payload.why_no_event());
     }
     let params = params(task, given, &names, problems);
     if !is_template {

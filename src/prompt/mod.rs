@@ -4,6 +4,7 @@
 //! 1.25.0), but for the fence around what came from outside. Pure: no environment, no files.
 
 pub mod fence;
+mod lookup;
 pub mod payload;
 pub mod template;
 

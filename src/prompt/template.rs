@@ -3,15 +3,14 @@
 //! A name that does not exist is an error that says what does; nothing is escaped, nothing is included.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Enumerator, Object, ObjectRepr, Serde, ValueKind};
+use minijinja::value::ValueKind;
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, escape_formatter};
 use serde_json::{Map, Value};
 
 use super::fence::{Nonce, plain_json};
+use super::lookup::{Miss, Misses, Node};
 use super::payload::Payload;
 use crate::problem::{Problem, nearest};
 use crate::{display, problem};
@@ -72,7 +71,13 @@ impl Template<'_> {
         }
         environment.set_formatter(|out, state, value| escape_formatter(out, state, &as_json(value)));
         let nonce = values.nonce.clone();
-        environment.add_filter("data", move |value: minijinja::Value| nonce.fence(&as_json(&value).to_string()));
+        environment.add_filter("data", move |value: minijinja::Value| {
+            // Filters take whatever there is, and what there is not.
+            if value.is_undefined() {
+                return Err(Error::from(ErrorKind::UndefinedError));
+            }
+            Ok(nonce.fence(&as_json(&value).to_string()))
+        });
 
         let misses = Misses::default();
         let params: Map<String, Value> =
@@ -94,7 +99,9 @@ impl Template<'_> {
             (Some(line), None) => format!("{}, line {line}", self.place),
             (None, _) => self.place.clone(),
         };
-        let miss = (error.kind() == ErrorKind::UndefinedError).then(|| misses.last()).flatten();
+        let line = error.line().and_then(|line| self.text.lines().nth(line.saturating_sub(1))).unwrap_or_default();
+        let miss =
+            (error.kind() == ErrorKind::UndefinedError).then(|| misses.in_line(&without_conditions(line))).flatten();
         match miss {
             Some(Miss { path, name, .. }) if path.is_empty() && name == "event" => Problem::new(
                 place,
@@ -177,82 +184,6 @@ fn but_there_are(name: &str, known: &[&str]) -> String {
     }
 }
 
-/// A lookup of a name that does not exist.
-#[derive(Debug, Clone)]
-struct Miss {
-    path: String,
-    name: String,
-    known: Vec<String>,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Misses(Arc<Mutex<Option<Miss>>>);
-
-impl Misses {
-    fn note(&self, miss: Option<Miss>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = miss;
-    }
-
-    fn last(&self) -> Option<Miss> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-/// An object of the values, which notes what was looked for in it in vain.
-struct Node {
-    fields: Map<String, Value>,
-    path: String,
-    misses: Misses,
-}
-
-impl fmt::Debug for Node {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Node({})", self.path)
-    }
-}
-
-impl Node {
-    fn value(&self, path: String, value: &Value) -> minijinja::Value {
-        match value {
-            Value::Object(fields) => {
-                minijinja::Value::from_object(Self { fields: fields.clone(), path, misses: self.misses.clone() })
-            }
-            Value::Array(items) => {
-                items.iter().enumerate().map(|(index, item)| self.value(format!("{path}[{index}]"), item)).collect()
-            }
-            value => minijinja::Value::from(Serde(value)),
-        }
-    }
-}
-
-impl Object for Node {
-    fn repr(self: &Arc<Self>) -> ObjectRepr {
-        ObjectRepr::Map
-    }
-
-    fn get_value(self: &Arc<Self>, key: &minijinja::Value) -> Option<minijinja::Value> {
-        let name = key.as_str()?;
-        let Some(value) = self.fields.get(name) else {
-            let known = self.fields.keys().cloned().collect();
-            let miss = Miss { path: self.path.clone(), name: name.to_owned(), known };
-            self.misses.note(Some(miss));
-            return None;
-        };
-        // An earlier miss was allowed for.
-        self.misses.note(None);
-        let path = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
-        Some(self.value(path, value))
-    }
-
-    fn enumerate(self: &Arc<Self>) -> Enumerator {
-        Enumerator::Values(self.fields.keys().map(|name| minijinja::Value::from(name.as_str())).collect())
-    }
-
-    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&plain_json(&Value::Object(self.fields.clone())))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -327,6 +258,21 @@ mod tests {
                 "task.md:5: `event.pull_request.labels[0]` has no `nam`; did you mean `name`? Known are `name`",
             ),
             (
+                "{{ event.issue.title | data }}{{ event.action }}",
+                pull_request(),
+                "task.md:5: `event` has no `issue`; known are `action` and `pull_request`",
+            ),
+            (
+                "{{ event.acton | data }}",
+                pull_request(),
+                "task.md:5: `event` has no `acton`; did you mean `action`? Known are `action` and `pull_request`",
+            ),
+            (
+                "{% if event.label is defined %}x{% endif %}\n{{ event.acton ~ event.pull_request.number }}",
+                pull_request(),
+                "task.md:6: `event` has no `acton`; did you mean `action`? Known are `action` and `pull_request`",
+            ),
+            (
                 "{{ secrets.TOKEN }}",
                 pull_request(),
                 "task.md:5: nothing is named `secrets`; known are `params` and `event`; with `template: false` the text goes \
@@ -386,6 +332,13 @@ mod tests {
         ] {
             assert!(names(text).contains("event.a"), "{text}");
         }
+    }
+
+    #[test]
+    fn a_name_that_may_be_missing_can_be_data_too() {
+        let text =
+            render("{{ event.x | default('none') | data }}{{ event.pull_request.body | data }}", pull_request(), &[]);
+        assert_eq!(text.unwrap().matches("<data-from-outside ").count(), 2);
     }
 
     #[test]

@@ -10,12 +10,13 @@ use super::access::{Access, Token};
 use super::git::{GitError, git};
 use super::plan::RepoPlan;
 use crate::display;
+use crate::ids::RunId;
 use crate::retry::{Policy, retry};
 use crate::task::repos::Provider;
 
 /// How many are cloned at the same time.
 const AT_ONCE: usize = 4;
-/// Keeps what a directory was cloned from, in its `.git`: a run that starts again goes on with it.
+/// Keeps which run has cloned a directory from where, in its `.git`: the run goes on with it when it starts again.
 const MARK: &str = "openhands-runner";
 
 /// A repository that is in the working directory.
@@ -59,7 +60,7 @@ fn of_ref(git_ref: Option<&str>) -> String {
 }
 
 /// Clones all into the working directory, in their order. `token` gives an account's token. A name that something else has
-/// taken in the working directory gets `_1`, `_2` … behind it.
+/// taken in the working directory gets `_1`, `_2` … behind it; what this very run has cloned before is taken as it is.
 ///
 /// One that is optional is left out with a warning when it cannot be had. Dropping the future ends what is under way and
 /// removes it.
@@ -69,6 +70,7 @@ fn of_ref(git_ref: Option<&str>) -> String {
 pub async fn clone_all(
     plans: &[RepoPlan],
     working_dir: &Path,
+    run: Option<&RunId>,
     token: impl Fn(Provider) -> Token,
 ) -> Result<Vec<Cloned>, CloneError> {
     if plans.is_empty() {
@@ -76,7 +78,7 @@ pub async fn clone_all(
     }
     // The agent is told of them by their whole paths.
     let working_dir = &std::path::absolute(working_dir).unwrap_or_else(|_| working_dir.to_owned());
-    let mut under_way = futures_util::stream::iter(plans.iter().zip(targets(plans, working_dir)).enumerate())
+    let mut under_way = futures_util::stream::iter(plans.iter().zip(targets(plans, working_dir, run)).enumerate())
         .map(|(place, (plan, target))| {
             let token = plan.access.as_ref().and_then(Access::wants_token_of).map(&token);
             async move {
@@ -85,7 +87,7 @@ pub async fn clone_all(
                     tracing::info!(repository = plan.shown, "is there already; going on with it as it is");
                     return (place, Ok(path), token);
                 }
-                (place, clone(plan, working_dir, &path, token.as_ref()).await.map(|()| path), token)
+                (place, clone(plan, working_dir, run, &path, token.as_ref()).await.map(|()| path), token)
             }
         })
         .buffer_unordered(AT_ONCE);
@@ -122,7 +124,7 @@ struct Target {
 }
 
 /// The directories of all, in the plans' order. What is there already has its name, unless it is this very clone.
-fn targets(plans: &[RepoPlan], working_dir: &Path) -> Vec<Target> {
+fn targets(plans: &[RepoPlan], working_dir: &Path, run: Option<&RunId>) -> Vec<Target> {
     let entries = std::fs::read_dir(working_dir).into_iter().flatten().flatten();
     let mut taken: BTreeSet<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     let mut used = BTreeSet::new();
@@ -134,7 +136,10 @@ fn targets(plans: &[RepoPlan], working_dir: &Path) -> Vec<Target> {
         let names: Vec<String> =
             std::iter::once(plan.directory.clone()).chain(numbered).take(taken.len() + 1).collect();
         let mark_at = |name: &String| std::fs::read_to_string(working_dir.join(name).join(".git").join(MARK));
-        let is_ours = |name: &&String| !used.contains(*name) && mark_at(name).is_ok_and(|mark| mark == mark_of(plan));
+        // Runs without an id cannot be told from one another.
+        let is_ours = |name: &&String| {
+            run.is_some() && !used.contains(*name) && mark_at(name).is_ok_and(|mark| mark == mark_of(plan, run))
+        };
         let ours = names.iter().filter(|name| taken.contains(*name)).find(is_ours);
         let name = ours.or_else(|| names.iter().find(|name| !taken.contains(*name))).unwrap_or(&plan.directory);
         targets.push(Target { name: name.clone(), is_cloned: ours.is_some() });
@@ -144,7 +149,13 @@ fn targets(plans: &[RepoPlan], working_dir: &Path) -> Vec<Target> {
     targets
 }
 
-async fn clone(plan: &RepoPlan, working_dir: &Path, path: &Path, token: Option<&Token>) -> Result<(), Refusal> {
+async fn clone(
+    plan: &RepoPlan,
+    working_dir: &Path,
+    run: Option<&RunId>,
+    path: &Path,
+    token: Option<&Token>,
+) -> Result<(), Refusal> {
     let io = |path: &Path| {
         let path = path.to_owned();
         move |error| Refusal::Io(path, error)
@@ -180,14 +191,15 @@ async fn clone(plan: &RepoPlan, working_dir: &Path, path: &Path, token: Option<&
         checkout.await.map_err(whole_limit)?;
     }
     let mark_path = partial.0.join(".git").join(MARK);
-    std::fs::write(&mark_path, mark_of(plan)).map_err(io(&mark_path))?;
+    std::fs::write(&mark_path, mark_of(plan, run)).map_err(io(&mark_path))?;
     std::fs::rename(&partial.0, path).map_err(io(path))?;
     tracing::info!(repository = plan.shown, "cloned in {:.1?}", started.elapsed());
     Ok(())
 }
 
-fn mark_of(plan: &RepoPlan) -> String {
-    format!("{}\n{}\n", plan.clone_url, plan.git_ref.as_deref().unwrap_or_default())
+fn mark_of(plan: &RepoPlan, run: Option<&RunId>) -> String {
+    let run = run.map(RunId::as_str).unwrap_or_default();
+    format!("{}\n{}\n{run}\n", plan.clone_url, plan.git_ref.as_deref().unwrap_or_default())
 }
 
 /// A directory that is removed unless it was renamed.
@@ -249,23 +261,29 @@ mod tests {
     fn a_foreign_entry_takes_its_name_and_a_clone_of_ours_is_found_under_any() {
         let folder = tempfile::tempdir().unwrap();
         let plans = RepoPlan::of(serde_json::from_value(json!(["file:///a/demo", "file:///b/demo"])).unwrap());
-        let found = || -> Vec<(String, bool)> {
-            targets(&plans, folder.path()).into_iter().map(|target| (target.name, target.is_cloned)).collect()
+        let (this, other) = (RunId::new("this"), RunId::new("other"));
+        let found = |run| -> Vec<(String, bool)> {
+            targets(&plans, folder.path(), run).into_iter().map(|target| (target.name, target.is_cloned)).collect()
         };
         let expected = |first: (&str, bool), second: (&str, bool)| {
             [first, second].map(|(name, is_cloned)| (name.to_owned(), is_cloned)).to_vec()
         };
-        assert_eq!(found(), expected(("demo", false), ("demo_1", false)));
+        assert_eq!(found(Some(&this)), expected(("demo", false), ("demo_1", false)));
         std::os::unix::fs::symlink("nowhere", folder.path().join("demo")).unwrap();
         std::fs::create_dir_all(folder.path().join("demo_2/.git")).unwrap();
-        assert_eq!(found(), expected(("demo_3", false), ("demo_1", false)));
-        std::fs::write(folder.path().join("demo_2/.git").join(MARK), mark_of(&plans[0])).unwrap();
-        assert_eq!(found(), expected(("demo_2", true), ("demo_1", false)));
+        assert_eq!(found(Some(&this)), expected(("demo_3", false), ("demo_1", false)));
+        let mark = |run| std::fs::write(folder.path().join("demo_2/.git").join(MARK), mark_of(&plans[0], run)).unwrap();
+        for (owner, run) in [(Some(&other), Some(&this)), (None, Some(&this)), (None, None), (Some(&other), None)] {
+            mark(owner);
+            assert_eq!(found(run), expected(("demo_3", false), ("demo_1", false)));
+        }
+        mark(Some(&this));
+        assert_eq!(found(Some(&this)), expected(("demo_2", true), ("demo_1", false)));
         std::fs::remove_file(folder.path().join("demo")).unwrap();
-        assert_eq!(found(), expected(("demo_2", true), ("demo_1", false)));
+        assert_eq!(found(Some(&this)), expected(("demo_2", true), ("demo_1", false)));
         // Two addresses of one repository are two clones.
         let plans = [plans[0].clone(), RepoPlan { directory: "demo_1".to_owned(), ..plans[0].clone() }];
-        let names: Vec<_> = targets(&plans, folder.path()).into_iter().map(|target| target.name).collect();
+        let names: Vec<_> = targets(&plans, folder.path(), Some(&this)).into_iter().map(|target| target.name).collect();
         assert_eq!(names, ["demo_2", "demo_1"]);
     }
 }

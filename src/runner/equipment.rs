@@ -48,15 +48,11 @@ pub(super) async fn equipment(
 async fn llm(workspace: &dyn Workspace, plan: &RunPlan, redactor: &Redactor) -> Result<Llm, WorkspaceError> {
     let base = match &plan.llm.base {
         LlmBase::Given(llm) => llm.clone(),
-        LlmBase::Inherited { profile: None, .. } => match workspace.llm(None).await {
-            // Some LLMs need no more than what the task says of them.
-            Err(WorkspaceError::NoLlm) if plan.llm.fields.contains_key("model") => Llm::default(),
-            other => other?,
-        },
+        LlmBase::Inherited { profile: None, .. } => default_llm(workspace, plan).await?,
         LlmBase::Inherited { profile: Some(profile), .. } => match workspace.llm(Some(&profile.name)).await {
             Err(missing @ WorkspaceError::NoSuchProfile { .. }) if profile.default_will_do => {
                 tracing::warn!("{missing}; taking the account's default LLM");
-                workspace.llm(None).await?
+                default_llm(workspace, plan).await?
             }
             other => other?,
         },
@@ -65,4 +61,13 @@ async fn llm(workspace: &dyn Workspace, plan: &RunPlan, redactor: &Redactor) -> 
     llm.secrets().iter().for_each(|secret| redactor.learn(secret));
     tracing::info!(model = llm.model().unwrap_or("unknown"), "LLM configured");
     Ok(llm)
+}
+
+/// The account's default; some LLMs need no more than what the task says of them.
+async fn default_llm(workspace: &dyn Workspace, plan: &RunPlan) -> Result<Llm, WorkspaceError> {
+    let names_model = plan.llm.fields.get("model").is_some_and(|model| !model.is_null());
+    match workspace.llm(None).await {
+        Err(WorkspaceError::NoLlm) if names_model => Ok(Llm::default()),
+        other => other,
+    }
 }

@@ -74,7 +74,7 @@ pub async fn run(args: RunArgs, environment: Environment, mut shutdown: Shutdown
         tracing::error!(code = failure.code(), "{}", failure.detail);
         return failure.kind.exit_code();
     }
-    let mut sinks = sinks(&args);
+    let mut sinks = sinks(&args, &environment.redactor);
     let mut settled_elsewhere = None;
     if let Some((phases, settled)) = report.phases() {
         sinks = sinks.with(phases);
@@ -159,8 +159,8 @@ pub async fn refuse_usage(environment: Environment, message: String, mut shutdow
     outcome.exit_code()
 }
 
-fn sinks(args: &RunArgs) -> Sinks {
-    let sinks = Sinks::default().with(Progress);
+fn sinks(args: &RunArgs, redactor: &Redactor) -> Sinks {
+    let sinks = Sinks::default().with(Progress::new(redactor.clone()));
     // Before standard output, which may have a reader that is slow.
     let sinks = match &args.result {
         Some(path) => sinks.with(ResultFile::new(path.clone())),

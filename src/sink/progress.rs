@@ -6,13 +6,24 @@ use super::{Record, Sink};
 use crate::agent_server::event::{Action, Meaning, Observation};
 use crate::display;
 use crate::outcome::RunResult;
+use crate::secret::Redactor;
 
 /// The longest text of a line, in characters.
 const LONGEST: usize = 160;
 
 /// Logs the steps of a run at level `info`.
 #[derive(Debug, Default)]
-pub struct Progress;
+pub struct Progress {
+    redactor: Redactor,
+}
+
+impl Progress {
+    /// Without the secrets that are learned by then; one that is cut would not be known any more. The default knows none.
+    #[must_use]
+    pub fn new(redactor: Redactor) -> Self {
+        Self { redactor }
+    }
+}
 
 impl Sink for Progress {
     fn record<'a>(&'a mut self, record: &'a Record<'_>) -> BoxFuture<'a, ()> {
@@ -20,41 +31,45 @@ impl Sink for Progress {
             Record::Conversation { id, new } => {
                 tracing::info!(conversation_id = %id, "conversation {}", if *new { "started" } else { "continued" });
             }
-            Record::Turn { number, of, message } => tracing::info!("turn {number} of {of}: {}", line(message)),
+            Record::Turn { number, of, message } => tracing::info!("turn {number} of {of}: {}", self.line(message)),
             Record::Stage(_) => {}
-            Record::Event { meaning, .. } => step(meaning),
+            Record::Event { meaning, .. } => self.step(meaning),
             Record::Result(result) => verdict(result),
         }
         ready(()).boxed()
     }
 }
 
-fn line(text: &str) -> String {
-    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    display::bounded(&words, LONGEST)
-}
-
-fn step(meaning: &Meaning) {
-    match meaning {
-        Meaning::Action(action) => tracing::info!("{}", action_line(action)),
-        Meaning::Observation(Observation { tool, exit_code: Some(code), .. }) if *code != 0 => {
-            tracing::info!("{tool} exited with {code}");
-        }
-        Meaning::Observation(Observation { tool, is_error: true, .. }) => tracing::info!("{tool} failed"),
-        Meaning::AgentMessage(text) => tracing::info!("agent: {}", line(text)),
-        Meaning::AgentError(error) => tracing::warn!("agent error: {}", line(error)),
-        Meaning::Error(error) => tracing::warn!(code = error.code(), "conversation error: {}", line(error.detail())),
-        _ => {}
+impl Progress {
+    fn line(&self, text: &str) -> String {
+        let words = self.redactor.redact(text).split_whitespace().collect::<Vec<_>>().join(" ");
+        display::bounded(&words, LONGEST)
     }
-}
 
-fn action_line(action: &Action) -> String {
-    let text = match (action.own_summary(), action.detail.as_deref()) {
-        (Some(summary), Some(detail)) => format!("{summary}: {detail}"),
-        (Some(only), None) | (None, Some(only)) => only.to_owned(),
-        (None, None) => return action.tool.clone(),
-    };
-    format!("{}: {}", action.tool, line(&text))
+    fn step(&self, meaning: &Meaning) {
+        match meaning {
+            Meaning::Action(action) => tracing::info!("{}", self.action_line(action)),
+            Meaning::Observation(Observation { tool, exit_code: Some(code), .. }) if *code != 0 => {
+                tracing::info!("{tool} exited with {code}");
+            }
+            Meaning::Observation(Observation { tool, is_error: true, .. }) => tracing::info!("{tool} failed"),
+            Meaning::AgentMessage(text) => tracing::info!("agent: {}", self.line(text)),
+            Meaning::AgentError(error) => tracing::warn!("agent error: {}", self.line(error)),
+            Meaning::Error(error) => {
+                tracing::warn!(code = error.code(), "conversation error: {}", self.line(error.detail()));
+            }
+            _ => {}
+        }
+    }
+
+    fn action_line(&self, action: &Action) -> String {
+        let text = match (action.own_summary(), action.detail.as_deref()) {
+            (Some(summary), Some(detail)) => format!("{summary}: {detail}"),
+            (Some(only), None) | (None, Some(only)) => only.to_owned(),
+            (None, None) => return action.tool.clone(),
+        };
+        format!("{}: {}", action.tool, self.line(&text))
+    }
 }
 
 fn verdict(result: &RunResult) {
@@ -67,9 +82,11 @@ fn verdict(result: &RunResult) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::Secret;
 
     #[test]
     fn an_action_is_one_bounded_line() {
+        let action_line = |action: &Action| Progress::default().action_line(action);
         let action = |summary: Option<&str>, detail: Option<&str>| Action {
             tool: "terminal".to_owned(),
             summary: summary.map(str::to_owned),
@@ -81,5 +98,18 @@ mod tests {
         assert_eq!(action_line(&action(Some(r#"terminal: {"command": "ls"}"#), Some("ls"))), "terminal: ls");
         assert_eq!(action_line(&action(None, None)), "terminal");
         assert!(action_line(&action(None, Some(&"x".repeat(1000)))).chars().count() < 200);
+    }
+
+    #[test]
+    fn a_secret_is_removed_before_the_text_is_cut() {
+        let redactor = Redactor::default();
+        redactor.learn(&Secret::new("value-of-a-secret"));
+        redactor.learn(&Secret::new("first line\nsecond line"));
+        let progress = Progress::new(redactor);
+        for before in LONGEST - 17..LONGEST {
+            let line = progress.line(&format!("{} value-of-a-secret", "x".repeat(before)));
+            assert!(!line.contains('v'), "{line}");
+        }
+        assert_eq!(progress.line("it is first line\nsecond line"), "it is ***");
     }
 }

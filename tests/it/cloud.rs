@@ -10,7 +10,7 @@ use wiremock::{Mock, ResponseTemplate};
 use crate::support::cloud::{API_KEY, SANDBOX_ID};
 use crate::support::mcp_server::McpServer;
 use crate::support::run::account_settings;
-use crate::support::{AgentServer, Cloud, NEWEST, Receiver, Run, ScriptedLlm, Step};
+use crate::support::{AgentServer, Cloud, NEWEST, OLDEST, Receiver, Run, ScriptedLlm, Step};
 
 async fn llm() -> ScriptedLlm {
     let llm = ScriptedLlm::start(0).await.unwrap();
@@ -37,7 +37,7 @@ async fn a_named_profile_is_used_and_a_missing_one_falls_back() {
         .says("openai/own");
     let missing = run("---\nllm: {profile: slow}\n---\nDo the task.").finish().await.exits_with(78);
     missing.says("the account has no LLM profile `slow`; it has fast");
-    // Under the automation service the environment always names one.
+    // Under the automation service the environment names one where the automation has a model.
     run("---\nllm: {profile: fast}\n---\nDo the task.")
         .env("AUTOMATION_MODEL", "slow")
         .finish()
@@ -46,6 +46,21 @@ async fn a_named_profile_is_used_and_a_missing_one_falls_back() {
         .says("openai/fast");
     let mistyped = run("Do the task.").args(["--profile", "fats"]).finish().await.exits_with(78);
     mistyped.says("the account has no LLM profile `fats`; it has fast");
+}
+
+#[tokio::test]
+async fn a_task_that_brings_its_own_model_needs_neither_the_environments_profile_nor_a_default() {
+    let _turn = crate::support::agent_server::OLDEST_IN_USE.lock().await;
+    // Without settings, and so without any LLM of its own.
+    let (llm, server) = (llm().await, AgentServer::shared(OLDEST).await);
+    let own = format!("llm: {{model: openai/scripted, api_key: sk-key-of-the-task, base_url: '{}'}}", llm.url());
+    let run = |fields: &str| {
+        let run = Run::inside(server).env("AGENT_SERVER_URL", server.url("")).env("AUTOMATION_MODEL", "gone");
+        run.task(&format!("---\n{fields}\n---\nDo the task."))
+    };
+    let finished = run(&own).finish().await.exits_with(0);
+    finished.says("no LLM profile `gone`").says("openai/scripted").never_shows("sk-key-of-the-task");
+    run("llm: {temperature: 0.5}").finish().await.exits_with(78).says("the account has no LLM: choose one");
 }
 
 #[tokio::test]

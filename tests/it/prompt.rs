@@ -47,8 +47,13 @@ async fn the_event_is_data_between_marks_that_its_sender_cannot_know() {
 #[tokio::test]
 async fn a_malformed_payload_is_a_warning() {
     let (llm, server) = (llm().await, AgentServer::shared(NEWEST).await);
-    let run = Run::inside(server).llm(&llm).file("prompt.txt", "Do the task.").env("AUTOMATION_EVENT_PAYLOAD", "{oops");
-    run.finish().await.exits_with(0).says("AUTOMATION_EVENT_PAYLOAD is not JSON");
+    let run = || Run::inside(server).llm(&llm).env("AUTOMATION_EVENT_PAYLOAD", "{oops");
+    for run in [
+        run().file("prompt.txt", "Do the task."),
+        run().task("---\nname: x\n---\nDo the task{% if event is defined %} with the event{% endif %}."),
+    ] {
+        run.finish().await.exits_with(0).says("AUTOMATION_EVENT_PAYLOAD is not JSON");
+    }
 }
 
 #[tokio::test]

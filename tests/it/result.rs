@@ -80,3 +80,17 @@ async fn a_conversation_that_was_started_without_the_question_is_asked_in_words(
     assert_eq!(result["answer"], json!({"count": 2}));
     assert!(server.user_messages(&id).await[1].contains("JSON Schema"));
 }
+
+#[tokio::test]
+async fn a_named_conversation_that_the_run_creates_may_give_the_object_with_its_finish_tool() {
+    let llm = ScriptedLlm::start(0).await.unwrap();
+    llm.script("Count the files", [finish(json!({"count": 2}))]);
+    let server = AgentServer::shared(NEWEST).await;
+    let id = uuid::Uuid::new_v4().to_string();
+    let run = Run::inside(server).llm(&llm).env("AUTOMATION_CONVERSATION_ID", &id).task(TASK);
+    let result = run.args(["--format", "json"]).finish().await.exits_with(0).json();
+    assert_eq!(result["answer"], json!({"count": 2}));
+    // Nobody knows from outside whose conversation it is: the words must not forbid what the tool asks for.
+    let asked = server.user_messages(&id).await;
+    assert!(asked[0].contains("if your finish tool has parameters for its fields, there"), "{asked:?}");
+}

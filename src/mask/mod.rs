@@ -2,10 +2,14 @@
 //!
 //! Rather one word too many than a key: the texts are summaries, not data.
 
-use percent_encoding::percent_decode_str;
-use url::Url;
+mod fields;
+mod names;
 
-use crate::secret::{MASK, Secret};
+pub use self::fields::{key_of, secrets_of_address, secrets_of_arguments, secrets_of_field};
+pub use self::names::{describes_secret, is_secret_name};
+
+use self::names::is_secret_name_in_text;
+use crate::secret::MASK;
 
 /// How well-known keys begin.
 const PREFIXES: &[&str] = &[
@@ -42,9 +46,6 @@ const PREFIXES: &[&str] = &[
 /// What follows a prefix must be this long, in bytes: `sk-learn` is no key.
 const SHORTEST_KEY: usize = 10;
 
-/// Parts of names whose values are secrets.
-const NAMES: &[&str] = &["key", "secret", "token", "passw", "pwd", "authorization", "credential"];
-
 /// Whether a word is like a token, whatever its name: it begins as keys do, or is long and random.
 #[must_use]
 pub fn is_token(word: &str) -> bool {
@@ -54,19 +55,6 @@ pub fn is_token(word: &str) -> bool {
     let is_hex = word.len() >= 32 && word.chars().all(|char| char.is_ascii_hexdigit());
     let is_one_word = word.chars().all(|char| char.is_ascii_alphanumeric() || matches!(char, '_' | '+' | '='));
     well_known(word) != word || (word.len() >= SHORTEST && is_one_word && (is_mixed || is_hex))
-}
-
-/// What of an address must not be seen: its user part, and values of its query that are or look like secrets. A short user
-/// name stands in ordinary text too, and is no token.
-#[must_use]
-pub fn secrets_of_address(url: &Url) -> Vec<Secret> {
-    const SHORTEST_TOKEN: usize = 16;
-    let user = Some(url.username()).filter(|user| user.len() >= SHORTEST_TOKEN);
-    let pairs = url.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
-    let values = pairs.filter(|(name, value)| is_secret_name(name) || is_token(value)).map(|(_, value)| value);
-    // As it stands in the address, and as it is meant.
-    let forms = |text: &str| [text.to_owned(), percent_decode_str(text).decode_utf8_lossy().into_owned()];
-    user.into_iter().chain(url.password()).chain(values).flat_map(forms).map(Secret::new).collect()
 }
 
 /// The text with [`MASK`] in the place of what looks like a key, a password, or the user part of an address.
@@ -104,33 +92,7 @@ fn is_scheme(word: &str) -> bool {
 /// Whether a word says that a secret comes next: `token:`, `"api_key":`, `--password`.
 fn names_a_secret(word: &str) -> bool {
     let name = word.trim_end_matches(['"', '\'']);
-    (name.ends_with([':', '=']) || name.starts_with("--")) && is_secret_name(name)
-}
-
-/// Whether a name says that its value is a secret.
-#[must_use]
-pub fn is_secret_name(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    NAMES.iter().any(|part| name.contains(part))
-}
-
-/// The secrets in the value of a field, a header or a variable of this name.
-#[must_use]
-pub fn secrets_of_field(name: &str, text: &str) -> Vec<Secret> {
-    if is_secret_name(name) {
-        return vec![key_of(name, text)];
-    }
-    let words = text.split(|char: char| char.is_whitespace() || ",;:=\"'".contains(char));
-    words.filter(|word| is_token(word)).map(Secret::new).collect()
-}
-
-/// The value without the scheme of an authorization.
-#[must_use]
-pub fn key_of(name: &str, text: &str) -> Secret {
-    let (scheme, key) = text.trim().split_once(' ').unwrap_or(("", text));
-    let is_scheme = ["bearer", "basic", "token"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
-    let has_scheme = is_scheme || name.to_ascii_lowercase().ends_with("authorization");
-    Secret::new(if has_scheme { key.trim() } else { text })
+    (name.ends_with([':', '=']) || name.starts_with("--")) && is_secret_name_in_text(name)
 }
 
 /// Whether a word is no word of a language.
@@ -179,7 +141,7 @@ fn assignment(word: &str) -> String {
         shown.push_str(name);
         shown.push_str(&after[..after.len() - value.len()]);
         let (value, others) = value.split_at(value.find(['&', '"', '\'', ')', ']', '}', '\\']).unwrap_or(value.len()));
-        let is_secret = is_secret_name(name) && !value.is_empty();
+        let is_secret = is_secret_name_in_text(name) && !value.is_empty();
         if value.starts_with("//") || (!is_secret && value.contains("://")) {
             // Of an address only the query has names and values.
             let query = value.find('?').map_or(value.len(), |at| at + 1);
@@ -209,6 +171,8 @@ mod tests {
             ("login --password Tr0ub4dor", "login --password ***"),
             ("with ghp_0123456789abcdef.", "with ***"),
             ("a=1&token=x&b=2", "a=1&token=***&b=2"),
+            ("DB_PASS=hunter22 AZURE_DEVOPS_PAT=abc make", "DB_PASS=*** AZURE_DEVOPS_PAT=*** make"),
+            (r#"{"smtpPass": "Hunter22"}"#, r#"{"smtpPass": "***"}"#),
             (r#"{"url":"https://h/?token=x","key":"y"}"#, r#"{"url":"https://h/?token=***","key":"***"}"#),
         ] {
             assert_eq!(lookalikes(text), expected, "{text}");
@@ -220,6 +184,8 @@ mod tests {
         for text in [
             "Install sk-learn and check the token: it expires",
             "Look at src/main.rs:12: no key",
+            "Tests pass: TestLogin and test_author=Me, compass:North, src/auth/login.rs:12",
+            "Fix auth: Refactor the cookie: SameSite, auth_type=OAuth2, bypassed=Yes",
             "Open https://github.com/octo/alpha/pull/7?tab=files",
             "a = b, c: d — ä",
             "",
@@ -236,21 +202,6 @@ mod tests {
         for name in ["production", "claude-sonnet-4-5-20250929", "Qwen2.5-Coder-32B-Instruct", "/home/Me/a1", "1", ""] {
             assert!(!is_token(name), "{name}");
         }
-    }
-
-    #[test]
-    fn an_address_has_secrets_in_its_user_part_and_its_query() {
-        let secrets = |url: &str| -> Vec<String> {
-            let secrets = secrets_of_address(&Url::parse(url).unwrap());
-            secrets.iter().map(|secret| secret.expose().to_owned()).collect()
-        };
-        assert_eq!(
-            secrets("https://me:hunter%4022@h/?api_key=a%2Bb&page=2"),
-            ["hunter%4022", "hunter@22", "a%2Bb", "a+b"]
-        );
-        assert_eq!(secrets("https://me@h/p?mode=production#key=1"), Vec::<String>::new());
-        let token = "ghp_0123456789abcdef";
-        assert_eq!(secrets(&format!("https://{token}@h/?x={token}")), [token; 4]);
     }
 
     #[test]
