@@ -2,6 +2,7 @@
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use serde_path_to_error::Segment;
 
 use super::{Origin, Task};
@@ -79,7 +80,7 @@ pub fn data<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, Problem> {
     };
     let Ok(mut value) = serde_json::from_str::<Value>(text) else { return Err(strict) };
     loop {
-        let error = match serde_path_to_error::deserialize(&value) {
+        let error = match located(&value.to_string()) {
             Ok(data) => return Ok(data),
             Err(error) => error,
         };
@@ -168,14 +169,18 @@ fn yaml<T: DeserializeOwned>(text: &str, lines_before: usize, file: &str) -> Res
 }
 
 fn json<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, Problem> {
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let task = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+    // What comes behind the value is looked for first: the reading below does not.
+    let whole: Result<&RawValue, _> = serde_json::from_str(text);
+    whole.map_err(|error| refusal(file, Some(error.line()), ".", &error.to_string()))?;
+    located(text).map_err(|error| {
         let path = error.path().to_string();
         let error = error.into_inner();
         refusal(file, Some(error.line()), &path, &error.to_string())
-    })?;
-    deserializer.end().map_err(|error| refusal(file, Some(error.line()), ".", &error.to_string()))?;
-    Ok(task)
+    })
+}
+
+fn located<T: DeserializeOwned>(text: &str) -> Result<T, serde_path_to_error::Error<serde_json::Error>> {
+    serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(text))
 }
 
 /// Turns a parser's message into our three parts. Both parsers end theirs with "at line L column C" and may begin with
