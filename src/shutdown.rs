@@ -24,6 +24,7 @@ pub struct Shutdown {
     interrupt: unix::Signal,
     quit: unix::Signal,
     terminate: unix::Signal,
+    received: u32,
 }
 
 impl Shutdown {
@@ -38,16 +39,25 @@ impl Shutdown {
             interrupt: unix::signal(SignalKind::interrupt())?,
             quit: unix::signal(SignalKind::quit())?,
             terminate: unix::signal(SignalKind::terminate())?,
+            received: 0,
         })
     }
 
     /// The next signal. Cancel safe.
     pub async fn requested(&mut self) -> Signal {
-        tokio::select! {
+        let signal = tokio::select! {
             _ = self.hang_up.recv() => Signal::HangUp,
             _ = self.interrupt.recv() => Signal::Interrupt,
             _ = self.quit.recv() => Signal::Quit,
             _ = self.terminate.recv() => Signal::Terminate,
-        }
+        };
+        self.received += 1;
+        signal
+    }
+
+    /// How many [`Shutdown::requested`] has given.
+    #[must_use]
+    pub fn received(&self) -> u32 {
+        self.received
     }
 }

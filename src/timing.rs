@@ -32,6 +32,8 @@ pub const SANDBOX_ERROR: Duration = Duration::from_secs(60);
 pub const SANDBOX_UNKNOWN: Duration = Duration::from_secs(15);
 /// A sandbox whose making was cut off shows up within this time: it is listed a second after the request came.
 pub const SANDBOX_SHOWS_UP: Duration = Duration::from_secs(20);
+/// Whose the only new sandbox is, nobody can tell before this time after the request: another job's may be listed before ours.
+pub const SANDBOX_LISTED: Duration = Duration::from_secs(3);
 /// Deleting a sandbox from `Drop`, which holds up its thread.
 pub const SANDBOX_DROP: Duration = Duration::from_secs(30);
 /// A launched run's guardian may take this long to deliver the outcome before the sandbox is deleted under it.

@@ -129,7 +129,7 @@ pub struct NewSandboxArgs {
     #[arg(long = "sandbox", value_name = "ID")]
     pub id: Option<String>,
 
-    /// Leave the new sandbox there at the end; its id is in the log and in the JSON.
+    /// Leave the new sandbox there at the end; its id is in the log, and in the JSON unless that is a launched run's own.
     #[arg(long)]
     pub keep_alive: bool,
 

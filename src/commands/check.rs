@@ -87,7 +87,7 @@ pub(super) async fn run(desk: &Desk, shutdown: &mut Shutdown) -> Result<ExitCode
     let text = redactor.redact(&table(&lines)).into_owned();
     let objects: Vec<Value> = lines.iter().map(Line::object).collect();
     let object = json!({"lines": objects, "exit_code": exit_code.0}).to_string();
-    desk.tell(&text, &serde_json::from_str(&redactor.redact(&object)).unwrap_or_default());
+    desk.tell(&text, &serde_json::from_str(&redactor.redact(&object)).unwrap_or_default()).await;
     Ok(exit_code)
 }
 

@@ -32,6 +32,6 @@ pub(super) async fn run(desk: &Desk, args: CpArgs, shutdown: &mut Shutdown) -> R
         }
     };
     tracing::info!(files = copied.files, bytes = copied.bytes, "copied");
-    desk.tell("", &json!(copied));
+    desk.tell("", &json!(copied)).await;
     Ok(ExitCode::COMPLETED)
 }

@@ -5,25 +5,26 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::exec::{PassOn, exit_code};
+use super::delivery::{self, await_delivery};
+use super::follow::{Followed, PassOn, start};
 use super::{Desk, until_signal};
 use crate::cli::{Format, LaunchArgs};
-use crate::cloud::CloudKey;
+use crate::cloud::{CloudKey, CloudProvider};
 use crate::config::settings::{Overrides, Settings};
 use crate::display;
-use crate::guardian;
 use crate::http;
 use crate::ids::{ConversationId, SandboxId};
 use crate::outcome::{ExitCode, Failure, FailureKind};
 use crate::plan::RunPlan;
 use crate::problem::{Problem, Problems};
-use crate::runner::failures::{ended_by, not_copied, not_executed};
+use crate::runner::failures::{not_copied, not_executed};
+use crate::sandbox::Sandbox;
 use crate::sandbox::exec::{self, Command, Output};
 use crate::sandbox::install::{InstallError, install};
 use crate::sandbox::ready::Ready;
 use crate::secret::Secret;
 use crate::shutdown::Shutdown;
-use crate::task::source::{DEFAULT_FILES, Source, data_files};
+use crate::task::source::{DEFAULT_FILES, Source, data_files, text_of};
 use crate::timing;
 
 /// What goes into the sandbox, checked before one is made.
@@ -48,36 +49,61 @@ pub(super) async fn run(desk: &Desk, args: LaunchArgs, shutdown: &mut Shutdown) 
         return desk
             .within(sandbox, shutdown, async |id, ready, shutdown| {
                 let command = until_signal(shutdown, prepare(desk, &args, &load, id, ready)).await?;
-                let ended = follow(&args, &load, id, ready, &command, shutdown).await;
-                if args.sandbox.is_deleted() {
-                    let delivered = async {
-                        await_guardian(ready).await;
-                        Ok(())
-                    };
-                    // A signal here goes on to the deletion.
-                    let _ = until_signal(shutdown, delivered).await;
+                let Followed { ended, in_touch } = follow(&args, &load, id, ready, &command, shutdown).await;
+                if args.sandbox.is_deleted() && shutdown.received() < 2 {
+                    if in_touch {
+                        // The first signal goes on to the deletion, the second leaves the sandbox.
+                        tokio::select! {
+                            () = await_delivery(&ready.server) => {}
+                            _ = shutdown.requested() => {}
+                        }
+                    } else {
+                        delivery::warn();
+                    }
                 }
                 ended
             })
             .await;
     }
-    let launched = until_signal(shutdown, async {
-        let (id, ready) = desk.ready(&mut sandbox).await?;
-        let command = prepare(desk, &args, &load, &id, &ready).await?;
-        let running = exec::start(&ready.server, &command).await.map_err(|error| not_executed(&error))?;
-        tell(desk, &load, &id, &ready, running.folder());
-        Ok(())
-    })
-    .await;
+    let launched = launch(desk, &args, &load, &mut sandbox, shutdown).await;
     if launched.is_ok() {
         // The run is at work in it, and its id has been told.
         sandbox.keep();
+    }
+    if shutdown.received() > 1 {
+        super::leave(sandbox);
+        return launched;
     }
     tokio::select! {
         _ = sandbox.delete() => {}
         _ = shutdown.requested() => super::leave(sandbox),
     }
-    launched.map(|()| ExitCode::COMPLETED)
+    launched
+}
+
+/// Starts the run and leaves it alone.
+async fn launch(
+    desk: &Desk,
+    args: &LaunchArgs,
+    load: &Load,
+    sandbox: &mut Sandbox<CloudProvider>,
+    shutdown: &mut Shutdown,
+) -> Result<ExitCode, Failure> {
+    let prepared = until_signal(shutdown, async {
+        let (id, ready) = desk.ready(sandbox).await?;
+        let command = prepare(desk, args, load, &id, &ready).await?;
+        Ok((id, ready, command))
+    });
+    let (id, ready, command) = prepared.await?;
+    let running = match start(&ready.server, &command, shutdown).await {
+        Ok(running) => running,
+        Err(not_started) => return not_started.ended,
+    };
+    let told = async {
+        tell(desk, load, &id, &ready, running.folder()).await;
+        Ok(ExitCode::COMPLETED)
+    };
+    until_signal(shutdown, told).await
 }
 
 async fn load(desk: &Desk, args: &LaunchArgs) -> Result<Load, Failure> {
@@ -147,32 +173,13 @@ fn read_task(named: Option<&Path>) -> Result<TaskFile, Problem> {
 }
 
 fn from_stdin() -> Result<TaskFile, Problem> {
-    let content = io::read_to_string(io::stdin().lock())
-        .map_err(|error| Problem::new("standard input", format!("cannot be read ({error})"), "give UTF-8 text"))?;
+    let content = text_of(io::stdin().lock(), "standard input")?;
     let parsed = crate::task::parse::parse(&content, crate::task::parse::Format::Markdown, "standard input")?;
     Ok(TaskFile { parsed, content: content.into_bytes(), name: "task.md".to_owned(), data: Vec::new() })
 }
 
 fn changed(name: &str) -> Problem {
     Problem::new(name, "changed while it was read", "try again")
-}
-
-/// Waits until the run's guardian has delivered what the run itself could not: with the sandbox it would be gone.
-async fn await_guardian(ready: &Ready) {
-    // The kernel keeps 15 bytes of a name.
-    let alive = format!("cat /proc/[0-9]*/comm 2>/dev/null | grep -q '^{:.15}$'", guardian::NAME);
-    let limit = timing::LAST_DELIVERY;
-    let looks = async |line: String| {
-        let done = exec::execute(&ready.server, &Command::shell(line).limit(limit)).await;
-        done.is_ok_and(|done| done.is_success())
-    };
-    if !looks(alive.clone()).await {
-        return;
-    }
-    tracing::info!("the run's outcome is still being delivered: waiting for that, at most {} s", limit.as_secs());
-    if !looks(format!("while {alive}; do sleep 0.2; done")).await {
-        tracing::warn!("the run's outcome may be undelivered: deleting the sandbox all the same");
-    }
 }
 
 /// Puts everything into the sandbox; the command that starts the run there.
@@ -234,7 +241,7 @@ fn not_installed(error: &InstallError) -> Failure {
 }
 
 /// Where the run can be looked at.
-fn tell(desk: &Desk, load: &Load, id: &SandboxId, ready: &Ready, folder: &str) {
+async fn tell(desk: &Desk, load: &Load, id: &SandboxId, ready: &Ready, folder: &str) {
     let mut sandbox_url = http::join(&load.key.url, &["api", "v1", "sandboxes"]);
     sandbox_url.query_pairs_mut().append_pair("id", id.as_str());
     let conversation = load.conversation.to_string();
@@ -249,7 +256,7 @@ fn tell(desk: &Desk, load: &Load, id: &SandboxId, ready: &Ready, folder: &str) {
         "conversation_url": conversation_url.as_str(),
         "output": folder,
     });
-    desk.tell(&text, &object);
+    desk.tell(&text, &object).await;
 }
 
 /// Follows the run to its end; a signal ends it there, so that it can report.
@@ -260,25 +267,13 @@ async fn follow(
     ready: &Ready,
     command: &Command,
     shutdown: &mut Shutdown,
-) -> Result<ExitCode, Failure> {
-    let mut running = exec::start(&ready.server, command).await.map_err(|error| not_executed(&error))?;
-    tracing::info!(sandbox = %id, conversation_id = %load.conversation, "the run is under way");
+) -> Followed {
+    let begun = || tracing::info!(sandbox = %id, conversation_id = %load.conversation, "the run is under way");
     // The run's own standard output is in the format that was asked for.
-    let mut pass_on = PassOn { format: Format::Text, stdout: Vec::new(), stderr: Vec::new() };
-    let followed = tokio::select! {
-        exit = running.follow(async |output| match output {
-            Output::Stderr(_) if !args.follow => {}
-            output => pass_on.take(output).await,
-        }) => Ok(exit),
-        signal = shutdown.requested() => Err(signal),
+    let mut pass_on = PassOn::new(Format::Text);
+    let each = async |output| match output {
+        Output::Stderr(_) if !args.follow => {}
+        output => pass_on.take(output).await,
     };
-    match followed {
-        Ok(exit) => exit.map(exit_code).map_err(|error| not_executed(&error)),
-        Err(signal) => {
-            if let Err(error) = running.terminate().await {
-                tracing::warn!(error = %display::chain(&error), "the run may go on in the sandbox");
-            }
-            Err(ended_by(signal))
-        }
-    }
+    super::follow::follow(&ready.server, command, shutdown, begun, each).await
 }

@@ -5,13 +5,16 @@
 
 mod check;
 mod cp;
+mod delivery;
 mod exec;
+mod follow;
 mod launch;
 mod sandbox;
 
 use std::io::{self, Write as _};
 
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::cli::{CommonArgs, Format, NewSandboxArgs, OutsideCommand, TimesArgs};
 use crate::cloud::{CloudKey, CloudProvider, Sandboxes};
@@ -28,6 +31,7 @@ use crate::sandbox::Sandbox;
 use crate::sandbox::ready::Ready;
 use crate::secret::Redactor;
 use crate::shutdown::Shutdown;
+use crate::timing;
 
 /// Runs a command from outside.
 pub async fn run(command: OutsideCommand, environment: Environment, mut shutdown: Shutdown) -> ExitCode {
@@ -42,25 +46,32 @@ pub async fn run(command: OutsideCommand, environment: Environment, mut shutdown
         OutsideCommand::Launch(args) => launch::run(&desk, *args, &mut shutdown).await,
         OutsideCommand::Check(_) => check::run(&desk, &mut shutdown).await,
     };
-    done.unwrap_or_else(|failure| refuse(&failure, format, &redactor))
+    match done {
+        Ok(exit_code) => exit_code,
+        Err(failure) => refuse(&failure, format, &redactor).await,
+    }
 }
 
-fn refuse(failure: &Failure, format: Format, redactor: &Redactor) -> ExitCode {
+async fn refuse(failure: &Failure, format: Format, redactor: &Redactor) -> ExitCode {
     let exit_code = failure.kind.exit_code();
     tracing::error!(code = failure.code(), "{}", failure.detail);
     if format == Format::Json {
         let detail = redactor.redact(&failure.detail);
         let error = json!({"error": {"code": failure.code(), "detail": detail}, "exit_code": exit_code.0});
-        // Nobody reads it: the exit code says the same.
-        let _ = line(&pretty(&error));
+        // Where nobody reads it, the exit code says the same.
+        let _ = timeout(timing::AT_LIMIT.output, line(pretty(&error))).await;
     }
     exit_code
 }
 
-fn line(text: &str) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{text}")?;
-    stdout.flush()
+/// A pipe that is full holds up a thread of its own, and no signal.
+async fn line(text: String) -> io::Result<()> {
+    let write = move || {
+        let mut stdout = io::stdout().lock();
+        writeln!(stdout, "{text}")?;
+        stdout.flush()
+    };
+    tokio::task::spawn_blocking(write).await.unwrap_or_else(|bug| std::panic::resume_unwind(bug.into_panic()))
 }
 
 fn pretty(value: &Value) -> String {
@@ -96,11 +107,11 @@ impl Desk {
     }
 
     /// Standard output: a text for people, or the object.
-    fn tell(&self, text: &str, object: &Value) {
+    async fn tell(&self, text: &str, object: &Value) {
         let told = match self.format {
             Format::Text if text.is_empty() => Ok(()),
-            Format::Text => line(text),
-            Format::Json => line(&pretty(object)),
+            Format::Text => line(text.to_owned()).await,
+            Format::Json => line(pretty(object)).await,
         };
         if let Err(error) = told {
             tracing::warn!(%error, "standard output is not read any more");
@@ -108,7 +119,7 @@ impl Desk {
     }
 
     /// Works in a sandbox that can be used; afterwards it is deleted, unless it is to stay, whatever has ended the work.
-    /// Signals are the work's own matter. One that comes later leaves the sandbox there, and its id in the log.
+    /// Signals are the work's own matter. The second one, and one that comes later, leaves the sandbox there, and its id in the log.
     async fn within<T>(
         &self,
         mut sandbox: Sandbox<CloudProvider>,
@@ -119,6 +130,10 @@ impl Desk {
             Ok((id, ready)) => work(&id, &ready, shutdown).await,
             Err(failure) => Err(failure),
         };
+        if shutdown.received() > 1 {
+            leave(sandbox);
+            return ended;
+        }
         tokio::select! {
             // A failure is in the log; what was done stands.
             _ = sandbox.delete() => {}

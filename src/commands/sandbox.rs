@@ -29,13 +29,13 @@ async fn act(desk: &Desk, command: SandboxCommand) -> Result<ExitCode, Failure> 
         SandboxCommand::Status { id } => {
             let provider = desk.provider(&TimesArgs::default())?;
             let info = status(&provider.sandboxes, &SandboxId::new(id)).await.map_err(failed)?;
-            desk.tell(&info.status.to_string(), &object(&info));
+            desk.tell(&info.status.to_string(), &object(&info)).await;
         }
         SandboxCommand::Pause { id } => {
             let provider = desk.provider(&TimesArgs::default())?;
             let id = SandboxId::new(id);
             retry("pausing the sandbox", Policy::cloud(), || provider.pause(&id)).await.map_err(failed)?;
-            desk.tell("", &json!({"id": id.as_str(), "status": "PAUSED"}));
+            desk.tell("", &json!({"id": id.as_str(), "status": "PAUSED"})).await;
         }
         SandboxCommand::Resume { id, times } => {
             let provider = desk.provider(&times)?;
@@ -44,7 +44,7 @@ async fn act(desk: &Desk, command: SandboxCommand) -> Result<ExitCode, Failure> 
             let mut sandbox = Sandbox::existing(provider, id.clone());
             sandbox.keep();
             let ready = sandbox.ready().await.map_err(failed)?;
-            desk.tell("", &usable(&id, &ready));
+            desk.tell("", &usable(&id, &ready)).await;
         }
         SandboxCommand::Delete { ids } => {
             let provider = desk.provider(&TimesArgs::default())?;
@@ -67,7 +67,7 @@ async fn act(desk: &Desk, command: SandboxCommand) -> Result<ExitCode, Failure> 
             if let Some(error) = first_failure {
                 return Err(failed(error));
             }
-            desk.tell("", &json!({ "deleted": deleted }));
+            desk.tell("", &json!({ "deleted": deleted })).await;
         }
     }
     Ok(ExitCode::COMPLETED)
@@ -79,7 +79,7 @@ async fn create(desk: &Desk, times: TimesArgs, shutdown: &mut Shutdown) -> Resul
     let ready = until_signal(shutdown, desk.ready(&mut sandbox)).await;
     // From the moment in which its id is told, the sandbox is the user's.
     if let Ok((id, ready)) = &ready {
-        desk.tell(id.as_str(), &usable(id, ready));
+        desk.tell(id.as_str(), &usable(id, ready)).await;
         sandbox.keep();
     }
     tokio::select! {
@@ -111,7 +111,7 @@ async fn list(desk: &Desk) -> Result<(), SandboxError> {
         page_id = page.next_page_id;
     }
     let rows: Vec<String> = all.iter().map(row).collect();
-    desk.tell(&rows.join("\n"), &json!({"sandboxes": all.iter().map(object).collect::<Vec<_>>()}));
+    desk.tell(&rows.join("\n"), &json!({"sandboxes": all.iter().map(object).collect::<Vec<_>>()})).await;
     Ok(())
 }
 

@@ -9,7 +9,8 @@ use crate::timing;
 
 /// A command that may be started, or be about to be: with its environment in a file. Unless it is handed over, it is ended and
 /// its folder removed.
-pub(super) struct Prepared<'s> {
+#[derive(Debug)]
+pub(crate) struct Prepared<'s> {
     server: &'s Server,
     folder: Option<String>,
 }
@@ -20,35 +21,52 @@ impl<'s> Prepared<'s> {
     }
 
     /// The command is somebody's.
-    pub(super) fn handed_over(mut self) {
+    pub(crate) fn handed_over(mut self) {
         self.folder = None;
     }
 
-    pub(super) async fn undo(mut self) {
-        if let Some(folder) = self.folder.take() {
-            undo(self.server, &folder).await;
-        }
+    /// Whether nothing is left, within 10 s ([`timing::TIDY_UP`]).
+    pub(crate) async fn undo(&mut self) -> bool {
+        let undone = match &self.folder {
+            Some(folder) => tidy_up(self.server, &end(folder), &left(folder)).await,
+            None => true,
+        };
+        self.folder = None;
+        undone
     }
 }
 
 impl Drop for Prepared<'_> {
     fn drop(&mut self) {
-        let Some(folder) = self.folder.take() else { return };
-        let Some(client) = self.server.client.anew() else { return };
-        let server = Server { client, capabilities: self.server.capabilities };
-        // The runtime may be about to end, and cannot be awaited here.
-        duty("command-cleanup", async move || undo(&server, &folder).await);
+        if let Some(folder) = self.folder.take() {
+            tidy_up_blocking(self.server, end(&folder), left(&folder));
+        }
     }
 }
 
-async fn undo(server: &Server, folder: &str) {
-    let undone = timeout(timing::TIDY_UP, housekeeping(server, "tidying up", &end(folder))).await;
-    let error = match undone {
-        Ok(Ok(())) => return,
+/// What is told when that fails.
+fn left(folder: &str) -> String {
+    format!("what was to start a command may be left in the sandbox, its environment included: {folder}")
+}
+
+/// Removes what is ours, within 10 s ([`timing::TIDY_UP`]); whether that worked. Else the user is told what is left.
+pub(super) async fn tidy_up(server: &Server, line: &str, left: &str) -> bool {
+    let error = match timeout(timing::TIDY_UP, housekeeping(server, "tidying up", line)).await {
+        Ok(Ok(())) => return true,
         Ok(Err(error)) => crate::display::chain(&error),
         Err(_) => "no answer in time".to_owned(),
     };
-    tracing::warn!(error, folder, "what was to start a command may be left in the sandbox, its environment included");
+    tracing::warn!(error, "{left}");
+    false
+}
+
+/// The same where the runtime may be about to end, and cannot be awaited.
+pub(super) fn tidy_up_blocking(server: &Server, line: String, left: String) {
+    let Some(client) = server.client.anew() else { return };
+    let server = Server { client, capabilities: server.capabilities };
+    duty("sandbox-tidy-up", async move || {
+        tidy_up(&server, &line, &left).await;
+    });
 }
 
 /// Ends the command with this folder, and what it has started, within 6 s; then removes the folder. Its processes are its group,

@@ -5,6 +5,7 @@
 //! owner alone and removed before the command begins, brings the environment: it is in no command line and in no event.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -166,6 +167,7 @@ pub struct Running<'s> {
     id: String,
     folder: String,
     read: [u64; 2],
+    is_limited: bool,
 }
 
 /// Starts a command.
@@ -173,22 +175,48 @@ pub struct Running<'s> {
 /// # Errors
 /// [`ExecError`].
 pub async fn start<'s>(server: &'s Server, command: &Command) -> Result<Running<'s>, ExecError> {
+    match start_unless(server, command, std::future::pending::<Infallible>()).await? {
+        Started::Running(running) => Ok(running),
+        Started::Stopped(never, _) => match never {},
+    }
+}
+
+/// Whether a command was started.
+#[derive(Debug)]
+pub(crate) enum Started<'s, S> {
+    Running(Running<'s>),
+    /// Something else came first. What there is of the command is to be undone.
+    Stopped(S, Prepared<'s>),
+}
+
+/// Starts a command, unless `stop` comes first.
+///
+/// # Errors
+/// [`ExecError`].
+pub(crate) async fn start_unless<'s, S>(
+    server: &'s Server,
+    command: &Command,
+    stop: impl Future<Output = S>,
+) -> Result<Started<'s, S>, ExecError> {
     if let Some(name) = command.environment.keys().find(|name| !is_variable(name)) {
         return Err(ExecError::Variable(name.clone()));
     }
     let folder = new_folder();
-    let prepared = Prepared::new(server, &folder);
-    let begun = begin(server, command, &folder).await;
-    match begun {
-        Ok(id) => {
-            prepared.handed_over();
-            Ok(Running { server, id, folder, read: [0; 2] })
-        }
-        Err(error) => {
+    let mut prepared = Prepared::new(server, &folder);
+    let begun = async {
+        let begun = begin(server, command, &folder).await;
+        if begun.is_err() {
             prepared.undo().await;
-            Err(error)
         }
-    }
+        begun
+    };
+    let begun = tokio::select! {
+        begun = begun => begun,
+        stopped = stop => return Ok(Started::Stopped(stopped, prepared)),
+    };
+    let id = begun?;
+    prepared.handed_over();
+    Ok(Started::Running(Running { server, id, folder, read: [0; 2], is_limited: command.limit.is_some() }))
 }
 
 async fn begin(server: &Server, command: &Command, folder: &str) -> Result<String, ExecError> {
@@ -241,10 +269,11 @@ impl Running<'_> {
             let ended = self.exit_code().await?;
             let news = self.pass_on(&mut each).await?;
             if let Some(code) = ended {
-                self.tidy_up(code == TIMED_OUT).await;
-                // The server's own verdict, when it has ended the command.
-                return Ok(u8::try_from(code)
-                    .map_or(if code == TIMED_OUT { Exit::TimedOut } else { Exit::Code(by_signal(code)) }, Exit::Code));
+                // Of a command without a limit it is SIGHUP's.
+                let timed_out = self.is_limited && code == TIMED_OUT;
+                self.tidy_up(timed_out).await;
+                let code = || Exit::Code(u8::try_from(code).unwrap_or_else(|_| by_signal(code)));
+                return Ok(if timed_out { Exit::TimedOut } else { code() });
             }
             pause = if news { SHORTEST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
             // A young command ends soon, more often than not.

@@ -7,11 +7,13 @@
 //! - [`exec`], [`copy`], [`install`]: commands, files and this program in it.
 
 pub mod copy;
+mod deletion;
 pub mod docker;
 mod duty;
 mod ending;
 pub mod exec;
 pub mod install;
+mod making;
 mod owned;
 mod pipe;
 pub mod ready;

@@ -109,7 +109,8 @@ fn file(path: &Path) -> Result<Task, Problem> {
     if format == Format::Verbatim { with_data(task, path) } else { Ok(task) }
 }
 
-fn text_of(source: impl Read, shown: &str) -> Result<String, Problem> {
+/// A task's text, of a bounded size.
+pub(crate) fn text_of(source: impl Read, shown: &str) -> Result<String, Problem> {
     let mut bytes = Vec::new();
     source
         .take(LARGEST + 1)

@@ -1,15 +1,18 @@
 //! Requests for a sandbox that fail: what is tried again, what is left, and what is never touched. On wiremock.
 
 use std::collections::BTreeSet;
+use std::io::{Seek as _, Write as _};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 use wiremock::matchers::{any, method, path};
 use wiremock::{Mock, ResponseTemplate};
 
 use crate::support::faulty_cloud::{Faulty, ID, made, running, sandbox};
-use crate::support::{AgentServer, NEWEST};
+use crate::support::{AgentServer, NEWEST, Run};
 
 #[tokio::test]
 async fn the_accounts_limit_is_told_and_not_retried() {
@@ -56,9 +59,69 @@ async fn a_rate_limit_of_the_request_itself_is_waited_for_and_not_for_ever() {
     let running = cloud.outside().args(["exec", "--", "true"]).start();
     running.says("creating the sandbox failed, trying again in 60.0s").await;
     running.signal(Signal::SIGINT);
-    running.says("waiting for the sandbox that is being made").await;
-    running.signal(Signal::SIGINT);
-    running.finish().await.exits_with(130);
+    // Nothing is under way.
+    timeout(Duration::from_secs(10), running.finish()).await.expect("it waits").exits_with(130);
+    assert_eq!(cloud.created().await, 1);
+}
+
+#[tokio::test]
+async fn a_signal_ends_the_wait_for_an_account_that_cannot_be_reached() {
+    for words in [&["run", "--workspace", "cloud", "task.md"][..], &["exec", "--", "true"], &["launch", "task.md"]] {
+        let run = Run::new().env("OPENHANDS_API_KEY", "key").env("OPENHANDS_CLOUD_API_URL", "http://127.0.0.1:1");
+        let run = run.file("task.md", "Do nothing.").command(|command| {
+            command.args(words);
+        });
+        let run = run.start();
+        run.says("looking at the sandboxes failed, trying again").await;
+        run.signal(Signal::SIGINT);
+        timeout(Duration::from_secs(10), run.finish()).await.expect("it waits").exits_with(130);
+    }
+}
+
+#[tokio::test]
+async fn another_jobs_sandbox_that_is_listed_before_ours_is_not_deleted() {
+    let cloud = Faulty::start(made().set_delay(Duration::from_secs(3600)), [Value::Null]).await;
+    let opening = tokio::spawn(cloud.builder().init_timeout(Duration::from_millis(500)).open());
+    while cloud.created().await == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    *cloud.state.listed.lock().unwrap() = vec![sandbox("another job's", "STARTING")];
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    cloud.state.listed.lock().unwrap().insert(0, sandbox("ours", "STARTING"));
+    let error = opening.await.unwrap().unwrap_err();
+    assert!(error.to_string().contains("ours and another job's"), "{error}");
+    assert!(cloud.deleted().is_empty());
+}
+
+#[tokio::test]
+async fn a_sandbox_that_nobody_waits_for_is_deleted_also_by_a_program_that_ends() {
+    let cloud = Faulty::start(made().set_delay(Duration::from_secs(1)), [Value::Null]).await;
+    // So that its deletion is being waited for when the program ends.
+    *cloud.state.deletions.lock().unwrap() = vec![ResponseTemplate::new(503).insert_header("retry-after", "30")];
+    let (builder, state) = (cloud.builder(), Arc::clone(&cloud.state));
+    let program = std::thread::spawn(move || {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+            timeout(Duration::from_millis(500), builder.open()).await.unwrap_err();
+            while !state.deletions.lock().unwrap().is_empty() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        });
+    });
+    tokio::task::spawn_blocking(|| program.join()).await.unwrap().unwrap();
+    assert_eq!(cloud.deleted(), [ID]);
+}
+
+#[tokio::test]
+async fn a_forgotten_sandbox_is_not_deleted_when_it_has_been_made() {
+    let cloud = Faulty::start(made().set_delay(Duration::from_secs(1)), [Value::Null]).await;
+    let sandbox = cloud.builder().sandbox().unwrap();
+    while cloud.created().await == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    sandbox.forget();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(cloud.deleted().is_empty());
 }
 
 #[tokio::test]
@@ -199,4 +262,17 @@ async fn all_of_several_sandboxes_are_deleted_but_for_those_that_cannot_be() {
     let delete = cloud.outside().args(["sandbox", "delete", "one", "two", "three"]).finish().await;
     delete.exits_with(69).says("not deleted sandbox=one");
     assert_eq!(cloud.deleted(), ["three", "two"]);
+}
+
+#[tokio::test]
+async fn a_task_on_standard_input_that_is_no_task_is_refused_before_a_sandbox_is_made() {
+    let cloud = Faulty::start(made(), [Value::Null]).await;
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(&vec![b'x'; 2 << 20]).unwrap();
+    file.rewind().unwrap();
+    let launch = cloud.outside().args(["launch", "-"]).command(|command| {
+        command.stdin(file);
+    });
+    launch.finish().await.exits_with(78).says("standard input: more than 1 MiB");
+    assert_eq!(cloud.created().await, 0);
 }

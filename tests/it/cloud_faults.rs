@@ -173,22 +173,59 @@ async fn a_frozen_agent_server_ends_commands_and_copies_in_bounded_time() {
     server.thaw();
 }
 
+/// A frozen sandbox is left soon, by one signal and by two, also while the command is being started.
+#[tokio::test]
+async fn signals_end_a_command_in_a_frozen_sandbox_in_bounded_time() {
+    let server = AgentServer::start(NEWEST).await;
+    for (begun, second) in [(true, false), (true, true), (false, false), (false, true)] {
+        let cloud = Faulty::start(made(), [running(&server)]).await;
+        let marker = server.working_dir().join(format!("begun-{begun}-{second}"));
+        let command = cloud.outside().args(["exec", "--", &format!("touch {}; sleep 100", marker.display())]).start();
+        command.says("is ready").await;
+        while begun && !marker.exists() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        server.freeze();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let signalled = Instant::now();
+        command.signal(Signal::SIGINT);
+        if second {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            command.signal(Signal::SIGTERM);
+        }
+        let ended = command.finish().await.exits_with(130);
+        assert!(signalled.elapsed() < Duration::from_secs(if second { 5 } else { 20 }), "{:?}", signalled.elapsed());
+        if second {
+            ended.says(&format!("sandbox {ID} may be left"));
+            assert!(cloud.deleted().is_empty());
+        } else {
+            ended.says("no answer in time");
+            assert_eq!(cloud.deleted(), [ID]);
+        }
+        server.thaw();
+    }
+}
+
 #[tokio::test]
 async fn a_signal_ends_a_command_whose_output_nobody_reads() {
     let server = AgentServer::shared(NEWEST).await;
-    let cloud = Faulty::start(made(), [running(server)]).await;
-    let (marker, (reader, writer)) = (server.working_dir().join("there"), std::io::pipe().unwrap());
-    let line = format!("seq 300000; touch {}; sleep 600", marker.display());
-    let running = cloud.outside().args(["exec", "--", &line]).command(|command| {
-        command.stdout(writer);
-    });
-    let running = running.start();
-    while !marker.exists() {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    // A JSON object is written at the end.
+    for (format, last) in [("text", "sleep 600"), ("json", "true")] {
+        let cloud = Faulty::start(made(), [running(server)]).await;
+        let (marker, (reader, writer)) = (server.working_dir().join(format), std::io::pipe().unwrap());
+        let line = format!("seq 300000; touch {}; {last}", marker.display());
+        let running = cloud.outside().args(["exec", "--format", format, "--", &line]).command(|command| {
+            command.stdout(writer);
+        });
+        let running = running.start();
+        while !marker.exists() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // By now the pipe is full.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        running.signal(Signal::SIGINT);
+        let ended = tokio::time::timeout(Duration::from_secs(30), running.finish()).await.expect("it goes on");
+        ended.exits_with(130).says("sandbox deleted");
+        drop(reader);
     }
-    // By now the pipe is full.
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    running.signal(Signal::SIGINT);
-    running.finish().await.exits_with(130).says("sandbox deleted");
-    drop(reader);
 }

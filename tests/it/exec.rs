@@ -1,7 +1,7 @@
 //! Commands and files in a sandbox, on the newest and the oldest agent-server.
 
-use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::Path;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use openhands_runner::agent_server::ready::await_ready;
@@ -9,7 +9,7 @@ use openhands_runner::agent_server::{Capabilities, Client};
 use openhands_runner::config::settings::{self, Network};
 use openhands_runner::conversation::Server;
 use openhands_runner::http::Http;
-use openhands_runner::sandbox::copy::{CopyError, download, upload};
+use openhands_runner::sandbox::copy::{CopyError, download, download_file, upload};
 use openhands_runner::sandbox::exec::{Command, Exit, Output, execute, start};
 use openhands_runner::secret::Secret;
 
@@ -38,6 +38,7 @@ async fn a_command_gives_its_output_and_exit_code(server: &AgentServer) {
     );
     // As a shell has it.
     assert_eq!(execute(&server, &Command::shell("kill -KILL $$")).await.unwrap().exit, Exit::Code(137));
+    assert_eq!(execute(&server, &Command::shell("kill -HUP $$")).await.unwrap().exit, Exit::Code(129));
 }
 
 async fn a_command_gets_words_directory_and_environment_as_they_are(server: &AgentServer) {
@@ -162,6 +163,95 @@ async fn folders_go_both_ways(server: &AgentServer) {
     assert_eq!(std::fs::read_link(back.join("link")).unwrap(), Path::new("../outside"));
 }
 
+async fn what_is_no_file_is_written_into_and_a_link_is_followed(server: &AgentServer) {
+    let original = server.working_dir().join("the original");
+    write(&original, b"content");
+    let original = original.to_str().unwrap();
+    let here = tempfile::tempdir().unwrap();
+    let (pipe, file) = (here.path().join("pipe"), here.path().join("file"));
+    let (link, to_nothing) = (here.path().join("link"), here.path().join("to nothing"));
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    std::fs::write(&file, "older").unwrap();
+    symlink("file", &link).unwrap();
+    symlink("new", &to_nothing).unwrap();
+    let server = server_of(server).await;
+
+    let (from_pipe, (tell, read)) = (pipe.clone(), tokio::sync::oneshot::channel());
+    std::thread::spawn(move || tell.send(std::fs::read(from_pipe).unwrap()));
+    download(&server, original, &pipe).await.unwrap();
+    assert!(pipe.metadata().unwrap().file_type().is_fifo(), "it was replaced");
+    assert_eq!(read.await.unwrap(), b"content");
+    for (link, file) in [(link, file), (to_nothing, here.path().join("new"))] {
+        download(&server, original, &link).await.unwrap();
+        assert!(link.is_symlink(), "{} was replaced", link.display());
+        assert_eq!(std::fs::read(file).unwrap(), b"content");
+    }
+}
+
+/// The archive that a `tar` at work with this folder in its command line packs.
+fn packing(folder: &str) -> Option<PathBuf> {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes.filter_map(|process| std::fs::read_to_string(process.path().join("cmdline")).ok()).find_map(|line| {
+        let words: Vec<&str> = line.split('\0').collect();
+        (words[0] == "tar" && words.contains(&folder)).then(|| PathBuf::from(words[2]))
+    })
+}
+
+async fn a_copy_of_a_folder_that_is_given_up_leaves_nothing_in_the_sandbox(server: &AgentServer) {
+    let folder = server.working_dir().join("big");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::File::create(folder.join("file")).unwrap().set_len(2 << 30).unwrap();
+    let folder = folder.to_str().unwrap();
+    let here = tempfile::tempdir().unwrap();
+    let server = server_of(server).await;
+    let packing_begins = async {
+        loop {
+            match packing(folder) {
+                Some(archive) if archive.exists() => return archive,
+                _ => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    };
+    let archive = tokio::select! {
+        archive = packing_begins => archive,
+        copied = download(&server, folder, here.path()) => panic!("{copied:?}"),
+    };
+    assert!(!archive.exists(), "{} is left", archive.display());
+    assert_eq!(packing(folder), None);
+}
+
+/// Until its permissions are known, a copy is for nobody else to read.
+#[tokio::test]
+async fn a_file_that_is_being_downloaded_is_private() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf ").await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    let client =
+        Client::new(Http::new(&Network::default()).unwrap(), &settings::AgentServer { url, session_key: None });
+    let server = Server { client, capabilities: Capabilities::newest() };
+    let here = tempfile::tempdir().unwrap();
+    let mode = async {
+        loop {
+            if let Some(part) = std::fs::read_dir(here.path()).unwrap().next() {
+                return part.unwrap().metadata().unwrap().permissions().mode() & 0o777;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let target = here.path().join("copy");
+    tokio::select! {
+        mode = mode => assert_eq!(mode, 0o600),
+        copied = download_file(&server, "/secret", &target) => panic!("{copied:?}"),
+    }
+    assert_eq!(std::fs::read_dir(here.path()).unwrap().count(), 0, "a part is left");
+}
+
 /// A proxy may take the header away that asks for a part.
 #[tokio::test]
 async fn a_part_of_a_file_is_a_part_where_the_whole_file_comes() {
@@ -223,7 +313,8 @@ async fn the_environment_of_a_command_that_is_not_started_is_removed() {
         let client = Client::new(Http::new(&Network::default()).unwrap(), &address);
         let server = Server { client, capabilities: Capabilities::newest() };
         let command = Command::shell("true").env("KEY", Secret::new("x"));
-        let started = tokio::time::timeout(Duration::from_secs(1), start(&server, &command)).await;
+        let started =
+            tokio::time::timeout(Duration::from_secs(if hangs { 1 } else { 60 }), start(&server, &command)).await;
         assert_eq!(started.is_err(), hangs);
         drop(started);
         let asked = fake.received_requests().await.unwrap();
@@ -239,4 +330,6 @@ on_newest_and_oldest!(
     a_command_ends_at_its_limit_and_when_it_is_told_to,
     files_with_odd_names_go_both_ways,
     folders_go_both_ways,
+    what_is_no_file_is_written_into_and_a_link_is_followed,
+    a_copy_of_a_folder_that_is_given_up_leaves_nothing_in_the_sandbox,
 );

@@ -1,0 +1,97 @@
+//! The outcome of a launched run that is still being delivered when the run has ended: with the sandbox it would be gone.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::conversation::Server;
+use crate::guardian;
+use crate::timing;
+
+/// Between two looks.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Waits until the guardian of the run that has ended in this sandbox has delivered what the run itself could not.
+pub(super) async fn await_delivery(server: &Server) {
+    let until = Instant::now() + timing::LAST_DELIVERY;
+    let mut seen = false;
+    loop {
+        match is_under_way(server).await {
+            Some(false) => return,
+            Some(true) if !seen => {
+                let limit = timing::LAST_DELIVERY.as_secs();
+                tracing::info!("the run's outcome is still being delivered: waiting for that, at most {limit} s");
+                seen = true;
+            }
+            None if !seen => return warn(),
+            Some(true) | None => {}
+        }
+        if Instant::now() >= until {
+            return warn();
+        }
+        sleep(AGAIN).await;
+    }
+}
+
+/// Tells that nobody waits for it.
+pub(super) fn warn() {
+    tracing::warn!("the run's outcome may be undelivered: deleting the sandbox all the same");
+}
+
+/// `None` when the sandbox does not say.
+async fn is_under_way(server: &Server) -> Option<bool> {
+    let line = look("/proc");
+    let done = timeout(timing::TIDY_UP, server.client.execute(&line, timing::TIDY_UP)).await.ok()?.ok()?;
+    match done.stdout().trim() {
+        "yes" => Some(true),
+        "no" => Some(false),
+        _ => None,
+    }
+}
+
+/// Whether there is a guardian whose runner has ended. The others are those of runs that go on: other sandboxes may share this one's
+/// processes. Some sandboxes keep their dead processes, as zombies.
+fn look(proc: &str) -> String {
+    // The kernel keeps 15 bytes of a name.
+    let (guardian, runner) = (&guardian::NAME[..15], &env!("CARGO_PKG_NAME")[..15]);
+    format!(
+        "for process in {proc}/[0-9]*; do \
+           read -r pid name state parent rest <$process/stat && [ \"$name $state\" != \"({guardian}) Z\" ] || continue; \
+           [ \"$name\" = \"({guardian})\" ] || continue; \
+           above=; read -r above <{proc}/$parent/comm; [ \"$above\" = {runner} ] || {{ echo yes; exit; }}; \
+         done 2>/dev/null; echo no"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_living_guardian_without_its_runner_delivers() {
+        let orphan = ("30", "30 (openhands-guard) S 1 30 30");
+        let sleeper = ("31", "31 (sleep) S 1 31 31");
+        let runner = ("20", "20 (openhands-runne) S 1 20 20");
+        let of_a_run = ("21", "21 (openhands-guard) S 20 21 21");
+        let zombie = ("32", "32 (openhands-guard) Z 1 32 32");
+        let odd = ("33", "33 (a ) (b) S 1 33 33");
+        for (processes, expected) in [
+            (&[][..], "no\n"),
+            (&[runner, of_a_run, sleeper, zombie, odd], "no\n"),
+            (&[runner, of_a_run, orphan], "yes\n"),
+            (&[orphan], "yes\n"),
+        ] {
+            let proc = tempfile::tempdir().unwrap();
+            for (pid, stat) in processes.iter().chain(&[("1", "1 (init) S 0 1 1")]) {
+                let folder = proc.path().join(pid);
+                std::fs::create_dir(&folder).unwrap();
+                std::fs::write(folder.join("stat"), format!("{stat}\n")).unwrap();
+                let name = &stat[stat.find('(').unwrap() + 1..stat.rfind(')').unwrap()];
+                std::fs::write(folder.join("comm"), format!("{name}\n")).unwrap();
+            }
+            let line = look(proc.path().to_str().unwrap());
+            let done = std::process::Command::new("sh").arg("-c").arg(line).output().unwrap();
+            assert_eq!(String::from_utf8(done.stdout).unwrap(), expected, "{processes:?}");
+        }
+    }
+}
