@@ -101,6 +101,8 @@ pub const GUARDIAN_BUDGET: Duration = Duration::from_secs(15 * 60);
 /// How long a new runner of the same run may take over from one that died, unless `--restart-grace` says otherwise.
 pub const RESTART_GRACE: Duration = Duration::from_secs(3);
 
+/// A run that goes on after its time has this long to find its agent and stop it.
+pub const ATTACH: Duration = Duration::from_secs(20);
 /// The agent is asked to wrap up this long before the end, unless `--soft-landing` says otherwise.
 pub const SOFT_LANDING: Duration = Duration::from_secs(10);
 /// Finding out when the agent-server would end this process.

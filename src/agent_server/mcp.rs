@@ -162,6 +162,10 @@ mod tests {
             json!({"command": "c", "env": {"GIT_AUTHOR": "Ada Lovelace", "AUTH_TYPE": "oauth2", "DATABASE_URL": "postgres://db/x",
                 "PROJECT_ID": "0b0d5e3c-7d5c-4c2b-9d51-0d7a4b6c8e21", "PATH": "/usr/bin:/bin", "COOKIE_DOMAIN": "example.org"}}),
             json!({"command": "sh", "args": ["-c", "exec tool --token-file /run/the-token --author Ada --pass-through yes"]}),
+            json!({"command": "tool", "args": ["--no-auth", "/workspace/project", "--max-tokens", "100000", "--keyspace", "production",
+                "--key-prefix=development", "--primary-key", "order_id", "--token-file=/run/the-token", "--skip-auth", "Everything1"],
+                "env": {"AUTH_REALM": "master"}}),
+            json!({"url": "https://h/mcp?auth=google", "headers": {"X": "consent=accepted"}}),
             json!({"url": "https://h/mcp?project_id=0b0d5e3c-7d5c-4c2b-9d51-0d7a4b6c8e21"}),
             json!({"url": "https://me@h/mcp?mode=production", "headers": {"Accept": "application/json"}}),
             json!({"auth": {"strategy": "api_key", "header_name": "X-Api-Key"}}),
@@ -225,8 +229,14 @@ mod tests {
 
     #[test]
     fn a_cookie_is_known_as_a_whole_and_by_its_values() {
-        let server = json!({"headers": {"Cookie": "session=abcdefgh; user=ijklmnop"}});
-        assert_eq!(secrets_of(server), ["session=abcdefgh; user=ijklmnop", "abcdefgh", "ijklmnop"]);
+        let cookie = "session=Abcdefgh; user=1jklmnop; consent=accepted; SameSite=Strict";
+        assert_eq!(secrets_of(json!({"headers": {"Cookie": cookie}})), [cookie, "Abcdefgh", "1jklmnop"]);
+    }
+
+    #[test]
+    fn tokens_are_known_also_inside_of_a_value_that_is_secret_as_a_whole() {
+        let npm = "//registry/:_authToken=npm_0123456789abcdef";
+        assert_eq!(secrets_of(json!({"env": {"NPM_AUTH": npm}})), [npm, "npm_0123456789abcdef"]);
     }
 
     #[test]

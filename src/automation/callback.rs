@@ -118,8 +118,8 @@ impl Callback<'_> {
                 }
                 Err(error) => error,
             };
-            // An attempt without an answer may have been accepted.
-            if error.0.status().is_some() || matches!(error.0, HttpError::Connect { .. }) {
+            // Without an answer of the service itself the report may have been accepted.
+            if matches!(error.0, HttpError::Connect { .. } | HttpError::Status { status: 400..=499 | 503, .. }) {
                 *progress = before;
             }
             Err(error)

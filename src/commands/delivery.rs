@@ -13,7 +13,7 @@ const AGAIN: Duration = Duration::from_millis(500);
 
 /// Waits until the guardian of the run that has ended in this sandbox has delivered what the run itself could not.
 pub(super) async fn await_delivery(server: &Server) {
-    let until = Instant::now() + timing::LAST_DELIVERY;
+    let began = Instant::now();
     let mut seen = false;
     loop {
         match is_under_way(server).await {
@@ -23,19 +23,15 @@ pub(super) async fn await_delivery(server: &Server) {
                 tracing::info!("the run's outcome is still being delivered: waiting for that, at most {limit} s");
                 seen = true;
             }
-            None if !seen => return warn(),
             Some(true) | None => {}
         }
-        if Instant::now() >= until {
-            return warn();
+        // A sandbox that does not say is not asked for long.
+        let limit = if seen { timing::LAST_DELIVERY } else { timing::TIDY_UP };
+        if began.elapsed() >= limit {
+            return tracing::warn!("the run's outcome may be undelivered: deleting the sandbox all the same");
         }
         sleep(AGAIN).await;
     }
-}
-
-/// Tells that nobody waits for it.
-pub(super) fn warn() {
-    tracing::warn!("the run's outcome may be undelivered: deleting the sandbox all the same");
 }
 
 /// `None` when the sandbox does not say.

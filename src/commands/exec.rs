@@ -30,7 +30,7 @@ pub(super) async fn run(desk: &Desk, args: ExecArgs, shutdown: &mut Shutdown) ->
     desk.within(sandbox, shutdown, async |id, ready, shutdown| {
         let mut pass_on = PassOn::new(desk.format);
         let each = async |output| pass_on.take(output).await;
-        let exit = follow(&ready.server, &command, shutdown, || {}, each).await.ended?;
+        let exit = follow(&ready.server, &command, shutdown, || {}, each).await?;
         if desk.format == Format::Json {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             let object = json!({

@@ -12,13 +12,6 @@ use crate::sandbox::exec::{self, Command, Exit, Output, Running, Started};
 use crate::shutdown::Shutdown;
 use crate::timing;
 
-/// How following a command ended.
-pub(super) struct Followed {
-    pub(super) ended: Result<ExitCode, Failure>,
-    /// Whether the sandbox did what it was asked last.
-    pub(super) in_touch: bool,
-}
-
 /// Passes on the output of a command until it ends. A signal ends it in the sandbox first, in bounded time; a second one cuts that
 /// short.
 pub(super) async fn follow(
@@ -27,19 +20,19 @@ pub(super) async fn follow(
     shutdown: &mut Shutdown,
     begun: impl FnOnce(),
     each: impl AsyncFnMut(Output),
-) -> Followed {
-    let mut running = match start(server, command, shutdown).await {
-        Ok(running) => running,
-        Err(not_started) => return not_started,
-    };
+) -> Result<ExitCode, Failure> {
+    let mut running = start(server, command, shutdown).await?;
     begun();
     let followed = tokio::select! {
         exit = running.follow(each) => Ok(exit),
         signal = shutdown.requested() => Err(signal),
     };
     match followed {
-        Ok(exit) => Followed { ended: exit.map(exit_code).map_err(|error| not_executed(&error)), in_touch: true },
-        Err(signal) => Followed { ended: Err(ended_by(signal)), in_touch: terminate(running, shutdown).await },
+        Ok(exit) => exit.map(exit_code).map_err(|error| not_executed(&error)),
+        Err(signal) => {
+            terminate(running, shutdown).await;
+            Err(ended_by(signal))
+        }
     }
 }
 
@@ -48,34 +41,34 @@ pub(super) async fn start<'s>(
     server: &'s Server,
     command: &Command,
     shutdown: &mut Shutdown,
-) -> Result<Running<'s>, Followed> {
+) -> Result<Running<'s>, Failure> {
     match exec::start_unless(server, command, shutdown.requested()).await {
         Ok(Started::Running(running)) => Ok(running),
         Ok(Started::Stopped(signal, mut prepared)) => {
-            let in_touch = tokio::select! {
-                undone = prepared.undo() => undone,
-                _ = shutdown.requested() => false,
-            };
-            prepared.handed_over();
-            Err(Followed { ended: Err(ended_by(signal)), in_touch })
+            tokio::select! {
+                () = prepared.undo() => {}
+                _ = shutdown.requested() => prepared.left(),
+            }
+            Err(ended_by(signal))
         }
-        Err(error) => Err(Followed { ended: Err(not_executed(&error)), in_touch: true }),
+        Err(error) => Err(not_executed(&error)),
     }
 }
 
-/// Whether the command has ended.
-async fn terminate(running: Running<'_>, shutdown: &mut Shutdown) -> bool {
+async fn terminate(running: Running<'_>, shutdown: &mut Shutdown) {
+    let folder = running.folder().to_owned();
     let ended = tokio::select! {
         ended = timeout(timing::TIDY_UP, running.terminate()) => ended,
-        _ = shutdown.requested() => return false,
+        _ = shutdown.requested() => {
+            return tracing::warn!(folder, "the command may go on in the sandbox");
+        }
     };
     let error = match ended {
-        Ok(Ok(())) => return true,
+        Ok(Ok(())) => return,
         Ok(Err(error)) => display::chain(&error),
         Err(_) => "no answer in time".to_owned(),
     };
-    tracing::warn!(error, "the command may go on in the sandbox");
-    false
+    tracing::warn!(error, folder, "the command may go on in the sandbox");
 }
 
 /// The command's exit code is ours.

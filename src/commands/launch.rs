@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::delivery::{self, await_delivery};
-use super::follow::{Followed, PassOn, start};
+use super::delivery::await_delivery;
+use super::follow::{PassOn, start};
 use super::{Desk, until_signal};
 use crate::cli::{Format, LaunchArgs};
 use crate::cloud::{CloudKey, CloudProvider};
@@ -49,16 +49,12 @@ pub(super) async fn run(desk: &Desk, args: LaunchArgs, shutdown: &mut Shutdown) 
         return desk
             .within(sandbox, shutdown, async |id, ready, shutdown| {
                 let command = until_signal(shutdown, prepare(desk, &args, &load, id, ready)).await?;
-                let Followed { ended, in_touch } = follow(&args, &load, id, ready, &command, shutdown).await;
+                let ended = follow(&args, &load, id, ready, &command, shutdown).await;
                 if args.sandbox.is_deleted() && shutdown.received() < 2 {
-                    if in_touch {
-                        // The first signal goes on to the deletion, the second leaves the sandbox.
-                        tokio::select! {
-                            () = await_delivery(&ready.server) => {}
-                            _ = shutdown.requested() => {}
-                        }
-                    } else {
-                        delivery::warn();
+                    // The first signal goes on to the deletion, the second leaves the sandbox.
+                    tokio::select! {
+                        () = await_delivery(&ready.server) => {}
+                        _ = shutdown.requested() => {}
                     }
                 }
                 ended
@@ -95,15 +91,14 @@ async fn launch(
         Ok((id, ready, command))
     });
     let (id, ready, command) = prepared.await?;
-    let running = match start(&ready.server, &command, shutdown).await {
-        Ok(running) => running,
-        Err(not_started) => return not_started.ended,
-    };
-    let told = async {
-        tell(desk, load, &id, &ready, running.folder()).await;
-        Ok(ExitCode::COMPLETED)
-    };
-    until_signal(shutdown, told).await
+    let running = start(&ready.server, &command, shutdown).await?;
+    tokio::select! {
+        () = tell(desk, load, &id, &ready, running.folder()) => {}
+        _ = shutdown.requested() => {
+            tracing::warn!(sandbox = %id, conversation_id = %load.conversation, "the run is under way, and goes on");
+        }
+    }
+    Ok(ExitCode::COMPLETED)
 }
 
 async fn load(desk: &Desk, args: &LaunchArgs) -> Result<Load, Failure> {
@@ -267,7 +262,7 @@ async fn follow(
     ready: &Ready,
     command: &Command,
     shutdown: &mut Shutdown,
-) -> Followed {
+) -> Result<ExitCode, Failure> {
     let begun = || tracing::info!(sandbox = %id, conversation_id = %load.conversation, "the run is under way");
     // The run's own standard output is in the format that was asked for.
     let mut pass_on = PassOn::new(Format::Text);

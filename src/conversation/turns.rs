@@ -204,7 +204,7 @@ async fn at(time: Option<Instant>) {
 
 fn failure_of(error: FollowError) -> Failure {
     let kind = match error {
-        FollowError::ServerLost(_) => FailureKind::AgentServerUnreachable,
+        FollowError::ServerLost(_) | FollowError::OnlyErrors(_) => FailureKind::AgentServerUnreachable,
         FollowError::Refused(_) => FailureKind::CredentialsRefused,
         FollowError::NotStarted(_) => FailureKind::RequestRefused,
         FollowError::OverBudget { .. } => FailureKind::CostLimitReached,

@@ -147,8 +147,9 @@ fn taken_over_within<T>(place: &mut Place, grace: Duration, may_be_left: impl Fn
         };
         let mut descriptors = [PollFd::new(open.listener(), PollFlags::IN)];
         if poll(&mut descriptors, Some(&timespec(left))).is_ok_and(|ready| ready > 0)
-            && let Some(asker) = open.accept()
+            && let Some(mut asker) = open.accept()
         {
+            asker.wait();
             match may_be_left() {
                 None => asker.busy(),
                 Some(held) if place.left_to(asker) => return Some(held),
@@ -282,7 +283,8 @@ fn deliver(charge: &Charge, report: &Report, place: Option<Place>) {
 async fn taken_over(place: Option<Place>, limit: Duration, progress: &Arc<Mutex<Progress>>) {
     if let Some(mut place) = place {
         let progress = Arc::clone(progress);
-        let unreported = move || progress.clone().try_lock_owned().ok().filter(|known| **known == Progress::Nothing);
+        let unreported =
+            move || Some(progress.clone().blocking_lock_owned()).filter(|known| **known == Progress::Nothing);
         let waiting = tokio::task::spawn_blocking(move || taken_over_within(&mut place, limit, unreported));
         if let Ok(Some(_held)) = waiting.await {
             return;

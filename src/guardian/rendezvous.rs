@@ -12,8 +12,12 @@ use uuid::Uuid;
 /// A guardian that is there answers within milliseconds.
 const ANSWER: Duration = Duration::from_secs(2);
 
-const YOURS: &[u8] = b"yours";
-const BUSY: &[u8] = b"busy";
+/// An attempt to report the run is under way; what comes of it is waited for, though not as long as it may take.
+const DECISION: Duration = Duration::from_secs(6);
+
+const YOURS: u8 = b'y';
+const BUSY: u8 = b'b';
+const WAIT: u8 = b'w';
 const TAKEN: &[u8] = b"taken";
 
 /// What a new runner finds.
@@ -51,14 +55,16 @@ pub fn take_over(run_id: &str) -> Found {
     let ask = || -> io::Result<Found> {
         let mut guardian = UnixStream::connect_addr(&address(run_id)?)?;
         guardian.set_read_timeout(Some(ANSWER))?;
-        let mut answer = [0; 8];
-        match guardian.read(&mut answer) {
-            Ok(count) if &answer[..count] == YOURS => Ok(Found::Yours(Handover(guardian))),
-            Ok(count) if &answer[..count] == BUSY => Ok(Found::Busy),
-            // It has reported the run at this moment.
-            Ok(_) => Ok(Found::Nobody),
-            // It is there, and too slow to say more.
-            Err(_) => Ok(Found::Busy),
+        let mut answer = [0];
+        loop {
+            match guardian.read(&mut answer) {
+                Ok(1) if answer == [WAIT] => guardian.set_read_timeout(Some(DECISION))?,
+                Ok(1) if answer == [YOURS] => return Ok(Found::Yours(Handover(guardian))),
+                // It has reported the run at this moment.
+                Ok(0) => return Ok(Found::Nobody),
+                // It is there, and keeps the run or is too slow to say more.
+                Ok(_) | Err(_) => return Ok(Found::Busy),
+            }
         }
     };
     ask().unwrap_or(Found::Nobody)
@@ -96,13 +102,18 @@ impl Asker {
     pub(super) fn yours(mut self, place: Rendezvous) -> bool {
         drop(place);
         let mut answer = [0; TAKEN.len()];
-        let asked = self.0.set_read_timeout(Some(ANSWER * 5)).and_then(|()| self.0.write_all(YOURS));
+        let asked = self.0.set_read_timeout(Some(ANSWER * 5)).and_then(|()| self.0.write_all(&[YOURS]));
         asked.and_then(|()| self.0.read_exact(&mut answer)).is_ok() && answer == TAKEN
     }
 
     /// Keeps the run.
     pub(super) fn busy(mut self) {
-        let _ = self.0.write_all(BUSY);
+        let _ = self.0.write_all(&[BUSY]);
+    }
+
+    /// Has it wait for one of the two.
+    pub(super) fn wait(&mut self) {
+        let _ = self.0.write_all(&[WAIT]);
     }
 }
 

@@ -61,8 +61,8 @@ pub fn run() -> ExitCode {
     let reporting = Reporting::from_env(&RawEnv::of_process().0).0;
     let mut can_go_on = reporting.run_id.is_some() && reporting.callback_url.is_some();
     let (began, server_key) = (Instant::now(), Secret::new(uuid::Uuid::new_v4().to_string()));
-    let start_life = || start(&environment, &Life::text(began, &server_key));
-    let Some(mut child) = start_life() else { return ExitCode::INTERNAL };
+    let start_life = |elapsed| start(&environment, &Life::text(elapsed, &server_key));
+    let Some(mut child) = start_life(Duration::ZERO) else { return ExitCode::INTERNAL };
     // Nobody needs to see ours any more.
     conceal(SECRET_NAMES);
 
@@ -91,7 +91,7 @@ pub fn run() -> ExitCode {
             // Nobody kills it alone but the kernel, for want of memory. It goes on where it was.
             Some(End::Killed) if can_go_on && asked_to_end.is_none() && starts < MOST_STARTS => {
                 starts += 1;
-                let Some(again) = start_life() else { break ExitCode::INTERNAL };
+                let Some(again) = start_life(began.elapsed()) else { break ExitCode::INTERNAL };
                 child = again;
             }
             Some(End::Killed) => break ExitCode::ended_by(KILL),

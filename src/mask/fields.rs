@@ -4,7 +4,7 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 use uuid::Uuid;
 
-use super::names::{describes_secret, is_of_name, is_secret_name, parts};
+use super::names::{describes_secret, is_of_name, is_secret_by_part, is_secret_name, is_surely_secret_name, parts};
 use super::{bare, is_random, is_scheme, is_token};
 use crate::secret::Secret;
 
@@ -15,7 +15,7 @@ pub fn secrets_of_address(url: &Url) -> Vec<Secret> {
     const SHORTEST_TOKEN: usize = 16;
     let user = Some(url.username()).filter(|user| user.len() >= SHORTEST_TOKEN);
     let pairs = url.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
-    let values = pairs.filter(|(name, value)| is_secret_name(name) || is_key(name, value)).map(|(_, value)| value);
+    let values = pairs.filter(|(name, value)| is_field(name, value) || is_key(name, value)).map(|(_, value)| value);
     // As it stands in the address, and as it is meant.
     let forms = |text: &str| [text.to_owned(), percent_decode_str(text).decode_utf8_lossy().into_owned()];
     user.into_iter().chain(url.password()).chain(values).flat_map(forms).map(Secret::new).collect()
@@ -24,31 +24,34 @@ pub fn secrets_of_address(url: &Url) -> Vec<Secret> {
 /// The secrets in the value of a field, a header or a variable of this name.
 #[must_use]
 pub fn secrets_of_field(name: &str, text: &str) -> Vec<Secret> {
-    if is_secret_name(name) {
-        // Of a cookie any value may be the one.
-        let is_cookie = parts(name).any(|part| part.starts_with("cookie"));
-        let pairs = text.split([';', ' ']).filter(|_| is_cookie).filter_map(|pair| pair.split_once('='));
-        return std::iter::once(key_of(name, text)).chain(pairs.map(|(_, value)| Secret::new(value))).collect();
+    let mut found = Vec::new();
+    if is_field(name, text) {
+        found.push(key_of(name, text));
+    }
+    // Of a cookie any value may be the one.
+    if parts(name).any(|part| part.starts_with("cookie")) {
+        let pairs = text.split([';', ' ']).filter_map(|pair| pair.split_once('='));
+        let values = pairs.filter(|(name, value)| !name.eq_ignore_ascii_case("samesite") && is_random(value));
+        found.extend(values.map(|(_, value)| Secret::new(value)));
     }
     // `Authorization: Bearer X`; of several pairs each word is looked at.
     if let Some((name, value)) = pair(text)
-        .filter(|(name, value)| is_secret_name(name) && !value.trim_end_matches('=').contains([';', '&', '=']))
+        .filter(|(name, value)| is_argument(name, value) && !value.trim_end_matches('=').contains([';', '&', '=']))
     {
-        return vec![key_of(name, value)];
+        found.push(key_of(name, value));
+        return found;
     }
-    let mut found = Vec::new();
     let mut named = "";
     for word in text.split_whitespace().map(bare) {
-        let is_named = is_secret_name(named) && !describes_secret(named);
-        if is_named && is_scheme(word) {
+        if is_secret_name(named) && is_scheme(word) {
             continue;
         }
-        if is_named && (named.starts_with('-') || is_random(word)) {
+        if is_argument(named, word) && (named.starts_with('-') || is_random(word)) {
             found.push(Secret::new(word));
         }
         named = if word.starts_with("--") || word.ends_with(':') { word } else { "" };
         for piece in word.split([';', ',', '&']) {
-            let pair = pair(bare(piece)).filter(|(name, value)| is_secret_name(name) && !is_scheme(value));
+            let pair = pair(bare(piece)).filter(|(name, value)| is_argument(name, value) && !is_scheme(value));
             found.extend(pair.map(|(_, value)| Secret::new(value)));
         }
         let pieces = word.split([',', ';', ':', '=', '"', '\'']);
@@ -65,7 +68,7 @@ pub fn secrets_of_arguments<'t>(arguments: impl IntoIterator<Item = &'t str>) ->
     let mut option = "";
     for argument in arguments {
         let is_option = argument.starts_with('-');
-        if !is_option && is_secret_name(option) && !describes_secret(option) {
+        if !is_option && is_argument(option, argument) {
             found.push(key_of(option, argument));
         } else {
             found.extend(secrets_of_field("", argument));
@@ -73,6 +76,19 @@ pub fn secrets_of_arguments<'t>(arguments: impl IntoIterator<Item = &'t str>) ->
         option = if is_option && !argument.contains('=') { argument } else { "" };
     }
     found
+}
+
+/// Whether the value of a field with this name is a secret.
+fn is_field(name: &str, value: &str) -> bool {
+    is_secret_name(name) && (!is_secret_by_part(name) || is_random(value))
+}
+
+/// The same in a command line, where names mean many things, and a value may be another argument.
+fn is_argument(name: &str, value: &str) -> bool {
+    let is_plain = value.starts_with('/') || value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let are_words = |text: &str| text.bytes().all(|byte| byte.is_ascii_lowercase() || b"-_.".contains(&byte));
+    let may_be = is_surely_secret_name(name) || (is_random(value) && !are_words(value));
+    is_secret_name(name) && !describes_secret(name) && !is_plain && may_be
 }
 
 /// `name=value` and `name: value`.

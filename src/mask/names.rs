@@ -8,14 +8,31 @@ const PARTS: &[&str] = &["auth", "cookie", "cookies", "creds", "jwt", "pass", "p
 
 /// The last part of a name that tells something about a secret, and whose value is none.
 const DESCRIPTIONS: &[&str] = &[
-    "at", "domain", "enabled", "endpoint", "env", "file", "format", "host", "id", "method", "mode", "name", "path",
-    "policy", "port", "provider", "scheme", "server", "through", "type", "uri", "url", "user", "username",
+    "at", "domain", "enabled", "endpoint", "env", "file", "format", "host", "id", "limit", "max", "method", "mode",
+    "name", "path", "policy", "port", "prefix", "provider", "realm", "scheme", "server", "strategy", "through", "type",
+    "uri", "url", "user", "username",
 ];
+
+/// How options begin that turn something off.
+const NEGATIONS: &[&str] = &["--no-", "--skip-", "--disable-", "--without-"];
 
 /// Whether a name says that its value is a secret.
 #[must_use]
 pub fn is_secret_name(name: &str) -> bool {
-    holds_secret_name(name) || (has_secret_part(name) && !describes_secret(name))
+    let is_negated = NEGATIONS.iter().any(|negation| name.starts_with(negation));
+    !is_negated && (holds_secret_name(name) || (has_secret_part(name) && !describes_secret(name)))
+}
+
+/// Whether a value of this secret name is one, whatever it looks like: other keys, and mere parts, stand in many names.
+pub(super) fn is_surely_secret_name(name: &str) -> bool {
+    const KEYS: [&str; 4] = ["apikey", "accesskey", "privatekey", "authkey"];
+    let name: String = parts(name).collect();
+    NAMES.iter().filter(|part| **part != "key").chain(&KEYS).any(|part| name.contains(part))
+}
+
+/// Whether a name is secret by a part alone.
+pub(super) fn is_secret_by_part(name: &str) -> bool {
+    !holds_secret_name(name)
 }
 
 /// Whether a name tells something about a secret, as `token_type` does.

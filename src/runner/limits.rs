@@ -24,6 +24,11 @@ impl Limit {
         Self { at: started + limit, reason: format!("the run reached its time limit of {limit:?}") }
     }
 
+    /// Not so early that the agent of a run which goes on could not be found and stopped.
+    pub(super) fn with_time_to_attach(self) -> Self {
+        Self { at: self.at.max(Instant::now() + timing::ATTACH), ..self }
+    }
+
     /// When the agent is asked to wrap up. A run that is as short as its landing is not asked.
     pub(super) fn wrap_up_at(&self, landing: Duration) -> Option<Instant> {
         (self.at > Instant::now() + landing * 2).then(|| self.at - landing)

@@ -16,6 +16,7 @@ mod report;
 
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::sync::{OnceCell, watch};
@@ -68,7 +69,8 @@ pub struct Environment {
 pub async fn run(args: RunArgs, environment: Environment, mut shutdown: Shutdown) -> ExitCode {
     let life = Life::of(&environment.raw);
     let now = Instant::now();
-    let started = life.as_ref().and_then(|life| now.checked_sub(life.elapsed)).unwrap_or(now);
+    let elapsed = life.as_ref().map_or(Duration::ZERO, |life| life.elapsed);
+    let started = now.checked_sub(elapsed).unwrap_or(now);
     let mut report = Reporter::new(&environment);
     if let Err(failure) = report.guard(&args) {
         tracing::error!(code = failure.code(), "{}", failure.detail);
@@ -85,6 +87,7 @@ pub async fn run(args: RunArgs, environment: Environment, mut shutdown: Shutdown
     let run = Run {
         environment: &environment,
         started,
+        is_resumed: !elapsed.is_zero(),
         known: watch::Sender::default(),
         server: OnceCell::new(),
         conversation: OnceCell::new(),
@@ -115,10 +118,10 @@ pub async fn run(args: RunArgs, environment: Environment, mut shutdown: Shutdown
     };
 
     let patience = patience(ended.as_ref().err());
-    if let Some(life) = &life {
+    let mut outcome = report.decide(ended, *run.known.borrow());
+    if let Some(life) = life.as_ref().filter(|_| report.is_guarded()) {
         life.outcome_is_known();
     }
-    let mut outcome = report.decide(ended, *run.known.borrow());
     let exit_code = outcome.exit_code();
     let wrap_up = async {
         let at_work = run.known.borrow().at_work;
@@ -225,6 +228,8 @@ async fn settled(elsewhere: Option<SettledElsewhere>) -> Failure {
 struct Run<'r> {
     environment: &'r Environment,
     started: Instant,
+    /// Whether an earlier life of the run was killed.
+    is_resumed: bool,
     known: watch::Sender<Known>,
     server: OnceCell<Server>,
     conversation: OnceCell<ConversationPlan>,
@@ -272,6 +277,11 @@ impl Run<'_> {
         sinks: &mut Sinks,
     ) -> Result<Option<Answer>, Failure> {
         let own_limit = plan.timeout.map(|limit| Limit::of_task(self.started, limit));
+        let own_limit = own_limit.map(|limit| if self.is_resumed { limit.with_time_to_attach() } else { limit });
+        if self.is_resumed && !plan.conversation.continued {
+            // It is there, and what becomes of it is reported with its id, however little time is left.
+            self.known.send_modify(|known| known.conversation_id = Some(plan.conversation.id));
+        }
         let (workspace, server) = match &plan.account {
             Account::OfSandbox(key) => {
                 let ready = self.sandbox.ready(args, key, http, self.environment);

@@ -83,6 +83,11 @@ impl Reporter {
         Ok(())
     }
 
+    /// Whether somebody delivers the outcome if we do not.
+    pub(super) fn is_guarded(&self) -> bool {
+        self.guardian.is_some()
+    }
+
     /// Keeps the guardian informed, for as long as it is polled.
     pub(super) async fn keep_informed(&mut self, mut known: watch::Receiver<Known>) {
         while known.changed().await.is_ok() {

@@ -25,14 +25,19 @@ impl<'s> Prepared<'s> {
         self.folder = None;
     }
 
-    /// Whether nothing is left, within 10 s ([`timing::TIDY_UP`]).
-    pub(crate) async fn undo(&mut self) -> bool {
-        let undone = match &self.folder {
-            Some(folder) => tidy_up(self.server, &end(folder), &left(folder)).await,
-            None => true,
-        };
+    /// Leaves nothing, within 10 s ([`timing::TIDY_UP`]).
+    pub(crate) async fn undo(&mut self) {
+        if let Some(folder) = &self.folder {
+            tidy_up(self.server, &end(folder), &left(folder)).await;
+        }
         self.folder = None;
-        undone
+    }
+
+    /// Leaves it as it is, and says so.
+    pub(crate) fn left(mut self) {
+        if let Some(folder) = self.folder.take() {
+            tracing::warn!("{}", left(&folder));
+        }
     }
 }
 

@@ -212,24 +212,26 @@ fn may_have_made_one(error: &HttpError) -> bool {
 async fn clean_up<P: Provider>(provider: &P, asked: &Asked<P>) -> Result<(), Vec<SandboxId>> {
     let patience = if asked.refused { timing::CONFIRM_AGAIN } else { timing::SANDBOX_SHOWS_UP };
     let until = Instant::now() + patience;
-    let mut before = Vec::new();
+    let mut before: Option<Vec<SandboxId>> = None;
     loop {
         let candidates = retry("looking for the sandbox", Policy::cloud(), || provider.made_since(&asked.mark)).await;
         let candidates = candidates.map_err(|error| {
             tracing::error!(error = %display::chain(&error), "nobody tells whether a sandbox is left");
             Vec::new()
         })?;
-        let is_settled = asked.at.elapsed() >= timing::SANDBOX_LISTED && candidates == before;
+        let is_settled = asked.at.elapsed() >= timing::SANDBOX_LISTED && before.as_ref() == Some(&candidates);
+        // One that has only now shown up is looked at once more, however late it is.
+        let is_over = Instant::now() >= until && before.as_ref().is_some_and(|before| !before.is_empty());
         match candidates.as_slice() {
             [only] if P::KNOWS_ITS_OWN || (is_settled && !asked.refused) => {
                 return delete(provider, only).await.map_err(|_| candidates);
             }
             [] if Instant::now() >= until => return Ok(()),
-            [_, ..] if P::KNOWS_ITS_OWN || is_settled || asked.refused || Instant::now() >= until => {
+            [_, ..] if P::KNOWS_ITS_OWN || is_settled || asked.refused || is_over => {
                 return Err(candidates);
             }
             _ => {
-                before = candidates;
+                before = Some(candidates);
                 sleep(timing::CONFIRM_AGAIN).await;
             }
         }

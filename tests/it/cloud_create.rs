@@ -95,20 +95,25 @@ async fn another_jobs_sandbox_that_is_listed_before_ours_is_not_deleted() {
 
 #[tokio::test]
 async fn a_sandbox_that_nobody_waits_for_is_deleted_also_by_a_program_that_ends() {
-    let cloud = Faulty::start(made().set_delay(Duration::from_secs(1)), [Value::Null]).await;
+    let cloud = Arc::new(Faulty::start(made().set_delay(Duration::from_secs(1)), [Value::Null]).await);
     // So that its deletion is being waited for when the program ends.
     *cloud.state.deletions.lock().unwrap() = vec![ResponseTemplate::new(503).insert_header("retry-after", "30")];
-    let (builder, state) = (cloud.builder(), Arc::clone(&cloud.state));
+    let theirs = Arc::clone(&cloud);
     let program = std::thread::spawn(move || {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-            timeout(Duration::from_millis(500), builder.open()).await.unwrap_err();
-            while !state.deletions.lock().unwrap().is_empty() {
+            let opening = tokio::spawn(theirs.builder().open());
+            while theirs.created().await == 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            opening.abort();
+            while !theirs.state.deletions.lock().unwrap().is_empty() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
         });
     });
-    tokio::task::spawn_blocking(|| program.join()).await.unwrap().unwrap();
+    let ended = timeout(Duration::from_secs(120), tokio::task::spawn_blocking(|| program.join()));
+    ended.await.expect("it does not end").unwrap().unwrap();
     assert_eq!(cloud.deleted(), [ID]);
 }
 

@@ -3,6 +3,7 @@
 //! Every event of the log reaches the sinks exactly once, whatever happens to the connection: after each gap, and at the
 //! end of each turn, the log is read over HTTP from a little before the last event, and what was seen is dropped.
 
+mod budget;
 mod confirm;
 
 use std::time::Duration;
@@ -22,12 +23,17 @@ use crate::ids::ConversationId;
 use crate::sink::{Record, Sinks};
 use crate::timing;
 
+pub(super) use budget::Budget;
+
 /// The turn could not be followed to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum FollowError {
     /// No sign of life for [`timing::SERVER_SILENCE`].
     #[error("the agent-server gave no sign of life for {} s", timing::SERVER_SILENCE.as_secs())]
     ServerLost(#[source] Option<HttpError>),
+    /// Nothing but errors for [`timing::SERVER_ERRORS`].
+    #[error("the agent-server answered with nothing but errors for {} s", timing::SERVER_ERRORS.as_secs())]
+    OnlyErrors(#[source] HttpError),
     /// The server refuses our key.
     #[error("the agent-server refuses the session key")]
     Refused(#[source] HttpError),
@@ -42,25 +48,6 @@ pub enum FollowError {
         /// What it may cost.
         limit: Cost,
     },
-}
-
-/// What a run may spend, and what its conversation had cost before it.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Budget {
-    pub(super) limit: Option<f64>,
-    pub(super) spent_before: Cost,
-}
-
-impl Budget {
-    /// Refuses a cost beyond the limit.
-    pub(super) fn check(self, cost: Cost) -> Result<(), FollowError> {
-        let (Some(limit), Some(cost)) = (self.limit, cost.known()) else { return Ok(()) };
-        let spent = cost - self.spent_before.known().unwrap_or(0.0);
-        if spent > limit {
-            return Err(FollowError::OverBudget { spent: Cost::dollars(spent), limit: Cost::dollars(limit) });
-        }
-        Ok(())
-    }
 }
 
 /// What does not change while a conversation is followed.
@@ -190,8 +177,10 @@ impl<'s> Follower<'s> {
                 biased;
                 () = at(self.confirm_at) => {
                     self.confirm_at = Some(Instant::now() + timing::CONFIRM_AGAIN);
-                    if let Some(end) = self.confirmed().await? {
-                        return Ok(end);
+                    match self.confirmed().await {
+                        Ok(Some(end)) => return Ok(end),
+                        Ok(None) => {}
+                        Err(error) => return self.last_word(error),
                     }
                 }
                 report = self.socket.next() => {
@@ -202,27 +191,36 @@ impl<'s> Follower<'s> {
                 }
                 state = ready(&mut poll) => {
                     poll = None;
-                    self.polled(state).await?;
+                    if let Err(error) = self.polled(state).await {
+                        return self.last_word(error);
+                    }
                     next_poll = Instant::now() + self.poll_interval();
                 }
                 () = sleep_until(next_poll), if poll.is_none() => {
                     let (client, id) = (self.target.client.clone(), self.target.id);
                     poll = Some(Box::pin(async move { client.conversation(id).await }));
                 }
-                () = sleep_until(lost_at) => match (self.look_once_more().await, self.claim, self.fold.end()) {
-                    (Ok(()), ..) => {}
-                    // It has said its last word of this turn.
-                    (Err(FollowError::ServerLost(_)), Claim::Certain, Some(end)) => return Ok(end),
-                    (Err(error), ..) => return Err(error),
-                },
+                () = sleep_until(lost_at) => {
+                    if let Err(error) = self.look_once_more().await {
+                        return self.last_word(error);
+                    }
+                }
             }
+        }
+    }
+
+    /// What a turn ends with when the server is lost: an end that is certain needs nobody to confirm it.
+    fn last_word(&self, error: FollowError) -> Result<TurnEnd, FollowError> {
+        match (error, self.claim, self.fold.end()) {
+            (FollowError::ServerLost(_) | FollowError::OnlyErrors(_), Claim::Certain, Some(end)) => Ok(end),
+            (error, ..) => Err(error),
         }
     }
 
     /// What seems to be the server's silence may be our own: a process that was frozen finds all its times over at once.
     async fn look_once_more(&mut self) -> Result<(), FollowError> {
         match timeout(timing::LAST_LOOK, self.target.client.conversation(self.target.id)).await {
-            Ok(Err(error)) if !self.is_sign_of_life(&error) => Err(FollowError::ServerLost(Some(error))),
+            Ok(Err(error)) if !Self::is_sign_of_life(&error) => Err(FollowError::ServerLost(Some(error))),
             Ok(state) => self.polled(state).await,
             Err(_) => Err(FollowError::ServerLost(self.last_failure.take())),
         }
@@ -255,8 +253,10 @@ impl<'s> Follower<'s> {
     }
 
     async fn report(&mut self, report: Report) {
-        if !matches!(report, Report::Lost { .. }) {
-            self.answered();
+        match report {
+            Report::Lost { .. } => {}
+            Report::Alive => self.last_sign = Instant::now(),
+            Report::Subscribed { .. } | Report::Event(_) => self.answered(),
         }
         match report {
             Report::Subscribed { status, cost } => {
@@ -313,8 +313,11 @@ impl<'s> Follower<'s> {
             // Versions differ in what they answer for an unknown conversation.
             Some(400 | 404) => self.fold.state(Some(Status::Deleting), Cost::default()),
             Some(401 | 403) => return Err(FollowError::Refused(error)),
+            Some(500..) if self.last_answer.elapsed() > timing::SERVER_ERRORS => {
+                return Err(FollowError::OnlyErrors(error));
+            }
             _ => {
-                if self.is_sign_of_life(&error) {
+                if Self::is_sign_of_life(&error) {
                     self.last_sign = Instant::now();
                 }
                 tracing::debug!(error = %display::chain(&error), "the conversation's state could not be read");
@@ -324,11 +327,10 @@ impl<'s> Follower<'s> {
         Ok(())
     }
 
-    /// Whether this comes from the server itself. A gateway speaks of it, and one that errs for minutes is as good as lost.
-    fn is_sign_of_life(&self, error: &HttpError) -> bool {
+    /// Whether this comes from the server itself, and not from a gateway.
+    fn is_sign_of_life(error: &HttpError) -> bool {
         match error.status() {
             None | Some(502..=504) => false,
-            Some(500..) => self.last_answer.elapsed() < timing::SERVER_ERRORS,
             Some(_) => true,
         }
     }

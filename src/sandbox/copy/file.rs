@@ -81,7 +81,8 @@ pub async fn download_file(server: &Server, from: &str, to: &Path) -> Result<Cop
 
 /// The file at this path, which may be new; `None` for what is not replaced.
 async fn file_of(path: &Path) -> Option<PathBuf> {
-    if path.starts_with("/dev") || path.starts_with("/proc") {
+    // Open files of a process, by whatever name.
+    if ["/dev/stdout", "/dev/stderr", "/dev/fd", "/proc"].iter().any(|place| path.starts_with(place)) {
         return None;
     }
     match tokio::fs::metadata(path).await {

@@ -4,7 +4,9 @@
 //! the sandbox, which are read from where the last look ended; that is also byte for byte. A small script, readable by its
 //! owner alone and removed before the command begins, brings the environment: it is in no command line and in no event.
 
-use std::collections::BTreeMap;
+mod command;
+mod executed;
+
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -16,109 +18,10 @@ use super::ending::{Prepared, end};
 use crate::conversation::Server;
 use crate::http::{HttpError, Upload};
 use crate::retry::{Policy, retry};
-use crate::secret::Secret;
 use crate::timing;
 
-/// A command that is to run in a sandbox.
-#[derive(Debug, Clone)]
-pub struct Command {
-    /// What the script ends with; the shell that runs the script becomes it.
-    exec: String,
-    directory: Option<String>,
-    environment: BTreeMap<String, Secret>,
-    limit: Option<Duration>,
-}
-
-impl Command {
-    /// A line for the sandbox's `sh`.
-    pub fn shell(line: impl AsRef<str>) -> Self {
-        Self::program(["sh", "-c", line.as_ref()])
-    }
-
-    /// A program with its arguments, each word as it is. No shell stays above it, so that nobody but the program holds its
-    /// environment.
-    pub fn program<W: AsRef<str>>(words: impl IntoIterator<Item = W>) -> Self {
-        Self { exec: shell_words::join(words), directory: None, environment: BTreeMap::new(), limit: None }
-    }
-
-    /// Where it runs. Otherwise in the agent-server's own directory.
-    #[must_use]
-    pub fn directory(mut self, directory: impl Into<String>) -> Self {
-        self.directory = Some(directory.into());
-        self
-    }
-
-    /// A variable that it sees, beside those that the agent-server gives.
-    #[must_use]
-    pub fn env(mut self, name: impl Into<String>, value: Secret) -> Self {
-        self.environment.insert(name.into(), value);
-        self
-    }
-
-    /// Ends it after this time.
-    #[must_use]
-    pub fn limit(mut self, limit: Duration) -> Self {
-        self.limit = Some(limit);
-        self
-    }
-
-    fn script(&self) -> String {
-        use std::fmt::Write as _;
-        let mut script = "rm -f -- \"$0\"\n".to_owned();
-        // Writing into a String cannot fail.
-        for (name, value) in &self.environment {
-            let _ = writeln!(script, "export {name}={}", shell_words::quote(value.expose()));
-        }
-        if let Some(directory) = &self.directory {
-            let _ = writeln!(script, "cd -- {} || exit 1", shell_words::quote(directory));
-        }
-        let _ = writeln!(script, "exec {}", self.exec);
-        script
-    }
-}
-
-/// A piece of a command's output.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output {
-    /// Of standard output.
-    Stdout(Bytes),
-    /// Of standard error.
-    Stderr(Bytes),
-}
-
-/// How a command ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// With this exit code, as the sandbox's shell has it.
-    Code(u8),
-    /// Its time limit ended it.
-    TimedOut,
-}
-
-/// What a command did, with all its output.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Executed {
-    /// How it ended.
-    pub exit: Exit,
-    /// What it wrote to standard output.
-    pub stdout: Vec<u8>,
-    /// What it wrote to standard error.
-    pub stderr: Vec<u8>,
-}
-
-impl Executed {
-    /// Whether it ended with 0.
-    #[must_use]
-    pub fn is_success(&self) -> bool {
-        self.exit == Exit::Code(0)
-    }
-
-    /// Standard output as text.
-    #[must_use]
-    pub fn stdout_text(&self) -> String {
-        String::from_utf8_lossy(&self.stdout).into_owned()
-    }
-}
+pub use command::Command;
+pub use executed::{Executed, Exit, Output};
 
 /// The command could not be run, or not be followed.
 #[derive(Debug, thiserror::Error)]
@@ -198,8 +101,8 @@ pub(crate) async fn start_unless<'s, S>(
     command: &Command,
     stop: impl Future<Output = S>,
 ) -> Result<Started<'s, S>, ExecError> {
-    if let Some(name) = command.environment.keys().find(|name| !is_variable(name)) {
-        return Err(ExecError::Variable(name.clone()));
+    if let Some(name) = command.misnamed_variable() {
+        return Err(ExecError::Variable(name.to_owned()));
     }
     let folder = new_folder();
     let mut prepared = Prepared::new(server, &folder);
@@ -351,12 +254,6 @@ fn by_signal(code: i64) -> u8 {
     u8::try_from(128 - code).unwrap_or(u8::MAX)
 }
 
-fn is_variable(name: &str) -> bool {
-    let mut bytes = name.bytes();
-    bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
-        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-}
-
 /// Runs a short command of our own.
 pub(super) async fn housekeeping(server: &Server, doing: &'static str, line: &str) -> Result<(), ExecError> {
     ask(server, doing, line).await.map(drop)
@@ -391,28 +288,4 @@ pub async fn put(server: &Server, path: &str, content: impl Into<Bytes>) -> Resu
     retry("writing a file", Policy::agent_server(timing::SETUP_BUDGET), write)
         .await
         .map_err(ExecError::request("writing a file"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_script_quotes_what_it_is_given() {
-        let command = Command::program(["echo", "it's", "a b"]).directory("/a b").env("A", Secret::new("x'y $Z\n"));
-        assert_eq!(
-            command.script(),
-            "rm -f -- \"$0\"\nexport A='x'\\''y $Z\n'\ncd -- '/a b' || exit 1\nexec echo 'it'\\''s' 'a b'\n"
-        );
-    }
-
-    #[test]
-    fn names_of_variables_are_those_of_shells() {
-        for name in ["A", "_a1"] {
-            assert!(is_variable(name));
-        }
-        for name in ["", "1A", "A-B", "A;B", "Ä"] {
-            assert!(!is_variable(name), "{name}");
-        }
-    }
 }

@@ -1,0 +1,99 @@
+//! What is to run in a sandbox, and the script that runs it there.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::secret::Secret;
+
+/// A command that is to run in a sandbox.
+#[derive(Debug, Clone)]
+pub struct Command {
+    /// What the script ends with; the shell that runs the script becomes it.
+    exec: String,
+    directory: Option<String>,
+    environment: BTreeMap<String, Secret>,
+    pub(super) limit: Option<Duration>,
+}
+
+impl Command {
+    /// A line for the sandbox's `sh`.
+    pub fn shell(line: impl AsRef<str>) -> Self {
+        Self::program(["sh", "-c", line.as_ref()])
+    }
+
+    /// A program with its arguments, each word as it is. No shell stays above it, so that nobody but the program holds its
+    /// environment.
+    pub fn program<W: AsRef<str>>(words: impl IntoIterator<Item = W>) -> Self {
+        Self { exec: shell_words::join(words), directory: None, environment: BTreeMap::new(), limit: None }
+    }
+
+    /// Where it runs. Otherwise in the agent-server's own directory.
+    #[must_use]
+    pub fn directory(mut self, directory: impl Into<String>) -> Self {
+        self.directory = Some(directory.into());
+        self
+    }
+
+    /// A variable that it sees, beside those that the agent-server gives.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<String>, value: Secret) -> Self {
+        self.environment.insert(name.into(), value);
+        self
+    }
+
+    /// Ends it after this time.
+    #[must_use]
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    pub(super) fn script(&self) -> String {
+        use std::fmt::Write as _;
+        let mut script = "rm -f -- \"$0\"\n".to_owned();
+        // Writing into a String cannot fail.
+        for (name, value) in &self.environment {
+            let _ = writeln!(script, "export {name}={}", shell_words::quote(value.expose()));
+        }
+        if let Some(directory) = &self.directory {
+            let _ = writeln!(script, "cd -- {} || exit 1", shell_words::quote(directory));
+        }
+        let _ = writeln!(script, "exec {}", self.exec);
+        script
+    }
+
+    /// A variable whose name no shell takes.
+    pub(super) fn misnamed_variable(&self) -> Option<&str> {
+        self.environment.keys().map(String::as_str).find(|name| !is_variable(name))
+    }
+}
+
+fn is_variable(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_script_quotes_what_it_is_given() {
+        let command = Command::program(["echo", "it's", "a b"]).directory("/a b").env("A", Secret::new("x'y $Z\n"));
+        assert_eq!(
+            command.script(),
+            "rm -f -- \"$0\"\nexport A='x'\\''y $Z\n'\ncd -- '/a b' || exit 1\nexec echo 'it'\\''s' 'a b'\n"
+        );
+    }
+
+    #[test]
+    fn names_of_variables_are_those_of_shells() {
+        for name in ["A", "_a1"] {
+            assert!(is_variable(name));
+        }
+        for name in ["", "1A", "A-B", "A;B", "Ä"] {
+            assert!(!is_variable(name), "{name}");
+        }
+    }
+}
