@@ -195,7 +195,11 @@ mod tests {
             (json!({"env": {"CONFIG": "{\"api_key\": \"hunter22\", \"port\": 1}"}}), "hunter22"),
             (json!({"env": {"CONFIG": "{\"a\":1,\"password\":\"hunter22\"}"}}), "hunter22"),
             (json!({"env": {"DB_PASS": "hunter22"}}), "hunter22"),
-            (json!({"env": {"SMTP_PASS": "hunter22"}}), "hunter22"),
+            (json!({"env": {"SMTP_PASS": "swordfish"}}), "swordfish"),
+            (json!({"args": ["--pass", "swordfish"]}), "swordfish"),
+            (json!({"args": ["-e", "POSTGRES_PASSWORD=20231105"]}), "20231105"),
+            (json!({"args": ["-e", "AWS_SECRET_ACCESS_KEY=/Abcdefgh"]}), "/Abcdefgh"),
+            (json!({"args": ["-e", "SIGNING_KEY=correct-horse"]}), "correct-horse"),
             (json!({"env": {"PASSPHRASE": "correct horse"}}), "correct horse"),
             (json!({"env": {"AZURE_DEVOPS_PAT": "hunter22"}}), "hunter22"),
             (

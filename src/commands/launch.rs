@@ -17,7 +17,7 @@ use crate::ids::{ConversationId, SandboxId};
 use crate::outcome::{ExitCode, Failure, FailureKind};
 use crate::plan::RunPlan;
 use crate::problem::{Problem, Problems};
-use crate::runner::failures::{not_copied, not_executed};
+use crate::runner::failures::{ended_by, not_copied, not_executed};
 use crate::sandbox::Sandbox;
 use crate::sandbox::exec::{self, Command, Output};
 use crate::sandbox::install::{InstallError, install};
@@ -62,10 +62,6 @@ pub(super) async fn run(desk: &Desk, args: LaunchArgs, shutdown: &mut Shutdown) 
             .await;
     }
     let launched = launch(desk, &args, &load, &mut sandbox, shutdown).await;
-    if launched.is_ok() {
-        // The run is at work in it, and its id has been told.
-        sandbox.keep();
-    }
     if shutdown.received() > 1 {
         super::leave(sandbox);
         return launched;
@@ -92,13 +88,15 @@ async fn launch(
     });
     let (id, ready, command) = prepared.await?;
     let running = start(&ready.server, &command, shutdown).await?;
+    // The run is at work in it.
+    sandbox.keep();
     tokio::select! {
-        () = tell(desk, load, &id, &ready, running.folder()) => {}
-        _ = shutdown.requested() => {
+        () = tell(desk, load, &id, &ready, running.folder()) => Ok(ExitCode::COMPLETED),
+        signal = shutdown.requested() => {
             tracing::warn!(sandbox = %id, conversation_id = %load.conversation, "the run is under way, and goes on");
+            Err(ended_by(signal))
         }
     }
-    Ok(ExitCode::COMPLETED)
 }
 
 async fn load(desk: &Desk, args: &LaunchArgs) -> Result<Load, Failure> {

@@ -2,7 +2,7 @@
 //!
 //! The place is a Unix socket in the abstract namespace, named after the run: no file, and gone with its owner.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::time::Duration;
@@ -56,13 +56,18 @@ pub fn take_over(run_id: &str) -> Found {
         let mut guardian = UnixStream::connect_addr(&address(run_id)?)?;
         guardian.set_read_timeout(Some(ANSWER))?;
         let mut answer = [0];
+        let mut waited = false;
         loop {
             match guardian.read(&mut answer) {
-                Ok(1) if answer == [WAIT] => guardian.set_read_timeout(Some(DECISION))?,
+                Ok(1) if answer == [WAIT] => {
+                    waited = true;
+                    guardian.set_read_timeout(Some(DECISION))?;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Ok(1) if answer == [YOURS] => return Ok(Found::Yours(Handover(guardian))),
                 // It has reported the run at this moment.
-                Ok(0) => return Ok(Found::Nobody),
-                // It is there, and keeps the run or is too slow to say more.
+                Ok(0) if !waited => return Ok(Found::Nobody),
+                // It is there, and keeps the run, has reported it after all, or is too slow to say more.
                 Ok(_) | Err(_) => return Ok(Found::Busy),
             }
         }

@@ -86,9 +86,9 @@ fn is_field(name: &str, value: &str) -> bool {
 /// The same in a command line, where names mean many things, and a value may be another argument.
 fn is_argument(name: &str, value: &str) -> bool {
     let is_plain = value.starts_with('/') || value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    let are_words = |text: &str| text.bytes().all(|byte| byte.is_ascii_lowercase() || b"-_.".contains(&byte));
-    let may_be = is_surely_secret_name(name) || (is_random(value) && !are_words(value));
-    is_secret_name(name) && !describes_secret(name) && !is_plain && may_be
+    let are_words = || value.bytes().all(|byte| byte.is_ascii_lowercase() || b"-_.".contains(&byte));
+    let may_be = || is_random(value) && !is_plain && !are_words();
+    is_secret_name(name) && !describes_secret(name) && (is_surely_secret_name(name) || may_be())
 }
 
 /// `name=value` and `name: value`.

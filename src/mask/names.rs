@@ -23,16 +23,23 @@ pub fn is_secret_name(name: &str) -> bool {
     !is_negated && (holds_secret_name(name) || (has_secret_part(name) && !describes_secret(name)))
 }
 
-/// Whether a value of this secret name is one, whatever it looks like: other keys, and mere parts, stand in many names.
+/// Whether a value of this secret name is one, whatever it looks like: other keys, counted tokens, `auth` and `cookie` stand in
+/// many names.
 pub(super) fn is_surely_secret_name(name: &str) -> bool {
-    const KEYS: [&str; 4] = ["apikey", "accesskey", "privatekey", "authkey"];
-    let name: String = parts(name).collect();
-    NAMES.iter().filter(|part| **part != "key").chain(&KEYS).any(|part| name.contains(part))
+    const KEYS: [&str; 5] = ["apikey", "accesskey", "privatekey", "signingkey", "authkey"];
+    let whole: String = parts(name).collect();
+    let is_part = |part: &str| PARTS.contains(&part) && part != "auth" && !part.starts_with("cookie");
+    NAMES
+        .iter()
+        .filter(|part| **part != "key")
+        .chain(&KEYS)
+        .any(|part| whole.contains(part) && !whole.ends_with("tokens"))
+        || parts(name).any(|part| is_part(&part))
 }
 
-/// Whether a name is secret by a part alone.
+/// Whether a name is secret by a part alone that means other things too.
 pub(super) fn is_secret_by_part(name: &str) -> bool {
-    !holds_secret_name(name)
+    !holds_secret_name(name) && !is_surely_secret_name(name)
 }
 
 /// Whether a name tells something about a secret, as `token_type` does.

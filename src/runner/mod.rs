@@ -72,7 +72,7 @@ pub async fn run(args: RunArgs, environment: Environment, mut shutdown: Shutdown
     let elapsed = life.as_ref().map_or(Duration::ZERO, |life| life.elapsed);
     let started = now.checked_sub(elapsed).unwrap_or(now);
     let mut report = Reporter::new(&environment);
-    if let Err(failure) = report.guard(&args) {
+    if let Err(failure) = report.guard(&args, &mut shutdown).await {
         tracing::error!(code = failure.code(), "{}", failure.detail);
         return failure.kind.exit_code();
     }
@@ -149,7 +149,7 @@ pub async fn run(args: RunArgs, environment: Environment, mut shutdown: Shutdown
 /// Reports a command line that cannot be understood.
 pub async fn refuse_usage(environment: Environment, message: String, mut shutdown: Shutdown) -> ExitCode {
     let mut report = Reporter::new(&environment);
-    if report.guard(&RunArgs::default()).is_err() {
+    if report.guard(&RunArgs::default(), &mut shutdown).await.is_err() {
         return ExitCode::USAGE;
     }
     let failure = Failure::new(FailureKind::Usage, message);
@@ -279,8 +279,8 @@ impl Run<'_> {
         let own_limit = plan.timeout.map(|limit| Limit::of_task(self.started, limit));
         let own_limit = own_limit.map(|limit| if self.is_resumed { limit.with_time_to_attach() } else { limit });
         if self.is_resumed && !plan.conversation.continued {
-            // It is there, and what becomes of it is reported with its id, however little time is left.
-            self.known.send_modify(|known| known.conversation_id = Some(plan.conversation.id));
+            // It may be there, its agent at work, and that is to be stopped however little time is left.
+            self.known.send_modify(|known| (known.conversation_id, known.at_work) = (Some(plan.conversation.id), true));
         }
         let (workspace, server) = match &plan.account {
             Account::OfSandbox(key) => {

@@ -4,6 +4,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::Environment;
+use super::failures::ended_by;
 use crate::answer::Answer;
 use crate::automation::callback::{Callback, CallbackError, Delivered};
 use crate::automation::phase::PhaseEndpoint;
@@ -17,6 +18,7 @@ use crate::guardian::{Charge, Guardian};
 use crate::http::Http;
 use crate::outcome::{Failure, FailureKind, Outcome, Report};
 use crate::secret::Redactor;
+use crate::shutdown::Shutdown;
 use crate::sink::phases::{Phases, SettledElsewhere};
 use crate::sink::{Record, Sinks};
 use crate::timing::{self, Patience};
@@ -54,14 +56,19 @@ impl Reporter {
     /// Puts a guardian behind the run, or takes over the run from a runner that died.
     ///
     /// # Errors
-    /// Another runner is at work on the run.
-    pub(super) fn guard(&mut self, args: &RunArgs) -> Result<(), Failure> {
+    /// Another runner is at work on the run, or a signal came before it was ours.
+    pub(super) async fn guard(&mut self, args: &RunArgs, shutdown: &mut Shutdown) -> Result<(), Failure> {
         let budget = args.guardian_budget.unwrap_or(timing::GUARDIAN_BUDGET);
         let grace = args.restart_grace.unwrap_or(timing::RESTART_GRACE);
         let Some(charge) = Charge::new(&self.reporting, &self.network, budget, grace) else { return Ok(()) };
         let mut handover = None;
         if let Some(run_id) = &self.reporting.run_id {
-            match rendezvous::take_over(run_id.as_str()) {
+            let asked = run_id.as_str().to_owned();
+            let found = tokio::select! {
+                found = tokio::task::spawn_blocking(move || rendezvous::take_over(&asked)) => found,
+                signal = shutdown.requested() => return Err(ended_by(signal)),
+            };
+            match found.unwrap_or_else(|bug| std::panic::resume_unwind(bug.into_panic())) {
                 Found::Nobody => {}
                 Found::Yours(from_before) => {
                     tracing::info!(%run_id, "going on with a run whose runner died");

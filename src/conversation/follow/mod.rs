@@ -82,8 +82,8 @@ pub(super) struct Follower<'s> {
     outage: bool,
     resumes: u8,
     last_sign: Instant,
-    /// When the server last gave what it was asked for.
-    last_answer: Instant,
+    /// Since when the server gives nothing but errors.
+    errors_since: Option<Instant>,
     last_failure: Option<HttpError>,
 }
 
@@ -105,7 +105,7 @@ impl<'s> Follower<'s> {
             outage: false,
             resumes: 0,
             last_sign: Instant::now(),
-            last_answer: Instant::now(),
+            errors_since: None,
             last_failure: None,
             target,
         };
@@ -313,10 +313,11 @@ impl<'s> Follower<'s> {
             // Versions differ in what they answer for an unknown conversation.
             Some(400 | 404) => self.fold.state(Some(Status::Deleting), Cost::default()),
             Some(401 | 403) => return Err(FollowError::Refused(error)),
-            Some(500..) if self.last_answer.elapsed() > timing::SERVER_ERRORS => {
-                return Err(FollowError::OnlyErrors(error));
-            }
-            _ => {
+            status => {
+                let is_error = status.is_some_and(|status| status >= 500);
+                if is_error && self.errors_since.get_or_insert_with(Instant::now).elapsed() > timing::SERVER_ERRORS {
+                    return Err(FollowError::OnlyErrors(error));
+                }
                 if Self::is_sign_of_life(&error) {
                     self.last_sign = Instant::now();
                 }
@@ -393,7 +394,7 @@ impl<'s> Follower<'s> {
 
     fn answered(&mut self) {
         self.last_sign = Instant::now();
-        self.last_answer = self.last_sign;
+        self.errors_since = None;
     }
 }
 
