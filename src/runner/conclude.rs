@@ -67,8 +67,8 @@ pub(super) async fn conclude(
     let ((), message, info, task_outcome) = tokio::join!(stop, message, info, task_outcome);
     outcome.message = message.flatten();
     outcome.answer = outcome.answer.take().or(task_outcome);
-    if let Some(info) = info.filter(|info| !info.cost().is_unknown()) {
-        outcome.cost = info.cost();
+    if let Some(info) = info {
+        outcome.cost = outcome.cost.or_more(info.cost());
     }
 }
 

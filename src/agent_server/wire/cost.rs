@@ -35,6 +35,12 @@ impl Cost {
         Self(self.0.or(other.0))
     }
 
+    /// The larger of both: a cost only grows, and a server may tell of it late.
+    #[must_use]
+    pub fn or_more(self, other: Self) -> Self {
+        if other.0 > self.0 { other } else { self }
+    }
+
     /// The sum over the entries of `stats.usage_to_metrics`; unknown when there is none, as before the first message.
     #[must_use]
     pub fn of_stats(stats: Option<&Value>) -> Self {
@@ -64,10 +70,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unknown_cost_is_not_zero() {
+    fn unknown_cost_is_not_zero_and_a_known_one_only_grows() {
         assert!(Cost::of_stats(None).is_unknown());
         assert!(Cost::of_stats(Some(&json!({"usage_to_metrics": {}}))).is_unknown());
         assert!(Cost::of_stats(Some(&json!([null]))).is_unknown());
+        assert_eq!(Cost::dollars(0.5).or_more(Cost::dollars(0.4)), Cost::dollars(0.5));
+        assert_eq!(Cost::dollars(0.4).or_more(Cost::dollars(0.5)), Cost::dollars(0.5));
+        assert_eq!(Cost::dollars(0.0).or_more(Cost::default()), Cost::dollars(0.0));
+        assert_eq!(Cost::default().or_more(Cost::dollars(0.0)), Cost::dollars(0.0));
         let free = json!({"usage_to_metrics": {"default": {"accumulated_cost": 0.0}}});
         assert_eq!(Cost::of_stats(Some(&free)), Cost::dollars(0.0));
     }
