@@ -44,12 +44,11 @@ async fn main() -> std::io::Result<()> {
 
     let short = InstantServer::start(5, on_moment).await?;
     let mut times = Vec::new();
-    let (mut peak, mut guardian) = (0, 0);
+    let mut peak = 0;
     for _ in 0..RUNS {
         let (time, memory) = one_run(&runner, short.port, "text").await?;
         times.push(time);
         peak = memory.runner.max(peak);
-        guardian = memory.guardian.max(guardian);
     }
     times.sort();
     let median = times[RUNS / 2];
@@ -59,11 +58,19 @@ async fn main() -> std::io::Result<()> {
         milliseconds(times[RUNS - 1])
     );
     println!("  its memory              {:8.2} MB   highest resident (limit 12 MB)", megabytes(peak * 1024));
-    println!("  its guardian's          {:8.2} MB   resident while it waits (limit 2 MB)", megabytes(guardian * 1024));
 
-    let long = InstantServer::start(20_000, on_moment).await?;
+    let mut guardian = 0;
+    let long = InstantServer::start(20_000, |moment| {
+        // By then the guardian has heard the outcome, and waits again.
+        if moment == Moment::Callback {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        on_moment(moment);
+    })
+    .await?;
     for format in ["text", "jsonl"] {
         let (time, memory) = one_run(&runner, long.port, format).await?;
+        guardian = memory.guardian.max(guardian);
         println!(
             "20,000 events, {format:5}      {:8.2} MB   highest resident (limit 16 MB), {:.0} ms",
             megabytes(memory.runner * 1024),
@@ -71,6 +78,7 @@ async fn main() -> std::io::Result<()> {
         );
     }
 
+    println!("  its guardian's          {:8.2} MB   resident while it waits (limit 2 MB)", megabytes(guardian * 1024));
     if let Some((program, rest)) = reference.split_first() {
         let mut best = Duration::MAX;
         for _ in 0..3 {
