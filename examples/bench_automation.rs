@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 #[path = "../tests/support"]
 mod support {
     pub mod agent_server;
+    pub mod asked;
     pub mod automation_service;
     pub mod http_listener;
     pub mod keys;

@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 #[path = "../tests/support"]
 mod support {
     pub(crate) mod agent_server;
+    pub(crate) mod asked;
     pub(crate) mod http_listener;
     pub(crate) mod keys;
     pub(crate) mod receiver;

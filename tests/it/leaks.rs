@@ -6,22 +6,16 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use tokio::time::sleep;
 
+use crate::support::asked::moments_of;
 use crate::support::{CloudServer, Run, ScriptedLlm, Step};
 
 /// Moments from 0 to the end of a run that nobody ends.
 const LONGEST: u64 = 24_000;
 
-/// A fixed sequence of numbers (a linear congruential generator), so that a failure can be repeated.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % bound
-    }
-}
-
-async fn nothing_is_left(runs: u32, seed: u64) {
+/// `LEAKS_RUNS=50 LEAKS_SEED=2 scripts/test leaks` is the large one, some 20 minutes.
+#[tokio::test]
+async fn runs_that_a_signal_ends_leave_no_sandbox() {
+    let (runs, mut random) = moments_of("LEAKS", "LEAKS_RUNS", 3);
     let (cloud, _turn) = CloudServer::shared().await;
     let llm = ScriptedLlm::start(0).await.unwrap();
     llm.script("Do the long task", [Step::terminal("sleep 3"), Step::finish("Done.")]);
@@ -32,10 +26,9 @@ async fn nothing_is_left(runs: u32, seed: u64) {
         &["launch", "--wait", "task.md"],
         &["sandbox", "create"],
     ];
-    let mut numbers = Numbers(seed);
     for number in 0..runs {
-        let words = commands[usize::try_from(numbers.below(4)).unwrap()];
-        let moment = Duration::from_millis(numbers.below(LONGEST));
+        let words = commands[random.usize(..commands.len())];
+        let moment = Duration::from_millis(random.u64(..LONGEST));
         let running = Run::outside(cloud)
             .command(|command| {
                 command.args(words);
@@ -50,7 +43,7 @@ async fn nothing_is_left(runs: u32, seed: u64) {
         let told = |sandbox: &Value| finished.stdout.contains(sandbox["id"].as_str().unwrap());
         assert!(
             left.iter().all(told),
-            "run {number} of seed {seed}, {words:?}, SIGINT after {moment:?}, exit {:?}, left {left:#?}:\n{}",
+            "run {number}, {words:?}, SIGINT after {moment:?}, exit {:?}, left {left:#?}:\n{}",
             finished.code,
             finished.stderr
         );
@@ -59,16 +52,4 @@ async fn nothing_is_left(runs: u32, seed: u64) {
             delete.finish().await.exits_with(0);
         }
     }
-}
-
-#[tokio::test]
-async fn runs_that_a_signal_ends_leave_no_sandbox() {
-    nothing_is_left(3, 1).await;
-}
-
-/// About 20 minutes; see CONTRIBUTING.md.
-#[tokio::test]
-#[ignore = "takes 20 minutes"]
-async fn fifty_runs_that_a_signal_ends_leave_no_sandbox() {
-    nothing_is_left(50, 2).await;
 }

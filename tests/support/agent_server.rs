@@ -22,6 +22,8 @@ use serde_json::{Value, json};
 use tokio::sync::{Mutex, OnceCell};
 use tokio::time::{Instant, sleep};
 
+use super::asked;
+
 /// The newest known version.
 pub const NEWEST: &str = "1.58.0";
 /// The oldest version that a sandbox may carry.
@@ -29,9 +31,7 @@ pub const OLDEST: &str = "1.11.5";
 
 /// The version in the place of [`OLDEST`]: `OLDEST=1.29.3 scripts/test oldest` tries one that lies between.
 fn in_place_of(version: &str) -> String {
-    #[expect(clippy::disallowed_methods, reason = "an argument of the tests, not of the program")]
-    let other = std::env::var("OLDEST").ok();
-    other.filter(|_| version == OLDEST).unwrap_or_else(|| version.to_owned())
+    asked::variable("OLDEST").filter(|_| version == OLDEST).unwrap_or_else(|| version.to_owned())
 }
 
 /// Held by the test that uses the shared oldest server.

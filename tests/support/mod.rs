@@ -1,6 +1,7 @@
 //! What the tests are written with.
 
 pub mod agent_server;
+pub mod asked;
 pub mod automation_service;
 pub mod cloud;
 pub mod cloud_server;

@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use nix::sys::signal::Signal::SIGKILL;
 use tokio::time::{Instant, sleep};
 
+use crate::support::asked::moments_of;
 use crate::support::run::Running;
 use crate::support::{AgentServer, NEWEST, Receiver, Run, ScriptedLlm, Step};
 
@@ -15,7 +16,7 @@ const AT_ONCE: usize = 4;
 /// `SWEEP_RUNS=200 SWEEP_SEED=1 scripts/test sweep` is the large one.
 #[tokio::test]
 async fn a_kill_at_any_moment_leaves_exactly_one_accepted_callback() {
-    let (runs, mut random) = moments_of("SWEEP_RUNS", 12);
+    let (runs, mut random) = moments_of("SWEEP", "SWEEP_RUNS", 12);
 
     let server = AgentServer::shared(NEWEST).await;
     let llm = ScriptedLlm::start(0).await.unwrap();
@@ -34,16 +35,6 @@ async fn a_kill_at_any_moment_leaves_exactly_one_accepted_callback() {
     let count = |status: &str| outcomes.iter().filter(|outcome| outcome == &status).count();
     println!("{} accepted: {} FAILED, {} COMPLETED", outcomes.len(), count("FAILED"), count("COMPLETED"));
     assert_eq!(count("FAILED") + count("COMPLETED"), usize::try_from(runs).unwrap());
-}
-
-/// How many runs, and a source of moments that can be repeated.
-fn moments_of(name: &str, few: u64) -> (u64, fastrand::Rng) {
-    #[expect(clippy::disallowed_methods, reason = "arguments of the test, not of the program")]
-    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
-    let runs = number(name).unwrap_or(few);
-    let seed = number("SWEEP_SEED").unwrap_or_else(|| fastrand::u64(..10_000));
-    println!("{name}={runs} SWEEP_SEED={seed}");
-    (runs, fastrand::Rng::with_seed(seed))
 }
 
 fn run(server: &AgentServer, llm: &ScriptedLlm, receiver: &Receiver, run_id: &str) -> Run {
@@ -83,7 +74,7 @@ async fn guarded(running: &Running) {
 /// The same while a run is taken over: a second runner is started when the first is killed, and is killed in its turn.
 #[tokio::test]
 async fn a_kill_while_a_run_is_taken_over_leaves_exactly_one_accepted_callback() {
-    let (runs, mut random) = moments_of("SWEEP_TAKEOVERS", 8);
+    let (runs, mut random) = moments_of("SWEEP", "SWEEP_TAKEOVERS", 8);
     let server = AgentServer::shared(NEWEST).await;
     let llm = ScriptedLlm::start(0).await.unwrap();
     llm.script("Do the task", [Step::terminal("echo one"), Step::finish("Done.")]);
