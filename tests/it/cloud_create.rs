@@ -82,9 +82,7 @@ async fn a_signal_ends_the_wait_for_an_account_that_cannot_be_reached() {
 async fn another_jobs_sandbox_that_is_listed_before_ours_is_not_deleted() {
     let cloud = Faulty::start(made().set_delay(Duration::from_secs(3600)), [Value::Null]).await;
     let opening = tokio::spawn(cloud.builder().init_timeout(Duration::from_millis(500)).open());
-    while cloud.created().await == 0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    cloud.asked().await;
     *cloud.state.listed.lock().unwrap() = vec![sandbox("another job's", "STARTING")];
     tokio::time::sleep(Duration::from_millis(1500)).await;
     cloud.state.listed.lock().unwrap().insert(0, sandbox("ours", "STARTING"));
@@ -102,9 +100,7 @@ async fn a_sandbox_that_nobody_waits_for_is_deleted_also_by_a_program_that_ends(
     let program = std::thread::spawn(move || {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
             let opening = tokio::spawn(theirs.builder().open());
-            while theirs.created().await == 0 {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+            theirs.asked().await;
             opening.abort();
             while !theirs.state.deletions.lock().unwrap().is_empty() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -121,9 +117,7 @@ async fn a_sandbox_that_nobody_waits_for_is_deleted_also_by_a_program_that_ends(
 async fn a_forgotten_sandbox_is_not_deleted_when_it_has_been_made() {
     let cloud = Faulty::start(made().set_delay(Duration::from_secs(1)), [Value::Null]).await;
     let sandbox = cloud.builder().sandbox().unwrap();
-    while cloud.created().await == 0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    cloud.asked().await;
     sandbox.forget();
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert!(cloud.deleted().is_empty());
@@ -135,9 +129,7 @@ async fn a_create_that_is_cut_off_is_looked_for_deleted_and_not_repeated() {
     let cloud = Faulty::start(cut_off, [Value::Null]).await;
     *cloud.state.listed.lock().unwrap() = vec![sandbox("from before", "RUNNING")];
     let opening = tokio::spawn(cloud.builder().init_timeout(Duration::from_secs(2)).open());
-    while cloud.created().await == 0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    cloud.asked().await;
     cloud.state.listed.lock().unwrap().insert(0, sandbox("ours", "STARTING"));
     let error = opening.await.unwrap().unwrap_err();
     assert!(error.to_string().contains("creating the sandbox failed"), "{error}");
@@ -148,9 +140,7 @@ async fn a_create_that_is_cut_off_is_looked_for_deleted_and_not_repeated() {
 async fn of_several_new_sandboxes_none_is_taken_for_ours() {
     let cloud = Faulty::start(made().set_delay(Duration::from_secs(3600)), [Value::Null]).await;
     let opening = tokio::spawn(cloud.builder().init_timeout(Duration::from_secs(2)).open());
-    while cloud.created().await == 0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    cloud.asked().await;
     *cloud.state.listed.lock().unwrap() = vec![sandbox("one", "STARTING"), sandbox("two", "STARTING")];
     let error = opening.await.unwrap().unwrap_err();
     assert!(error.to_string().contains("one and two"), "{error}");
@@ -167,9 +157,7 @@ async fn older_sandboxes_that_come_into_sight_are_not_taken_for_ours() {
     };
     *cloud.state.listed.lock().unwrap() = vec![at("newest", "2026-11-23T03:00:00Z")];
     let opening = tokio::spawn(cloud.builder().init_timeout(Duration::from_secs(2)).open());
-    while cloud.created().await == 0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    cloud.asked().await;
     // The newest of a hundred is deleted meanwhile, so that an older one is listed; ours comes last.
     *cloud.state.listed.lock().unwrap() = vec![at("older", "2026-11-23T02:59:59.9Z")];
     tokio::time::sleep(Duration::from_secs(4)).await;
@@ -195,9 +183,7 @@ async fn after_an_answer_or_a_failed_clean_up_what_may_be_left_is_named_with_the
             *cloud.state.deletions.lock().unwrap() = vec![ResponseTemplate::new(deletion)];
         }
         let opening = tokio::spawn(cloud.builder().open());
-        while cloud.created().await == 0 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        cloud.asked().await;
         *cloud.state.listed.lock().unwrap() = vec![sandbox("made meanwhile", "STARTING")];
         let error = openhands_runner::display::chain(&opening.await.unwrap().unwrap_err());
         assert!(error.contains(words) && error.contains("creating the sandbox failed: POST"), "{error}");

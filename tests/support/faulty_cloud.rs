@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use openhands_runner::secret::Secret;
 use openhands_runner::workspace::{CloudWorkspace, CloudWorkspaceBuilder};
@@ -89,6 +90,15 @@ impl Faulty {
 
     pub fn deleted(&self) -> Vec<String> {
         self.state.deleted.lock().unwrap().iter().cloned().collect()
+    }
+
+    /// Until a sandbox was asked for.
+    pub async fn asked(&self) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while self.created().await == 0 {
+            assert!(Instant::now() < deadline, "nobody asks for a sandbox");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     pub async fn created(&self) -> usize {
