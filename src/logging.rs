@@ -4,6 +4,7 @@
 
 use std::io::{self, Write};
 
+use openhands_client::secret::Redactor;
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::Targets;
@@ -11,29 +12,19 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
 
-use crate::secret::Redactor;
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum Format {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
-}
+use crate::cli::LogFormat;
 
 /// Lines that may wait for a slow reader.
 const WAITING_LINES: usize = 2048;
 
 /// Starts the log. `filter` is `RUST_LOG`: a level, or targets with levels (`info,openhands_runner=debug`). Drop the
 /// guard last: it writes what still waits, for a second at most.
-pub fn start(format: Format, filter: Option<&str>, redactor: Redactor) -> WorkerGuard {
+pub(crate) fn start(format: LogFormat, filter: Option<&str>, redactor: Redactor) -> WorkerGuard {
     let (writer, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(WAITING_LINES)
         .thread_name("log")
         .finish(Redacted { redactor, out: io::stderr() });
-    let default = || Targets::new().with_default(LevelFilter::WARN).with_target("openhands_runner", LevelFilter::INFO);
+    let default = || Targets::new().with_default(LevelFilter::WARN).with_targets([("openhands_runner", LevelFilter::INFO), ("openhands_client", LevelFilter::INFO)]);
     let parsed = filter.map(str::parse::<Targets>);
     let targets = match &parsed {
         Some(Ok(targets)) => targets.clone(),
@@ -41,8 +32,8 @@ pub fn start(format: Format, filter: Option<&str>, redactor: Redactor) -> Worker
     };
     let layer = fmt::layer().with_writer(writer).with_ansi(false).log_internal_errors(false);
     let layer = match format {
-        Format::Text => layer.with_target(false).boxed(),
-        Format::Json => layer.json().flatten_event(true).boxed(),
+        LogFormat::Text => layer.with_target(false).boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).boxed(),
     };
     // A second start in one process (tests of the library) keeps the first log.
     let _ = tracing_subscriber::registry().with(layer.with_filter(targets)).try_init();
@@ -73,7 +64,7 @@ impl<W: Write> Write for Redacted<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::Secret;
+    use openhands_client::secret::Secret;
 
     #[test]
     fn a_secret_never_reaches_the_log() {

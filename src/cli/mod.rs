@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and its help. Knows no defaults that the configuration owns.
 
 mod outside;
+mod values;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -8,31 +9,30 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use openhands_client::ids::ConversationId;
+use openhands_client::time_limits;
 use url::Url;
 
-use crate::answer::hook::HookEvent;
-use crate::ids::ConversationId;
-use crate::problem::nearest;
-use crate::sink::output;
-use crate::{logging, task, timing};
+use crate::input::problem::nearest;
+use crate::input::task;
 
-pub use outside::{
-    CheckArgs, CommonArgs, CpArgs, ExecArgs, Format, LaunchArgs, NewSandboxArgs, OutsideCommand, Place, SandboxCommand,
-    TimesArgs,
+pub(crate) use outside::{
+    CommonArgs, CpArgs, ExecArgs, Format, LaunchArgs, NewSandboxArgs, OutsideCommand, Place, SandboxCommand, TimesArgs,
 };
+pub(crate) use values::{HookEvent, LogFormat, OutputFormat};
 
 /// Runs an OpenHands automation inside its sandbox.
 #[derive(Debug, Parser)]
 #[command(version, about, long_about = None)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// Without a command: `run` with the task that lies in the working directory.
     #[command(subcommand)]
-    pub command: Option<Command>,
+    pub(crate) command: Option<Command>,
 }
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Run a task in this sandbox, and report its outcome.
     Run(Box<RunArgs>),
     /// What the agent-server runs around the agent's finish. Not for people.
@@ -55,7 +55,7 @@ pub enum Command {
 
 /// Which schema to print.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum SchemaOf {
+pub(crate) enum SchemaOf {
     /// Of the task file.
     #[default]
     Task,
@@ -65,101 +65,101 @@ pub enum SchemaOf {
 
 /// Arguments of `run`.
 #[derive(Debug, Clone, Default, Args)]
-pub struct RunArgs {
+pub(crate) struct RunArgs {
     /// The task file (Markdown with optional YAML front matter, YAML or JSON), or `-` for standard input.
     ///
     /// Default: the first of task.md, task.yaml, task.json and prompt.txt in the working directory.
-    pub task: Option<PathBuf>,
+    pub(crate) task: Option<PathBuf>,
 
     /// What standard output holds.
     #[arg(long, value_enum, default_value_t)]
-    pub format: output::Format,
+    pub(crate) format: OutputFormat,
 
     /// Write the JSON result into this file too.
     #[arg(long, value_name = "FILE")]
-    pub result: Option<PathBuf>,
+    pub(crate) result: Option<PathBuf>,
 
     /// How log lines look; RUST_LOG says which there are.
     #[arg(long, value_enum, default_value_t)]
-    pub log_format: logging::Format,
+    pub(crate) log_format: LogFormat,
 
     /// What beats the task and the environment.
     #[command(flatten)]
-    pub overrides: OverrideArgs,
+    pub(crate) overrides: OverrideArgs,
 
     /// Wait this long for the agent-server [default: 120s].
     #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
-    pub ready_timeout: Option<Duration>,
+    pub(crate) ready_timeout: Option<Duration>,
 
     /// Ask the agent to wrap up this long before the end [default: 10s].
     #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
-    pub soft_landing: Option<Duration>,
+    pub(crate) soft_landing: Option<Duration>,
 
     /// End without asking the agent to wrap up.
     #[arg(long, conflicts_with = "soft_landing")]
-    pub no_soft_landing: bool,
+    pub(crate) no_soft_landing: bool,
 
     /// Start the agent-server first, with this command, and end it afterwards.
     #[arg(long, value_name = "COMMAND")]
-    pub server_command: Option<String>,
+    pub(crate) server_command: Option<String>,
 
     /// Write the started agent-server's output into this file, instead of into the log.
     #[arg(long, value_name = "FILE", requires = "server_command")]
-    pub server_log: Option<PathBuf>,
+    pub(crate) server_log: Option<PathBuf>,
 
     /// Let the guardian try this long to deliver a callback that the runner could not [default: 15m].
     #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
-    pub guardian_budget: Option<Duration>,
+    pub(crate) guardian_budget: Option<Duration>,
 
     /// Let a new runner of the same run take over this long after this one died [default: 3s].
     #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
-    pub restart_grace: Option<Duration>,
+    pub(crate) restart_grace: Option<Duration>,
 
     /// The agent-server's address, instead of localhost at AGENT_SERVER_PORT.
     #[arg(long, value_name = "URL", value_parser = http_url)]
-    pub agent_server_url: Option<Url>,
+    pub(crate) agent_server_url: Option<Url>,
 
     /// Where the agent works.
     #[arg(long, value_enum, default_value_t)]
-    pub workspace: WorkspaceKind,
+    pub(crate) workspace: WorkspaceKind,
 
     /// A sandbox in OpenHands Cloud for the run.
     #[command(flatten)]
-    pub sandbox: NewSandboxArgs,
+    pub(crate) sandbox: NewSandboxArgs,
 
     /// Panic once there is a conversation; for tests of what becomes of the outcome.
     #[cfg(debug_assertions)]
     #[arg(long, hide = true)]
-    pub panic: bool,
+    pub(crate) panic: bool,
 }
 
 /// Arguments that beat the task and the environment.
 #[derive(Debug, Clone, Default, Args)]
-pub struct OverrideArgs {
+pub(crate) struct OverrideArgs {
     /// End the run after this time, such as 30m. Beats the task's own limit.
     #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
-    pub timeout: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
 
     /// The conversation to continue, or to create under this id.
     #[arg(long, value_name = "UUID")]
-    pub conversation_id: Option<ConversationId>,
+    pub(crate) conversation_id: Option<ConversationId>,
 
     /// The account's LLM profile to use.
     #[arg(long, value_name = "NAME")]
-    pub profile: Option<String>,
+    pub(crate) profile: Option<String>,
 
     /// The directory in which the agent works.
     #[arg(long, value_name = "DIR")]
-    pub working_dir: Option<String>,
+    pub(crate) working_dir: Option<String>,
 
     /// A value for `{{ params.KEY }}` in the task. May be repeated.
     #[arg(long = "param", value_name = "KEY=VALUE", value_parser = key_and_value)]
-    pub params: Vec<(String, String)>,
+    pub(crate) params: Vec<(String, String)>,
 }
 
 /// Where the agent of a run works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum WorkspaceKind {
+pub(crate) enum WorkspaceKind {
     /// In the sandbox around this process.
     #[default]
     Inside,
@@ -170,14 +170,14 @@ pub enum WorkspaceKind {
 impl RunArgs {
     /// How long to wait for the agent-server.
     #[must_use]
-    pub fn ready_timeout(&self) -> Duration {
-        self.ready_timeout.unwrap_or(timing::READY_TIMEOUT)
+    pub(crate) fn ready_timeout(&self) -> Duration {
+        self.ready_timeout.unwrap_or(time_limits::READY_TIMEOUT)
     }
 
     /// How long before the end the agent is asked to wrap up, if at all.
     #[must_use]
-    pub fn soft_landing(&self) -> Option<Duration> {
-        (!self.no_soft_landing).then(|| self.soft_landing.unwrap_or(timing::SOFT_LANDING))
+    pub(crate) fn soft_landing(&self) -> Option<Duration> {
+        (!self.no_soft_landing).then(|| self.soft_landing.unwrap_or(time_limits::SOFT_LANDING))
     }
 }
 
@@ -186,7 +186,7 @@ impl Cli {
     ///
     /// # Errors
     /// What is wrong with it, or the help that it asks for.
-    pub fn read() -> Result<Self, clap::Error> {
+    pub(crate) fn read() -> Result<Self, clap::Error> {
         Self::read_from(std::env::args_os())
     }
 
@@ -206,7 +206,7 @@ impl Cli {
 
 /// Whether a command line that cannot be understood was to be a run: its first word is `run`, or no command at all.
 #[must_use]
-pub fn means_a_run(first: Option<&OsStr>) -> bool {
+pub(crate) fn means_a_run(first: Option<&OsStr>) -> bool {
     let Some(first) = first.and_then(OsStr::to_str) else { return true };
     let cli = Cli::command();
     let names: Vec<&str> = cli.get_subcommands().map(clap::Command::get_name).chain(["help"]).collect();

@@ -5,15 +5,17 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
+use openhands_client::secret::Secret;
+use openhands_client::time_limits;
 
+use super::LogFormat;
 use super::OverrideArgs;
-use crate::config::env;
-use crate::secret::Secret;
-use crate::{logging, task, timing};
+use crate::input::env;
+use crate::input::task;
 
 /// What to do from outside.
 #[derive(Debug, Subcommand)]
-pub enum OutsideCommand {
+pub(crate) enum OutsideCommand {
     /// Make, list, pause, resume and delete sandboxes in OpenHands Cloud.
     Sandbox {
         /// What to do with them.
@@ -35,7 +37,7 @@ pub enum OutsideCommand {
 
 /// What to do with sandboxes.
 #[derive(Debug, Subcommand)]
-pub enum SandboxCommand {
+pub(crate) enum SandboxCommand {
     /// Make a sandbox, wait until it is ready, and print its id. It stays until it is deleted.
     Create {
         /// The sandbox.
@@ -72,19 +74,19 @@ pub enum SandboxCommand {
 
 /// What every command from outside takes.
 #[derive(Debug, Clone, Copy, Default, Args)]
-pub struct CommonArgs {
+pub(crate) struct CommonArgs {
     /// What standard output holds.
     #[arg(long, value_enum, default_value_t, global = true)]
-    pub format: Format,
+    pub(crate) format: Format,
 
     /// How log lines look; RUST_LOG says which there are.
     #[arg(long, value_enum, default_value_t, global = true)]
-    pub log_format: logging::Format,
+    pub(crate) log_format: LogFormat,
 }
 
 /// What standard output holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum Format {
+pub(crate) enum Format {
     /// Text for people.
     #[default]
     Text,
@@ -94,48 +96,48 @@ pub enum Format {
 
 /// How a new sandbox is made.
 #[derive(Debug, Clone, Default, Args)]
-pub struct TimesArgs {
+pub(crate) struct TimesArgs {
     /// The sandbox spec of a new sandbox [default: OPENHANDS_SANDBOX_SPEC_ID, else the account's].
     #[arg(long, value_name = "ID")]
-    pub sandbox_spec: Option<String>,
+    pub(crate) sandbox_spec: Option<String>,
 
     /// Wait this long for the sandbox to be ready [default: 300s].
     #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
-    pub init_timeout: Option<Duration>,
+    pub(crate) init_timeout: Option<Duration>,
 
     /// Wait this long for one answer of the Cloud API [default: 60s].
     #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
-    pub api_timeout: Option<Duration>,
+    pub(crate) api_timeout: Option<Duration>,
 }
 
 impl TimesArgs {
     /// How long a sandbox may take until it is ready.
     #[must_use]
-    pub fn init_timeout(&self) -> Duration {
-        self.init_timeout.unwrap_or(timing::SANDBOX_INIT)
+    pub(crate) fn init_timeout(&self) -> Duration {
+        self.init_timeout.unwrap_or(time_limits::SANDBOX_INIT)
     }
 
     /// How long one call of the Cloud API may take.
     #[must_use]
-    pub fn api_timeout(&self) -> Duration {
-        self.api_timeout.unwrap_or(timing::SANDBOX_REQUEST)
+    pub(crate) fn api_timeout(&self) -> Duration {
+        self.api_timeout.unwrap_or(time_limits::SANDBOX_REQUEST)
     }
 }
 
 /// Which sandbox is used, and whether it stays.
 #[derive(Debug, Clone, Default, Args)]
-pub struct NewSandboxArgs {
+pub(crate) struct NewSandboxArgs {
     /// Use this sandbox, and leave it there, instead of making one that is deleted at the end.
     #[arg(long = "sandbox", value_name = "ID")]
-    pub id: Option<String>,
+    pub(crate) id: Option<String>,
 
     /// Leave the new sandbox there at the end; its id is in the log, and in the JSON unless that is a launched run's own.
     #[arg(long)]
-    pub keep_alive: bool,
+    pub(crate) keep_alive: bool,
 
     /// How it is made.
     #[command(flatten)]
-    pub times: TimesArgs,
+    pub(crate) times: TimesArgs,
 }
 
 impl NewSandboxArgs {
@@ -154,37 +156,37 @@ impl NewSandboxArgs {
 
     /// Whether the sandbox is deleted at the end.
     #[must_use]
-    pub fn is_deleted(&self) -> bool {
+    pub(crate) fn is_deleted(&self) -> bool {
         self.id.is_none() && !self.keep_alive
     }
 }
 
 /// Arguments of `exec`.
 #[derive(Debug, Args)]
-pub struct ExecArgs {
+pub(crate) struct ExecArgs {
     /// The sandbox.
     #[command(flatten)]
-    pub sandbox: NewSandboxArgs,
+    pub(crate) sandbox: NewSandboxArgs,
 
     /// The directory in which the command runs.
     #[arg(long, value_name = "DIR")]
-    pub cwd: Option<String>,
+    pub(crate) cwd: Option<String>,
 
     /// A variable for the command: NAME=VALUE, or NAME for the value that it has here.
     #[arg(long = "env", value_name = "NAME[=VALUE]", value_parser = variable)]
-    pub environment: Vec<(String, Secret)>,
+    pub(crate) environment: Vec<(String, Secret)>,
 
     /// End the command after this time, such as 30m.
     #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
-    pub timeout: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
 
     /// Output and log.
     #[command(flatten)]
-    pub common: CommonArgs,
+    pub(crate) common: CommonArgs,
 
     /// The command: one argument is a line for the shell, several are a program and its arguments.
     #[arg(last = true, required = true)]
-    pub command: Vec<String>,
+    pub(crate) command: Vec<String>,
 }
 
 fn variable(text: &str) -> Result<(String, Secret), String> {
@@ -201,7 +203,7 @@ fn variable(text: &str) -> Result<(String, Secret), String> {
 impl OutsideCommand {
     /// Output and log of the command.
     #[must_use]
-    pub fn common(&self) -> CommonArgs {
+    pub(crate) fn common(&self) -> CommonArgs {
         match self {
             Self::Sandbox { common, .. } => *common,
             Self::Exec(args) => args.common,
@@ -214,19 +216,19 @@ impl OutsideCommand {
 
 /// Arguments of `cp`.
 #[derive(Debug, Args)]
-pub struct CpArgs {
+pub(crate) struct CpArgs {
     /// A file or folder here, or SANDBOX:PATH.
-    pub from: Place,
+    pub(crate) from: Place,
     /// The same for the copy; an existing folder gets it under its own name.
-    pub to: Place,
+    pub(crate) to: Place,
     /// Output and log.
     #[command(flatten)]
-    pub common: CommonArgs,
+    pub(crate) common: CommonArgs,
 }
 
 /// A path here or in a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub(crate) enum Place {
     /// On this machine.
     Here(PathBuf),
     /// In a sandbox.
@@ -254,41 +256,41 @@ impl FromStr for Place {
 
 /// Arguments of `launch`.
 #[derive(Debug, Args)]
-pub struct LaunchArgs {
+pub(crate) struct LaunchArgs {
     /// The task file, or `-` for standard input. Default: as in `run`.
-    pub task: Option<PathBuf>,
+    pub(crate) task: Option<PathBuf>,
 
     /// The sandbox.
     #[command(flatten)]
-    pub sandbox: NewSandboxArgs,
+    pub(crate) sandbox: NewSandboxArgs,
 
     /// What beats the task and the environment.
     #[command(flatten)]
-    pub overrides: OverrideArgs,
+    pub(crate) overrides: OverrideArgs,
 
     /// Wait for the end of the run, print its result, and delete the sandbox.
     #[arg(long)]
-    pub wait: bool,
+    pub(crate) wait: bool,
 
     /// The same with the run's log as it comes.
     #[arg(long)]
-    pub follow: bool,
+    pub(crate) follow: bool,
 
     /// The program to put into the sandbox [default: this one].
     #[arg(long, value_name = "FILE")]
-    pub binary: Option<PathBuf>,
+    pub(crate) binary: Option<PathBuf>,
 
     /// Output and log.
     #[command(flatten)]
-    pub common: CommonArgs,
+    pub(crate) common: CommonArgs,
 }
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]
-pub struct CheckArgs {
+pub(crate) struct CheckArgs {
     /// Output and log.
     #[command(flatten)]
-    pub common: CommonArgs,
+    pub(crate) common: CommonArgs,
 }
 
 #[cfg(test)]

@@ -5,25 +5,26 @@
 
 use std::path::Path;
 
+use openhands_client::agent_server;
+use openhands_client::agent_server::wire::Llm;
+use openhands_client::cloud::wire::UserSettings;
+use openhands_client::cloud::{CloudKey, Sandboxes};
+use openhands_client::http::{self, Http, HttpError};
+use openhands_client::secret::MASK;
+use openhands_client::text;
+use openhands_client::time_limits;
+use openhands_client::workspace::SecretSelection;
+use openhands_client::workspace::WorkspaceError;
 use serde_json::{Value, json};
 
 use super::{Desk, until_signal};
-use crate::agent_server;
-use crate::agent_server::wire::Llm;
-use crate::cloud::wire::UserSettings;
-use crate::cloud::{CloudKey, Sandboxes};
-use crate::config::env::RawEnv;
-use crate::config::reporting::Reporting;
-use crate::config::settings::{self, Account, Overrides, Settings};
-use crate::display;
-use crate::http::{self, Http, HttpError};
+use crate::input::env::RawEnv;
+use crate::input::reporting::Reporting;
+use crate::input::settings::{self, Account, Overrides, Settings};
+use crate::input::task::source::Source;
 use crate::outcome::{ExitCode, Failure};
-use crate::plan::SecretSelection;
-use crate::secret::MASK;
-use crate::shutdown::Shutdown;
-use crate::task::source::Source;
-use crate::timing;
-use crate::workspace::{WorkspaceError, workspace};
+use crate::prepare::workspace::workspace;
+use crate::process::signals::Shutdown;
 
 /// One line of the table.
 #[derive(Debug)]
@@ -178,12 +179,12 @@ async fn agent_server(client: &agent_server::Client) -> Line {
     match answered.await {
         Ok(version) => Line::good(what, format!("{version} at {}, takes the session key", client.address())),
         Err(error) if error.is_refusal() => {
-            Line::bad(what, State::Unavailable, display::chain(&error), "SESSION_API_KEY is not this server's key")
+            Line::bad(what, State::Unavailable, text::chain(&error), "SESSION_API_KEY is not this server's key")
         }
         Err(error) => Line::bad(
             what,
             State::Unavailable,
-            display::chain(&error),
+            text::chain(&error),
             "start it, or set AGENT_SERVER_PORT or AGENT_SERVER_URL",
         ),
     }
@@ -192,7 +193,7 @@ async fn agent_server(client: &agent_server::Client) -> Line {
 /// The account: whether it takes the key, and what it has for a run.
 async fn cloud(http: &Http, key: &CloudKey, settings: &Settings) -> Vec<Line> {
     let address = http::without_secrets(&key.url);
-    let user = match Sandboxes::new(http.clone(), key.clone(), timing::REQUEST).user().await {
+    let user = match Sandboxes::new(http.clone(), key.clone(), time_limits::REQUEST).user().await {
         Ok(user) => user,
         Err(error) => {
             let advice = if error.is_refusal() {
@@ -200,7 +201,7 @@ async fn cloud(http: &Http, key: &CloudKey, settings: &Settings) -> Vec<Line> {
             } else {
                 format!("see that {address} is the right address (OPENHANDS_CLOUD_API_URL), and HTTPS_PROXY")
             };
-            return vec![Line::bad("Cloud API", State::Unavailable, display::chain(&error), advice)];
+            return vec![Line::bad("Cloud API", State::Unavailable, text::chain(&error), advice)];
         }
     };
     let mut lines = vec![Line::good("Cloud API", format!("{address} takes the key"))];
@@ -229,12 +230,12 @@ async fn inherited(http: &Http, settings: &Settings, advice: &str) -> Vec<Line> 
         lines.push(match workspace.llm(None).await {
             Ok(llm) => inherited_llm(Some(llm)),
             Err(WorkspaceError::NoLlm) => inherited_llm(None),
-            Err(error) => Line::bad(INHERITED_LLM, State::Unavailable, display::chain(&error), advice),
+            Err(error) => Line::bad(INHERITED_LLM, State::Unavailable, text::chain(&error), advice),
         });
     }
     lines.push(match workspace.secrets(&SecretSelection::All).await {
-        Ok(secrets) => Line::good("secrets", display::listed(secrets.keys())),
-        Err(error) => Line::bad("secrets", State::Unavailable, display::chain(&error), advice),
+        Ok(secrets) => Line::good("secrets", text::listed(secrets.keys())),
+        Err(error) => Line::bad("secrets", State::Unavailable, text::chain(&error), advice),
     });
     lines
 }
@@ -266,14 +267,14 @@ async fn callback(http: &Http, raw: &RawEnv) -> Line {
     url.set_path("/");
     url.set_query(None);
     let address = http::without_secrets(&url);
-    match http.request(reqwest::Method::GET, url).timeout(timing::CALLBACK_ATTEMPT).send().await {
+    match http.request(http::Method::GET, url).timeout(time_limits::CALLBACK_ATTEMPT).send().await {
         Ok(_) | Err(HttpError::Status { .. } | HttpError::TooLarge { .. }) => {
             Line::good(what, format!("{address} answers"))
         }
         Err(error) => Line::bad(
             what,
             State::Unavailable,
-            display::chain(&error),
+            text::chain(&error),
             "no outcome would arrive: see to the address and the network",
         ),
     }
@@ -282,7 +283,7 @@ async fn callback(http: &Http, raw: &RawEnv) -> Line {
 fn task() -> Line {
     let source = Source::named(None, Path::new("."));
     match source.load() {
-        Ok(task) => Line::good("task here", task.name.unwrap_or_else(|| display::bounded(&task.prompt, 60))),
+        Ok(task) => Line::good("task here", task.name.unwrap_or_else(|| text::bounded(&task.prompt, 60))),
         Err(problem) if problem.place == "task" => Line::absent("task here", "none"),
         Err(problem) => {
             Line::bad("task here", State::Wrong, format!("{}: {}", problem.place, problem.found), problem.help)

@@ -1,27 +1,26 @@
 //! `cp SRC DST`: files and folders into a sandbox and out of it.
 
+use openhands_client::sandbox::copy;
 use serde_json::json;
 
 use super::{Desk, until_signal};
 use crate::cli::{CpArgs, NewSandboxArgs, Place};
 use crate::outcome::{ExitCode, Failure, FailureKind};
-use crate::runner::failures::not_copied;
-use crate::sandbox::copy;
-use crate::shutdown::Shutdown;
+use crate::process::signals::Shutdown;
 
 pub(super) async fn run(desk: &Desk, args: CpArgs, shutdown: &mut Shutdown) -> Result<ExitCode, Failure> {
     let sandbox = |id: &str| desk.sandbox(&NewSandboxArgs { id: Some(id.to_owned()), ..NewSandboxArgs::default() });
     let copied = match (&args.from, &args.to) {
         (Place::Here(from), Place::Sandbox { id, path }) => {
             desk.within(sandbox(id)?, shutdown, async |_, ready, shutdown| {
-                let copy = async { copy::upload(&ready.server, from, path).await.map_err(|error| not_copied(&error)) };
+                let copy = async { copy::upload(&ready.server, from, path).await.map_err(Failure::from) };
                 until_signal(shutdown, copy).await
             })
             .await?
         }
         (Place::Sandbox { id, path }, Place::Here(to)) => {
             desk.within(sandbox(id)?, shutdown, async |_, ready, shutdown| {
-                let copy = async { copy::download(&ready.server, path, to).await.map_err(|error| not_copied(&error)) };
+                let copy = async { copy::download(&ready.server, path, to).await.map_err(Failure::from) };
                 until_signal(shutdown, copy).await
             })
             .await?

@@ -1,5 +1,6 @@
 //! `exec -- COMMAND`: a command in a sandbox, with its output here and its exit code as ours.
 
+use openhands_client::sandbox::exec::Command;
 use serde_json::json;
 use tokio::io::stdout;
 
@@ -7,9 +8,7 @@ use super::Desk;
 use super::follow::{PassOn, follow, write};
 use crate::cli::{ExecArgs, Format};
 use crate::outcome::{ExitCode, Failure};
-use crate::runner::failures::ended_by;
-use crate::sandbox::exec::Command;
-use crate::shutdown::Shutdown;
+use crate::process::signals::Shutdown;
 
 pub(super) async fn run(desk: &Desk, args: ExecArgs, shutdown: &mut Shutdown) -> Result<ExitCode, Failure> {
     let mut command = match args.command.as_slice() {
@@ -44,7 +43,7 @@ pub(super) async fn run(desk: &Desk, args: ExecArgs, shutdown: &mut Shutdown) ->
                 () = write(stdout(), object.as_bytes()) => {}
                 signal = shutdown.requested() => {
                     // No error object into the middle of the result.
-                    let failure = ended_by(signal);
+                    let failure = Failure::from(signal);
                     tracing::error!(code = failure.code(), "{}", failure.detail);
                     return Ok(failure.kind.exit_code());
                 }

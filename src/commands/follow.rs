@@ -1,21 +1,20 @@
 //! A command in a sandbox, from its start to its end or to the signal that ends it.
 
+use openhands_client::agent_server::AgentServer;
+use openhands_client::sandbox::exec::{self, Command, Exit, Output, Running, Started};
+use openhands_client::text;
+use openhands_client::time_limits;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _, stderr, stdout};
 use tokio::time::timeout;
 
 use crate::cli::Format;
-use crate::conversation::Server;
-use crate::display;
 use crate::outcome::{ExitCode, Failure};
-use crate::runner::failures::{ended_by, not_executed};
-use crate::sandbox::exec::{self, Command, Exit, Output, Running, Started};
-use crate::shutdown::Shutdown;
-use crate::timing;
+use crate::process::signals::Shutdown;
 
 /// Passes on the output of a command until it ends. A signal ends it in the sandbox first, in bounded time; a second one cuts that
 /// short.
 pub(super) async fn follow(
-    server: &Server,
+    server: &AgentServer,
     command: &Command,
     shutdown: &mut Shutdown,
     begun: impl FnOnce(),
@@ -28,17 +27,17 @@ pub(super) async fn follow(
         signal = shutdown.requested() => Err(signal),
     };
     match followed {
-        Ok(exit) => exit.map(exit_code).map_err(|error| not_executed(&error)),
+        Ok(exit) => exit.map(exit_code).map_err(Failure::from),
         Err(signal) => {
             terminate(running, shutdown).await;
-            Err(ended_by(signal))
+            Err(Failure::from(signal))
         }
     }
 }
 
 /// Starts a command. A signal undoes that, in bounded time; a second one cuts that short.
 pub(super) async fn start<'s>(
-    server: &'s Server,
+    server: &'s AgentServer,
     command: &Command,
     shutdown: &mut Shutdown,
 ) -> Result<Running<'s>, Failure> {
@@ -49,23 +48,23 @@ pub(super) async fn start<'s>(
                 () = prepared.undo() => {}
                 _ = shutdown.requested() => prepared.left(),
             }
-            Err(ended_by(signal))
+            Err(Failure::from(signal))
         }
-        Err(error) => Err(not_executed(&error)),
+        Err(error) => Err(Failure::from(error)),
     }
 }
 
 async fn terminate(running: Running<'_>, shutdown: &mut Shutdown) {
     let folder = running.folder().to_owned();
     let ended = tokio::select! {
-        ended = timeout(timing::TIDY_UP, running.terminate()) => ended,
+        ended = timeout(time_limits::TIDY_UP, running.terminate()) => ended,
         _ = shutdown.requested() => {
             return tracing::warn!(folder, "the command may go on in the sandbox");
         }
     };
     let error = match ended {
         Ok(Ok(())) => return,
-        Ok(Err(error)) => display::chain(&error),
+        Ok(Err(error)) => text::chain(&error),
         Err(_) => "no answer in time".to_owned(),
     };
     tracing::warn!(error, folder, "the command may go on in the sandbox");

@@ -3,29 +3,28 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use openhands_client::cloud::CloudKey;
+use openhands_client::http;
+use openhands_client::ids::{ConversationId, SandboxId};
+use openhands_client::sandbox::Sandbox;
+use openhands_client::sandbox::exec::{self, Command, Output};
+use openhands_client::sandbox::install::install;
+use openhands_client::sandbox::providers::cloud::CloudProvider;
+use openhands_client::sandbox::ready::Ready;
+use openhands_client::secret::Secret;
+use openhands_client::time_limits;
 use serde_json::json;
 
 use super::delivery::await_delivery;
 use super::follow::{PassOn, start};
 use super::{Desk, until_signal};
 use crate::cli::{Format, LaunchArgs};
-use crate::cloud::{CloudKey, CloudProvider};
-use crate::config::settings::{Overrides, Settings};
-use crate::display;
-use crate::http;
-use crate::ids::{ConversationId, SandboxId};
+use crate::input::problem::{Problem, Problems};
+use crate::input::settings::{Overrides, Settings};
+use crate::input::task::source::{DEFAULT_FILES, Source, data_files, text_of};
 use crate::outcome::{ExitCode, Failure, FailureKind};
 use crate::plan::RunPlan;
-use crate::problem::{Problem, Problems};
-use crate::runner::failures::{ended_by, not_copied, not_executed};
-use crate::sandbox::Sandbox;
-use crate::sandbox::exec::{self, Command, Output};
-use crate::sandbox::install::{InstallError, install};
-use crate::sandbox::ready::Ready;
-use crate::secret::Secret;
-use crate::shutdown::Shutdown;
-use crate::task::source::{DEFAULT_FILES, Source, data_files, text_of};
-use crate::timing;
+use crate::process::signals::Shutdown;
 
 /// What goes into the sandbox, checked before one is made.
 struct Load {
@@ -94,7 +93,7 @@ async fn launch(
         () = tell(desk, load, &id, &ready, running.folder()) => Ok(ExitCode::COMPLETED),
         signal = shutdown.requested() => {
             tracing::warn!(sandbox = %id, conversation_id = %load.conversation, "the run is under way, and goes on");
-            Err(ended_by(signal))
+            Err(Failure::from(signal))
         }
     }
 }
@@ -115,7 +114,7 @@ async fn load(desk: &Desk, args: &LaunchArgs) -> Result<Load, Failure> {
             return Err(super::invalid(Problems(problems.into_iter().chain(task.err()).collect())));
         }
     };
-    let plan = RunPlan::new(settings.clone(), parsed, timing::READY_TIMEOUT).map_err(super::invalid)?;
+    let plan = RunPlan::new(settings.clone(), parsed, time_limits::READY_TIMEOUT).map_err(super::invalid)?;
     let program = match &args.binary {
         Some(path) => path.clone(),
         None => std::env::current_exe().map_err(|error| {
@@ -137,7 +136,7 @@ async fn load(desk: &Desk, args: &LaunchArgs) -> Result<Load, Failure> {
 }
 
 struct TaskFile {
-    parsed: crate::task::Task,
+    parsed: crate::input::task::Task,
     content: Vec<u8>,
     name: String,
     data: Vec<(String, Vec<u8>)>,
@@ -167,7 +166,8 @@ fn read_task(named: Option<&Path>) -> Result<TaskFile, Problem> {
 
 fn from_stdin() -> Result<TaskFile, Problem> {
     let content = text_of(io::stdin().lock(), "standard input")?;
-    let parsed = crate::task::parse::parse(&content, crate::task::parse::Format::Markdown, "standard input")?;
+    let parsed =
+        crate::input::task::parse::parse(&content, crate::input::task::parse::Format::Markdown, "standard input")?;
     Ok(TaskFile { parsed, content: content.into_bytes(), name: "task.md".to_owned(), data: Vec::new() })
 }
 
@@ -183,7 +183,7 @@ async fn prepare(
     id: &SandboxId,
     ready: &Ready,
 ) -> Result<Command, Failure> {
-    let installed = install(&ready.server, &load.program).await.map_err(|error| not_installed(&error))?;
+    let installed = install(&ready.server, &load.program).await.map_err(Failure::from)?;
     tracing::info!(
         path = installed.path,
         "{}",
@@ -191,10 +191,10 @@ async fn prepare(
     );
     let folder = format!("/tmp/launched-{}", uuid::Uuid::new_v4().simple());
     let task = format!("{folder}/{}", load.task_name);
-    exec::put(&ready.server, &task, load.task.clone()).await.map_err(|error| not_executed(&error))?;
+    exec::put(&ready.server, &task, load.task.clone()).await.map_err(Failure::from)?;
     for (name, content) in &load.data {
         let path = format!("{folder}/{name}");
-        exec::put(&ready.server, &path, content.clone()).await.map_err(|error| not_executed(&error))?;
+        exec::put(&ready.server, &path, content.clone()).await.map_err(Failure::from)?;
     }
 
     let mut words = vec![installed.path, "run".to_owned()];
@@ -223,14 +223,6 @@ async fn prepare(
         command = command.env(name, value);
     }
     Ok(command)
-}
-
-fn not_installed(error: &InstallError) -> Failure {
-    match error {
-        InstallError::Copy(error) => not_copied(error),
-        InstallError::Exec(error) => not_executed(error),
-        _ => Failure::new(FailureKind::InvalidInput, display::chain(error)),
-    }
 }
 
 /// Where the run can be looked at.

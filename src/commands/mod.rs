@@ -10,31 +10,33 @@ mod exec;
 mod follow;
 mod launch;
 mod sandbox;
+pub(crate) mod schema;
 
 use std::io::{self, Write as _};
 
+use openhands_client::cloud::CloudKey;
+use openhands_client::http::Http;
+use openhands_client::ids::SandboxId;
+use openhands_client::sandbox::Sandbox;
+use openhands_client::sandbox::providers::cloud::CloudProvider;
+use openhands_client::sandbox::ready::Ready;
+use openhands_client::secret::Redactor;
+use openhands_client::text;
+use openhands_client::time_limits;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::cli::{CommonArgs, Format, NewSandboxArgs, OutsideCommand, TimesArgs};
-use crate::cloud::{CloudKey, CloudProvider, Sandboxes};
-use crate::config::env::RawEnv;
-use crate::config::settings::{self, Network};
-use crate::display;
-use crate::http::Http;
-use crate::ids::SandboxId;
+use crate::input::Environment;
+use crate::input::env::RawEnv;
+use crate::input::problem::Problems;
+use crate::input::settings;
 use crate::outcome::{ExitCode, Failure, FailureKind};
-use crate::problem::Problems;
-use crate::runner::Environment;
-use crate::runner::failures::{ended_by, no_sandbox};
-use crate::sandbox::Sandbox;
-use crate::sandbox::ready::Ready;
-use crate::secret::Redactor;
-use crate::shutdown::Shutdown;
-use crate::timing;
+use crate::prepare::sandbox::{leave, provider, sandbox_of};
+use crate::process::signals::Shutdown;
 
 /// Runs a command from outside.
-pub async fn run(command: OutsideCommand, environment: Environment, mut shutdown: Shutdown) -> ExitCode {
+pub(crate) async fn run(command: OutsideCommand, environment: Environment, mut shutdown: Shutdown) -> ExitCode {
     let CommonArgs { format, .. } = command.common();
     let redactor = environment.redactor.clone();
     environment.raw.secrets().for_each(|secret| redactor.learn(&secret));
@@ -59,7 +61,7 @@ async fn refuse(failure: &Failure, format: Format, redactor: &Redactor) -> ExitC
         let detail = redactor.redact(&failure.detail);
         let error = json!({"error": {"code": failure.code(), "detail": detail}, "exit_code": exit_code.0});
         // Where nobody reads it, the exit code says the same.
-        let _ = timeout(timing::AT_LIMIT.output, line(pretty(&error))).await;
+        let _ = timeout(time_limits::AT_LIMIT.output, line(pretty(&error))).await;
     }
     exit_code
 }
@@ -90,8 +92,8 @@ impl Desk {
     }
 
     fn http(&self) -> Result<Http, Failure> {
-        Http::new(&Network::from_env(self.raw()))
-            .map_err(|error| Failure::new(FailureKind::InvalidInput, display::chain(&error)))
+        Http::new(&settings::network(self.raw()))
+            .map_err(|error| Failure::new(FailureKind::InvalidInput, text::chain(&error)))
     }
 
     fn key(&self) -> Result<CloudKey, Failure> {
@@ -143,8 +145,8 @@ impl Desk {
     }
 
     async fn ready(&self, sandbox: &mut Sandbox<CloudProvider>) -> Result<(SandboxId, Ready), Failure> {
-        let id = sandbox.made().await.map_err(|error| no_sandbox(&error))?;
-        let ready = sandbox.ready().await.map_err(|error| no_sandbox(&error))?;
+        let id = sandbox.made().await.map_err(Failure::from)?;
+        let ready = sandbox.ready().await.map_err(Failure::from)?;
         if let Some(key) = &ready.access.agent_server.session_key {
             self.environment.redactor.learn(key);
         }
@@ -159,47 +161,10 @@ async fn until_signal<T>(
 ) -> Result<T, Failure> {
     tokio::select! {
         ended = work => ended,
-        signal = shutdown.requested() => Err(ended_by(signal)),
+        signal = shutdown.requested() => Err(Failure::from(signal)),
     }
 }
 
 fn invalid(problems: Problems) -> Failure {
     Failure::new(FailureKind::InvalidInput, problems.to_string())
-}
-
-fn provider(times: &TimesArgs, key: &CloudKey, http: Http, raw: &RawEnv) -> CloudProvider {
-    CloudProvider {
-        sandboxes: Sandboxes::new(http, key.clone(), times.api_timeout()),
-        spec: times.sandbox_spec.clone().or_else(|| raw.openhands_sandbox_spec_id.clone()),
-        init_timeout: times.init_timeout(),
-    }
-}
-
-/// The sandbox that the flags describe, asked for. One that was there before stays.
-pub(crate) fn sandbox_of(args: &NewSandboxArgs, key: &CloudKey, http: Http, raw: &RawEnv) -> Sandbox<CloudProvider> {
-    let provider = provider(&args.times, key, http, raw);
-    let mut sandbox = match &args.id {
-        Some(id) => Sandbox::existing(provider, SandboxId::new(id.trim())),
-        None => Sandbox::create(provider),
-    };
-    if !args.is_deleted() {
-        sandbox.keep();
-    }
-    sandbox
-}
-
-/// Gives a sandbox up that could not be deleted, and tells the user.
-pub(crate) fn leave(sandbox: Sandbox<CloudProvider>) {
-    if !sandbox.is_settled() {
-        match sandbox.id() {
-            Some(_) if sandbox.is_kept() => {}
-            Some(id) => {
-                tracing::warn!("sandbox {id} may be left: delete it with `openhands-runner sandbox delete {id}`");
-            }
-            None => tracing::warn!(
-                "a sandbox was being made and may be left: look with `openhands-runner sandbox list`, and delete it"
-            ),
-        }
-    }
-    sandbox.forget();
 }

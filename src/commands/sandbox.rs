@@ -1,18 +1,17 @@
 //! `sandbox create|list|status|pause|resume|delete`.
 
+use openhands_client::cloud::sandboxes::SandboxInfo;
+use openhands_client::ids::SandboxId;
+use openhands_client::retry::{Policy, retry};
+use openhands_client::sandbox::ready::Ready;
+use openhands_client::sandbox::{Provider, Sandbox, SandboxError};
+use openhands_client::text;
 use serde_json::{Value, json};
 
 use super::{Desk, until_signal};
 use crate::cli::{NewSandboxArgs, SandboxCommand, TimesArgs};
-use crate::cloud::sandboxes::SandboxInfo;
-use crate::display;
-use crate::ids::SandboxId;
 use crate::outcome::{ExitCode, Failure};
-use crate::retry::{Policy, retry};
-use crate::runner::failures::no_sandbox;
-use crate::sandbox::ready::Ready;
-use crate::sandbox::{Provider, Sandbox, SandboxError};
-use crate::shutdown::Shutdown;
+use crate::process::signals::Shutdown;
 
 pub(super) async fn run(desk: &Desk, command: SandboxCommand, shutdown: &mut Shutdown) -> Result<ExitCode, Failure> {
     if let SandboxCommand::Create { new } = command {
@@ -22,7 +21,7 @@ pub(super) async fn run(desk: &Desk, command: SandboxCommand, shutdown: &mut Shu
 }
 
 async fn act(desk: &Desk, command: SandboxCommand) -> Result<ExitCode, Failure> {
-    let failed = |error: SandboxError| no_sandbox(&error);
+    let failed = |error: SandboxError| Failure::from(error);
     match command {
         SandboxCommand::Create { .. } => unreachable!("handled by its caller"),
         SandboxCommand::List => list(desk).await.map_err(failed)?,
@@ -59,7 +58,7 @@ async fn act(desk: &Desk, command: SandboxCommand) -> Result<ExitCode, Failure> 
                     }
                     Err(error) => {
                         let error = SandboxError::request("deleting the sandbox")(error);
-                        tracing::error!(sandbox = %id, error = %display::chain(&error), "not deleted");
+                        tracing::error!(sandbox = %id, error = %text::chain(&error), "not deleted");
                         first_failure.get_or_insert(error);
                     }
                 }
@@ -89,7 +88,7 @@ async fn create(desk: &Desk, times: TimesArgs, shutdown: &mut Shutdown) -> Resul
     ready.map(|_| ExitCode::COMPLETED)
 }
 
-async fn status(sandboxes: &crate::cloud::Sandboxes, id: &SandboxId) -> Result<SandboxInfo, SandboxError> {
+async fn status(sandboxes: &openhands_client::cloud::Sandboxes, id: &SandboxId) -> Result<SandboxInfo, SandboxError> {
     let found = retry("looking at the sandbox", Policy::cloud(), || sandboxes.get(id)).await;
     let found = found.map_err(SandboxError::request("looking at the sandbox"))?;
     found.ok_or_else(|| SandboxError::Gone { id: id.clone() })

@@ -1,15 +1,15 @@
 //! Why a run has failed, under the names that are reported, and the exit code that follows.
 
+use openhands_client::agent_server::event::ServerError;
+use openhands_client::secret::Redactor;
+use openhands_client::text;
 use serde_json::{Map, Value, json};
 
 use super::LONGEST_DETAIL;
-use crate::agent_server::event::ServerError;
-use crate::display;
-use crate::secret::Redactor;
 
 /// Why a run has failed. The set is closed; a code is documented and never renamed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FailureKind {
+pub(crate) enum FailureKind {
     /// The conversation ended in an error of the agent or its LLM. The server's own code is reported, where it gives
     /// one (`MaxIterationsReached`, `LLMAuthenticationError` …).
     ConversationError,
@@ -63,7 +63,8 @@ pub enum FailureKind {
 
 impl FailureKind {
     /// All kinds, for documentation.
-    pub const ALL: &[Self] = &[
+    #[cfg(test)]
+    pub(crate) const ALL: &[Self] = &[
         Self::ConversationError,
         Self::AgentStuck,
         Self::CostLimitReached,
@@ -92,7 +93,7 @@ impl FailureKind {
 
     /// The name under which the failure is reported.
     #[must_use]
-    pub const fn code(self) -> &'static str {
+    pub(crate) const fn code(self) -> &'static str {
         match self {
             Self::ConversationError => "ConversationError",
             Self::AgentStuck => "AgentStuck",
@@ -123,7 +124,7 @@ impl FailureKind {
 
     /// The exit code of a run that failed so.
     #[must_use]
-    pub const fn exit_code(self) -> ExitCode {
+    pub(crate) const fn exit_code(self) -> ExitCode {
         match self {
             Self::ConversationError
             | Self::AgentStuck
@@ -155,40 +156,40 @@ impl FailureKind {
 
 /// The process's exit code. 0 if and only if the outcome is COMPLETED.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ExitCode(pub u8);
+pub(crate) struct ExitCode(pub(crate) u8);
 
 impl ExitCode {
     /// The run completed.
-    pub const COMPLETED: Self = Self(0);
+    pub(crate) const COMPLETED: Self = Self(0);
     /// The run ended in error: agent error, stuck, cost or iteration limit.
-    pub const FAILED: Self = Self(1);
+    pub(crate) const FAILED: Self = Self(1);
     /// The command line cannot be understood.
-    pub const USAGE: Self = Self(2);
+    pub(crate) const USAGE: Self = Self(2);
     /// A server is unreachable or refuses us, or a repository cannot be cloned (`EX_UNAVAILABLE` of sysexits.h).
-    pub const UNAVAILABLE: Self = Self(69);
+    pub(crate) const UNAVAILABLE: Self = Self(69);
     /// Our own bug (`EX_SOFTWARE`).
-    pub const INTERNAL: Self = Self(70);
+    pub(crate) const INTERNAL: Self = Self(70);
     /// The environment or the task file is invalid (`EX_CONFIG`).
-    pub const INVALID_INPUT: Self = Self(78);
+    pub(crate) const INVALID_INPUT: Self = Self(78);
     /// The time limit, as `timeout(1)` has it.
-    pub const TIMEOUT: Self = Self(124);
+    pub(crate) const TIMEOUT: Self = Self(124);
 
     /// Ended by a signal, as shells have it.
     #[must_use]
-    pub const fn ended_by(signal: u8) -> Self {
+    pub(crate) const fn ended_by(signal: u8) -> Self {
         Self(128 + signal)
     }
 }
 
 /// A failure, with what the automation service shows of it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// Why.
-    pub kind: FailureKind,
+    pub(crate) kind: FailureKind,
     /// For people.
-    pub detail: String,
+    pub(crate) detail: String,
     /// The server's own error event, where it gave one.
-    pub event: Option<ServerError>,
+    pub(crate) event: Option<ServerError>,
 }
 
 /// What the automation service knows of an error object. With any other field it takes the object, but does not classify it
@@ -197,25 +198,25 @@ const ERROR_FIELDS: [&str; 8] = ["kind", "id", "timestamp", "source", "parent_id
 
 impl Failure {
     /// A failure that we name ourselves.
-    pub fn new(kind: FailureKind, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: FailureKind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into(), event: None }
     }
 
     /// A failure that the server has named.
     #[must_use]
-    pub fn of_server(event: ServerError) -> Self {
+    pub(crate) fn of_server(event: ServerError) -> Self {
         Self { kind: FailureKind::ConversationError, detail: event.detail().to_owned(), event: Some(event) }
     }
 
     /// The server's code, else ours.
     #[must_use]
-    pub fn code(&self) -> &str {
+    pub(crate) fn code(&self) -> &str {
         self.event.as_ref().map_or(self.kind.code(), ServerError::code)
     }
 
     /// The failure in the shape of the server's conversation error event, without secrets and of bounded length.
     #[must_use]
-    pub fn error_object(&self, redactor: &Redactor) -> Map<String, Value> {
+    pub(crate) fn error_object(&self, redactor: &Redactor) -> Map<String, Value> {
         let made = || {
             let Value::Object(fields) = json!({
                 "kind": "ConversationErrorEvent",
@@ -230,7 +231,7 @@ impl Failure {
         };
         let mut error = self.event.as_ref().map_or_else(made, |event| event.0.clone());
         error.retain(|field, _| ERROR_FIELDS.contains(&field.as_str()));
-        let detail = display::bounded(&redactor.redact(&self.detail), LONGEST_DETAIL);
+        let detail = text::bounded(&redactor.redact(&self.detail), LONGEST_DETAIL);
         error.insert("detail".to_owned(), detail.into());
         error
     }

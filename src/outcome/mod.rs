@@ -1,70 +1,60 @@
 //! How a run ended, and what follows from it: the completion report, the result object, the exit code. No I/O.
 
 mod failure;
-mod report;
+mod result;
+mod translate;
 
-use schemars::JsonSchema;
-use serde::Serialize;
+use openhands_client::agent_server::wire::Cost;
+use openhands_client::automation::completion::{CompletionReport, OutcomeStatus, TaskOutcome};
+use openhands_client::ids::{ConversationId, RunId, SandboxId};
+use openhands_client::secret::Redactor;
+use openhands_client::text;
 use serde_json::Value;
 
-use crate::agent_server::wire::Cost;
-use crate::answer::{Answer, TaskOutcome};
-use crate::display;
-use crate::ids::{ConversationId, RunId, SandboxId};
-use crate::secret::Redactor;
+use crate::agent_result::Answer;
 
-pub use failure::{ExitCode, Failure, FailureKind};
-pub use report::{Report, ResultError, RunResult};
+pub(crate) use failure::{ExitCode, Failure, FailureKind};
+pub(crate) use result::{ResultError, RunResult};
 
 /// The longest `detail` or summary that is reported, in characters.
 const LONGEST_DETAIL: usize = 2000;
 
 /// How the run ended, with all that is known of it.
 #[derive(Debug, Clone)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// Nothing when the run completed.
-    pub failure: Option<Failure>,
+    pub(crate) failure: Option<Failure>,
     /// The run.
-    pub run_id: Option<RunId>,
+    pub(crate) run_id: Option<RunId>,
     /// The conversation, once there is one.
-    pub conversation_id: Option<ConversationId>,
+    pub(crate) conversation_id: Option<ConversationId>,
     /// The sandbox of a run that is driven from outside.
-    pub sandbox_id: Option<SandboxId>,
+    pub(crate) sandbox_id: Option<SandboxId>,
     /// What the conversation has cost in all.
-    pub cost: Cost,
+    pub(crate) cost: Cost,
     /// The agent's final message.
-    pub message: Option<String>,
+    pub(crate) message: Option<String>,
     /// What the agent gave besides.
-    pub answer: Option<Answer>,
-}
-
-/// The two statuses that the automation service knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize, JsonSchema)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum OutcomeStatus {
-    /// The task is done.
-    Completed,
-    /// Anything else.
-    Failed,
+    pub(crate) answer: Option<Answer>,
 }
 
 impl Outcome {
     /// COMPLETED or FAILED.
     #[must_use]
-    pub fn status(&self) -> OutcomeStatus {
+    pub(crate) fn status(&self) -> OutcomeStatus {
         if self.failure.is_none() { OutcomeStatus::Completed } else { OutcomeStatus::Failed }
     }
 
     /// The process's exit code.
     #[must_use]
-    pub fn exit_code(&self) -> ExitCode {
+    pub(crate) fn exit_code(&self) -> ExitCode {
         self.failure.as_ref().map_or(ExitCode::COMPLETED, |failure| failure.kind.exit_code())
     }
 
     /// The body of the completion callback.
     #[must_use]
-    pub fn report(&self, redactor: &Redactor) -> Report {
-        Report {
+    pub(crate) fn report(&self, redactor: &Redactor) -> CompletionReport {
+        CompletionReport {
             status: self.status(),
             run_id: self.run_id.as_ref().map(|id| id.as_str().to_owned()),
             conversation_id: self.conversation_id.map(|id| id.to_string()),
@@ -72,7 +62,7 @@ impl Outcome {
             error: self.failure.as_ref().map(|failure| Value::Object(failure.error_object(redactor))),
             task_outcome: self.task_outcome(redactor).map(|TaskOutcome { status, summary }| TaskOutcome {
                 status,
-                summary: display::bounded(&summary, LONGEST_DETAIL),
+                summary: text::bounded(&summary, LONGEST_DETAIL),
             }),
         }
     }
@@ -90,7 +80,7 @@ impl Outcome {
 
     /// The object that `--format json` and `--result` give.
     #[must_use]
-    pub fn result(&self, redactor: &Redactor) -> RunResult {
+    pub(crate) fn result(&self, redactor: &Redactor) -> RunResult {
         RunResult {
             status: self.status(),
             run_id: self.run_id.as_ref().map(|id| id.as_str().to_owned()),
@@ -102,7 +92,7 @@ impl Outcome {
             message: self.message.as_deref().map(|message| redactor.redact(message).into_owned()),
             error: self.failure.as_ref().map(|failure| ResultError {
                 code: failure.code().to_owned(),
-                detail: display::bounded(&redactor.redact(&failure.detail), LONGEST_DETAIL),
+                detail: text::bounded(&redactor.redact(&failure.detail), LONGEST_DETAIL),
             }),
             exit_code: self.exit_code().0,
         }
@@ -125,9 +115,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::agent_server::event::ServerError;
-    use crate::answer::TaskStatus;
-    use crate::secret::Secret;
+    use openhands_client::agent_server::event::ServerError;
+    use openhands_client::automation::completion::TaskStatus;
+    use openhands_client::secret::Secret;
 
     fn outcome(failure: Option<Failure>) -> Outcome {
         Outcome {

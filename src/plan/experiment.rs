@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use openhands_client::agent_server::plugin::PluginSource;
+use openhands_client::ids::RunId;
 use uuid::Uuid;
 
-use crate::ids::RunId;
-use crate::task::plugins::{Experiment, PluginSource, Variant};
+use crate::input::task::plugins::{Experiment, Variant};
 
 /// Separates these choices from everybody else's derived ids.
 const NAMESPACE: Uuid = Uuid::from_u128(0x3f1d_6b2a_90c4_4e57_b0d8_7a15_2c4e_81f6);

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ids::RunId;
-use crate::problem::{Problem, did_you_mean};
-use crate::prompt::Context;
-use crate::prompt::payload::Payload;
-use crate::prompt::template::{Template, Values};
-use crate::task::Task;
+use openhands_client::ids::RunId;
+
+use crate::input::payload::Payload;
+use crate::input::problem::{Problem, did_you_mean};
+use crate::input::task::Task;
+use crate::plan::context::Context;
+use crate::plan::template::{Template, Values};
 
 /// Fills in the messages, and plans what goes before the first. Whatever is wrong with them, or with the parameters, is
 /// added to `problems`.
@@ -109,7 +110,7 @@ fn params(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::task::parse::{Format, parse};
+    use crate::input::task::parse::{Format, parse};
 
     fn texts(task: &str, format: Format, payload: Option<&str>, given: &[(&str, &str)]) -> Result<Vec<String>, String> {
         let task = parse(task, format, "task.md").unwrap();
@@ -117,7 +118,7 @@ mod tests {
         let mut problems = Vec::new();
         let (texts, context) = messages(&task, &Payload::parse(payload), &given, None, &mut problems);
         if !problems.is_empty() {
-            return Err(crate::problem::Problems(problems).to_string());
+            return Err(crate::input::problem::Problems(problems).to_string());
         }
         Ok(std::iter::once(context.message(&[], &texts[0])).chain(texts[1..].iter().cloned()).collect())
     }

@@ -1,64 +1,74 @@
 //! Settings + task -> what a run is going to do, as a plain value. Pure; every problem at once.
 
+pub(crate) mod access;
+pub(crate) mod context;
 mod experiment;
+pub(crate) mod fence;
 mod messages;
+pub(crate) mod repos;
+pub(crate) mod template;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
+use openhands_client::agent_server::AgentServerAddress;
+use openhands_client::agent_server::plugin::PluginSource;
+use openhands_client::agent_server::wire::Llm;
+use openhands_client::conversation::{ConversationPlan, DEFAULT_WORKING_DIR};
+use openhands_client::ids::{ConversationId, RunId};
+use openhands_client::text;
+use openhands_client::workspace::SecretSelection;
 use serde_json::{Map, Value};
 
-use crate::agent_server::skill::Skill;
-use crate::agent_server::trace::Trace;
-use crate::agent_server::wire::Llm;
-use crate::answer::Question;
-use crate::config::settings::{Account, AgentServer, DEFAULT_WORKING_DIR, DirectLlm, Settings};
-use crate::display;
-use crate::ids::{ConversationId, RunId};
-use crate::problem::{Problem, Problems};
-use crate::prompt::Context;
-use crate::repos::RepoPlan;
-use crate::task::plugins::{Experiment, PluginSource, Variant};
-use crate::task::skills::SkillSources;
-use crate::task::{LlmChoice, Task};
+use crate::agent_result::Question;
+use crate::input::problem::{Problem, Problems};
+use crate::input::settings::{Account, DirectLlm, Settings};
+use crate::input::task::plugins::{Experiment, Variant};
+use crate::input::task::skills::SkillSources;
+use crate::input::task::{LlmChoice, Task};
+use crate::plan::context::Context;
+use crate::plan::repos::RepoPlan;
 
 /// What a run is going to do.
 #[derive(Debug, Clone)]
-pub struct RunPlan {
+pub(crate) struct RunPlan {
     /// The agent-server to talk to.
-    pub agent_server: AgentServer,
+    pub(crate) agent_server: AgentServerAddress,
     /// How long to wait until it is ready.
-    pub ready_timeout: Duration,
+    pub(crate) ready_timeout: Duration,
     /// Where the LLM and the secrets are inherited from.
-    pub account: Account,
+    pub(crate) account: Account,
     /// Where the LLM comes from.
-    pub llm: LlmPlan,
+    pub(crate) llm: LlmPlan,
     /// Which of the account's secrets the agent gets.
-    pub secrets: SecretSelection,
+    pub(crate) secrets: SecretSelection,
     /// What is cloned into the working directory first.
-    pub repos: Vec<RepoPlan>,
+    pub(crate) repos: Vec<RepoPlan>,
     /// Where the agent's skills come from.
-    pub skills: SkillSources,
+    pub(crate) skills: SkillSources,
     /// What the first message says besides the task.
-    pub context: Context,
+    pub(crate) context: Context,
     /// The conversation, without what [`crate::prepare`] finds out: skills, and the whole first message.
-    pub conversation: ConversationPlan,
+    pub(crate) conversation: ConversationPlan,
+    /// What the agent is asked to give at its end.
+    pub(crate) question: Question,
+    /// Whether this program lies where the agent-server can run it, as the hooks around the agent's finish.
+    pub(crate) with_hooks: bool,
     /// Time for the whole run.
-    pub timeout: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
 }
 
 /// Where the LLM comes from, and what is changed of it.
 #[derive(Debug, Clone)]
-pub struct LlmPlan {
+pub(crate) struct LlmPlan {
     /// The LLM that the task's fields are put on.
-    pub base: LlmBase,
+    pub(crate) base: LlmBase,
     /// Fields of the task file, which beat the base's.
-    pub fields: Map<String, Value>,
+    pub(crate) fields: Map<String, Value>,
 }
 
 /// The LLM before the task's fields are put on it.
 #[derive(Debug, Clone)]
-pub enum LlmBase {
+pub(crate) enum LlmBase {
     /// Given directly.
     Given(Llm),
     /// The account's.
@@ -72,18 +82,18 @@ pub enum LlmBase {
 
 /// A named LLM profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Profile {
+pub(crate) struct Profile {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Whether the account's default LLM will do when there is no such profile. So for a profile that the environment or
     /// an experiment names, as the automation service has it; a flag or a task file that names one means it.
-    pub default_will_do: bool,
+    pub(crate) default_will_do: bool,
 }
 
 impl LlmPlan {
     /// The name of the profile that it is inherited from.
     #[must_use]
-    pub fn profile(&self) -> Option<&str> {
+    pub(crate) fn profile(&self) -> Option<&str> {
         match &self.base {
             LlmBase::Inherited { profile, .. } => profile.as_ref().map(|profile| profile.name.as_str()),
             LlmBase::Given(_) => None,
@@ -92,7 +102,7 @@ impl LlmPlan {
 
     /// The LLM that the agent gets, from the base that was given or inherited.
     #[must_use]
-    pub fn complete(&self, base: &Llm) -> Llm {
+    pub(crate) fn complete(&self, base: &Llm) -> Llm {
         let mut fields = base.0.clone();
         if let LlmBase::Inherited { model: Some(model), .. } = &self.base {
             fields.insert("model".to_owned(), model.as_str().into());
@@ -104,82 +114,12 @@ impl LlmPlan {
     }
 }
 
-/// Which of the account's secrets the agent gets.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SecretSelection {
-    /// All that there are; none where no account can be asked.
-    All,
-    /// These; each must exist.
-    Named(Vec<String>),
-}
-
-/// The conversation that a run drives.
-#[derive(Debug, Clone)]
-pub struct ConversationPlan {
-    /// Its id.
-    pub id: ConversationId,
-    /// Whether this program lies where the agent-server can run it, as the hooks around the agent's finish.
-    pub with_hooks: bool,
-    /// Whether it may hold messages of earlier runs.
-    pub continued: bool,
-    /// The run, when it has an id: a run that starts again is known by it.
-    pub run_id: Option<RunId>,
-    /// The messages, each a turn.
-    pub messages: Vec<String>,
-    /// The agent's working directory.
-    pub working_dir: String,
-    /// A title for people.
-    pub title: Option<String>,
-    /// Tags.
-    pub tags: BTreeMap<String, String>,
-    /// The account that it belongs to.
-    pub user_id: Option<String>,
-    /// Where it belongs in traces.
-    pub trace: Trace,
-    /// What the agent is asked to give at its end.
-    pub question: Question,
-    /// Steps for one message.
-    pub iterations: Option<u32>,
-    /// US dollars that this run may spend.
-    pub cost: Option<f64>,
-    /// The agent's skills.
-    pub skills: Vec<Skill>,
-    /// The agent's plugins.
-    pub plugins: Vec<PluginSource>,
-    /// The task's MCP servers by name, in the flat form; they beat the account's of the same name.
-    pub mcp: Map<String, Value>,
-}
-
-impl ConversationPlan {
-    /// A new conversation with one message, in the sandbox's own directory and without limits.
-    pub fn new(id: ConversationId, message: impl Into<String>) -> Self {
-        Self {
-            id,
-            with_hooks: true,
-            continued: false,
-            run_id: None,
-            messages: vec![message.into()],
-            working_dir: DEFAULT_WORKING_DIR.to_owned(),
-            title: None,
-            tags: BTreeMap::new(),
-            user_id: None,
-            trace: Trace::default(),
-            question: Question::default(),
-            iterations: None,
-            cost: None,
-            skills: Vec::new(),
-            plugins: Vec::new(),
-            mcp: Map::new(),
-        }
-    }
-}
-
 impl RunPlan {
     /// Plans a run.
     ///
     /// # Errors
     /// [`Problems`]: everything that the settings and the task ask for and that cannot be had with these settings.
-    pub fn new(settings: Settings, mut task: Task, ready_timeout: Duration) -> Result<Self, Problems> {
+    pub(crate) fn new(settings: Settings, mut task: Task, ready_timeout: Duration) -> Result<Self, Problems> {
         let mut problems = Vec::new();
         let run_id = settings.run_id.clone();
         let (messages, context) =
@@ -196,8 +136,8 @@ impl RunPlan {
         {
             problems.push(Problem::new(
                 "secrets",
-                format!("the task asks for {}, and there is no account to take secrets from", display::listed(names)),
-                format!("set {}", display::listed(missing)),
+                format!("the task asks for {}, and there is no account to take secrets from", text::listed(names)),
+                format!("set {}", text::listed(missing)),
             ));
         }
         if !problems.is_empty() {
@@ -207,19 +147,20 @@ impl RunPlan {
         let own_id = || settings.run_id.as_ref().map_or_else(ConversationId::random, ConversationId::of_run);
         let by_default = if settings.shows_task_outcome { Question::TaskOutcome } else { Question::Message };
         let mut tags = task.tags.0;
-        tags.extend(experiment::plugin_tag(&task.plugins));
+        let plugins: Vec<PluginSource> = task.plugins.into_iter().map(PluginSource::from).collect();
+        tags.extend(experiment::plugin_tag(&plugins));
         tags.extend(settings.tags);
         if let Some((experiment, variant)) = &chosen {
             tags.extend(experiment::tags(experiment, variant, llm.profile()));
         }
         let conversation = ConversationPlan {
             id: settings.conversation_id.unwrap_or_else(own_id),
-            with_hooks: !matches!(settings.account, Account::OfSandbox(_)),
             continued: settings.conversation_id.is_some(),
             messages,
             working_dir: settings.working_dir.or(task.working_dir).unwrap_or_else(|| DEFAULT_WORKING_DIR.to_owned()),
             title: task.name.or(settings.title),
-            question: task.result.unwrap_or(by_default),
+            finish_schema: None,
+            hook_config: None,
             tags,
             user_id: settings.user_id,
             trace: settings.trace,
@@ -227,10 +168,12 @@ impl RunPlan {
             cost: task.limits.cost,
             run_id: settings.run_id,
             skills: Vec::new(),
-            plugins: task.plugins,
+            plugins,
             mcp: task.mcp,
         };
         Ok(Self {
+            question: task.result.unwrap_or(by_default),
+            with_hooks: !matches!(settings.account, Account::OfSandbox(_)),
             agent_server: settings.agent_server,
             ready_timeout,
             account: settings.account,
@@ -248,7 +191,7 @@ impl RunPlan {
     ///
     /// # Errors
     /// [`Problems`]: what only a run inside can have. Repositories would be cloned on this machine.
-    pub fn from_outside(self) -> Result<Self, Problems> {
+    pub(crate) fn driven_from_outside(self) -> Result<Self, Problems> {
         if self.repos.is_empty() {
             return Ok(self);
         }
@@ -311,7 +254,7 @@ fn llm_plan(
                 problems.push(Problem::new(
                     "LLM",
                     "none is given, and there is no account to inherit one from",
-                    format!("set LLM_MODEL and LLM_API_KEY, or {}", display::listed(missing)),
+                    format!("set LLM_MODEL and LLM_API_KEY, or {}", text::listed(missing)),
                 ));
             }
             LlmBase::Inherited { profile: profile.clone(), model: given.model.clone() }
@@ -337,9 +280,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::config::env::RawEnv;
-    use crate::config::settings::Overrides;
-    use crate::task::parse::{Format, parse};
+    use crate::input::env::RawEnv;
+    use crate::input::settings::Overrides;
+    use crate::input::task::parse::{Format, parse};
 
     const ACCOUNT: &[(&str, &str)] = &[("SANDBOX_ID", "s"), ("SESSION_API_KEY", "k"), ("OPENHANDS_API_KEY", "c")];
 

@@ -1,8 +1,8 @@
 //! What a run takes from the account: LLM, profiles, secrets, and the faults of asking.
 
-use openhands_runner::plan::SecretSelection;
-use openhands_runner::secret::Secret;
-use openhands_runner::workspace::{CloudWorkspace, Workspace as _};
+use openhands_client::secret::Secret;
+use openhands_client::workspace::SecretSelection;
+use openhands_client::workspace::{CloudWorkspace, Workspace as _};
 use serde_json::json;
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, ResponseTemplate};

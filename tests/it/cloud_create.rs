@@ -185,7 +185,7 @@ async fn after_an_answer_or_a_failed_clean_up_what_may_be_left_is_named_with_the
         let opening = tokio::spawn(cloud.builder().open());
         cloud.asked().await;
         *cloud.state.listed.lock().unwrap() = vec![sandbox("made meanwhile", "STARTING")];
-        let error = openhands_runner::display::chain(&opening.await.unwrap().unwrap_err());
+        let error = openhands_client::text::chain(&opening.await.unwrap().unwrap_err());
         assert!(error.contains(words) && error.contains("creating the sandbox failed: POST"), "{error}");
         assert_eq!(cloud.deleted(), deleted);
     }
@@ -228,7 +228,7 @@ async fn plain_text_and_json_failures_to_create_are_told_as_they_are() {
     ] {
         let cloud = Faulty::start(answer, [Value::Null]).await;
         let error = cloud.builder().open().await.unwrap_err();
-        let text = openhands_runner::display::chain(&error);
+        let text = openhands_client::text::chain(&error);
         assert!(text.contains(words), "{text}");
         assert_eq!(cloud.created().await, 1);
     }

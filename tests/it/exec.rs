@@ -4,14 +4,14 @@ use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use openhands_runner::agent_server::ready::await_ready;
-use openhands_runner::agent_server::{Capabilities, Client};
-use openhands_runner::config::settings::{self, Network};
-use openhands_runner::conversation::Server;
-use openhands_runner::http::Http;
-use openhands_runner::sandbox::copy::{CopyError, download, download_file, upload};
-use openhands_runner::sandbox::exec::{Command, Exit, Output, execute, start};
-use openhands_runner::secret::Secret;
+use openhands_client::agent_server::AgentServer as Server;
+use openhands_client::agent_server::ready::await_ready;
+use openhands_client::agent_server::{self, Capabilities, Client};
+use openhands_client::http::Http;
+use openhands_client::http::Network;
+use openhands_client::sandbox::copy::{CopyError, download, download_file, upload};
+use openhands_client::sandbox::exec::{Command, Exit, Output, execute, start};
+use openhands_client::secret::Secret;
 
 use serde_json::{Value, json};
 use wiremock::matchers::path;
@@ -21,8 +21,10 @@ use crate::on_newest_and_oldest;
 use crate::support::AgentServer;
 
 async fn server_of(server: &AgentServer) -> Server {
-    let address =
-        settings::AgentServer { url: server.url("").parse().unwrap(), session_key: Some(Secret::new(&server.key)) };
+    let address = agent_server::AgentServerAddress {
+        url: server.url("").parse().unwrap(),
+        session_key: Some(Secret::new(&server.key)),
+    };
     let client = Client::new(Http::new(&Network::default()).unwrap(), &address);
     let capabilities = await_ready(&client, Duration::from_secs(60)).await.unwrap();
     Server { client, capabilities }
@@ -232,8 +234,10 @@ async fn a_file_that_is_being_downloaded_is_private() {
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf ").await.unwrap();
         std::future::pending::<()>().await;
     });
-    let client =
-        Client::new(Http::new(&Network::default()).unwrap(), &settings::AgentServer { url, session_key: None });
+    let client = Client::new(
+        Http::new(&Network::default()).unwrap(),
+        &agent_server::AgentServerAddress { url, session_key: None },
+    );
     let server = Server { client, capabilities: Capabilities::newest() };
     let here = tempfile::tempdir().unwrap();
     let mode = async {
@@ -258,7 +262,7 @@ async fn a_part_of_a_file_is_a_part_where_the_whole_file_comes() {
     let fake = MockServer::start().await;
     let whole = ResponseTemplate::new(200).set_body_string("0123456789");
     Mock::given(path("/api/file/download")).respond_with(whole).mount(&fake).await;
-    let address = settings::AgentServer { url: fake.uri().parse().unwrap(), session_key: None };
+    let address = agent_server::AgentServerAddress { url: fake.uri().parse().unwrap(), session_key: None };
     let client = Client::new(Http::new(&Network::default()).unwrap(), &address);
     for (offset, rest) in [(0, Some("0123456789")), (4, Some("456789")), (10, None), (11, None)] {
         let part = client.read_from("/file", offset, 100, Capabilities::newest()).await.unwrap();
@@ -292,11 +296,13 @@ async fn a_servers_refusal_of_a_folder_is_told_and_not_the_pipe_that_it_breaks()
     });
     let here = tempfile::tempdir().unwrap();
     write(&here.path().join("big"), &vec![0; 50_000_000]);
-    let client =
-        Client::new(Http::new(&Network::default()).unwrap(), &settings::AgentServer { url, session_key: None });
+    let client = Client::new(
+        Http::new(&Network::default()).unwrap(),
+        &agent_server::AgentServerAddress { url, session_key: None },
+    );
     let server = Server { client, capabilities: Capabilities::newest() };
     let error = upload(&server, here.path(), "/copy").await.unwrap_err();
-    assert!(openhands_runner::display::chain(&error).contains("507 the disk is full"), "{error:?}");
+    assert!(openhands_client::text::chain(&error).contains("507 the disk is full"), "{error:?}");
 }
 
 /// A fault that no real server has on demand: the environment is there, and the start of the command fails or hangs.
@@ -309,7 +315,7 @@ async fn the_environment_of_a_command_that_is_not_started_is_removed() {
         Mock::given(path("/api/bash/execute_bash_command")).respond_with(done).mount(&fake).await;
         Mock::given(path("/api/file/upload")).respond_with(ResponseTemplate::new(200)).mount(&fake).await;
         Mock::given(path("/api/bash/start_bash_command")).respond_with(refused).mount(&fake).await;
-        let address = settings::AgentServer { url: fake.uri().parse().unwrap(), session_key: None };
+        let address = agent_server::AgentServerAddress { url: fake.uri().parse().unwrap(), session_key: None };
         let client = Client::new(Http::new(&Network::default()).unwrap(), &address);
         let server = Server { client, capabilities: Capabilities::newest() };
         let command = Command::shell("true").env("KEY", Secret::new("x"));

@@ -20,7 +20,6 @@ mod check;
 mod cloud;
 mod cloud_create;
 mod cloud_faults;
-mod docs;
 mod exec;
 mod faults;
 mod leaks;

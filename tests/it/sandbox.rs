@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::signal::Signal;
-use openhands_runner::agent_server::mcp::McpServers;
-use openhands_runner::agent_server::wire::Llm;
-use openhands_runner::conversation::Equipment;
-use openhands_runner::ids::ConversationId;
-use openhands_runner::plan::ConversationPlan;
-use openhands_runner::sandbox::exec::Command;
-use openhands_runner::secret::Secret;
-use openhands_runner::sink::Sinks;
-use openhands_runner::workspace::{CloudWorkspace, CloudWorkspaceBuilder};
+use openhands_client::agent_server::mcp::McpServers;
+use openhands_client::agent_server::wire::Llm;
+use openhands_client::conversation::ConversationPlan;
+use openhands_client::conversation::Equipment;
+use openhands_client::conversation::Unobserved;
+use openhands_client::ids::ConversationId;
+use openhands_client::sandbox::exec::Command;
+use openhands_client::secret::Secret;
+use openhands_client::workspace::{CloudWorkspace, CloudWorkspaceBuilder};
 use serde_json::{Value, json};
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
@@ -62,11 +62,11 @@ async fn a_workspace_has_everything_that_the_guide_shows() {
     };
     let Llm(fields) = inherited;
     let known = workspace
-        .drive(&plan, Equipment { llm: Llm(fields), secrets, mcp: McpServers::default() }, &mut Sinks::default())
+        .drive(&plan, Equipment { llm: Llm(fields), secrets, mcp: McpServers::default() }, &mut Unobserved)
         .await
         .unwrap();
     assert_eq!(known.conversation_id, Some(plan.id));
-    let answer = openhands_runner::conversation::final_message(workspace.server(), plan.id).await.unwrap();
+    let answer = openhands_client::conversation::final_message(workspace.server(), plan.id).await.unwrap();
     assert_eq!(answer.as_deref(), Some("Shown."));
 
     // A panic leaves nothing behind.

@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use openhands_runner::config::settings::Network;
-use openhands_runner::http::{Http, HttpError};
-use openhands_runner::secret::Secret;
+use openhands_client::http::Network;
+use openhands_client::http::{Http, HttpError};
+use openhands_client::secret::Secret;
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, OnceCell};
 use tokio::time::{Instant, sleep};
@@ -101,7 +101,7 @@ impl AgentServer {
             return stdin.write_all(b"start\n").unwrap();
         }
         let log = std::fs::File::create(self.folder.join("log")).unwrap();
-        let child = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/agent-server"))
+        let child = Command::new(super::repository::file("scripts/agent-server"))
             .args(["--version", &in_place_of(self.version), "--key", &self.key, "--with-stdin", "--temporary"])
             .args(["--port", &self.port.to_string(), "--folder"])
             .arg(&self.folder)
@@ -118,7 +118,7 @@ impl AgentServer {
     /// The command line that starts this server, for somebody else to start it.
     pub fn command(&self) -> String {
         let python = format!("target/python/agent-server-{}/bin/python", self.version);
-        let python = Path::new(env!("CARGO_MANIFEST_DIR")).join(python);
+        let python = super::repository::file(python);
         format!("{} -m openhands.agent_server --host 127.0.0.1 --port {}", python.display(), self.port)
     }
 

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use openhands_runner::config::settings::Network;
-use openhands_runner::http::{Http, HttpError, Request};
-use openhands_runner::secret::Secret;
+use openhands_client::http::Network;
+use openhands_client::http::{Http, HttpError, Request};
+use openhands_client::secret::Secret;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -48,7 +48,7 @@ impl AutomationService {
         // The script removes it.
         let folder = tempfile::tempdir().unwrap().keep();
         let log = std::fs::File::create(folder.join("log")).unwrap();
-        let child = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/automation-service"))
+        let child = Command::new(super::repository::file("scripts/automation-service"))
             .args(["--agent-server-url", &server.url(""), "--agent-server-key", &server.key, "--key", key])
             .args(["--with-stdin", "--temporary", "--port", &port.to_string(), "--folder"])
             .arg(&folder)

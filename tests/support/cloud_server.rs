@@ -9,12 +9,12 @@
 )]
 
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use openhands_runner::config::settings::Network;
-use openhands_runner::http::{Http, HttpError};
+use openhands_client::http::Network;
+use openhands_client::http::{Http, HttpError};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
@@ -53,7 +53,7 @@ impl CloudServer {
         let folder = tempfile::tempdir().unwrap().keep();
         let log = std::fs::File::create(folder.join("log")).unwrap();
         let (port, base_port) = (free_port(), free_port());
-        let child = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/cloud-server"))
+        let child = Command::new(super::repository::file("scripts/cloud-server"))
             .args(["--with-stdin", "--temporary", "--port", &port.to_string(), "--base-port", &base_port.to_string()])
             .args(arguments)
             .arg("--folder")

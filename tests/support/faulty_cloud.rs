@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use openhands_runner::secret::Secret;
-use openhands_runner::workspace::{CloudWorkspace, CloudWorkspaceBuilder};
+use openhands_client::secret::Secret;
+use openhands_client::workspace::{CloudWorkspace, CloudWorkspaceBuilder};
 use serde_json::{Value, json};
 use wiremock::matchers::{any, method, path};
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};

@@ -13,6 +13,7 @@ pub mod mcp_server;
 pub mod proxy;
 pub mod receiver;
 pub mod recorder;
+pub mod repository;
 pub mod run;
 pub mod scripted_llm;
 pub mod tls_front;

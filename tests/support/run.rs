@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use openhands_runner::config::env::SECRET_NAMES;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
@@ -17,6 +16,17 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{AgentServer, Cloud, CloudServer, Receiver, ScriptedLlm, cloud, cloud_server};
+
+/// Variables whose values must not be seen, in any output.
+const SECRET_NAMES: &[&str] = &[
+    "SESSION_API_KEY",
+    "OH_SESSION_API_KEYS_0",
+    "OPENHANDS_API_KEY",
+    "OPENHANDS_CLOUD_API_KEY",
+    "AUTOMATION_CALLBACK_API_KEY",
+    "LLM_API_KEY",
+    "AUTOMATION_KV_TOKEN",
+];
 
 /// No run of a test takes longer.
 const LONGEST: Duration = Duration::from_secs(180);

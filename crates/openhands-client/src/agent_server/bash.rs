@@ -1,0 +1,91 @@
+//! Commands of the agent-server's machine: `/api/bash`. They are no part of any conversation.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::Client;
+use crate::http::HttpError;
+use crate::time_limits;
+
+/// What `POST /api/bash/execute_bash_command` answers. Output over 1 MiB is cut on some versions.
+#[derive(Debug, Clone, Deserialize)]
+pub struct BashResult {
+    /// -1 when the server's time limit ended it.
+    #[serde(default)]
+    pub exit_code: Option<i64>,
+    #[serde(default)]
+    stdout: Option<String>,
+    #[serde(default)]
+    stderr: Option<String>,
+}
+
+impl BashResult {
+    /// Whether it ended with 0.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        self.exit_code == Some(0)
+    }
+
+    /// Standard output, as text.
+    #[must_use]
+    pub fn stdout(&self) -> &str {
+        self.stdout.as_deref().unwrap_or_default()
+    }
+
+    /// Standard error, as text.
+    #[must_use]
+    pub fn stderr(&self) -> &str {
+        self.stderr.as_deref().unwrap_or_default()
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Started {
+    id: String,
+}
+
+impl Client {
+    /// Runs a short shell command and waits for its end. **Must not be repeated blindly.** Runs in the server's own
+    /// directory.
+    ///
+    /// # Errors
+    /// [`HttpError`].
+    pub async fn execute(&self, command: &str, limit: Duration) -> Result<BashResult, HttpError> {
+        self.request(Method::POST, &["api", "bash", "execute_bash_command"])
+            .timeout(limit + time_limits::REQUEST)
+            .json(&json!({"command": command, "timeout": limit.as_secs().max(1)}))
+            .send()
+            .await?
+            .json()
+    }
+
+    /// Starts a shell command, which the server ends after `limit`; its id. **Must not be repeated blindly.**
+    ///
+    /// # Errors
+    /// [`HttpError`].
+    pub async fn start_command(&self, command: &str, limit: Duration) -> Result<String, HttpError> {
+        let started: Started = self
+            .request(Method::POST, &["api", "bash", "start_bash_command"])
+            .json(&json!({"command": command, "timeout": limit.as_secs().max(1)}))
+            .send()
+            .await?
+            .json()?;
+        Ok(started.id)
+    }
+
+    /// A call that needs the session key and changes nothing: whether this is the server that the key belongs to.
+    ///
+    /// # Errors
+    /// [`HttpError`]; 401 for another server's key.
+    pub async fn authenticated(&self) -> Result<(), HttpError> {
+        self.request(Method::GET, &["api", "bash", "bash_events", "search"])
+            .query(&[("limit", "1")])
+            .timeout(time_limits::READY_ATTEMPT)
+            .send()
+            .await
+            .map(drop)
+    }
+}

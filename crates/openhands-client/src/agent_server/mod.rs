@@ -1,0 +1,28 @@
+//! The agent-server in the sandbox: its wire types, its endpoints, its events socket, and what differs between its
+//! versions.
+//!
+//! Wire facts were observed on the PyPI package `openhands-agent-server`, versions 1.11.5 to 1.58.0. Nothing here knows
+//! in what order the endpoints are called or when a run is over.
+
+mod address;
+pub mod bash;
+pub mod capabilities;
+pub mod client;
+pub mod event;
+mod files;
+pub mod hooks;
+pub mod mcp;
+pub mod plugin;
+pub mod ready;
+mod server;
+pub mod settings;
+pub mod skill;
+pub mod socket;
+pub mod trace;
+pub mod wire;
+
+pub use address::{AgentServerAddress, DEFAULT_PORT, local_agent_server};
+pub use capabilities::Capabilities;
+pub use client::Client;
+pub use event::Event;
+pub use server::AgentServer;

@@ -1,0 +1,71 @@
+//! Waiting until the agent-server is there, and learning what it can do.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::client::capabilities_of;
+use super::{Capabilities, Client};
+use crate::http::HttpError;
+use crate::retry::{Policy, retry};
+use crate::text;
+use crate::time_limits;
+
+/// The agent-server did not become ready.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadyError {
+    /// It was not ready in time.
+    #[error("the agent-server at {address} was not ready within {} s", limit.as_secs())]
+    NotReady {
+        /// Where it was expected.
+        address: String,
+        /// How long it was waited for.
+        limit: Duration,
+        /// The last answer, or why there was none.
+        source: Option<HttpError>,
+    },
+    /// It is ready and does not tell its version.
+    #[error("the agent-server does not tell its version")]
+    NoVersion(#[source] HttpError),
+}
+
+/// The log tells this often that the wait goes on.
+const TELL: Duration = Duration::from_secs(10);
+
+/// Waits up to `limit` until the server is ready, then reads its version once.
+///
+/// # Errors
+/// [`ReadyError`].
+pub async fn await_ready(client: &Client, limit: Duration) -> Result<Capabilities, ReadyError> {
+    let address = client.address();
+    let deadline = Instant::now() + limit;
+    let mut delays = Policy::agent_server(limit).delays();
+    let mut told = None::<Instant>;
+    let mut last = None;
+    loop {
+        match timeout_at(deadline, client.ready()).await {
+            Ok(Ok(())) => break,
+            Ok(Err(error)) => {
+                if told.is_none_or(|told| told.elapsed() >= TELL) {
+                    told = Some(Instant::now());
+                    let left = deadline.saturating_duration_since(Instant::now()).as_secs();
+                    let reason = text::chain(&error);
+                    tracing::info!(reason, "waiting for the agent-server at {address} (up to {left} s more)");
+                }
+                last = Some(error);
+            }
+            Err(_) => return Err(ReadyError::NotReady { address, limit, source: last }),
+        }
+        let delay = delays.next_delay().unwrap_or(Duration::ZERO);
+        if Instant::now() + delay >= deadline {
+            return Err(ReadyError::NotReady { address, limit, source: last });
+        }
+        tokio::time::sleep(delay).await;
+    }
+    let policy = Policy::agent_server(time_limits::SETUP_BUDGET);
+    let version = retry("reading the agent-server's version", policy, || client.version())
+        .await
+        .map_err(ReadyError::NoVersion)?;
+    tracing::info!(version, "the agent-server at {address} is ready");
+    Ok(capabilities_of(&version))
+}

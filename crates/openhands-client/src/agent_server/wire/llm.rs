@@ -1,0 +1,95 @@
+//! The LLM that an agent asks.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::redact::secrets_of_field;
+use crate::secret::Secret;
+
+/// An agent-server's LLM object. Its `Debug` shows only the model, because it holds a key.
+#[derive(Clone, PartialEq, Default, Serialize)]
+#[serde(transparent)]
+pub struct Llm(pub Map<String, Value>);
+
+impl Llm {
+    /// An LLM by its model and key.
+    #[must_use]
+    pub fn new(model: &str, api_key: &str) -> Self {
+        Self(Map::from_iter([("model".to_owned(), model.into()), ("api_key".to_owned(), api_key.into())]))
+    }
+
+    /// The model's name.
+    #[must_use]
+    pub fn model(&self) -> Option<&str> {
+        self.text("model")
+    }
+
+    /// A field that is a text and not empty.
+    #[must_use]
+    pub fn text(&self, field: &str) -> Option<&str> {
+        self.0.get(field)?.as_str().filter(|text| !text.is_empty())
+    }
+
+    /// Its keys, whatever the provider calls them (`api_key`, `aws_secret_access_key`), and those in `extra_headers`.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<Secret> {
+        let headers = self.0.get("extra_headers").and_then(Value::as_object);
+        let fields = self.0.iter().chain(headers.into_iter().flatten());
+        fields
+            .filter_map(|(name, value)| Some((name, value.as_str()?)))
+            .flat_map(|(name, text)| secrets_of_field(name, text))
+            .collect()
+    }
+
+    /// The LLM of an account's settings, without the fields that are not set; none without a model.
+    #[must_use]
+    pub fn of_settings(settings: &Value) -> Option<Self> {
+        let is_set = |value: &Value| !value.is_null() && value.as_str() != Some("");
+        let fields = settings.as_object()?.iter().filter(|(_, value)| is_set(value));
+        let llm = Self(fields.map(|(name, value)| (name.clone(), value.clone())).collect());
+        llm.model().is_some().then_some(llm)
+    }
+
+    /// The same LLM for another use, so that the server counts its cost apart.
+    #[must_use]
+    pub fn used_as(&self, usage_id: &str) -> Self {
+        let mut fields = self.0.clone();
+        fields.insert("usage_id".to_owned(), usage_id.into());
+        Self(fields)
+    }
+}
+
+impl fmt::Debug for Llm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Llm({})", self.model().unwrap_or("no model"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_key_is_known_and_no_other_field() {
+        let Value::Object(fields) = json!({"model": "bedrock/m", "api_key": "a-key", "aws_secret_access_key": "b-key",
+            "aws_region_name": "eu-north-1", "max_output_tokens": 5, "usage_id": "agent",
+            "extra_headers": {"X-Api-Key": "c-key", "Authorization": "Bearer d-key", "X-Title": "My title"}})
+        else {
+            unreachable!()
+        };
+        let secrets = Llm(fields).secrets();
+        let mut values: Vec<&str> = secrets.iter().map(Secret::expose).collect();
+        values.sort_unstable();
+        assert_eq!(values, ["a-key", "b-key", "c-key", "d-key"]);
+    }
+
+    #[test]
+    fn the_debug_form_of_an_llm_hides_its_key() {
+        let Value::Object(fields) = json!({"model": "m", "api_key": "sk-1"}) else { unreachable!() };
+        assert_eq!(format!("{:?}", Llm(fields)), "Llm(m)");
+    }
+}

@@ -1,0 +1,87 @@
+//! The Cloud API's endpoints: one method each, one attempt each; all may be repeated.
+
+use reqwest::Method;
+use url::Url;
+
+use super::wire::UserSettings;
+use crate::agent_server::settings::SecretList;
+use crate::cloud::CloudAccount;
+use crate::http::{self, Http, HttpError};
+use crate::secret::Secret;
+
+/// The Cloud API as a sandbox sees it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: Http,
+    account: CloudAccount,
+}
+
+impl Client {
+    /// A client for this account.
+    #[must_use]
+    pub fn new(http: Http, account: CloudAccount) -> Self {
+        Self { http, account }
+    }
+
+    /// The account that the client asks for.
+    #[must_use]
+    pub fn account(&self) -> &CloudAccount {
+        &self.account
+    }
+
+    fn sandbox_secrets(&self, rest: &[&str]) -> Url {
+        let mut segments = vec!["api", "v1", "sandboxes", self.account.sandbox_id.as_str(), "settings", "secrets"];
+        segments.extend(rest);
+        http::join(&self.account.url, &segments)
+    }
+
+    /// `GET /api/v1/users/me?expose_secrets=true` with both keys: the account's settings with plain LLM keys.
+    ///
+    /// # Errors
+    /// [`HttpError`]; 401 for a missing or wrong key, and while the sandbox is not RUNNING.
+    pub async fn user_settings(&self) -> Result<UserSettings, HttpError> {
+        self.http
+            .request(Method::GET, http::join(&self.account.url, &["api", "v1", "users", "me"]))
+            .bearer(&self.account.api_key)
+            .session_key(&self.account.session_key)
+            .query(&[("expose_secrets", "true")])
+            .send()
+            .await?
+            .json()
+    }
+
+    /// `GET /api/v1/sandboxes/{id}/settings/secrets`: names and descriptions of the account's secrets.
+    ///
+    /// # Errors
+    /// [`HttpError`]; 401 for a wrong key, 403 for another sandbox's id.
+    pub async fn secret_names(&self) -> Result<SecretList, HttpError> {
+        self.http
+            .request(Method::GET, self.sandbox_secrets(&[]))
+            .bearer(&self.account.api_key)
+            .session_key(&self.account.session_key)
+            .send()
+            .await?
+            .json()
+    }
+
+    /// `GET /api/v1/sandboxes/{id}/settings/secrets/{name}`: the value of a secret, nothing where there is none. For
+    /// what the runner itself does before the agent starts; the agent gets [`Client::secret_url`].
+    ///
+    /// # Errors
+    /// [`HttpError`]; 401 for a wrong key.
+    pub async fn secret_value(&self, name: &str) -> Result<Option<Secret>, HttpError> {
+        let request = self.http.request(Method::GET, self.secret_url(name)).session_key(&self.account.session_key);
+        match request.send().await {
+            Ok(answer) => Ok(Some(Secret::new(answer.text().trim())).filter(|secret| !secret.expose().is_empty())),
+            Err(error) if error.status() == Some(404) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Where the value of a secret is read: `GET /api/v1/sandboxes/{id}/settings/secrets/{name}`, plain text, with the
+    /// session key.
+    #[must_use]
+    pub fn secret_url(&self, name: &str) -> Url {
+        self.sandbox_secrets(&[name])
+    }
+}

@@ -1,0 +1,13 @@
+//! The Cloud API: owner of sandboxes, LLM settings and secrets.
+//!
+//! Observed on the open-source app server (PyPI `openhands-ai` 1.11.0), which serves the same `/api/v1` paths as
+//! OpenHands Cloud. Nothing here knows conversations.
+
+mod account;
+pub mod client;
+pub mod sandboxes;
+pub mod wire;
+
+pub use account::{CloudAccount, DEFAULT_URL};
+pub use client::Client;
+pub use sandboxes::{CloudKey, Sandboxes};

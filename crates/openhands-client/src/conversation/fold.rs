@@ -1,0 +1,235 @@
+//! What is known of a turn, from all that was seen of it. Pure: no clock, no I/O.
+//!
+//! Two kinds of facts come in: events, in their order ([`Fold::event`]), and states read at some moment
+//! ([`Fold::state`]). A status that ends a turn is only a claim at first: the agent's finish can be vetoed by a stop
+//! hook, and an event can be a late one of the turn before. [`Fold::claim`] tells what is claimed and how well.
+
+use crate::agent_server::event::{Meaning, ServerError};
+use crate::agent_server::wire::{Cost, Status};
+
+/// How a turn has ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TurnEnd {
+    /// The agent has finished.
+    Finished,
+    /// The run has failed, with the server's reason where it gives one.
+    Error(Option<ServerError>),
+    /// The agent does the same again and again.
+    Stuck,
+    /// Somebody else has paused the conversation.
+    Paused,
+    /// The agent asks for a confirmation that nobody here can give.
+    WaitingForConfirmation,
+    /// The conversation has been deleted.
+    Deleted,
+}
+
+impl TurnEnd {
+    /// Why the turn is over, for people.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Finished => "the agent has finished".to_owned(),
+            Self::Error(Some(error)) => error.detail().to_owned(),
+            Self::Error(None) => "the conversation ended in an error, and the agent-server gives no reason".to_owned(),
+            Self::Stuck => "the agent repeated the same step again and again, and was stopped".to_owned(),
+            Self::Paused => "someone else paused the conversation".to_owned(),
+            Self::WaitingForConfirmation => {
+                "the agent waits for a confirmation, and no one is here to give it".to_owned()
+            }
+            Self::Deleted => "the conversation was deleted during the run".to_owned(),
+        }
+    }
+}
+
+/// Whether the turn is over, as far as is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// It goes on.
+    Ongoing,
+    /// A status says that it is over; it may still change.
+    Perhaps,
+    /// The server has said its last word on the run (the state that follows a run, from 1.22.1).
+    Certain,
+}
+
+/// What is known of a conversation and its current turn.
+#[derive(Debug, Default)]
+pub struct Fold {
+    status: Option<Status>,
+    last_word: bool,
+    error: Option<ServerError>,
+    cost: Cost,
+}
+
+impl Fold {
+    /// Forgets the turn before; the cost stays.
+    pub fn begin_turn(&mut self) {
+        self.status = None;
+        self.last_word = false;
+        self.error = None;
+    }
+
+    /// An event, in its order.
+    pub fn event(&mut self, meaning: &Meaning) {
+        match meaning {
+            Meaning::Status(status) => {
+                self.last_word = false;
+                self.status = Some(status.clone());
+            }
+            Meaning::FullState { status, cost } => {
+                self.cost = cost.or(self.cost);
+                if let Some(status) = status {
+                    self.status = Some(status.clone());
+                    self.last_word = true;
+                }
+            }
+            Meaning::Stats(cost) => self.cost = cost.or(self.cost),
+            // The first one counts: a failing title call adds another (1.50.1, 1.58.0).
+            Meaning::Error(error) if self.error.is_none() => self.error = Some(error.clone()),
+            _ => {}
+        }
+    }
+
+    /// A state read from the server at this moment.
+    pub fn state(&mut self, status: Option<Status>, cost: Cost) {
+        self.cost = cost.or(self.cost);
+        if let Some(status) = status {
+            if self.status.as_ref() != Some(&status) {
+                self.last_word = false;
+            }
+            self.status = Some(status);
+        }
+    }
+
+    /// Whether the turn is over, as far as is known.
+    #[must_use]
+    pub fn claim(&self) -> Claim {
+        match (self.end(), self.last_word) {
+            (None, _) => Claim::Ongoing,
+            (Some(_), false) => Claim::Perhaps,
+            (Some(_), true) => Claim::Certain,
+        }
+    }
+
+    /// How the turn has ended, if the status is one that ends it.
+    #[must_use]
+    pub fn end(&self) -> Option<TurnEnd> {
+        match self.status.as_ref()? {
+            Status::Finished => Some(TurnEnd::Finished),
+            Status::Error => Some(TurnEnd::Error(self.error.clone())),
+            Status::Stuck => Some(TurnEnd::Stuck),
+            Status::Paused => Some(TurnEnd::Paused),
+            Status::WaitingForConfirmation => Some(TurnEnd::WaitingForConfirmation),
+            Status::Deleting => Some(TurnEnd::Deleted),
+            Status::Idle | Status::Running | Status::Other(_) => None,
+        }
+    }
+
+    /// The last known status.
+    #[must_use]
+    pub fn status(&self) -> Option<&Status> {
+        self.status.as_ref()
+    }
+
+    /// The last known cost.
+    #[must_use]
+    pub fn cost(&self) -> Cost {
+        self.cost
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, json};
+
+    use super::*;
+
+    fn error(code: &str) -> ServerError {
+        let mut fields = Map::new();
+        fields.insert("code".to_owned(), json!(code));
+        ServerError(fields)
+    }
+
+    fn after(events: &[Meaning]) -> Fold {
+        let mut fold = Fold::default();
+        for event in events {
+            fold.event(event);
+        }
+        fold
+    }
+
+    fn full_state(status: Status) -> Meaning {
+        Meaning::FullState { status: Some(status), cost: Cost::default() }
+    }
+
+    #[test]
+    fn a_run_ends_with_the_state_that_follows_it() {
+        let mut fold = after(&[Meaning::Status(Status::Running), Meaning::Status(Status::Finished)]);
+        assert_eq!(fold.claim(), Claim::Perhaps);
+        fold.event(&full_state(Status::Finished));
+        assert_eq!((fold.claim(), fold.end()), (Claim::Certain, Some(TurnEnd::Finished)));
+    }
+
+    #[test]
+    fn a_stop_hook_can_veto_the_finish() {
+        let mut fold = after(&[Meaning::Status(Status::Finished)]);
+        fold.event(&Meaning::Status(Status::Running));
+        assert_eq!(fold.claim(), Claim::Ongoing);
+        assert_eq!(fold.end(), None);
+    }
+
+    #[test]
+    fn a_state_read_later_overrules_a_late_event_of_the_turn_before() {
+        let mut fold = after(&[]);
+        fold.begin_turn();
+        fold.event(&full_state(Status::Finished));
+        assert_eq!(fold.claim(), Claim::Certain);
+        fold.state(Some(Status::Running), Cost::default());
+        assert_eq!(fold.claim(), Claim::Ongoing);
+    }
+
+    #[test]
+    fn a_confirming_state_keeps_the_last_word() {
+        let mut fold = after(&[full_state(Status::Finished)]);
+        fold.state(Some(Status::Finished), Cost::dollars(1.0));
+        assert_eq!(fold.claim(), Claim::Certain);
+        assert_eq!(fold.cost(), Cost::dollars(1.0));
+    }
+
+    #[test]
+    fn the_first_error_of_a_turn_is_its_reason() {
+        let mut fold = after(&[
+            Meaning::Error(error("LLMAuthenticationError")),
+            Meaning::Error(error("title")),
+            Meaning::Status(Status::Error),
+        ]);
+        assert_eq!(fold.end(), Some(TurnEnd::Error(Some(error("LLMAuthenticationError")))));
+        fold.begin_turn();
+        assert_eq!(fold.end(), None);
+        fold.event(&Meaning::Status(Status::Error));
+        assert_eq!(fold.end(), Some(TurnEnd::Error(None)));
+    }
+
+    #[test]
+    fn every_ending_status_has_its_end() {
+        for (status, end) in [
+            (Status::Stuck, Some(TurnEnd::Stuck)),
+            (Status::Paused, Some(TurnEnd::Paused)),
+            (Status::WaitingForConfirmation, Some(TurnEnd::WaitingForConfirmation)),
+            (Status::Deleting, Some(TurnEnd::Deleted)),
+            (Status::Idle, None),
+            (Status::Running, None),
+            (Status::Other("new".to_owned()), None),
+        ] {
+            assert_eq!(after(&[Meaning::Status(status)]).end(), end);
+        }
+    }
+
+    #[test]
+    fn a_known_cost_is_not_forgotten_for_an_unknown_one() {
+        let mut fold = after(&[Meaning::Stats(Cost::dollars(0.5))]);
+        fold.state(Some(Status::Running), Cost::default());
+        assert_eq!(fold.cost(), Cost::dollars(0.5));
+    }
+}

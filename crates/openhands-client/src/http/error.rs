@@ -1,0 +1,185 @@
+//! A request that did not succeed, and the words that its body has for it.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::LONGEST_ANSWER;
+use crate::retry::{Retry, Retryable};
+use crate::text;
+
+/// The longest error text that is kept, in characters.
+const LONGEST_DETAIL: usize = 600;
+
+/// A request that did not succeed. The text names method and address, never a key, a query or a user part.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// No connection could be made.
+    #[error("{target}: no connection: {reason}")]
+    Connect {
+        /// Method and address.
+        target: String,
+        /// The innermost cause.
+        reason: String,
+    },
+    /// No complete answer within the limit.
+    #[error("{target}: no answer in time")]
+    Timeout {
+        /// Method and address.
+        target: String,
+    },
+    /// The connection broke, before or while the answer came.
+    #[error("{target}: the connection broke: {reason}")]
+    Broken {
+        /// Method and address.
+        target: String,
+        /// The innermost cause.
+        reason: String,
+    },
+    /// The request could not be made from what we were given (a key with a line break, for example).
+    #[error("{target}: the request cannot be made")]
+    Invalid {
+        /// Method and address.
+        target: String,
+        /// The reason.
+        source: reqwest::Error,
+    },
+    /// The server answered with a status other than 2xx.
+    #[error("{target}: {status}{}", if detail.is_empty() { String::new() } else { format!(" {detail}") })]
+    Status {
+        /// Method and address.
+        target: String,
+        /// The HTTP status.
+        status: u16,
+        /// The server's words, bounded.
+        detail: String,
+        /// `Retry-After`, when it is a number of seconds.
+        retry_after: Option<Duration>,
+        /// The body, for callers that know its shape.
+        body: Vec<u8>,
+    },
+    /// A 2xx answer that is not the JSON that the endpoint gives.
+    #[error("{target}: an answer that this program does not understand")]
+    Unexpected {
+        /// Method and address.
+        target: String,
+        /// Where the JSON differs.
+        source: serde_json::Error,
+    },
+    /// An answer larger than 64 MiB.
+    #[error("{target}: an answer larger than {} MiB", LONGEST_ANSWER / (1024 * 1024))]
+    TooLarge {
+        /// Method and address.
+        target: String,
+    },
+}
+
+impl HttpError {
+    pub(super) fn from_transport(target: String, error: reqwest::Error) -> Self {
+        let error = error.without_url();
+        if error.is_builder() {
+            Self::Invalid { target, source: error }
+        } else if error.is_connect() {
+            Self::Connect { target, reason: text::innermost(&error) }
+        } else if error.is_timeout() {
+            Self::Timeout { target }
+        } else {
+            Self::Broken { target, reason: text::innermost(&error) }
+        }
+    }
+
+    /// The HTTP status, when there was one.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Status { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// Whether the server refused our key.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(self.status(), Some(401 | 403))
+    }
+
+    /// Whether it is unknown if the server acted on the request: it was sent and no answer came.
+    #[must_use]
+    pub fn is_ambiguous(&self) -> bool {
+        matches!(self, Self::Timeout { .. } | Self::Broken { .. }) || matches!(self.status(), Some(500..))
+    }
+}
+
+impl Retryable for HttpError {
+    fn retry(&self) -> Retry {
+        match self {
+            Self::Connect { .. } | Self::Timeout { .. } | Self::Broken { .. } => Retry::Soon,
+            Self::Status { status: 408 | 429 | 500.., retry_after, .. } => {
+                retry_after.map_or(Retry::Soon, Retry::After)
+            }
+            Self::Status { .. } | Self::Unexpected { .. } | Self::TooLarge { .. } | Self::Invalid { .. } => Retry::No,
+        }
+    }
+}
+
+/// The words of an error body. The servers answer `detail` as text, `detail` as a list of `{loc, msg}`, `message`,
+/// `exception` (agent-server 500), or plain text.
+pub(super) fn detail(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let words = match serde_json::from_str::<Value>(&text) {
+        Ok(Value::Object(fields)) => ["exception", "detail", "message", "error"]
+            .into_iter()
+            .find_map(|name| fields.get(name).and_then(words))
+            .unwrap_or_else(|| text.clone().into_owned()),
+        Ok(Value::String(words)) => words,
+        _ => text.into_owned(),
+    };
+    text::bounded(&words, LONGEST_DETAIL)
+}
+
+fn words(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::String(words) => Some(words.clone()),
+        Value::Array(problems) => Some(problems.iter().map(problem).collect::<Vec<_>>().join("; ")),
+        Value::Object(fields) => {
+            fields.get("error").or_else(|| fields.get("message")).and_then(words).or_else(|| Some(value.to_string()))
+        }
+        other => Some(other.to_string()),
+    }
+}
+
+fn problem(value: &Value) -> String {
+    let place = value.get("loc").and_then(Value::as_array).map(|parts| {
+        parts.iter().map(|part| part.as_str().map_or_else(|| part.to_string(), str::to_owned)).collect::<Vec<_>>()
+    });
+    match (place, value.get("msg").and_then(Value::as_str)) {
+        (Some(place), Some(message)) => format!("{}: {message}", place.join(".")),
+        (None, Some(message)) => message.to_owned(),
+        _ => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shape_of_error_body_gives_its_words() {
+        for (body, words) in [
+            (r#"{"detail":"Unauthorized"}"#, "Unauthorized"),
+            (
+                r#"{"detail":[{"loc":["body","status"],"msg":"Field required","type":"missing"}]}"#,
+                "body.status: Field required",
+            ),
+            (r#"{"detail":"Internal Server Error","exception":"no such tool"}"#, "no such tool"),
+            (r#"{"message":"slow down"}"#, "slow down"),
+            (r#"{"detail":{"error":"CONCURRENCY_LIMIT_REACHED","limit":3}}"#, "CONCURRENCY_LIMIT_REACHED"),
+            ("Internal Server Error", "Internal Server Error"),
+            ("", ""),
+            ("[null]", "[null]"),
+        ] {
+            assert_eq!(detail(body.as_bytes()), words, "{body}");
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! The one HTTP client: TLS roots, proxies, time limits, bounded answers, errors without secrets.
+//!
+//! Knows no endpoint. Redirects are never followed, because every request carries a key. An answer is data: it is
+//! read up to a limit and never trusted to be well formed.
+
+mod error;
+mod network;
+mod transfer;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use crate::secret::Secret;
+use crate::time_limits;
+
+pub use error::HttpError;
+pub use network::{Network, SetupError};
+pub use reqwest::Method;
+pub use transfer::{Download, Upload};
+
+/// The header that carries a sandbox's session key.
+pub const SESSION_KEY_HEADER: HeaderName = HeaderName::from_static("x-session-api-key");
+
+/// What we call ourselves.
+pub const USER_AGENT: &str = concat!("openhands-runner/", env!("CARGO_PKG_VERSION"));
+
+/// The longest answer that is read, in bytes. A page of 100 events is the largest thing that we ask for.
+const LONGEST_ANSWER: usize = 64 * 1024 * 1024;
+
+/// Makes requests. Cheap to clone; clones share their connections.
+#[derive(Clone)]
+pub struct Http {
+    client: reqwest::Client,
+    tls: Arc<rustls::ClientConfig>,
+    network: Network,
+}
+
+impl Http {
+    /// A client for these network settings.
+    ///
+    /// # Errors
+    /// [`SetupError`] when the extra certificates cannot be read or a library refuses its configuration.
+    pub fn new(network: &Network) -> Result<Self, SetupError> {
+        let tls = network::tls_config(network)?;
+        #[expect(clippy::disallowed_methods, reason = "this module is the one home of HTTP clients")]
+        let mut client = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls.clone())
+            .user_agent(USER_AGENT)
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(time_limits::CONNECT)
+            .pool_idle_timeout(time_limits::IDLE_CONNECTION)
+            .no_proxy();
+        for proxy in network::proxies(network).map_err(SetupError::Client)? {
+            client = client.proxy(proxy);
+        }
+        let client = client.build().map_err(SetupError::Client)?;
+        Ok(Self { client, tls: Arc::new(tls), network: network.clone() })
+    }
+
+    /// The same without its connections, which belong to the runtime in which they were made.
+    ///
+    /// # Errors
+    /// [`SetupError`], as in [`Http::new`].
+    pub fn anew(&self) -> Result<Self, SetupError> {
+        Self::new(&self.network)
+    }
+
+    /// A client for what can be used of these settings, and the first complaint about what cannot.
+    ///
+    /// # Panics
+    /// When a library refuses its defaults, which read nothing that could be wrong.
+    #[must_use]
+    pub fn lenient(network: &Network) -> (Self, Option<SetupError>) {
+        let complaint = match Self::new(network) {
+            Ok(http) => return (http, None),
+            Err(complaint) => Some(complaint),
+        };
+        let without_file = Network { ca_file: None, ..network.clone() };
+        let http = Self::new(&without_file).or_else(|_| Self::new(&Network::default()));
+        (http.expect("the defaults are sound"), complaint)
+    }
+
+    /// The TLS configuration, for connections that are not HTTP requests.
+    #[must_use]
+    pub fn tls(&self) -> Arc<rustls::ClientConfig> {
+        Arc::clone(&self.tls)
+    }
+
+    /// A request to be completed with the methods of [`Request`].
+    pub fn request(&self, method: Method, url: Url) -> Request {
+        let target = format!("{method} {}", without_secrets(&url));
+        Request { builder: self.client.request(method, url).timeout(time_limits::REQUEST), target }
+    }
+}
+
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Http")
+    }
+}
+
+/// A URL as it may be shown: no user part, no query.
+#[must_use]
+pub fn without_secrets(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}://{host}{port}{}", url.scheme(), url.path())
+}
+
+/// The base URL extended by path segments, each percent-encoded.
+#[must_use]
+pub fn join(base: &Url, segments: &[&str]) -> Url {
+    let mut url = base.clone();
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.pop_if_empty().extend(segments);
+    }
+    url
+}
+
+/// One request, not sent yet.
+#[must_use = "a request does nothing until it is sent"]
+pub struct Request {
+    builder: reqwest::RequestBuilder,
+    target: String,
+}
+
+impl Request {
+    /// Adds a bearer token.
+    pub fn bearer(self, token: &Secret) -> Self {
+        let value = format!("Bearer {}", token.expose());
+        self.secret_header(AUTHORIZATION, &value)
+    }
+
+    /// Adds a sandbox's session key.
+    pub fn session_key(self, key: &Secret) -> Self {
+        self.secret_header(SESSION_KEY_HEADER, key.expose())
+    }
+
+    /// Adds a header that is no secret. A value that no header can hold is left out.
+    pub fn header(self, name: &'static str, value: &str) -> Self {
+        match HeaderValue::from_str(value) {
+            Ok(value) => Self { builder: self.builder.header(name, value), ..self },
+            Err(_) => self,
+        }
+    }
+
+    /// Adds the key of an API that has a header of its own for it.
+    pub fn api_key(self, key: &Secret) -> Self {
+        self.secret_header(HeaderName::from_static("x-api-key"), key.expose())
+    }
+
+    fn secret_header(self, name: HeaderName, value: &str) -> Self {
+        let builder = match HeaderValue::from_str(value) {
+            Ok(mut value) => {
+                value.set_sensitive(true);
+                self.builder.header(name, value)
+            }
+            // The builder keeps the error and gives it when the request is sent.
+            Err(_) => self.builder.header(name, "\n"),
+        };
+        Self { builder, ..self }
+    }
+
+    /// Adds query parameters.
+    pub fn query(self, query: &impl Serialize) -> Self {
+        Self { builder: self.builder.query(query), ..self }
+    }
+
+    /// Adds a JSON body.
+    pub fn json(self, body: &impl Serialize) -> Self {
+        Self { builder: self.builder.json(body), ..self }
+    }
+
+    /// Sets the limit of the whole request (default [`time_limits::REQUEST`]).
+    pub fn timeout(self, limit: Duration) -> Self {
+        Self { builder: self.builder.timeout(limit), ..self }
+    }
+
+    /// Sends the request and reads the whole answer.
+    ///
+    /// # Errors
+    /// [`HttpError`]; an answer that is not 2xx is one too ([`HttpError::Status`]).
+    pub async fn send(self) -> Result<Answer, HttpError> {
+        let Self { builder, target } = self;
+        let response = builder.send().await.map_err(|error| HttpError::from_transport(target.clone(), error))?;
+        Answer::read(response, target).await
+    }
+}
+
+/// A 2xx answer, read whole.
+#[derive(Debug)]
+pub struct Answer {
+    status: StatusCode,
+    body: Vec<u8>,
+    target: String,
+}
+
+impl Answer {
+    async fn read(mut response: reqwest::Response, target: String) -> Result<Self, HttpError> {
+        let transport = |error: reqwest::Error| HttpError::from_transport(target.clone(), error);
+        let status = response.status();
+        let retry_after = retry_after(response.headers());
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(transport)? {
+            if body.len() + chunk.len() > LONGEST_ANSWER {
+                return Err(HttpError::TooLarge { target });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        if status.is_success() {
+            Ok(Answer { status, body, target })
+        } else {
+            let detail = error::detail(&body);
+            Err(HttpError::Status { target, status: status.as_u16(), detail, retry_after, body })
+        }
+    }
+
+    /// The status, for calls that tell cases apart by it.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.status.as_u16()
+    }
+
+    /// The body as text; what is not UTF-8 is replaced.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The body as JSON.
+    ///
+    /// # Errors
+    /// [`HttpError::Unexpected`] when it is not JSON of this type.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, HttpError> {
+        serde_json::from_slice(&self.body)
+            .map_err(|source| HttpError::Unexpected { target: self.target.clone(), source })
+    }
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shown_url_has_no_user_part_and_no_query() {
+        let url = Url::parse("https://user:pass@host:8443/a/b?key=1").unwrap();
+        assert_eq!(without_secrets(&url), "https://host:8443/a/b");
+    }
+
+    #[test]
+    fn joined_segments_are_encoded_and_keep_the_base_path() {
+        let base = Url::parse("http://localhost:60000/runtime/").unwrap();
+        assert_eq!(join(&base, &["api", "a/b c"]).as_str(), "http://localhost:60000/runtime/api/a%2Fb%20c");
+    }
+
+    #[tokio::test]
+    async fn a_key_that_is_no_header_value_is_an_error_and_not_sent() {
+        let http = Http::new(&Network::default()).unwrap();
+        let url = Url::parse("http://127.0.0.1:9/").unwrap();
+        let error = http.request(Method::GET, url).bearer(&Secret::new("a\nb")).send().await.unwrap_err();
+        assert!(matches!(error, HttpError::Invalid { .. }), "{error:?}");
+        assert!(!format!("{error:?}").contains("a\\nb"));
+    }
+}

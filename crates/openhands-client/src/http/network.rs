@@ -1,0 +1,83 @@
+//! How servers are reached: TLS roots and proxies.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
+use crate::secret::Secret;
+
+/// How the network is reached.
+#[derive(Debug, Clone, Default)]
+pub struct Network {
+    /// Certificate authorities beside the built-in ones.
+    pub ca_file: Option<PathBuf>,
+    /// Proxy for `http://`; its address may hold a password.
+    pub http_proxy: Option<Secret>,
+    /// Proxy for `https://`; its address may hold a password.
+    pub https_proxy: Option<Secret>,
+    /// Hosts without a proxy.
+    pub no_proxy: Option<String>,
+}
+
+/// The client could not be made from the network settings.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// `SSL_CERT_FILE` cannot be used.
+    #[error("failed to read the certificates in {path}")]
+    Certificates {
+        /// The file.
+        path: String,
+        /// Why.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The HTTP client refused its configuration.
+    #[error("failed to set up the HTTP client")]
+    Client(#[source] reqwest::Error),
+    /// The TLS library refused its configuration.
+    #[error("failed to set up TLS")]
+    Tls(#[source] rustls::Error),
+}
+
+pub(super) fn tls_config(network: &Network) -> Result<rustls::ClientConfig, SetupError> {
+    let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    if let Some(path) = &network.ca_file {
+        let unusable = |source: Box<dyn Error + Send + Sync>| SetupError::Certificates {
+            path: path.display().to_string(),
+            source,
+        };
+        let pem = std::fs::read(path).map_err(|error| unusable(error.into()))?;
+        for certificate in CertificateDer::pem_slice_iter(&pem) {
+            let certificate = certificate.map_err(|error| unusable(error.to_string().into()))?;
+            // A system's bundle may hold certificates that this library does not take; the others still count.
+            if let Err(error) = roots.add(certificate) {
+                tracing::debug!(%error, "a certificate of the extra file is left out");
+            }
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    Ok(rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(SetupError::Tls)?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
+}
+
+pub(super) fn proxies(network: &Network) -> Result<Vec<reqwest::Proxy>, reqwest::Error> {
+    // The agent-server is on this machine: no proxy could reach it.
+    let mut exempt = "localhost,127.0.0.0/8,::1".to_owned();
+    if let Some(hosts) = &network.no_proxy {
+        exempt = format!("{exempt},{hosts}");
+    }
+    let exempt = reqwest::NoProxy::from_string(&exempt);
+    let mut proxies = Vec::new();
+    if let Some(proxy) = &network.http_proxy {
+        proxies.push(reqwest::Proxy::http(proxy.expose())?.no_proxy(exempt.clone()));
+    }
+    if let Some(proxy) = &network.https_proxy {
+        proxies.push(reqwest::Proxy::https(proxy.expose())?.no_proxy(exempt));
+    }
+    Ok(proxies)
+}

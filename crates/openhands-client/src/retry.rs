@@ -1,0 +1,247 @@
+//! When to try again. The only user of the `backoff` crate.
+//!
+//! Policies are named after the peer that they spare. Callers classify their errors ([`Retryable`]) and never loop
+//! themselves. Every delay has jitter, every policy an end.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use backoff::backoff::Backoff as _;
+use backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
+use tokio::time::Instant;
+
+use crate::time_limits;
+
+/// Whether an error may go away by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// The same request would get the same answer.
+    No,
+    /// Worth another attempt, after the policy's own delay.
+    Soon,
+    /// The peer named the time to wait (`Retry-After`).
+    After(Duration),
+}
+
+/// An error that knows whether it may go away by itself.
+pub trait Retryable: Error {
+    /// See [`Retry`].
+    fn retry(&self) -> Retry;
+}
+
+/// How often, and for how long in all.
+#[derive(Debug, Clone, Copy)]
+pub struct Policy {
+    first: Duration,
+    longest: Duration,
+    budget: Option<Duration>,
+    /// Where attempts differ too much in length for a common budget.
+    attempts: Option<u32>,
+}
+
+/// The longest `Retry-After` that is obeyed; a longer one would outlive the run.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
+
+impl Policy {
+    const fn delays_of(first: Duration, longest: Duration, budget: Option<Duration>) -> Self {
+        Self { first, longest, budget, attempts: None }
+    }
+
+    /// A local agent-server: it is near, and it may be just starting.
+    #[must_use]
+    pub const fn agent_server(budget: Duration) -> Self {
+        Self::delays_of(Duration::from_millis(50), Duration::from_secs(2), Some(budget))
+    }
+
+    /// The Cloud API, which slows down an address with more than 10 requests a second.
+    #[must_use]
+    pub const fn cloud() -> Self {
+        Self::delays_of(Duration::from_millis(500), Duration::from_secs(10), Some(time_limits::CLOUD_BUDGET))
+    }
+
+    /// A git server, for a clone that failed on the way: its limit is the whole clone's.
+    #[must_use]
+    pub const fn git_server() -> Self {
+        let delays = Self::delays_of(Duration::from_secs(1), Duration::from_secs(5), None);
+        Self { attempts: Some(time_limits::CLONE_ATTEMPTS), ..delays }
+    }
+
+    /// Looks at a sandbox that is not ready yet: without an end, because the wait has its own.
+    #[must_use]
+    pub const fn cloud_poll() -> Self {
+        Self::delays_of(Duration::from_millis(250), Duration::from_secs(2), None)
+    }
+
+    /// The automation service's callback: patient, because there is only one outcome.
+    #[must_use]
+    pub const fn callback(budget: Duration) -> Self {
+        Self::delays_of(Duration::from_millis(250), Duration::from_secs(15), Some(budget))
+    }
+
+    /// The events socket: without an end, because the run has its own.
+    #[must_use]
+    pub const fn socket() -> Self {
+        Self::delays_of(Duration::from_millis(100), Duration::from_secs(5), None)
+    }
+
+    fn backoff(self) -> ExponentialBackoff {
+        ExponentialBackoffBuilder::new()
+            .with_initial_interval(self.first)
+            .with_multiplier(2.0)
+            .with_randomization_factor(0.3)
+            .with_max_interval(self.longest)
+            .with_max_elapsed_time(self.budget)
+            .build()
+    }
+
+    /// The bare sequence of delays, for a loop that is more than a retry.
+    #[must_use]
+    pub fn delays(self) -> Delays {
+        Delays(self.backoff())
+    }
+}
+
+/// An endless or bounded sequence of growing, jittered delays.
+pub struct Delays(ExponentialBackoff);
+
+impl Delays {
+    /// The next delay; `None` when the policy's budget is used up.
+    pub fn next_delay(&mut self) -> Option<Duration> {
+        self.0.next_backoff()
+    }
+
+    /// Starts over, after a success.
+    pub fn reset(&mut self) {
+        self.0.reset();
+    }
+}
+
+impl fmt::Debug for Delays {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Delays")
+    }
+}
+
+/// Tries `attempt` until it succeeds, fails for good, or the policy's budget is used up; then the last error is
+/// returned. `doing` is what the log says is tried ("reading the account's LLM").
+///
+/// # Errors
+/// The last error of `attempt`.
+pub async fn retry<T, E, F>(doing: &str, policy: Policy, mut attempt: impl FnMut() -> F) -> Result<T, E>
+where
+    E: Retryable,
+    F: Future<Output = Result<T, E>>,
+{
+    let started = Instant::now();
+    let mut begun = 0_u32;
+    let mut attempts = 0_u32;
+    let notify = |error: E, delay: Duration| {
+        attempts += 1;
+        tracing::warn!(attempt = attempts, error = %crate::text::chain(&error), "{doing} failed, trying again in {delay:.1?}");
+    };
+    #[expect(clippy::disallowed_methods, reason = "this module is the one home of retries")]
+    backoff::future::retry_notify(
+        policy.backoff(),
+        || {
+            begun += 1;
+            let is_last = policy.attempts.is_some_and(|most| begun >= most);
+            let attempt = attempt();
+            async move {
+                attempt.await.map_err(|error| match error.retry() {
+                    _ if is_last => backoff::Error::permanent(error),
+                    Retry::No => backoff::Error::permanent(error),
+                    Retry::Soon => backoff::Error::transient(error),
+                    Retry::After(delay) => {
+                        let delay = delay.clamp(policy.first, LONGEST_RETRY_AFTER);
+                        // `backoff` asks its budget for delays of its own only.
+                        if policy.budget.is_some_and(|budget| started.elapsed() + delay > budget) {
+                            backoff::Error::permanent(error)
+                        } else {
+                            backoff::Error::retry_after(error, delay)
+                        }
+                    }
+                })
+            }
+        },
+        notify,
+    )
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("refused")]
+    struct Refused(Retry);
+
+    impl Retryable for Refused {
+        fn retry(&self) -> Retry {
+            self.0
+        }
+    }
+
+    async fn attempts_of(answers: &[Result<(), Retry>]) -> (u32, bool) {
+        let attempts = Cell::new(0_usize);
+        let policy = Policy::delays_of(Duration::from_millis(1), Duration::from_millis(2), Some(time_limits::CONNECT));
+        let result = retry("testing", policy, || {
+            let answer = answers[attempts.get()];
+            attempts.set(attempts.get() + 1);
+            async move { answer.map_err(Refused) }
+        })
+        .await;
+        (u32::try_from(attempts.get()).unwrap(), result.is_ok())
+    }
+
+    #[tokio::test]
+    async fn transient_errors_are_tried_again() {
+        assert_eq!(attempts_of(&[Err(Retry::Soon), Err(Retry::After(Duration::ZERO)), Ok(())]).await, (3, true));
+    }
+
+    #[tokio::test]
+    async fn permanent_errors_are_final() {
+        assert_eq!(attempts_of(&[Err(Retry::Soon), Err(Retry::No), Ok(())]).await, (2, false));
+    }
+
+    #[tokio::test]
+    async fn a_used_up_budget_ends_it() {
+        let policy =
+            Policy::delays_of(Duration::from_millis(5), Duration::from_millis(5), Some(Duration::from_millis(30)));
+        for again in [Retry::Soon, Retry::After(Duration::ZERO), Retry::After(Duration::from_millis(7))] {
+            let mut attempts = 0;
+            let result: Result<(), _> = retry("testing", policy, || {
+                attempts += 1;
+                async move { Err(Refused(again)) }
+            })
+            .await;
+            assert!(result.is_err());
+            assert!((2..12).contains(&attempts), "{again:?}: {attempts}");
+        }
+    }
+
+    #[tokio::test]
+    async fn attempts_are_counted_where_there_is_no_budget() {
+        let policy = Policy { attempts: Some(3), ..Policy::delays_of(Duration::ZERO, Duration::ZERO, None) };
+        let mut attempts = 0;
+        let result: Result<(), _> = retry("testing", policy, || {
+            attempts += 1;
+            async move { Err(Refused(Retry::Soon)) }
+        })
+        .await;
+        assert!(result.is_err());
+        assert_eq!(attempts, 3);
+    }
+
+    #[test]
+    fn delays_grow_to_the_longest_and_start_over() {
+        let mut delays = Policy::socket().delays();
+        let grown = (0..12).filter_map(|_| delays.next_delay()).max().unwrap();
+        assert!(grown > Duration::from_secs(3), "{grown:?}");
+        delays.reset();
+        assert!(delays.next_delay().unwrap() < Duration::from_millis(200));
+    }
+}

@@ -1,0 +1,131 @@
+//! One file: its bytes, its size and its permissions.
+
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use tokio::fs::{File, OpenOptions};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Take};
+
+use super::{Copied, CopyError, here, send, transfer};
+use crate::agent_server::AgentServer;
+use crate::http::Upload;
+use crate::sandbox::exec::ask;
+
+/// Bytes that are read at once.
+const PIECE: usize = 256 * 1024;
+
+/// Copies one file to this path in the sandbox. Its permissions go with it.
+///
+/// # Errors
+/// [`CopyError`].
+pub async fn upload_file(server: &AgentServer, from: &Path, to: &str) -> Result<Copied, CopyError> {
+    let file = File::open(from).await.map_err(here(from))?;
+    let metadata = file.metadata().await.map_err(here(from))?;
+    // No more than was promised of a file that grows.
+    let upload = Upload::new(Some(metadata.len()), pieces(file.take(metadata.len())));
+    send(server, upload, to).await?;
+    let mode = metadata.permissions().mode() & 0o777;
+    let path = shell_words::quote(to);
+    let size = ask(server, "checking the copy", &format!("chmod {mode:o} {path} && wc -c <{path}")).await?;
+    let found = size.trim().parse().unwrap_or_default();
+    if found != metadata.len() {
+        return Err(CopyError::Size { path: to.to_owned(), found, expected: metadata.len() });
+    }
+    Ok(Copied { files: 1, bytes: found })
+}
+
+fn pieces(file: Take<File>) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+    stream::try_unfold(file, async |mut file| {
+        let mut piece = vec![0; PIECE];
+        let length = file.read(&mut piece).await?;
+        piece.truncate(length);
+        Ok((length > 0).then(|| (Bytes::from(piece), file)))
+    })
+}
+
+/// Copies one file out of the sandbox. Its permissions go with it, if the file system here has them. An older file at this path, or
+/// behind a link at this path, is replaced when all of the new one has come. What is no file, such as a device, is written into.
+///
+/// # Errors
+/// [`CopyError`].
+pub async fn download_file(server: &AgentServer, from: &str, to: &Path) -> Result<Copied, CopyError> {
+    let Some(to) = file_of(to).await else {
+        // What is there stays: it may be a file that a shell adds to.
+        let file = async { OpenOptions::new().append(true).open(to).await };
+        return Ok(Copied { files: 1, bytes: receive(server, from, file, to).await? });
+    };
+    let mut name = to.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.part", std::process::id()));
+    let part = Part(to.with_file_name(name));
+    // Of an earlier process with our id; with permissions of its own.
+    let _ = tokio::fs::remove_file(&part.0).await;
+    // For nobody else to read until the permissions are known.
+    let file = async { OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part.0).await };
+    let bytes = receive(server, from, file, &part.0).await?;
+    let mode = ask(server, "looking at the file", &format!("stat -c %a {}", shell_words::quote(from))).await;
+    match mode.ok().and_then(|mode| u32::from_str_radix(mode.trim(), 8).ok()) {
+        Some(mode) => {
+            if let Err(error) = tokio::fs::set_permissions(&part.0, Permissions::from_mode(mode & 0o777)).await {
+                tracing::warn!(%error, path = %to.display(), "the copy does not have the permissions of the original");
+            }
+        }
+        None => tracing::warn!(path = %to.display(), "the permissions of the original are not known"),
+    }
+    tokio::fs::rename(&part.0, &to).await.map_err(here(&to))?;
+    Ok(Copied { files: 1, bytes })
+}
+
+/// The file at this path, which may be new; `None` for what is not replaced.
+async fn file_of(path: &Path) -> Option<PathBuf> {
+    // Open files of a process, by whatever name.
+    if ["/dev/stdout", "/dev/stderr", "/dev/fd", "/proc"].iter().any(|place| path.starts_with(place)) {
+        return None;
+    }
+    match tokio::fs::metadata(path).await {
+        Ok(metadata) if !metadata.is_file() => None,
+        Ok(_) => tokio::fs::canonicalize(path).await.ok(),
+        Err(_) => Some(match tokio::fs::read_link(path).await {
+            Ok(target) => path.parent().unwrap_or(path).join(target),
+            Err(_) => path.to_owned(),
+        }),
+    }
+}
+
+/// A file that is still being written. Nothing half-written is left behind, also by a future that is dropped.
+struct Part(PathBuf);
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // Gone under its own name, or never made.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Downloads into what `open` opens when the server has begun to answer.
+async fn receive(
+    server: &AgentServer,
+    from: &str,
+    open: impl Future<Output = io::Result<File>>,
+    path: &Path,
+) -> Result<u64, CopyError> {
+    let failed = |error| transfer("downloading", from)(error);
+    let mut download = server.client.download(from, server.capabilities).await.map_err(failed)?;
+    let expected = download.size();
+    let mut to = open.await.map_err(here(path))?;
+    let mut found = 0;
+    while let Some(piece) = download.piece().await.map_err(failed)? {
+        to.write_all(&piece).await.map_err(here(path))?;
+        found += piece.len() as u64;
+    }
+    to.flush().await.map_err(here(path))?;
+    match expected {
+        Some(expected) if expected != found => {
+            Err(CopyError::Size { path: path.display().to_string(), found, expected })
+        }
+        _ => Ok(found),
+    }
+}

@@ -1,0 +1,93 @@
+//! The end of a command in a sandbox: of its processes and of its files, also when nobody knows whether it has begun.
+
+use tokio::time::timeout;
+
+use super::duty::duty;
+use super::exec::housekeeping;
+use crate::agent_server::AgentServer;
+use crate::time_limits;
+
+/// A command that may be started, or be about to be: with its environment in a file. Unless it is handed over, it is ended and
+/// its folder removed.
+#[derive(Debug)]
+pub struct Prepared<'s> {
+    server: &'s AgentServer,
+    folder: Option<String>,
+}
+
+impl<'s> Prepared<'s> {
+    pub(super) fn new(server: &'s AgentServer, folder: &str) -> Self {
+        Self { server, folder: Some(folder.to_owned()) }
+    }
+
+    /// The command is somebody's.
+    pub fn handed_over(mut self) {
+        self.folder = None;
+    }
+
+    /// Leaves nothing, within 10 s ([`time_limits::TIDY_UP`]).
+    pub async fn undo(&mut self) {
+        if let Some(folder) = &self.folder {
+            tidy_up(self.server, &end(folder), &left(folder)).await;
+        }
+        self.folder = None;
+    }
+
+    /// Leaves it as it is, and says so.
+    pub fn left(mut self) {
+        if let Some(folder) = self.folder.take() {
+            tracing::warn!("{}", left(&folder));
+        }
+    }
+}
+
+impl Drop for Prepared<'_> {
+    fn drop(&mut self) {
+        if let Some(folder) = self.folder.take() {
+            tidy_up_blocking(self.server, end(&folder), left(&folder));
+        }
+    }
+}
+
+/// What is told when that fails.
+fn left(folder: &str) -> String {
+    format!("what was to start a command may be left in the sandbox, its environment included: {folder}")
+}
+
+/// Removes what is ours, within 10 s ([`time_limits::TIDY_UP`]); whether that worked. Else the user is told what is left.
+pub(super) async fn tidy_up(server: &AgentServer, line: &str, left: &str) -> bool {
+    let error = match timeout(time_limits::TIDY_UP, housekeeping(server, "tidying up", line)).await {
+        Ok(Ok(())) => return true,
+        Ok(Err(error)) => crate::text::chain(&error),
+        Err(_) => "no answer in time".to_owned(),
+    };
+    tracing::warn!(error, "{left}");
+    false
+}
+
+/// The same where the runtime may be about to end, and cannot be awaited.
+pub(super) fn tidy_up_blocking(server: &AgentServer, line: String, left: String) {
+    let Some(client) = server.client.anew() else { return };
+    let server = AgentServer { client, capabilities: server.capabilities };
+    duty("sandbox-tidy-up", async move || {
+        tidy_up(&server, &line, &left).await;
+    });
+}
+
+/// Ends the command with this folder, and what it has started, within 6 s; then removes the folder. Its processes are its group,
+/// and where there is none, whoever writes into its files.
+pub(super) fn end(folder: &str) -> String {
+    format!(
+        "pid=$(cat {folder}/pid 2>/dev/null) || pid=; \
+         all() {{ \
+           if kill -s 0 -- -$pid 2>/dev/null; then echo -$pid; return; fi; \
+           kill -s 0 $pid 2>/dev/null && echo $pid; \
+           for process in /proc/[0-9]*; do \
+             {{ [ $process/fd/1 -ef {folder}/stdout ] || [ $process/fd/2 -ef {folder}/stderr ]; }} && echo ${{process#/proc/}}; \
+           done; }}; \
+         for signal in TERM KILL; do \
+           [ -n \"$pid\" ] && [ -n \"$(all)\" ] || break; kill -s $signal -- $(all) 2>/dev/null; \
+           for wait in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do [ -n \"$(all)\" ] || break 2; sleep 0.2; done; \
+         done; rm -rf {folder}"
+    )
+}

@@ -1,0 +1,294 @@
+//! Shell commands in a sandbox: output as it comes, exit code, time limit, directory, environment.
+//!
+//! The agent-server gives a command's output only at its end or by the MiB, and as text. So the command writes into files of
+//! the sandbox, which are read from where the last look ended; that is also byte for byte. A small script, readable by its
+//! owner alone and removed before the command begins, brings the environment: it is in no command line and in no event.
+
+mod command;
+mod executed;
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use tokio::time::{Instant, sleep};
+
+use super::ending::{Prepared, end};
+use crate::agent_server::AgentServer;
+use crate::http::{HttpError, Upload};
+use crate::retry::{Policy, retry};
+use crate::time_limits;
+
+pub use command::Command;
+pub use executed::{Executed, Exit, Output};
+
+/// The command could not be run, or not be followed.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecError {
+    /// The agent-server did not do it.
+    #[error("{doing} failed")]
+    Request {
+        /// Such as "starting the command".
+        doing: &'static str,
+        /// Why.
+        source: HttpError,
+    },
+    /// The sandbox cannot run commands as we need it.
+    #[error("{doing} failed in the sandbox: {reason}")]
+    Sandbox {
+        /// Such as "preparing the command".
+        doing: &'static str,
+        /// The words of its shell.
+        reason: String,
+    },
+    /// A variable that no shell takes.
+    #[error("`{0}` is no name for a variable")]
+    Variable(String),
+}
+
+impl ExecError {
+    fn request(doing: &'static str) -> impl FnOnce(HttpError) -> Self {
+        move |source| Self::Request { doing, source }
+    }
+}
+
+/// A time limit for commands without one.
+const NO_LIMIT: Duration = Duration::from_secs(30 * 24 * 3600);
+/// A command of our own: a few file operations.
+pub(super) const HOUSEKEEPING: Duration = Duration::from_secs(60);
+/// The most that is read of an output at once, in bytes.
+const PIECE: u64 = 4 * 1024 * 1024;
+/// A command that runs is looked at again after this time at the latest.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+
+/// A command under way. Dropping it leaves the command alone: end it with [`Running::terminate`].
+#[derive(Debug)]
+pub struct Running<'s> {
+    server: &'s AgentServer,
+    id: String,
+    folder: String,
+    read: [u64; 2],
+    is_limited: bool,
+}
+
+/// Starts a command.
+///
+/// # Errors
+/// [`ExecError`].
+pub async fn start<'s>(server: &'s AgentServer, command: &Command) -> Result<Running<'s>, ExecError> {
+    match start_unless(server, command, std::future::pending::<Infallible>()).await? {
+        Started::Running(running) => Ok(running),
+        Started::Stopped(never, _) => match never {},
+    }
+}
+
+/// Whether a command was started.
+#[derive(Debug)]
+pub enum Started<'s, S> {
+    /// The command runs.
+    Running(Running<'s>),
+    /// Something else came first. What there is of the command is to be undone.
+    Stopped(S, Prepared<'s>),
+}
+
+/// Starts a command, unless `stop` comes first.
+///
+/// # Errors
+/// [`ExecError`].
+pub async fn start_unless<'s, S>(
+    server: &'s AgentServer,
+    command: &Command,
+    stop: impl Future<Output = S>,
+) -> Result<Started<'s, S>, ExecError> {
+    if let Some(name) = command.misnamed_variable() {
+        return Err(ExecError::Variable(name.to_owned()));
+    }
+    let folder = new_folder();
+    let mut prepared = Prepared::new(server, &folder);
+    let begun = async {
+        let begun = begin(server, command, &folder).await;
+        if begun.is_err() {
+            prepared.undo().await;
+        }
+        begun
+    };
+    let begun = tokio::select! {
+        begun = begun => begun,
+        stopped = stop => return Ok(Started::Stopped(stopped, prepared)),
+    };
+    let id = begun?;
+    prepared.handed_over();
+    Ok(Started::Running(Running { server, id, folder, read: [0; 2], is_limited: command.limit.is_some() }))
+}
+
+async fn begin(server: &AgentServer, command: &Command, folder: &str) -> Result<String, ExecError> {
+    let script = format!("{folder}/script");
+    // The files are there before anything is in them, for nobody else to read.
+    let prepare = format!("umask 077 && mkdir {folder} && cd {folder} && : >script && : >stdout && : >stderr");
+    housekeeping(server, "preparing the command", &prepare).await?;
+    put(server, &script, command.script()).await?;
+    // Older agent-servers give a command no process group of its own. `setsid` does, and keeps the process id, unless there is one.
+    let line = format!(
+        "echo $$ >{folder}/pid; read -r pid name state parent group rest </proc/$$/stat; own=; \
+         [ \"$group\" = $$ ] || ! command -v setsid >/dev/null || own=setsid; \
+         exec $own sh {script} >{folder}/stdout 2>{folder}/stderr </dev/null"
+    );
+    let limit = command.limit.unwrap_or(NO_LIMIT);
+    server.client.start_command(&line, limit).await.map_err(ExecError::request("starting the command"))
+}
+
+/// A folder for one command. Its name does not hold ours: a runner in the sandbox looks for its own command by that.
+pub(super) fn new_folder() -> String {
+    format!("/tmp/sandbox-command-{}", uuid::Uuid::new_v4().simple())
+}
+
+/// Runs a command to its end, with its output kept.
+///
+/// # Errors
+/// [`ExecError`].
+pub async fn execute(server: &AgentServer, command: &Command) -> Result<Executed, ExecError> {
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let exit = start(server, command)
+        .await?
+        .follow(async |output| match output {
+            Output::Stdout(bytes) => stdout.extend_from_slice(&bytes),
+            Output::Stderr(bytes) => stderr.extend_from_slice(&bytes),
+        })
+        .await?;
+    Ok(Executed { exit, stdout, stderr })
+}
+
+impl Running<'_> {
+    /// Passes on the output as it comes, and gives the end. Cancel safe but for output that was being passed on.
+    ///
+    /// # Errors
+    /// [`ExecError`]; the command may go on.
+    pub async fn follow(&mut self, mut each: impl AsyncFnMut(Output)) -> Result<Exit, ExecError> {
+        let mut pause = SHORTEST_PAUSE;
+        let started = Instant::now();
+        loop {
+            // Read before the output: what was written before the end is there then.
+            let ended = self.exit_code().await?;
+            let news = self.pass_on(&mut each).await?;
+            if let Some(code) = ended {
+                // Of a command without a limit it is SIGHUP's.
+                let timed_out = self.is_limited && code == TIMED_OUT;
+                self.tidy_up(timed_out).await;
+                let code = || Exit::Code(u8::try_from(code).unwrap_or_else(|_| by_signal(code)));
+                return Ok(if timed_out { Exit::TimedOut } else { code() });
+            }
+            pause = if news { SHORTEST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
+            // A young command ends soon, more often than not.
+            let young = started.elapsed() < LONGEST_PAUSE;
+            sleep(if young { pause.min(SHORTEST_PAUSE * 2) } else { pause }).await;
+        }
+    }
+
+    /// The folder with its output (`stdout`, `stderr`), which is removed when it has been followed to its end.
+    #[must_use]
+    pub fn folder(&self) -> &str {
+        &self.folder
+    }
+
+    async fn exit_code(&self) -> Result<Option<i64>, ExecError> {
+        let client = &self.server.client;
+        retry("looking at the command", Policy::agent_server(time_limits::SETUP_BUDGET), || {
+            client.bash_exit_code(&self.id)
+        })
+        .await
+        .map_err(ExecError::request("looking at the command"))
+    }
+
+    /// Everything that is new; whether there was anything.
+    async fn pass_on(&mut self, each: &mut impl AsyncFnMut(Output)) -> Result<bool, ExecError> {
+        let mut news = false;
+        for (stream, name) in ["stdout", "stderr"].into_iter().enumerate() {
+            while let Some(bytes) = self.piece(stream, name).await? {
+                self.read[stream] += bytes.len() as u64;
+                news = true;
+                each(if stream == 0 { Output::Stdout(bytes) } else { Output::Stderr(bytes) }).await;
+            }
+        }
+        Ok(news)
+    }
+
+    async fn piece(&self, stream: usize, name: &str) -> Result<Option<Bytes>, ExecError> {
+        let AgentServer { client, capabilities } = self.server;
+        let path = format!("{}/{name}", self.folder);
+        let read = async || -> Result<Option<Bytes>, HttpError> {
+            let Some(mut download) = client.read_from(&path, self.read[stream], PIECE, *capabilities).await? else {
+                return Ok(None);
+            };
+            let mut bytes = Vec::new();
+            while let Some(piece) = download.piece().await? {
+                bytes.extend_from_slice(&piece);
+            }
+            Ok(Some(bytes.into()).filter(|bytes: &Bytes| !bytes.is_empty()))
+        };
+        retry("reading the command's output", Policy::agent_server(time_limits::SETUP_BUDGET), read)
+            .await
+            .map_err(ExecError::request("reading the command's output"))
+    }
+
+    /// Ends the command and what it has started.
+    ///
+    /// # Errors
+    /// [`ExecError`].
+    pub async fn terminate(self) -> Result<(), ExecError> {
+        housekeeping(self.server, "ending the command", &end(&self.folder)).await
+    }
+
+    /// Of a command that reached its limit older agent-servers end the first process alone.
+    async fn tidy_up(&self, timed_out: bool) {
+        let line = if timed_out { end(&self.folder) } else { format!("rm -rf {}", self.folder) };
+        if let Err(error) = housekeeping(self.server, "tidying up", &line).await {
+            tracing::debug!(error = %crate::text::chain(&error), folder = self.folder, "left behind in the sandbox");
+        }
+    }
+}
+
+/// The server's exit code of a command whose time limit it has enforced.
+const TIMED_OUT: i64 = -1;
+
+/// A negative code is a signal's, as Python has it; a shell's is 128 and more.
+fn by_signal(code: i64) -> u8 {
+    u8::try_from(128 - code).unwrap_or(u8::MAX)
+}
+
+/// Runs a short command of our own.
+pub(super) async fn housekeeping(server: &AgentServer, doing: &'static str, line: &str) -> Result<(), ExecError> {
+    ask(server, doing, line).await.map(drop)
+}
+
+/// The same for what it writes.
+pub(super) async fn ask(server: &AgentServer, doing: &'static str, line: &str) -> Result<String, ExecError> {
+    let done = server.client.execute(line, HOUSEKEEPING).await.map_err(ExecError::request(doing))?;
+    if done.is_success() {
+        return Ok(done.stdout().trim_end().to_owned());
+    }
+    let reason = match (done.exit_code, done.stderr().trim()) {
+        (Some(code), "") => format!("exit code {code}"),
+        (None, "") => "no exit code".to_owned(),
+        (_, words) => crate::text::bounded(words, 600),
+    };
+    Err(ExecError::Sandbox { doing, reason })
+}
+
+/// Writes a small file.
+///
+/// # Errors
+/// [`ExecError`].
+pub async fn put(server: &AgentServer, path: &str, content: impl Into<Bytes>) -> Result<(), ExecError> {
+    let AgentServer { client, capabilities } = server;
+    let content: Bytes = content.into();
+    let write = async || {
+        let piece = content.clone();
+        let upload = Upload::new(Some(piece.len() as u64), stream::once(async { Ok(piece) }));
+        client.upload(path, upload, *capabilities).await
+    };
+    retry("writing a file", Policy::agent_server(time_limits::SETUP_BUDGET), write)
+        .await
+        .map_err(ExecError::request("writing a file"))
+}

@@ -1,0 +1,158 @@
+//! This program in a sandbox: put there once, and only where it can run.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use super::copy::{CopyError, upload_file};
+use super::exec::{ExecError, ask};
+use crate::agent_server::AgentServer;
+
+/// The program cannot be had in the sandbox.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// The file is no program for Linux.
+    #[error("{} is no program for Linux", path.display())]
+    NoProgram {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file cannot be read.
+    #[error("{} cannot be read", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is made for other machines than the sandbox.
+    #[error(
+        "{} is made for {ours}, and the sandbox is {theirs}: give one for {theirs} with --binary (scripts/build-static makes it)",
+        path.display()
+    )]
+    Architecture {
+        /// The file.
+        path: PathBuf,
+        /// What it is made for.
+        ours: String,
+        /// What the sandbox is, as `uname -m` has it.
+        theirs: String,
+    },
+    /// It does not start there: a program that is not static misses its libraries.
+    #[error("the program does not run in the sandbox: give a static one with --binary (scripts/build-static makes it)")]
+    DoesNotRun(#[source] ExecError),
+    /// It could not be copied.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
+    /// The sandbox could not be asked.
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+}
+
+/// A program that lies in a sandbox and runs there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Installed {
+    /// Where.
+    pub path: String,
+    /// Whether it was put there just now.
+    pub uploaded: bool,
+}
+
+/// Puts a program into the sandbox, unless the very same is there already.
+///
+/// # Errors
+/// [`InstallError`].
+pub async fn install(server: &AgentServer, program: &Path) -> Result<Installed, InstallError> {
+    let path = program.to_owned();
+    let examined = tokio::task::spawn_blocking(move || examine(&path)).await;
+    let Program { hash, machine } = examined.unwrap_or_else(|bug| std::panic::resume_unwind(bug.into_panic()))?;
+
+    let folder = format!("openhands-runner/{}", &hash[..16]);
+    let look = format!(
+        "uname -m; folder=${{XDG_CACHE_HOME:-${{HOME:-/tmp}}/.cache}}/{folder}; echo \"$folder\"; \
+         sha256sum \"$folder/openhands-runner\" 2>/dev/null || true"
+    );
+    let answer = ask(server, "looking for the program", &look).await?;
+    let mut lines = answer.lines();
+    let theirs = lines.next().unwrap_or_default().to_owned();
+    let theirs = if theirs == "arm64" { "aarch64".to_owned() } else { theirs };
+    if theirs != machine {
+        return Err(InstallError::Architecture { path: program.to_owned(), ours: machine, theirs });
+    }
+    let path = format!("{}/openhands-runner", lines.next().unwrap_or_default());
+    if lines.next().is_some_and(|line| line.starts_with(&hash)) {
+        return Ok(Installed { path, uploaded: false });
+    }
+
+    // Under its name only when it is whole and runs: another launch may look at the same time.
+    let part = format!("{path}.{}", uuid::Uuid::new_v4().simple());
+    upload_file(server, program, &part).await?;
+    let (path_quoted, part) = (shell_words::quote(&path), shell_words::quote(&part));
+    let start = format!(
+        "chmod 755 {part} && {part} --version >/dev/null && mv {part} {path_quoted} || {{ rm -f {part}; false; }}"
+    );
+    ask(server, "starting the program", &start).await.map_err(|error| match error {
+        ExecError::Sandbox { .. } => InstallError::DoesNotRun(error),
+        other => InstallError::Exec(other),
+    })?;
+    Ok(Installed { path, uploaded: true })
+}
+
+struct Program {
+    /// SHA-256, in hexadecimal digits.
+    hash: String,
+    /// As `uname -m` has it.
+    machine: String,
+}
+
+fn examine(path: &Path) -> Result<Program, InstallError> {
+    let unreadable = |source| InstallError::Unreadable { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(unreadable)?;
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    let mut head = Vec::new();
+    let mut piece = vec![0; 256 * 1024];
+    loop {
+        let length = file.read(&mut piece).map_err(unreadable)?;
+        if length == 0 {
+            break;
+        }
+        context.update(&piece[..length]);
+        if head.len() < HEAD {
+            head.extend_from_slice(&piece[..length.min(HEAD)]);
+        }
+    }
+    let machine = machine(&head).ok_or_else(|| InstallError::NoProgram { path: path.to_owned() })?;
+    let hash = context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
+    Ok(Program { hash, machine })
+}
+
+/// Bytes of an ELF header up to the machine.
+const HEAD: usize = 20;
+
+/// `e_machine` of a little-endian ELF file (elf(5)).
+fn machine(head: &[u8]) -> Option<String> {
+    let [0x7f, b'E', b'L', b'F', _, 1, ..] = head else { return None };
+    Some(match u16::from_le_bytes([*head.get(18)?, *head.get(19)?]) {
+        62 => "x86_64".to_owned(),
+        183 => "aarch64".to_owned(),
+        other => format!("machine {other}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_of_a_program_is_in_its_head() {
+        let own = examine(&std::env::current_exe().unwrap()).unwrap();
+        assert_eq!(own.machine, std::env::consts::ARCH);
+        assert_eq!(own.hash.len(), 64);
+        let mut arm = vec![0; HEAD];
+        arm[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        arm[18] = 183;
+        assert_eq!(machine(&arm).as_deref(), Some("aarch64"));
+        assert_eq!(machine(b"#!/bin/sh\n"), None);
+        assert_eq!(machine(b"\x7fELF\x02\x01"), None);
+    }
+}

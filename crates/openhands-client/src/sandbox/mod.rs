@@ -1,0 +1,229 @@
+//! Sandboxes from outside: made, waited for, used and ended, whoever provides them.
+//!
+//! - [`Provider`]: who makes them: OpenHands Cloud ([`crate::sandbox::providers::cloud::CloudProvider`]), the Runtime API
+//!   ([`providers::runtime_api::RuntimeApi`]), local Docker ([`providers::docker::Docker`]);
+//! - [`Sandbox`]: one of them, which is not left behind;
+//! - [`ready`]: waiting until it can be used;
+//! - [`exec`], [`copy`], [`install`]: commands, files and this program in it.
+
+pub mod copy;
+mod deletion;
+mod duty;
+mod ending;
+pub mod exec;
+pub mod install;
+mod making;
+mod owned;
+mod pipe;
+pub mod providers;
+pub mod ready;
+
+pub use owned::Sandbox;
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::agent_server;
+use crate::agent_server::AgentServerAddress;
+use crate::http::{Http, HttpError};
+use crate::ids::SandboxId;
+use crate::retry::{Retry, Retryable};
+use crate::secret::Secret;
+use crate::text;
+
+/// Makes sandboxes and ends them. Each method is one attempt.
+pub trait Provider: fmt::Debug + Clone + Send + Sync + 'static {
+    /// What tells the sandboxes that there are from those to come.
+    type Mark: fmt::Debug + Clone + Send + Sync;
+
+    /// Whether what was made since a mark is certainly ours.
+    const KNOWS_ITS_OWN: bool = true;
+
+    /// Looks at what there is, before a sandbox is made.
+    ///
+    /// # Errors
+    /// [`SandboxError`].
+    fn mark(&self) -> impl Future<Output = Result<Self::Mark, SandboxError>> + Send;
+
+    /// Makes a sandbox. It need not be ready. Cutting this off may leave one.
+    ///
+    /// # Errors
+    /// [`SandboxError`].
+    fn create(&self, mark: &Self::Mark) -> impl Future<Output = Result<SandboxId, SandboxError>> + Send;
+
+    /// Sandboxes that were made since the mark and may be ours.
+    ///
+    /// # Errors
+    /// [`SandboxError`].
+    fn made_since(&self, mark: &Self::Mark) -> impl Future<Output = Result<Vec<SandboxId>, SandboxError>> + Send;
+
+    /// Looks at a sandbox.
+    ///
+    /// # Errors
+    /// [`SandboxError`].
+    fn look(&self, id: &SandboxId) -> impl Future<Output = Result<Look, SandboxError>> + Send;
+
+    /// Pauses it.
+    ///
+    /// # Errors
+    /// [`SandboxError`].
+    fn pause(&self, id: &SandboxId) -> impl Future<Output = Result<(), SandboxError>> + Send;
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// [`SandboxError`].
+    fn resume(&self, id: &SandboxId) -> impl Future<Output = Result<(), SandboxError>> + Send;
+
+    /// Ends it for good. One that is gone already is no error.
+    ///
+    /// # Errors
+    /// [`SandboxError`].
+    fn delete(&self, id: &SandboxId) -> impl Future<Output = Result<(), SandboxError>> + Send;
+
+    /// What requests to the agent-server are made with.
+    fn http(&self) -> &Http;
+
+    /// How long a sandbox may take until it is ready.
+    fn init_timeout(&self) -> Duration;
+
+    /// The same provider for another runtime.
+    fn anew(&self) -> Option<Self>;
+}
+
+/// What a look at a sandbox shows. Statuses flap: one look is no verdict, but for [`Look::Usable`].
+#[derive(Debug, Clone)]
+pub enum Look {
+    /// It has an agent-server with this address and key.
+    Usable(Access),
+    /// It is under way, or does not say where its agent-server is.
+    Waiting(String),
+    /// It is stopped and can go on.
+    Paused,
+    /// It has failed, or says so.
+    Failed(String),
+    /// Nobody knows it.
+    Gone,
+}
+
+/// How an agent-server in a sandbox is reached.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// Its address from outside.
+    pub agent_server: AgentServerAddress,
+    /// Its port inside.
+    pub inner_port: Option<u16>,
+}
+
+impl Access {
+    /// An agent-server at this address.
+    #[must_use]
+    pub fn new(url: url::Url, session_key: Option<Secret>, inner_port: Option<u16>) -> Self {
+        Self { agent_server: AgentServerAddress { url, session_key }, inner_port }
+    }
+
+    /// A client of it.
+    #[must_use]
+    pub fn client(&self, http: Http) -> agent_server::Client {
+        agent_server::Client::new(http, &self.agent_server)
+    }
+}
+
+/// Something about a sandbox has failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// The provider's API did not do it.
+    #[error("{doing} failed")]
+    Request {
+        /// Such as "creating the sandbox".
+        doing: &'static str,
+        /// Why.
+        source: HttpError,
+    },
+    /// The account may not have more sandboxes.
+    #[error(
+        "the account has as many sandboxes as it may: pause or delete one (`openhands-runner sandbox list`); {detail}"
+    )]
+    LimitReached {
+        /// The provider's words.
+        detail: String,
+    },
+    /// It was not usable in time.
+    #[error("sandbox {id} was not ready within {} s (it is {last})", limit.as_secs())]
+    NotReady {
+        /// The sandbox.
+        id: SandboxId,
+        /// The time that it had.
+        limit: Duration,
+        /// What it said last.
+        last: String,
+        /// Why its agent-server could not be used.
+        source: Option<Box<HttpError>>,
+    },
+    /// It has failed.
+    #[error("sandbox {id} has failed: {last}")]
+    Failed {
+        /// The sandbox.
+        id: SandboxId,
+        /// What it says.
+        last: String,
+    },
+    /// There is no such sandbox.
+    #[error("there is no sandbox {id}")]
+    Gone {
+        /// The id.
+        id: SandboxId,
+    },
+    /// Its agent-server is another one's, or refuses the key that the provider gave.
+    #[error("the agent-server of sandbox {id} refuses the sandbox's own key: another server may have its port")]
+    NotOurs {
+        /// The sandbox.
+        id: SandboxId,
+        /// The refusal.
+        source: HttpError,
+    },
+    /// It is not certain that a failed request left no sandbox.
+    #[error(
+        "sandboxes that may be left: {}; delete what is yours with `openhands-runner sandbox delete ID`",
+        if candidates.is_empty() { "see `openhands-runner sandbox list`".to_owned() } else { text::listed(candidates) }
+    )]
+    MayBeLeft {
+        /// Ids of sandboxes that were made at the same time; none when they could not be asked for.
+        candidates: Vec<SandboxId>,
+        /// The failure of the request.
+        source: Box<SandboxError>,
+    },
+    /// A provider that is no HTTP API failed.
+    #[error("{doing} failed: {reason}")]
+    Other {
+        /// Such as "starting the container".
+        doing: &'static str,
+        /// The provider's words.
+        reason: String,
+    },
+}
+
+impl SandboxError {
+    /// A failed request, for `map_err`.
+    pub fn request(doing: &'static str) -> impl FnOnce(HttpError) -> Self {
+        move |source| Self::Request { doing, source }
+    }
+
+    /// The failed request, if it was one.
+    #[must_use]
+    pub fn http(&self) -> Option<&HttpError> {
+        match self {
+            Self::Request { source, .. } | Self::NotOurs { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+impl Retryable for SandboxError {
+    fn retry(&self) -> Retry {
+        match self {
+            Self::Request { source, .. } => source.retry(),
+            _ => Retry::No,
+        }
+    }
+}

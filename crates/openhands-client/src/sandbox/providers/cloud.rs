@@ -1,0 +1,146 @@
+//! OpenHands Cloud as a provider of sandboxes.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::cloud::sandboxes::{SandboxInfo, SandboxPage, SandboxStatus, Sandboxes, is_account_limit};
+use crate::http::{Http, HttpError};
+use crate::ids::SandboxId;
+use crate::sandbox::{Access, Look, Provider, SandboxError};
+
+/// Makes sandboxes in an OpenHands Cloud account. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct CloudProvider {
+    /// The account.
+    pub sandboxes: Sandboxes,
+    /// The sandbox spec, instead of the account's default one.
+    pub spec: Option<String>,
+    /// Time for a new sandbox until it is ready.
+    pub init_timeout: Duration,
+}
+
+/// The newest sandboxes of an account.
+#[derive(Debug, Clone)]
+pub struct Newest {
+    ids: BTreeSet<String>,
+    /// When the newest of them was made.
+    last_made: Option<String>,
+    /// Whether there are no others.
+    all: bool,
+}
+
+impl Newest {
+    fn of(page: &SandboxPage) -> Self {
+        Self {
+            ids: page.items.iter().map(|info| info.id.clone()).collect(),
+            last_made: page.items.iter().filter_map(made_at).max().map(str::to_owned),
+            all: page.next_page_id.is_none(),
+        }
+    }
+
+    /// Whether this one was made later. An older one may come onto the first page when others go.
+    fn is_older_than(&self, info: &SandboxInfo) -> bool {
+        !self.ids.contains(&info.id)
+            && match (self.last_made.as_deref(), made_at(info)) {
+                (Some(last), Some(made)) => last <= made,
+                _ => self.all,
+            }
+    }
+}
+
+/// The time in UTC, in a form whose order is that of time.
+fn made_at(info: &SandboxInfo) -> Option<&str> {
+    info.created_at.as_deref().map(|time| time.trim_end_matches("+00:00").trim_end_matches('Z'))
+}
+
+impl CloudProvider {
+    async fn newest(&self) -> Result<SandboxPage, SandboxError> {
+        self.sandboxes.search(None).await.map_err(SandboxError::request("looking at the sandboxes"))
+    }
+}
+
+/// What a sandbox's description says of it.
+#[must_use]
+pub fn look_of(info: Option<&SandboxInfo>) -> Look {
+    let Some(info) = info else { return Look::Gone };
+    match &info.status {
+        SandboxStatus::Missing => Look::Gone,
+        SandboxStatus::Paused => Look::Paused,
+        SandboxStatus::Error => Look::Failed("ERROR".to_owned()),
+        // With an address and a key it can be tried, whatever it says.
+        status => match (info.agent_server(), &info.session_api_key) {
+            (Some((url, port)), Some(key)) => Look::Usable(Access::new(url, Some(key.clone()), port)),
+            _ => Look::Waiting(status.to_string()),
+        },
+    }
+}
+
+fn create_failed(error: HttpError) -> SandboxError {
+    match &error {
+        HttpError::Status { detail, .. } if is_account_limit(&error) => {
+            SandboxError::LimitReached { detail: detail.clone() }
+        }
+        _ => SandboxError::request("creating the sandbox")(error),
+    }
+}
+
+impl Provider for CloudProvider {
+    type Mark = Newest;
+
+    /// Another job of the account may make one at the same time.
+    const KNOWS_ITS_OWN: bool = false;
+
+    async fn mark(&self) -> Result<Newest, SandboxError> {
+        Ok(Newest::of(&self.newest().await?))
+    }
+
+    async fn create(&self, _: &Newest) -> Result<SandboxId, SandboxError> {
+        let made = self.sandboxes.create(self.spec.as_deref(), self.init_timeout).await;
+        made.map(|info| SandboxId::new(info.id)).map_err(create_failed)
+    }
+
+    async fn made_since(&self, mark: &Newest) -> Result<Vec<SandboxId>, SandboxError> {
+        let is_new = |info: &SandboxInfo| {
+            let spec_fits = self.spec.is_none() || info.sandbox_spec_id.is_none() || info.sandbox_spec_id == self.spec;
+            mark.is_older_than(info) && spec_fits
+        };
+        Ok(self.newest().await?.items.into_iter().filter(is_new).map(|info| SandboxId::new(info.id)).collect())
+    }
+
+    async fn look(&self, id: &SandboxId) -> Result<Look, SandboxError> {
+        let info = self.sandboxes.get(id).await.map_err(SandboxError::request("looking at the sandbox"))?;
+        Ok(look_of(info.as_ref()))
+    }
+
+    async fn pause(&self, id: &SandboxId) -> Result<(), SandboxError> {
+        self.sandboxes.pause(id).await.map_err(|error| of_existing(id, "pausing the sandbox", error))
+    }
+
+    async fn resume(&self, id: &SandboxId) -> Result<(), SandboxError> {
+        let resumed = self.sandboxes.resume(id, self.init_timeout).await;
+        resumed.map_err(|error| of_existing(id, "resuming the sandbox", error))
+    }
+
+    async fn delete(&self, id: &SandboxId) -> Result<(), SandboxError> {
+        self.sandboxes.delete(id).await.map(drop).map_err(SandboxError::request("deleting the sandbox"))
+    }
+
+    fn http(&self) -> &Http {
+        self.sandboxes.http()
+    }
+
+    fn init_timeout(&self) -> Duration {
+        self.init_timeout
+    }
+
+    fn anew(&self) -> Option<Self> {
+        Some(Self { sandboxes: self.sandboxes.anew().ok()?, ..self.clone() })
+    }
+}
+
+fn of_existing(id: &SandboxId, doing: &'static str, error: HttpError) -> SandboxError {
+    match error.status() {
+        Some(404) => SandboxError::Gone { id: id.clone() },
+        _ => SandboxError::Request { doing, source: error },
+    }
+}

@@ -1,0 +1,189 @@
+//! Local Docker as a provider: a container of an agent-server image, through the docker CLI.
+//!
+//! The official client (`openhands-workspace` 1.58.0, `DockerWorkspace`) leaves the agent-server open to everybody on the machine
+//! unless a key is set; here it always has one, which is in no command line.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::process::Command;
+use tokio::time::timeout;
+use url::Url;
+
+use crate::http::Http;
+use crate::ids::SandboxId;
+use crate::sandbox::{Access, Look, Provider, SandboxError};
+use crate::secret::Secret;
+use crate::time_limits;
+
+/// A container. Cheap to clone; clones mean the same container.
+#[derive(Debug, Clone)]
+pub struct Docker {
+    http: Http,
+    name: String,
+    session_key: Secret,
+    /// The docker CLI (default `docker`).
+    pub program: PathBuf,
+    /// The image (default `ghcr.io/openhands/agent-server:latest-python`).
+    pub server_image: String,
+    /// The platform (default `linux/amd64`).
+    pub platform: String,
+    /// Volumes, as `docker run --volume` takes them.
+    pub volumes: Vec<String>,
+    /// Variables of this process that the container gets.
+    pub forward_env: Vec<String>,
+    /// A network, as `docker run --network` takes it.
+    pub network: Option<String>,
+    /// Whether the container gets the GPUs.
+    pub enable_gpu: bool,
+    /// Time for a container until it is ready, with the time to pull its image.
+    pub init_timeout: Duration,
+}
+
+/// The port of the agent-server in its container.
+const PORT: u16 = 8000;
+/// The variable that gives the agent-server its key.
+const KEY: &str = "OH_SESSION_API_KEYS_0";
+
+impl Docker {
+    /// A new container of the default image.
+    #[must_use]
+    pub fn new(http: Http) -> Self {
+        Self {
+            http,
+            name: format!("agent-server-{}", uuid::Uuid::new_v4()),
+            session_key: Secret::new(uuid::Uuid::new_v4().simple().to_string()),
+            program: "docker".into(),
+            server_image: "ghcr.io/openhands/agent-server:latest-python".to_owned(),
+            platform: "linux/amd64".to_owned(),
+            volumes: Vec::new(),
+            forward_env: Vec::new(),
+            network: None,
+            enable_gpu: false,
+            init_timeout: time_limits::SANDBOX_INIT,
+        }
+    }
+
+    fn run_arguments(&self) -> Vec<String> {
+        let mut words: Vec<String> =
+            ["run", "--detach", "--rm", "--ulimit", "nofile=65536:65536"].map(str::to_owned).into();
+        words.extend(["--platform", &self.platform, "--name", &self.name].map(str::to_owned));
+        // The port here is docker's choice: nobody else can take it in between.
+        words.extend(["--publish".to_owned(), format!("127.0.0.1::{PORT}"), "--env".to_owned(), KEY.to_owned()]);
+        let several = |flag: &str, values: &[String]| -> Vec<String> {
+            values.iter().flat_map(|value| [flag.to_owned(), value.clone()]).collect()
+        };
+        words.extend(several("--env", &self.forward_env));
+        words.extend(several("--volume", &self.volumes));
+        words.extend(several("--network", self.network.as_slice()));
+        if self.enable_gpu {
+            words.extend(["--gpus", "all"].map(str::to_owned));
+        }
+        words.push(self.server_image.clone());
+        words.extend(["--host", "0.0.0.0", "--port"].map(str::to_owned));
+        words.push(PORT.to_string());
+        words
+    }
+
+    async fn docker(&self, doing: &'static str, words: &[&str], limit: Duration) -> Result<String, SandboxError> {
+        let failed = |reason: String| SandboxError::Other { doing, reason };
+        let mut command = Command::new(&self.program);
+        command.args(words).env(KEY, self.session_key.expose()).stdin(Stdio::null()).kill_on_drop(true);
+        let done = timeout(limit, command.output()).await.map_err(|_| failed("no answer in time".to_owned()))?;
+        let done = done.map_err(|error| failed(format!("{}: {error}", self.program.display())))?;
+        if done.status.success() {
+            return Ok(String::from_utf8_lossy(&done.stdout).trim().to_owned());
+        }
+        Err(failed(crate::text::bounded(&String::from_utf8_lossy(&done.stderr), 600)))
+    }
+
+    async fn inspect(&self, id: &str) -> Result<Option<Value>, SandboxError> {
+        match self
+            .docker("looking at the container", &["inspect", "--type", "container", id], time_limits::REQUEST)
+            .await
+        {
+            Ok(text) => {
+                let containers: Value = serde_json::from_str(&text).unwrap_or_default();
+                Ok(containers.get(0).cloned())
+            }
+            Err(SandboxError::Other { reason, .. }) if is_unknown(&reason) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The words of the docker CLI for a name that it does not know.
+fn is_unknown(reason: &str) -> bool {
+    reason.to_lowercase().contains("no such")
+}
+
+impl Provider for Docker {
+    /// The name says which one is ours.
+    type Mark = ();
+
+    async fn mark(&self) -> Result<(), SandboxError> {
+        Ok(())
+    }
+
+    async fn create(&self, (): &()) -> Result<SandboxId, SandboxError> {
+        let words = self.run_arguments();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        match self.docker("starting the container", &words, self.init_timeout).await {
+            Ok(_) => Ok(SandboxId::new(&self.name)),
+            Err(error) => {
+                // A container that was made and could not be started is left by docker.
+                let _ = self.delete(&SandboxId::new(&self.name)).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn made_since(&self, (): &()) -> Result<Vec<SandboxId>, SandboxError> {
+        Ok(self.inspect(&self.name).await?.map(|_| SandboxId::new(&self.name)).into_iter().collect())
+    }
+
+    async fn look(&self, id: &SandboxId) -> Result<Look, SandboxError> {
+        let Some(container) = self.inspect(id.as_str()).await? else { return Ok(Look::Gone) };
+        let state = |name: &str| container.pointer(&format!("/State/{name}")).and_then(Value::as_bool).unwrap_or(false);
+        if state("Paused") {
+            return Ok(Look::Paused);
+        }
+        if !state("Running") {
+            return Ok(Look::Failed("a container that does not run".to_owned()));
+        }
+        let port = container.pointer(&format!("/NetworkSettings/Ports/{PORT}~1tcp/0/HostPort")).and_then(Value::as_str);
+        Ok(match port.and_then(|port| Url::parse(&format!("http://127.0.0.1:{port}")).ok()) {
+            Some(url) => Look::Usable(Access::new(url, Some(self.session_key.clone()), Some(PORT))),
+            None => Look::Waiting("a container without a port".to_owned()),
+        })
+    }
+
+    async fn pause(&self, id: &SandboxId) -> Result<(), SandboxError> {
+        self.docker("pausing the container", &["pause", id.as_str()], time_limits::REQUEST).await.map(drop)
+    }
+
+    async fn resume(&self, id: &SandboxId) -> Result<(), SandboxError> {
+        self.docker("resuming the container", &["unpause", id.as_str()], time_limits::REQUEST).await.map(drop)
+    }
+
+    async fn delete(&self, id: &SandboxId) -> Result<(), SandboxError> {
+        match self.docker("deleting the container", &["rm", "--force", id.as_str()], time_limits::REQUEST).await {
+            Err(SandboxError::Other { reason, .. }) if is_unknown(&reason) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    fn http(&self) -> &Http {
+        &self.http
+    }
+
+    fn init_timeout(&self) -> Duration {
+        self.init_timeout
+    }
+
+    fn anew(&self) -> Option<Self> {
+        Some(Self { http: self.http.anew().ok()?, ..self.clone() })
+    }
+}

@@ -1,0 +1,218 @@
+//! The Runtime API as a provider: sandboxes from an image of one's own, known by a session id.
+//!
+//! As the official client uses it (`openhands-workspace` 1.58.0, `APIRemoteWorkspace`); no server of it could be tried.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use reqwest::Method;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use url::Url;
+
+use crate::http::{self, Http, HttpError, Request};
+use crate::ids::SandboxId;
+use crate::sandbox::{Access, Look, Provider, SandboxError};
+use crate::secret::Secret;
+use crate::time_limits;
+
+/// A runtime of the Runtime API. Cheap to clone; clones mean the same session.
+#[derive(Debug, Clone)]
+pub struct RuntimeApi {
+    http: Http,
+    url: Url,
+    api_key: Secret,
+    /// What the runtime is known by, also across restarts (default: a new one).
+    pub session_id: String,
+    /// The image, with an agent-server in it.
+    pub server_image: String,
+    /// The command that starts the agent-server on port 60000.
+    pub command: String,
+    /// `IfNotPresent` (default), `Always` or `Never`.
+    pub image_pull_policy: String,
+    /// How much of a machine: 1 (default), 2, 4 or 8.
+    pub resource_factor: u8,
+    /// The class of runtimes (default `sysbox-runc`).
+    pub runtime_class: Option<String>,
+    /// Variables of the agent-server.
+    pub environment: BTreeMap<String, String>,
+    /// Time for a runtime until it is ready.
+    pub init_timeout: Duration,
+    /// Time for one call.
+    pub api_timeout: Duration,
+}
+
+/// What `/start` and `/sessions/{id}` answer.
+#[derive(Debug, Deserialize)]
+struct Runtime {
+    #[serde(rename = "runtime_id", alias = "id")]
+    id: Option<String>,
+    #[serde(default)]
+    status: Option<String>,
+    #[serde(default)]
+    pod_status: Option<String>,
+    #[serde(default)]
+    url: Option<Url>,
+    #[serde(default)]
+    session_api_key: Option<Secret>,
+}
+
+#[derive(Serialize)]
+struct Start<'s> {
+    image: &'s str,
+    command: &'s str,
+    working_dir: &'static str,
+    environment: &'s BTreeMap<String, String>,
+    session_id: &'s str,
+    run_as_user: u32,
+    fs_group: u32,
+    image_pull_policy: &'s str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    runtime_class: Option<&'s str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource_factor: Option<u8>,
+}
+
+impl RuntimeApi {
+    /// A new runtime from this image.
+    #[must_use]
+    pub fn new(http: Http, url: Url, api_key: Secret, server_image: impl Into<String>) -> Self {
+        Self {
+            http,
+            url,
+            api_key,
+            session_id: format!("agent-server-{}", uuid::Uuid::new_v4()),
+            server_image: server_image.into(),
+            command: "/usr/local/bin/openhands-agent-server --port 60000".to_owned(),
+            image_pull_policy: "IfNotPresent".to_owned(),
+            resource_factor: 1,
+            runtime_class: Some("sysbox-runc".to_owned()),
+            environment: BTreeMap::new(),
+            init_timeout: time_limits::SANDBOX_INIT,
+            api_timeout: time_limits::SANDBOX_REQUEST,
+        }
+    }
+
+    fn request(&self, method: Method, segments: &[&str]) -> Request {
+        // The one API whose key has a header of its own.
+        let request = self.http.request(method, http::join(&self.url, segments)).timeout(self.api_timeout);
+        request.api_key(&self.api_key)
+    }
+
+    async fn session(&self) -> Result<Option<Runtime>, HttpError> {
+        match self.request(Method::GET, &["sessions", &self.session_id]).send().await {
+            Ok(answer) => answer.json().map(Some),
+            Err(error) if error.status() == Some(404) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn runtime(&self) -> Result<Option<SandboxId>, SandboxError> {
+        let session = self.session().await.map_err(SandboxError::request("looking at the session"))?;
+        Ok(session.and_then(|runtime| runtime.id).map(SandboxId::new))
+    }
+
+    async fn act(&self, action: &str, id: &SandboxId, limit: Duration) -> Result<(), HttpError> {
+        let body = json!({"runtime_id": id.as_str()});
+        self.request(Method::POST, &[action]).json(&body).timeout(limit).send().await.map(drop)
+    }
+
+    async fn start(&self) -> Result<SandboxId, SandboxError> {
+        if !matches!(self.resource_factor, 1 | 2 | 4 | 8) {
+            let reason = format!("the resource factor is 1, 2, 4 or 8, not {}", self.resource_factor);
+            return Err(SandboxError::Other { doing: "creating the sandbox", reason });
+        }
+        let body = Start {
+            image: &self.server_image,
+            command: &self.command,
+            working_dir: "/",
+            environment: &self.environment,
+            session_id: &self.session_id,
+            run_as_user: 10001,
+            fs_group: 10001,
+            image_pull_policy: &self.image_pull_policy,
+            runtime_class: self.runtime_class.as_deref(),
+            resource_factor: Some(self.resource_factor).filter(|factor| *factor != 1),
+        };
+        let request = self.request(Method::POST, &["start"]).json(&body).timeout(self.init_timeout);
+        let started = async { request.send().await?.json::<Runtime>() }.await;
+        id_of(&started.map_err(SandboxError::request("creating the sandbox"))?)
+    }
+}
+
+fn id_of(runtime: &Runtime) -> Result<SandboxId, SandboxError> {
+    runtime.id.as_deref().map(SandboxId::new).ok_or_else(|| SandboxError::Other {
+        doing: "creating the sandbox",
+        reason: "the Runtime API gives no runtime_id".to_owned(),
+    })
+}
+
+impl Provider for RuntimeApi {
+    /// The runtime that the session has already. The session's next one is ours.
+    type Mark = Option<SandboxId>;
+
+    async fn mark(&self) -> Result<Option<SandboxId>, SandboxError> {
+        self.runtime().await
+    }
+
+    /// Attaches to the session's runtime, if there is one.
+    async fn create(&self, _: &Option<SandboxId>) -> Result<SandboxId, SandboxError> {
+        let session = self.session().await.map_err(SandboxError::request("looking at the session"))?;
+        match session {
+            Some(runtime) if runtime.status.as_deref() == Some("running") => id_of(&runtime),
+            Some(runtime) if runtime.status.as_deref() == Some("paused") => {
+                let id = id_of(&runtime)?;
+                match self.resume(&id).await {
+                    Ok(()) => Ok(id),
+                    Err(_) => self.start().await,
+                }
+            }
+            _ => self.start().await,
+        }
+    }
+
+    async fn made_since(&self, before: &Option<SandboxId>) -> Result<Vec<SandboxId>, SandboxError> {
+        Ok(self.runtime().await?.filter(|id| Some(id) != before.as_ref()).into_iter().collect())
+    }
+
+    async fn look(&self, _: &SandboxId) -> Result<Look, SandboxError> {
+        let session = self.session().await.map_err(SandboxError::request("looking at the sandbox"))?;
+        let Some(runtime) = session else { return Ok(Look::Gone) };
+        if runtime.status.as_deref() == Some("paused") {
+            return Ok(Look::Paused);
+        }
+        let status = runtime.pod_status.unwrap_or_default().to_lowercase();
+        Ok(match (status.as_str(), runtime.url) {
+            ("ready", Some(url)) => Look::Usable(Access::new(url, runtime.session_api_key, Some(60000))),
+            ("failed" | "unknown" | "crashloopbackoff", _) => Look::Failed(status),
+            _ => Look::Waiting(if status.is_empty() { "without a pod".to_owned() } else { status }),
+        })
+    }
+
+    async fn pause(&self, id: &SandboxId) -> Result<(), SandboxError> {
+        self.act("pause", id, self.api_timeout).await.map_err(SandboxError::request("pausing the sandbox"))
+    }
+
+    async fn resume(&self, id: &SandboxId) -> Result<(), SandboxError> {
+        self.act("resume", id, self.init_timeout).await.map_err(SandboxError::request("resuming the sandbox"))
+    }
+
+    async fn delete(&self, id: &SandboxId) -> Result<(), SandboxError> {
+        match self.act("stop", id, self.api_timeout).await {
+            Err(error) if error.status() != Some(404) => Err(SandboxError::request("deleting the sandbox")(error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn http(&self) -> &Http {
+        &self.http
+    }
+
+    fn init_timeout(&self) -> Duration {
+        self.init_timeout
+    }
+
+    fn anew(&self) -> Option<Self> {
+        Some(Self { http: self.http.anew().ok()?, ..self.clone() })
+    }
+}

@@ -1,0 +1,110 @@
+//! The sandbox that we run in: its own agent-server, and the Cloud account that owns it.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::{BoxFuture, FutureExt as _};
+use tokio::sync::OnceCell;
+
+use super::{Workspace, WorkspaceError, selected};
+use crate::agent_server::mcp::McpServers;
+use crate::agent_server::settings::SecretEntry;
+use crate::agent_server::wire::{Llm, SecretSource, Secrets};
+use crate::cloud::wire::UserSettings;
+use crate::ids::ConversationId;
+use crate::retry::{Policy, retry};
+use crate::secret::Secret;
+use crate::workspace::SecretSelection;
+use crate::{agent_server, cloud, http};
+
+/// The workspace around this process.
+#[derive(Debug)]
+pub struct Inside {
+    agent_server: agent_server::Client,
+    cloud: Option<cloud::Client>,
+    settings: OnceCell<UserSettings>,
+}
+
+impl Inside {
+    /// The workspace with this agent-server, and the account behind it if there is one.
+    #[must_use]
+    pub fn new(agent_server: agent_server::Client, cloud: Option<cloud::Client>) -> Self {
+        Self { agent_server, cloud, settings: OnceCell::new() }
+    }
+
+    fn reference(cloud: &cloud::Client, secret: SecretEntry) -> (String, SecretSource) {
+        let key = cloud.account().session_key.expose().to_owned();
+        let headers = BTreeMap::from([("X-Session-API-Key".to_owned(), key)]);
+        let url = cloud.secret_url(&secret.name).into();
+        (secret.name, SecretSource::Lookup { url, headers, description: secret.description })
+    }
+
+    /// The account's settings, read once.
+    async fn settings(&self, cloud: &cloud::Client, what: &'static str) -> Result<&UserSettings, WorkspaceError> {
+        let read = || retry("reading the account's settings", Policy::cloud(), || cloud.user_settings());
+        self.settings.get_or_try_init(read).await.map_err(|source| WorkspaceError::Account { what, source })
+    }
+}
+
+impl Workspace for Inside {
+    fn agent_server(&self) -> &agent_server::Client {
+        &self.agent_server
+    }
+
+    fn llm<'a>(&'a self, profile: Option<&'a str>) -> BoxFuture<'a, Result<Llm, WorkspaceError>> {
+        async move {
+            let what = "the LLM";
+            let cloud = self.cloud.as_ref().ok_or(WorkspaceError::NoAccount { what })?;
+            let settings = self.settings(cloud, what).await?;
+            match profile {
+                None => settings.default_llm().ok_or(WorkspaceError::NoLlm),
+                Some(name) => settings.profile(name).ok_or_else(|| WorkspaceError::NoSuchProfile {
+                    name: name.to_owned(),
+                    known: settings.profile_names().into_iter().map(str::to_owned).collect(),
+                }),
+            }
+        }
+        .boxed()
+    }
+
+    fn secrets<'a>(&'a self, selection: &'a SecretSelection) -> BoxFuture<'a, Result<Secrets, WorkspaceError>> {
+        async move {
+            let what = "the secrets";
+            let cloud = match (&self.cloud, selection) {
+                (_, SecretSelection::Named(names)) if names.is_empty() => return Ok(Secrets::new()),
+                (None, SecretSelection::All) => return Ok(Secrets::new()),
+                (None, SecretSelection::Named(_)) => return Err(WorkspaceError::NoAccount { what }),
+                (Some(cloud), _) => cloud,
+            };
+            let known = retry("reading the names of the account's secrets", Policy::cloud(), || cloud.secret_names())
+                .await
+                .map_err(|source| WorkspaceError::Account { what, source })?
+                .secrets;
+            Ok(selected(known, selection)?.into_iter().map(|secret| Self::reference(cloud, secret)).collect())
+        }
+        .boxed()
+    }
+
+    fn secret_value<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Secret>, WorkspaceError>> {
+        async move {
+            let Some(cloud) = &self.cloud else { return Ok(None) };
+            retry("reading a secret of the account", Policy::cloud(), || cloud.secret_value(name))
+                .await
+                .map_err(|source| WorkspaceError::Account { what: "a secret", source })
+        }
+        .boxed()
+    }
+
+    fn mcp_servers(&self) -> BoxFuture<'_, Result<McpServers, WorkspaceError>> {
+        async move {
+            let Some(cloud) = &self.cloud else { return Ok(McpServers::default()) };
+            Ok(self.settings(cloud, "the MCP servers").await?.mcp_servers())
+        }
+        .boxed()
+    }
+
+    /// A page of OpenHands Cloud.
+    fn session_url(&self, id: ConversationId) -> Option<String> {
+        let account = self.cloud.as_ref()?.account();
+        Some(http::join(&account.url, &["canvas", "conversations", &id.to_string()]).into())
+    }
+}

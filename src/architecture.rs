@@ -1,0 +1,144 @@
+//! The floors of both packages: a module uses only what stands below it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The modules of a package, the top floor first. Modules of one floor do not know each other.
+type Floors = &'static [&'static [&'static str]];
+
+const PROGRAM: Floors = &[
+    &["main"],
+    &["start"],
+    &["commands", "run"],
+    &["prepare"],
+    &["process", "sinks"],
+    &["plan"],
+    &["logging"],
+    &["cli"],
+    &["input", "outcome"],
+    &["agent_result"],
+];
+
+const LIBRARY: Floors = &[
+    &["lib"],
+    &["workspace"],
+    &["conversation", "sandbox"],
+    &["automation", "cloud"],
+    &["agent_server"],
+    &["http"],
+    &["redact", "retry"],
+    &["ids", "secret", "text", "time_limits"],
+];
+
+/// Tests of the program against itself, which look at everything.
+const TESTS: &[&str] = &["architecture", "documentation"];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// The top-level module that a file belongs to.
+fn module_of(file: &Path, source: &Path) -> String {
+    let first = file.strip_prefix(source).unwrap().components().next().unwrap();
+    first.as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned()
+}
+
+/// The top-level modules that a text names by `crate::`, without its comments and its tests.
+fn used(text: &str) -> BTreeSet<String> {
+    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+    let code: String = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    let mut names = BTreeSet::new();
+    for rest in code.split("crate::").skip(1) {
+        let list = rest.strip_prefix('{').and_then(|list| list.split_once('}')).map_or(rest, |(list, _)| list);
+        let is_list = rest.starts_with('{');
+        for item in list.split(',').take(if is_list { usize::MAX } else { 1 }) {
+            let name: String =
+                item.trim_start().chars().take_while(|char| char.is_alphanumeric() || *char == '_').collect();
+            if !name.is_empty() {
+                names.insert(name);
+            }
+        }
+    }
+    names
+}
+
+/// Every arrow of a package that does not point down, as text.
+fn arrows_that_point_up(source: &Path, floors: Floors) -> Vec<String> {
+    let floor = |module: &str| floors.iter().position(|floor| floor.contains(&module));
+    let mut wrong = Vec::new();
+    for file in sources(source) {
+        let from = module_of(&file, source);
+        if TESTS.contains(&from.as_str()) {
+            continue;
+        }
+        let Some(here) = floor(&from) else {
+            wrong.push(format!("{from} has no floor"));
+            continue;
+        };
+        for to in used(&fs::read_to_string(&file).unwrap()) {
+            // A name that is no module stands in the crate's root.
+            let is_module = source.join(&to).is_dir() || source.join(format!("{to}.rs")).exists();
+            if is_module && to != from && floor(&to).is_none_or(|there| there <= here) {
+                wrong.push(format!("{} -> {to}", file.strip_prefix(source).unwrap().display()));
+            }
+        }
+    }
+    wrong
+}
+
+#[test]
+fn the_programs_modules_use_only_what_stands_below_them() {
+    assert_eq!(arrows_that_point_up(&root().join("src"), PROGRAM), [""; 0]);
+}
+
+#[test]
+fn the_librarys_modules_use_only_what_stands_below_them() {
+    let source = root().join("crates/openhands-client/src");
+    // A package of the program alone comes without the library's sources.
+    if source.exists() {
+        assert_eq!(arrows_that_point_up(&source, LIBRARY), [""; 0]);
+    }
+}
+
+#[test]
+fn the_library_knows_nothing_of_this_process() {
+    let source = root().join("crates/openhands-client/src");
+    if !source.exists() {
+        return;
+    }
+    for file in sources(&source) {
+        let text = fs::read_to_string(&file).unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+        for forbidden in ["clap::", "std::env::", " nix::", "rustix::", "current_exe", "openhands_runner"] {
+            assert!(!code.contains(forbidden), "{}: {forbidden}", file.display());
+        }
+    }
+}
+
+#[test]
+fn an_arrow_that_points_up_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("main.rs"), "use crate::cli;").unwrap();
+    fs::write(folder.path().join("cli.rs"), "use crate::{\n    main,\n    run::Run,\n};\nmod x { use crate::run; }")
+        .unwrap();
+    fs::write(folder.path().join("run.rs"), "// crate::main\nfn x() { crate::cli::y() }").unwrap();
+    let found = arrows_that_point_up(folder.path(), &[&["main"], &["run"], &["cli"]]);
+    assert_eq!(
+        found.into_iter().collect::<BTreeSet<_>>(),
+        ["cli.rs -> main", "cli.rs -> run"].map(str::to_owned).into()
+    );
+}

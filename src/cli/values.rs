@@ -1,0 +1,35 @@
+//! Flags with a fixed set of values.
+
+use clap::ValueEnum;
+
+/// What standard output holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum OutputFormat {
+    /// The agent's final message, when the run completed.
+    #[default]
+    Text,
+    /// One JSON object, at the end.
+    Json,
+    /// Every event of the conversation as it arrives, byte for byte, one a line; between them records of this program,
+    /// whose `kind` begins with `runner.`.
+    Jsonl,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// When a hook runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum HookEvent {
+    /// After the finish tool.
+    Finish,
+    /// When the agent stops.
+    Stop,
+}

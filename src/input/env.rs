@@ -1,0 +1,330 @@
+//! The environment as text. The only place that knows the names of variables, and the only one that reads them.
+
+use std::ffi::OsString;
+use std::fmt;
+
+use openhands_client::secret::Secret;
+use serde::Deserialize;
+
+macro_rules! variables {
+    ($($(#[doc = $doc:literal])+ $field:ident = $name:literal,)+) => {
+        /// One optional text per variable that the program knows. An empty variable counts as unset.
+        #[derive(Clone, Default, Deserialize)]
+        pub(crate) struct RawEnv {
+            $($(#[doc = $doc])+ pub $field: Option<String>,)+
+        }
+
+        /// The names of all variables that the program knows.
+        pub(crate) const NAMES: &[&str] = &[$($name),+];
+
+        impl RawEnv {
+            fn is_known(name: &str) -> bool {
+                // envy matches a field by its name in upper case.
+                debug_assert!([$((stringify!($field), $name)),+].iter().all(|(field, name)| field.to_uppercase() == *name));
+                NAMES.contains(&name)
+            }
+
+            /// Every variable that is set; the value is left out where it must not be seen.
+            pub(crate) fn set_variables(&self) -> impl Iterator<Item = (&'static str, Option<&str>)> {
+                [$(($name, self.$field.as_deref())),+].into_iter().filter_map(|(name, value)| {
+                    value.map(|value| (name, (!SECRET_NAMES.contains(&name) && !HALF_SECRET.contains(&name)).then_some(value)))
+                })
+            }
+
+            fn without_empty(self) -> Self {
+                Self { $($field: self.$field.filter(|value| !value.trim().is_empty()),)+ }
+            }
+        }
+    };
+}
+
+variables! {
+    /// This sandbox's id in the Cloud API.
+    sandbox_id = "SANDBOX_ID",
+    /// The sandbox's session key.
+    session_api_key = "SESSION_API_KEY",
+    /// The sandbox's session key, where the former is absent.
+    oh_session_api_keys_0 = "OH_SESSION_API_KEYS_0",
+    /// Port of the local agent-server.
+    agent_server_port = "AGENT_SERVER_PORT",
+    /// Address of the agent-server in self-hosted mode.
+    agent_server_url = "AGENT_SERVER_URL",
+    /// Base of the Cloud API.
+    openhands_cloud_api_url = "OPENHANDS_CLOUD_API_URL",
+    /// Key of the Cloud API.
+    openhands_api_key = "OPENHANDS_API_KEY",
+    /// Key of the Cloud API, where the former is absent.
+    openhands_cloud_api_key = "OPENHANDS_CLOUD_API_KEY",
+    /// The sandbox spec of sandboxes that are created.
+    openhands_sandbox_spec_id = "OPENHANDS_SANDBOX_SPEC_ID",
+    /// Where the completion callback goes.
+    automation_callback_url = "AUTOMATION_CALLBACK_URL",
+    /// Where the completion callback goes, where the former is absent.
+    callback_url = "CALLBACK_URL",
+    /// Key of the callback and of phases.
+    automation_callback_api_key = "AUTOMATION_CALLBACK_API_KEY",
+    /// The automation service's id of this run.
+    automation_run_id = "AUTOMATION_RUN_ID",
+    /// The id of this run, where the former is absent.
+    run_id = "RUN_ID",
+    /// The conversation to continue, or to create under this id.
+    automation_conversation_id = "AUTOMATION_CONVERSATION_ID",
+    /// The LLM profile to use.
+    automation_model = "AUTOMATION_MODEL",
+    /// Passed on as a conversation tag.
+    automation_id = "AUTOMATION_ID",
+    /// Passed on as a conversation tag.
+    automation_name = "AUTOMATION_NAME",
+    /// Passed on as a conversation tag.
+    automation_trigger_source = "AUTOMATION_TRIGGER_SOURCE",
+    /// The account that the conversation belongs to.
+    automation_user_id = "AUTOMATION_USER_ID",
+    /// Where the phases of the run go.
+    automation_phase_url = "AUTOMATION_PHASE_URL",
+    /// Attributes of the conversation's trace, as JSON.
+    openhands_observability_metadata = "OPENHANDS_OBSERVABILITY_METADATA",
+    /// Tags of the conversation's trace, with commas between them.
+    openhands_observability_tags = "OPENHANDS_OBSERVABILITY_TAGS",
+    /// The name of the conversation's span.
+    openhands_observability_span_name = "OPENHANDS_OBSERVABILITY_SPAN_NAME",
+    /// The span above the conversation's.
+    openhands_observability_parent_span_context = "OPENHANDS_OBSERVABILITY_PARENT_SPAN_CONTEXT",
+    /// The span above the run, as W3C Trace Context has it.
+    traceparent = "TRACEPARENT",
+    /// What triggered the run, as JSON.
+    automation_event_payload = "AUTOMATION_EVENT_PAYLOAD",
+    /// A token of the automation service that we have no use for; it is only kept from view.
+    automation_kv_token = "AUTOMATION_KV_TOKEN",
+    /// The model of an LLM given directly; alone, it replaces the inherited LLM's model.
+    llm_model = "LLM_MODEL",
+    /// The key of an LLM given directly.
+    llm_api_key = "LLM_API_KEY",
+    /// The address of an LLM given directly.
+    llm_base_url = "LLM_BASE_URL",
+    /// The agent's working directory.
+    workspace_base = "WORKSPACE_BASE",
+    /// What the log shows, such as `debug` or `openhands_runner=trace`.
+    rust_log = "RUST_LOG",
+    /// A PEM file of certificate authorities to trust beside the built-in ones.
+    ssl_cert_file = "SSL_CERT_FILE",
+    /// Proxy for `http://` addresses.
+    http_proxy = "HTTP_PROXY",
+    /// Proxy for `https://` addresses.
+    https_proxy = "HTTPS_PROXY",
+    /// Hosts that are reached without a proxy.
+    no_proxy = "NO_PROXY",
+    /// What this program as PID 1 tells itself.
+    openhands_runner_life = "OPENHANDS_RUNNER_LIFE",
+}
+
+/// Variables whose values may hold a secret, such as the user part of an address.
+const HALF_SECRET: &[&str] = &[
+    "AUTOMATION_CALLBACK_URL",
+    "CALLBACK_URL",
+    "AUTOMATION_EVENT_PAYLOAD",
+    "AUTOMATION_PHASE_URL",
+    "OPENHANDS_OBSERVABILITY_METADATA",
+    "AGENT_SERVER_URL",
+    "OPENHANDS_CLOUD_API_URL",
+    "LLM_BASE_URL",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+];
+
+/// Variables whose values must not be seen.
+pub(crate) const SECRET_NAMES: &[&str] = &[
+    "SESSION_API_KEY",
+    "OH_SESSION_API_KEYS_0",
+    "OPENHANDS_API_KEY",
+    "OPENHANDS_CLOUD_API_KEY",
+    "AUTOMATION_CALLBACK_API_KEY",
+    "LLM_API_KEY",
+    "AUTOMATION_KV_TOKEN",
+    "OPENHANDS_RUNNER_LIFE",
+];
+
+/// Where a run is reported to: of no use to what the run starts, and an address may hold a key.
+pub(crate) const REPORTING_NAMES: &[&str] = &["AUTOMATION_CALLBACK_URL", "CALLBACK_URL", "AUTOMATION_PHASE_URL"];
+
+/// All variables of this process, for a child that takes its place.
+#[must_use]
+pub(crate) fn whole() -> Vec<(OsString, OsString)> {
+    #[expect(clippy::disallowed_methods, reason = "this module is the one home of the environment")]
+    std::env::vars_os().collect()
+}
+
+/// The value of any variable of this process, for a user who names it. UTF-8 or nothing.
+#[must_use]
+pub(crate) fn variable(name: &str) -> Option<Secret> {
+    #[expect(clippy::disallowed_methods, reason = "this module is the one home of the environment")]
+    std::env::var(name).ok().map(Secret::new)
+}
+
+impl fmt::Debug for RawEnv {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RawEnv")
+    }
+}
+
+/// Variables that other programs write in lower case, and more often so.
+const LOWER_CASE_FIRST: &[&str] = &["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "TRACEPARENT"];
+
+impl RawEnv {
+    /// The values of [`SECRET_NAMES`].
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = Secret> {
+        [
+            &self.session_api_key,
+            &self.oh_session_api_keys_0,
+            &self.openhands_api_key,
+            &self.openhands_cloud_api_key,
+            &self.automation_callback_api_key,
+            &self.llm_api_key,
+            &self.automation_kv_token,
+            &self.openhands_runner_life,
+        ]
+        .into_iter()
+        .flatten()
+        .map(|value| Secret::new(value.trim()))
+    }
+
+    /// What a runner inside of a sandbox takes from this environment: the run and its LLM, nothing of this machine.
+    pub(crate) fn of_the_run(&self) -> impl Iterator<Item = (&'static str, Secret)> {
+        [
+            ("AUTOMATION_CALLBACK_URL", &self.automation_callback_url),
+            ("CALLBACK_URL", &self.callback_url),
+            ("AUTOMATION_CALLBACK_API_KEY", &self.automation_callback_api_key),
+            ("AUTOMATION_RUN_ID", &self.automation_run_id),
+            ("RUN_ID", &self.run_id),
+            ("AUTOMATION_CONVERSATION_ID", &self.automation_conversation_id),
+            ("AUTOMATION_MODEL", &self.automation_model),
+            ("AUTOMATION_ID", &self.automation_id),
+            ("AUTOMATION_NAME", &self.automation_name),
+            ("AUTOMATION_TRIGGER_SOURCE", &self.automation_trigger_source),
+            ("AUTOMATION_USER_ID", &self.automation_user_id),
+            ("AUTOMATION_EVENT_PAYLOAD", &self.automation_event_payload),
+            ("LLM_MODEL", &self.llm_model),
+            ("LLM_API_KEY", &self.llm_api_key),
+            ("LLM_BASE_URL", &self.llm_base_url),
+            ("WORKSPACE_BASE", &self.workspace_base),
+            ("RUST_LOG", &self.rust_log),
+            ("AUTOMATION_PHASE_URL", &self.automation_phase_url),
+            ("OPENHANDS_OBSERVABILITY_METADATA", &self.openhands_observability_metadata),
+            ("OPENHANDS_OBSERVABILITY_TAGS", &self.openhands_observability_tags),
+            ("OPENHANDS_OBSERVABILITY_SPAN_NAME", &self.openhands_observability_span_name),
+            ("OPENHANDS_OBSERVABILITY_PARENT_SPAN_CONTEXT", &self.openhands_observability_parent_span_context),
+            ("TRACEPARENT", &self.traceparent),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, Secret::new(value.as_deref()?))))
+    }
+
+    /// Reads this process's environment.
+    ///
+    /// A known variable whose value is not UTF-8 is reported by name and counts as unset; others do not matter.
+    #[must_use]
+    pub(crate) fn of_process() -> (Self, Vec<String>) {
+        #[expect(clippy::disallowed_methods, reason = "this module is the one home of the environment")]
+        Self::from_vars(std::env::vars_os())
+    }
+
+    /// The same for any set of variables.
+    #[must_use]
+    pub(crate) fn from_vars(vars: impl IntoIterator<Item = (OsString, OsString)>) -> (Self, Vec<String>) {
+        let mut not_text = Vec::new();
+        let mut known = std::collections::BTreeMap::new();
+        for (name, value) in vars {
+            let Some(name) = name.to_str() else { continue };
+            let upper = name.to_uppercase();
+            let lower_case_form =
+                name != upper && LOWER_CASE_FIRST.contains(&upper.as_str()) && name == upper.to_lowercase();
+            if !lower_case_form && !Self::is_known(name) {
+                continue;
+            }
+            match value.into_string() {
+                Ok(value) if lower_case_form => {
+                    known.insert(upper, value);
+                }
+                Ok(value) => {
+                    known.entry(upper).or_insert(value);
+                }
+                Err(_) => not_text.push(name.to_owned()),
+            }
+        }
+        not_text.sort();
+        // Every field is an optional text and every name is unique, so nothing is left that could be refused.
+        let raw: Self = envy::from_iter(known).unwrap_or_default();
+        (raw.without_empty(), not_text)
+    }
+}
+
+/// Variables of git that only say how a server is reached.
+const HARMLESS_GIT_VARIABLES: &[&str] = &[
+    "GIT_SSL_CAINFO",
+    "GIT_SSL_CAPATH",
+    "GIT_SSL_CERT",
+    "GIT_SSL_KEY",
+    "GIT_SSH",
+    "GIT_SSH_COMMAND",
+    "GIT_SSH_VARIANT",
+    "GIT_HTTP_USER_AGENT",
+];
+
+/// The names of this process's variables that change what a git does, in which way ever: `GIT_DIR`, `GIT_CONFIG_*`,
+/// `GIT_TRACE*` and so on, but for those that only say how a server is reached.
+#[must_use]
+pub(crate) fn inherited_git_variables() -> Vec<OsString> {
+    #[expect(clippy::disallowed_methods, reason = "this module is the one home of the environment")]
+    let variables = std::env::vars_os();
+    let is_harmful = |name: &OsString| {
+        let name = name.to_string_lossy();
+        name.starts_with("GIT_") && !HARMLESS_GIT_VARIABLES.contains(&&*name)
+    };
+    variables.map(|(name, _)| name).filter(is_harmful).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
+    use super::*;
+
+    fn read(vars: &[(&str, &str)]) -> RawEnv {
+        RawEnv::from_vars(vars.iter().map(|(name, value)| (name.into(), value.into()))).0
+    }
+
+    #[test]
+    fn every_name_reaches_its_field() {
+        let (raw, not_text) = RawEnv::from_vars(NAMES.iter().map(|name| (name.into(), (*name).into())));
+        assert!(not_text.is_empty());
+        assert_eq!(raw.sandbox_id.as_deref(), Some("SANDBOX_ID"));
+        assert_eq!(raw.oh_session_api_keys_0.as_deref(), Some("OH_SESSION_API_KEYS_0"));
+        assert_eq!(raw.no_proxy.as_deref(), Some("NO_PROXY"));
+    }
+
+    #[test]
+    fn empty_and_blank_variables_count_as_unset() {
+        let raw = read(&[("SANDBOX_ID", ""), ("RUN_ID", " ")]);
+        assert_eq!(raw.sandbox_id, None);
+        assert_eq!(raw.run_id, None);
+    }
+
+    #[test]
+    fn names_are_case_sensitive_but_for_those_that_others_write_in_lower_case() {
+        let raw = read(&[("sandbox_id", "a"), ("https_proxy", "http://lower"), ("HTTPS_PROXY", "http://upper")]);
+        assert_eq!(raw.sandbox_id, None);
+        assert_eq!(raw.https_proxy.as_deref(), Some("http://lower"));
+    }
+
+    #[test]
+    fn values_that_are_not_utf8_matter_only_in_known_variables() {
+        let bad = || OsString::from_vec(vec![0xff]);
+        let (raw, not_text) = RawEnv::from_vars([
+            ("OTHER".into(), bad()),
+            (bad(), "x".into()),
+            ("SANDBOX_ID".into(), bad()),
+            ("RUN_ID".into(), "r".into()),
+        ]);
+        assert_eq!(not_text, ["SANDBOX_ID"]);
+        assert_eq!(raw.run_id.as_deref(), Some("r"));
+    }
+}

@@ -1,0 +1,86 @@
+//! What triggered a run, as the automation service tells it in `AUTOMATION_EVENT_PAYLOAD`.
+
+use serde_json::{Map, Value};
+
+/// The payload. Strangers may have written what is in it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) enum Payload {
+    /// There is none: nobody but a person triggered the run.
+    #[default]
+    Absent,
+    /// It cannot be used, for this reason.
+    Malformed(String),
+    /// `trigger`, `automation_id`, `automation_name`, and where they apply `event` and `follow_up_turns`
+    /// (`openhands-automation` 1.25.0).
+    Given(Map<String, Value>),
+}
+
+impl Payload {
+    /// Reads the variable's value.
+    #[must_use]
+    pub(crate) fn parse(text: Option<&str>) -> Self {
+        match text.map(serde_json::from_str) {
+            None => Self::Absent,
+            Some(Ok(Value::Object(fields))) => Self::Given(fields),
+            Some(Ok(_)) => Self::Malformed("JSON, but no object".to_owned()),
+            Some(Err(error)) => Self::Malformed(format!("not JSON ({error})")),
+        }
+    }
+
+    /// The event, whatever it is; nothing for a run that no event triggered.
+    #[must_use]
+    pub(crate) fn event(&self) -> Option<&Value> {
+        self.field("event")
+    }
+
+    /// What arrived on the same subject while the run was queued.
+    #[must_use]
+    pub(crate) fn follow_up_turns(&self) -> Vec<String> {
+        let turns = self.field("follow_up_turns").and_then(Value::as_array);
+        turns.into_iter().flatten().map(|turn| turn.as_str().map_or_else(|| turn.to_string(), str::to_owned)).collect()
+    }
+
+    /// Why there is no event, for people.
+    #[must_use]
+    pub(crate) fn why_no_event(&self) -> String {
+        match self {
+            Self::Absent => "there is no event: AUTOMATION_EVENT_PAYLOAD is not set".to_owned(),
+            Self::Malformed(reason) => format!("there is no event: AUTOMATION_EVENT_PAYLOAD is {reason}"),
+            Self::Given(fields) => {
+                let trigger = fields.get("trigger").and_then(Value::as_str).unwrap_or("not an event");
+                format!("there is no event: the run's trigger is {trigger}")
+            }
+        }
+    }
+
+    fn field(&self, name: &str) -> Option<&Value> {
+        match self {
+            Self::Given(fields) => fields.get(name),
+            Self::Absent | Self::Malformed(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_object_is_malformed_and_has_no_event() {
+        for (text, reason) in [("[]", "no object"), ("{", "not JSON"), ("null", "no object")] {
+            let payload = Payload::parse(Some(text));
+            assert!(payload.why_no_event().contains(reason), "{payload:?}");
+            assert_eq!(payload.event(), None);
+        }
+        assert_eq!(Payload::parse(None), Payload::Absent);
+    }
+
+    #[test]
+    fn an_event_that_is_null_is_one() {
+        let payload = Payload::parse(Some(r#"{"event": null, "follow_up_turns": ["a", 1]}"#));
+        assert_eq!(payload.event(), Some(&json!(null)));
+        assert_eq!(payload.follow_up_turns(), ["a", "1"]);
+    }
+}

@@ -1,0 +1,270 @@
+//! The task file: what the user wants done, and what the run may use and spend.
+//!
+//! [`Task`] is the one schema. [`parse`] reads it from Markdown with front matter, YAML or JSON, [`source`] finds the
+//! file. Nothing here knows HTTP or the environment.
+
+pub(crate) mod parse;
+pub(crate) mod plugins;
+pub(crate) mod repos;
+pub(crate) mod skills;
+pub(crate) mod source;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, de};
+use serde_json::{Map, Value};
+
+use self::plugins::{Experiment, Plugin};
+use self::repos::RepoSource;
+use self::skills::SkillSources;
+use crate::agent_result::Question;
+use crate::agent_result::schema::AnswerSchema;
+
+/// A task file.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "openhands-runner task file")]
+pub(crate) struct Task {
+    /// A name for people; it becomes the conversation's title.
+    #[serde(default)]
+    pub(crate) name: Option<String>,
+    /// The first message to the agent. In a Markdown file it is the text under the front matter.
+    #[serde(default)]
+    pub(crate) prompt: String,
+    /// Further messages, each sent when the agent has finished with the one before.
+    #[serde(default)]
+    pub(crate) then: Vec<String>,
+    /// The LLM: a profile of the account, and any field of the agent-server's LLM object on top.
+    #[serde(default)]
+    pub(crate) llm: LlmChoice,
+    /// Names of the account's secrets that the agent gets. All when left out, none for an empty list.
+    #[serde(default)]
+    pub(crate) secrets: Option<Vec<String>>,
+    /// What the run may spend.
+    #[serde(default)]
+    pub(crate) limits: Limits,
+    /// Conversation tags. Keys are lower-case letters and digits, values have up to 256 characters.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub(crate) tags: Tags,
+    /// What the agent gives at its end besides a message. Default: an outcome under the automation service, else nothing.
+    #[serde(default, deserialize_with = "question")]
+    #[schemars(with = "Option<ResultForm>")]
+    pub(crate) result: Option<Question>,
+    /// The directory in which the agent works. Default: `WORKSPACE_BASE`, else `/workspace/project`.
+    #[serde(default)]
+    pub(crate) working_dir: Option<String>,
+    /// Repositories that are cloned into the working directory before the agent starts.
+    #[serde(default)]
+    pub(crate) repos: Vec<RepoSource>,
+    /// Plugins for the agent.
+    #[serde(default)]
+    pub(crate) plugins: Vec<Plugin>,
+    /// Variants of this task, instead of `plugins`: each run takes one.
+    #[serde(default)]
+    pub(crate) experiment: Option<Experiment>,
+    /// Which skills the agent gets. All when left out, none for `false`.
+    #[serde(default)]
+    pub(crate) skills: SkillSources,
+    /// MCP servers by name, besides the account's and instead of those with the same name.
+    #[serde(default, deserialize_with = "mcp_servers")]
+    pub(crate) mcp: Map<String, Value>,
+    /// Parameters of the messages, `{{ params.NAME }}`, with their values where `--param` gives no other. A parameter
+    /// without a value must be given.
+    #[serde(default, deserialize_with = "params")]
+    #[schemars(with = "BTreeMap<String, Option<String>>")]
+    pub(crate) params: BTreeMap<String, Option<String>>,
+    /// Whether `{{ … }}` in the messages is filled in. Yes when left out.
+    #[serde(default)]
+    pub(crate) template: Option<bool>,
+    /// Where the task was read.
+    #[serde(skip)]
+    pub(crate) origin: Origin,
+}
+
+/// Where a task was read, for errors in its messages.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Origin {
+    /// The file.
+    pub(crate) file: String,
+    /// The line of the prompt's first line in a Markdown file; elsewhere lines are counted within the message.
+    pub(crate) prompt_line: Option<usize>,
+    /// Whether the file has fields. What is nothing but text goes to the agent as it is.
+    pub(crate) has_fields: bool,
+}
+
+impl Task {
+    /// All messages of the task in their order.
+    pub(crate) fn messages(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.prompt).chain(&self.then).map(String::as_str)
+    }
+}
+
+/// What the agent gives at its end besides a message.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(dead_code, reason = "documents the forms of a field that is read by hand")]
+enum ResultForm {
+    /// Nothing.
+    Message,
+    /// How the task went: `success`, `partial_success`, `blocked`, `failed` or `unknown`, and a summary.
+    Outcome,
+    /// An object of this JSON Schema, which is checked when the agent has finished.
+    Schema(Value),
+}
+
+fn question<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Question>, D::Error> {
+    let Some(value) = Option::<Value>::deserialize(deserializer)? else { return Ok(None) };
+    let schema = value.as_object().filter(|fields| fields.len() == 1).and_then(|fields| fields.get("schema"));
+    match (value.as_str(), schema) {
+        (Some("message"), _) => Ok(Some(Question::Message)),
+        (Some("outcome"), _) => Ok(Some(Question::TaskOutcome)),
+        (_, Some(schema)) => {
+            AnswerSchema::new(schema.clone()).map(|schema| Some(Question::Schema(schema))).map_err(de::Error::custom)
+        }
+        _ => Err(de::Error::custom("not a form of a result: give `message`, `outcome` or `{schema: {…}}`")),
+    }
+}
+
+/// Which LLM the agent uses.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, JsonSchema)]
+pub(crate) struct LlmChoice {
+    /// Name of one of the account's LLM profiles.
+    #[serde(default)]
+    pub(crate) profile: Option<String>,
+    /// Fields of the agent-server's LLM object, such as `model`, `base_url`, `temperature`; they beat inherited ones.
+    #[serde(flatten)]
+    pub(crate) fields: Map<String, Value>,
+}
+
+/// What a run may spend. A limit that is left out does not exist.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Limits {
+    /// Time from the start of the run, such as `30m` or `1h 30m`.
+    #[serde(default, deserialize_with = "optional_duration")]
+    #[schemars(with = "Option<String>")]
+    pub(crate) timeout: Option<Duration>,
+    /// US dollars that the agent may spend in this run. Checked whenever the agent-server tells the cost, so that one
+    /// call of the LLM may go over it.
+    #[serde(default, deserialize_with = "cost")]
+    #[schemars(range(min = 0.0))]
+    pub(crate) cost: Option<f64>,
+    /// Steps that the agent may take for one message. The agent-server's own default is 500.
+    #[serde(default, deserialize_with = "iterations")]
+    #[schemars(range(min = 1))]
+    pub(crate) iterations: Option<u32>,
+}
+
+/// Conversation tags by key. Checked when read, because an agent-server refuses the whole conversation for one bad key.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Tags(pub(crate) BTreeMap<String, String>);
+
+impl<'de> Deserialize<'de> for Tags {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let tags = BTreeMap::<String, String>::deserialize(deserializer)?;
+        for (key, value) in &tags {
+            if key.is_empty() || !key.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()) {
+                return Err(de::Error::custom(format!(
+                    "the tag key `{key}` may hold only lower-case letters and digits"
+                )));
+            }
+            if value.chars().count() > 256 {
+                return Err(de::Error::custom(format!("the value of tag `{key}` is longer than 256 characters")));
+            }
+        }
+        Ok(Self(tags))
+    }
+}
+
+/// Reads a duration as people write it.
+///
+/// # Errors
+/// What is wrong with it and how to write one.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let help = "write a time with its unit, such as `90s`, `30m` or `1h 30m`";
+    let signed: jiff::SignedDuration =
+        text.trim().parse().map_err(|_| format!("`{text}` is not a duration: {help}"))?;
+    let duration = Duration::try_from(signed).map_err(|_| format!("`{text}` is negative: {help}"))?;
+    if duration.is_zero() {
+        Err(format!("`{text}` is no time at all: {help}"))
+    } else if duration > LONGEST_DURATION {
+        Err(format!("`{text}` is more than a year: {help}"))
+    } else {
+        Ok(duration)
+    }
+}
+
+/// Nothing here lasts longer, and sums of times stay far from their bounds.
+const LONGEST_DURATION: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let Some(value) = Option::<Value>::deserialize(deserializer)? else { return Ok(None) };
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    parse_duration(&text).map(Some).map_err(de::Error::custom)
+}
+
+fn cost<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    let cost = Option::<f64>::deserialize(deserializer)?;
+    match cost {
+        Some(dollars) if !dollars.is_finite() || dollars <= 0.0 => Err(de::Error::custom(format!(
+            "a cost limit of {dollars} leaves nothing to spend: give US dollars above 0"
+        ))),
+        cost => Ok(cost),
+    }
+}
+
+fn iterations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    match Option::<u32>::deserialize(deserializer)? {
+        Some(0) => Err(de::Error::custom("0 iterations leave the agent no step: give 1 or more")),
+        iterations => Ok(iterations),
+    }
+}
+
+fn mcp_servers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, Value>, D::Error> {
+    #[derive(Deserialize)]
+    struct Server(#[serde(deserialize_with = "mcp_server")] Value);
+    let servers = BTreeMap::<String, Server>::deserialize(deserializer)?;
+    Ok(servers.into_iter().map(|(name, Server(server))| (name, server)).collect())
+}
+
+fn mcp_server<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
+    let server = Value::deserialize(deserializer)?;
+    let has = |field: &str| server.get(field).is_some_and(Value::is_string);
+    if has("url") == has("command") {
+        return Err(de::Error::custom("an MCP server, expected one of `url` and `command` in it"));
+    }
+    Ok(server)
+}
+
+fn params<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Option<String>>, D::Error> {
+    #[derive(Deserialize)]
+    struct Param(#[serde(deserialize_with = "param")] Option<String>);
+    let params = BTreeMap::<String, Param>::deserialize(deserializer)?;
+    Ok(params.into_iter().map(|(name, Param(value))| (name, value)).collect())
+}
+
+fn param<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::Null => Ok(None),
+        Value::String(text) => Ok(Some(text)),
+        value @ (Value::Bool(_) | Value::Number(_)) => Ok(Some(value.to_string())),
+        Value::Array(_) | Value::Object(_) => Err(de::Error::custom("several values, expected one text")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_need_a_unit() {
+        assert_eq!(parse_duration("90s").unwrap(), Duration::from_secs(90));
+        assert_eq!(parse_duration("1h 30m").unwrap(), Duration::from_secs(5400));
+        for bad in ["30", "-5m", "0s", "soon", ""] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
+}

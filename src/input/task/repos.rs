@@ -1,0 +1,309 @@
+//! The repositories of a task, as the automation service writes them into `repos_config.json`
+//! (`openhands-automation` 1.25.0), and what a task file can say more of them.
+
+use std::fmt;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, de};
+use url::{Host, Url};
+
+use super::optional_duration;
+
+/// One repository to clone before the agent starts. A bare text is its address.
+#[derive(Debug, Clone, PartialEq, JsonSchema)]
+#[schemars(with = "RepoSchema")]
+pub(crate) struct RepoSource {
+    /// Where it is.
+    pub(crate) address: Address,
+    /// A branch, a tag or a commit.
+    pub(crate) git_ref: Option<String>,
+    /// Whose it is.
+    pub(crate) provider: Option<Provider>,
+    /// Whether the run goes on without it.
+    pub(crate) optional: bool,
+    /// How long cloning may take.
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// Where a git repository is hosted; it says which of the account's tokens opens it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Provider {
+    /// GitHub, or a GitHub Enterprise Server.
+    Github,
+    /// GitLab.
+    Gitlab,
+    /// Bitbucket.
+    Bitbucket,
+    /// Azure DevOps.
+    AzureDevops,
+}
+
+/// The address of a repository. Its user part is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Address {
+    /// `owner/repo` at a provider.
+    Short(String),
+    /// `https://`, `http://`, `ssh://` or `file://`.
+    Url {
+        /// As it was written, without a user part.
+        shown: String,
+        /// All of it.
+        url: Url,
+    },
+    /// `git@host:path`, over SSH.
+    Scp(String),
+}
+
+impl Address {
+    /// Reads an address. `http://` becomes `https://`, as the automation service has it, but for this machine itself.
+    ///
+    /// # Errors
+    /// What is wrong with it and how to write one.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        const HELP: &str = "write owner/repo with a provider, https://…, ssh://…, git@host:path or file:///…";
+        let text = text.trim();
+        if text.chars().any(|c| c.is_control() || c == ' ') {
+            return Err(format!("an address with blanks or control characters, expected another: {HELP}"));
+        }
+        if text.contains("://") {
+            // The text is not shown: it may hold a password.
+            let mut url =
+                Url::parse(text).map_err(|error| format!("not an address ({error}), expected one: {HELP}"))?;
+            if url.scheme() == "http" && !is_this_machine(&url) {
+                url.set_scheme("https").map_err(|()| format!("an address that cannot be had over https://: {HELP}"))?;
+            }
+            return match url.scheme() {
+                "file" if url.host().is_none() => Ok(Self::Url { shown: text.to_owned(), url }),
+                "https" | "http" | "ssh" if url.host_str().is_some_and(|host| !host.starts_with('-')) => {
+                    Ok(Self::Url { shown: shown(text, &url), url })
+                }
+                scheme => Err(format!("an address that starts with `{scheme}:`, expected another: {HELP}")),
+            };
+        }
+        if let Some((host, path)) = text.strip_prefix("git@").and_then(|rest| rest.split_once(':'))
+            && !host.is_empty()
+            && !host.starts_with('-')
+            && !path.is_empty()
+        {
+            return Ok(Self::Scp(text.to_owned()));
+        }
+        let is_word = |part: &str| {
+            part.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c))
+                && !part.starts_with('-')
+                && !["", ".", ".."].contains(&part)
+        };
+        match text.split_once('/') {
+            Some((owner, repo)) if is_word(owner) && is_word(repo) => Ok(Self::Short(text.to_owned())),
+            _ => Err(format!("not the address of a repository, expected one: {HELP}")),
+        }
+    }
+
+    /// As it was written, without a user part.
+    #[must_use]
+    pub(crate) fn shown(&self) -> &str {
+        match self {
+            Self::Short(text) | Self::Scp(text) | Self::Url { shown: text, .. } => text,
+        }
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.shown())
+    }
+}
+
+fn is_this_machine(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+fn shown(text: &str, url: &Url) -> String {
+    let has_secret = match url.scheme() {
+        // `ssh://git@host/` says how to log in, and no more.
+        "ssh" => url.password().is_some(),
+        _ => !url.username().is_empty() || url.password().is_some(),
+    };
+    if !has_secret {
+        let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+        return format!("{}://{rest}", url.scheme());
+    }
+    let mut bare = url.clone();
+    // Both can be refused only for addresses without a host.
+    let _ = bare.set_username("");
+    let _ = bare.set_password(None);
+    bare.into()
+}
+
+/// What a file says of a repository.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "RepoFields")]
+struct RepoForm {
+    /// `owner/repo` (with `provider`), `https://…`, `ssh://…`, `git@host:path` or `file:///…`.
+    #[serde(deserialize_with = "address")]
+    #[schemars(with = "String")]
+    url: Address,
+    /// A branch, a tag or a commit. Default: the repository's own default branch.
+    #[serde(default, rename = "ref", deserialize_with = "git_ref")]
+    #[schemars(with = "Option<String>")]
+    git_ref: Option<String>,
+    /// Whose token opens it. Known by itself for addresses at the providers' public hosts.
+    #[serde(default)]
+    provider: Option<Provider>,
+    /// Whether the run goes on without it when it cannot be cloned.
+    #[serde(default)]
+    optional: bool,
+    /// How long cloning may take, such as `2m`. Default: 5 minutes.
+    #[serde(default, deserialize_with = "optional_duration")]
+    #[schemars(with = "Option<String>")]
+    timeout: Option<Duration>,
+}
+
+/// Both forms, for the schema.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[schemars(rename = "RepoSource")]
+#[expect(dead_code, reason = "read by the derive only")]
+enum RepoSchema {
+    Address(String),
+    Fields(RepoForm),
+}
+
+impl RepoSource {
+    fn checked<E: de::Error>(form: RepoForm) -> Result<Self, E> {
+        let RepoForm { url: address, git_ref, provider, optional, timeout } = form;
+        match (&address, provider) {
+            (Address::Short(text), None) => Err(E::custom(format!(
+                "`{text}` is at no provider: add `provider` (github, gitlab or bitbucket), or write the whole address"
+            ))),
+            (Address::Short(_), Some(Provider::AzureDevops)) => Err(E::custom(
+                "a short address at Azure DevOps, expected a whole one such as https://dev.azure.com/org/project/_git/repo",
+            )),
+            _ => Ok(Self { address, git_ref, provider, optional, timeout }),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for RepoSource {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextOrFields;
+        impl<'de> Visitor<'de> for TextOrFields {
+            type Value = RepoSource;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an address, or fields with `url`")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<RepoSource, E> {
+                let url = Address::parse(text).map_err(E::custom)?;
+                RepoSource::checked(RepoForm { url, git_ref: None, provider: None, optional: false, timeout: None })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<RepoSource, A::Error> {
+                RepoSource::checked(RepoForm::deserialize(MapAccessDeserializer::new(fields))?)
+            }
+        }
+        deserializer.deserialize_any(TextOrFields)
+    }
+}
+
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Address, D::Error> {
+    Address::parse(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+}
+
+fn git_ref<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let Some(name) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+    // What `git check-ref-format` refuses, and what could be taken for an option.
+    let bad = name.is_empty()
+        || name.starts_with('-')
+        || name.contains("..")
+        || name.chars().any(|c| c.is_control() || c.is_whitespace() || "~^:?*[\\".contains(c));
+    if bad {
+        Err(de::Error::custom(format!("`{name}` is not the name of a branch, a tag or a commit")))
+    } else {
+        Ok(Some(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn read(value: Value) -> Result<RepoSource, String> {
+        serde_json::from_value(value).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_form_of_the_automation_service_is_read() {
+        let short = read(json!({"url": "octo/beta", "ref": "main", "provider": "github"})).unwrap();
+        assert_eq!(short.address, Address::Short("octo/beta".to_owned()));
+        assert_eq!((short.git_ref.as_deref(), short.provider), (Some("main"), Some(Provider::Github)));
+        for whole in ["https://github.com/octo/alpha", "git@github.com:octo/alpha.git", "file:///srv/git/demo"] {
+            assert_eq!(read(json!({ "url": whole })).unwrap().address.shown(), whole);
+            assert_eq!(read(json!(whole)).unwrap(), read(json!({ "url": whole })).unwrap());
+        }
+        let azure = read(json!({"url": "x/y", "provider": "azure_devops"}));
+        assert!(azure.unwrap_err().contains("https://dev.azure.com/"));
+    }
+
+    #[test]
+    fn plain_http_is_for_this_machine_only() {
+        for written in ["http://github.com/o/r", "HTTP://github.com/o/r", "Http://GitHub.com/o/r"] {
+            let Address::Url { url, shown } = read(json!(written)).unwrap().address else { panic!("{written}") };
+            assert_eq!(url.as_str(), "https://github.com/o/r");
+            assert!(shown.eq_ignore_ascii_case("https://github.com/o/r"), "{shown}");
+        }
+        assert_eq!(read(json!("http://127.0.0.1:3000/r")).unwrap().address.shown(), "http://127.0.0.1:3000/r");
+    }
+
+    #[test]
+    fn a_user_part_is_not_shown() {
+        for (written, shown) in [
+            ("https://ghp_secret@github.com/o/r.git", "https://github.com/o/r.git"),
+            ("https://user:hunter22@host:8443/o/r", "https://host:8443/o/r"),
+            ("http://user:hunter22@host/o/r", "https://host/o/r"),
+            ("ssh://git@host/o/r", "ssh://git@host/o/r"),
+        ] {
+            let repo = read(json!(written)).unwrap();
+            assert_eq!(repo.address.shown(), shown);
+            assert!(!format!("{repo:?}").contains("hunter22"));
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_or_no_ref_is_refused_without_showing_a_password() {
+        for bad in [
+            "repo",
+            "a/b/c",
+            "../x",
+            "-x/y",
+            "git@host",
+            "ext::sh -c x",
+            "git@-oProxyCommand=x:y",
+            "ftp://u:hunter22@h/x",
+            "file://host/x",
+            "https://",
+            "https://u:hunter22@h:x/",
+            "ssh://-x/y",
+            "o/..",
+        ] {
+            let error = read(json!({"url": bad, "provider": "github"})).expect_err(bad);
+            assert!(!error.contains("hunter22"), "{error}");
+        }
+        assert!(read(json!("octo/beta")).unwrap_err().contains("add `provider`"));
+        for bad in ["", "-x", "a b", "a..b", "a:b", "a\n"] {
+            assert!(read(json!({"url": "https://h/o/r", "ref": bad})).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Where the task comes from: a named file, standard input when asked for, else what lies in the working directory.
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+
+use super::Task;
+use super::parse::{Format, data, parse};
+use crate::input::problem::Problem;
+
+/// Files that are taken when no task is named, the first that exists.
+pub(crate) const DEFAULT_FILES: &[&str] = &["task.md", "task.yaml", "task.json", "prompt.txt"];
+
+/// The largest task file, in bytes.
+pub(crate) const LARGEST: u64 = 1024 * 1024;
+
+/// Where to read the task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// This file.
+    File(PathBuf),
+    /// Standard input, as Markdown.
+    Stdin,
+    /// The first of [`DEFAULT_FILES`] in this directory.
+    Directory(PathBuf),
+}
+
+impl Source {
+    /// What the command line names: a path, `-` for standard input, nothing for the files in `directory`.
+    #[must_use]
+    pub(crate) fn named(argument: Option<&Path>, directory: &Path) -> Self {
+        match argument {
+            None => Self::Directory(directory.to_owned()),
+            Some(path) if path == Path::new("-") => Self::Stdin,
+            Some(path) => Self::File(path.to_owned()),
+        }
+    }
+
+    /// Reads and parses the task. Blocks, without a limit where the source is a pipe that nobody closes.
+    ///
+    /// # Errors
+    /// A [`Problem`] that names the file.
+    pub(crate) fn load(&self) -> Result<Task, Problem> {
+        match self {
+            Self::Stdin => {
+                let text = text_of(io::stdin().lock(), "standard input")?;
+                parse(&text, Format::Markdown, "standard input")
+            }
+            Self::File(path) => file(path),
+            Self::Directory(directory) => {
+                match DEFAULT_FILES.iter().map(|name| directory.join(name)).find(|path| path.exists()) {
+                    Some(path) => file(&path),
+                    None => Err(Problem::new(
+                        "task",
+                        format!("no task named, and none of {} in {}", DEFAULT_FILES.join(", "), directory.display()),
+                        "name a task file: openhands-runner run TASK",
+                    )),
+                }
+            }
+        }
+    }
+}
+
+/// What the automation service packs beside a `prompt.txt`, when it applies (`openhands-automation` 1.25.0).
+const DATA_FILES: [&str; 3] = ["repos_config.json", "plugins_config.json", "experiment_config.json"];
+
+/// Takes in the files beside a prompt. An experiment takes the place of the plugins, as the service's own script has it.
+fn with_data(task: Task, prompt: &Path) -> Result<Task, Problem> {
+    let [repos, plugins, experiment] = DATA_FILES.map(|name| prompt.with_file_name(name));
+    let experiment = optional(&experiment)?;
+    let plugins = if experiment.is_some() { None } else { optional(&plugins)? };
+    Ok(Task { repos: optional(&repos)?.unwrap_or_default(), plugins: plugins.unwrap_or_default(), experiment, ..task })
+}
+
+/// The files beside this task file that belong to it.
+#[must_use]
+pub(crate) fn data_files(task: &Path) -> Vec<PathBuf> {
+    let name = task.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    let names = if Format::of_name(&name) == Format::Verbatim { &DATA_FILES[..] } else { &[] };
+    names.iter().map(|name| task.with_file_name(name)).filter(|path| path.exists()).collect()
+}
+
+fn optional<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Problem> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let shown = path.display().to_string();
+    let shown = shown.strip_prefix("./").unwrap_or(&shown);
+    let file = std::fs::File::open(path).map_err(|error| {
+        Problem::new(shown, format!("cannot be read ({error})"), "make it readable or take it away")
+    })?;
+    data(&text_of(file, shown)?, shown).map(Some)
+}
+
+fn file(path: &Path) -> Result<Task, Problem> {
+    let shown = path.display().to_string();
+    let shown = shown.strip_prefix("./").unwrap_or(&shown);
+    let unreadable =
+        |error: io::Error| Problem::new(shown, format!("cannot be read ({error})"), "name a readable task file");
+    let metadata = path.metadata().map_err(unreadable)?;
+    if metadata.is_dir() {
+        return Err(Problem::new(shown, "a directory", "name a task file in it"));
+    }
+    let text = text_of(std::fs::File::open(path).map_err(unreadable)?, shown)?;
+    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    let format = Format::of_name(&name);
+    let task = parse(&text, format, shown)?;
+    if format == Format::Verbatim { with_data(task, path) } else { Ok(task) }
+}
+
+/// A task's text, of a bounded size.
+pub(crate) fn text_of(source: impl Read, shown: &str) -> Result<String, Problem> {
+    let mut bytes = Vec::new();
+    source
+        .take(LARGEST + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Problem::new(shown, format!("cannot be read ({error})"), "name a readable task file"))?;
+    if bytes.len() as u64 > LARGEST {
+        let help = "a task says what to do; put data into a file that the agent reads";
+        return Err(Problem::new(shown, "more than 1 MiB", help));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let place = error.utf8_error().valid_up_to();
+        Problem::new(shown, format!("not UTF-8 (byte {place})"), "save it as UTF-8 text")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(name: &str, content: &[u8]) -> Result<Task, Problem> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        Source::File(path).load()
+    }
+
+    #[test]
+    fn the_name_tells_the_format() {
+        assert_eq!(load("a.json", br#"{"prompt": "x"}"#).unwrap().prompt, "x");
+        assert_eq!(load("a.yml", b"prompt: x").unwrap().prompt, "x");
+        assert_eq!(load("a", b"x").unwrap().prompt, "x");
+        assert_eq!(load("prompt.txt", b"---\nx\n").unwrap().prompt, "---\nx\n");
+    }
+
+    #[test]
+    fn unusable_files_are_named() {
+        assert!(load("a.md", b"\xffabc").unwrap_err().to_string().contains("not UTF-8 (byte 0)"));
+        let large = vec![b'x'; usize::try_from(LARGEST).unwrap() + 1];
+        assert!(load("a.md", &large).unwrap_err().to_string().contains("more than 1 MiB"));
+        let directory = tempfile::tempdir().unwrap();
+        assert!(Source::File(directory.path().to_owned()).load().unwrap_err().found.contains("a directory"));
+        assert!(Source::File(directory.path().join("no.md")).load().unwrap_err().found.contains("cannot be read"));
+    }
+
+    #[test]
+    fn the_examples_are_tasks() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+        let tasks: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let tasks: Vec<_> = tasks.iter().filter(|path| path.extension().is_some_and(|name| name == "md")).collect();
+        assert!(tasks.len() > 1, "{tasks:?}");
+        for task in tasks {
+            Source::File(task.clone()).load().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_packed_prompt_has_the_data_beside_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, content: &str| std::fs::write(directory.path().join(name), content).unwrap();
+        let load = || Source::Directory(directory.path().to_owned()).load();
+        write("prompt.txt", "Use {{ this }}.\n");
+        write(
+            "repos_config.json",
+            r#"[{"url": "file:///srv/demo"}, {"url": "o/r", "ref": "v1", "provider": "gitlab"}]"#,
+        );
+        write("plugins_config.json", r#"[{"source": "/a/plugin"}]"#);
+        let task = load().unwrap();
+        assert_eq!(task.prompt, "Use {{ this }}.\n");
+        assert_eq!(task.repos.len(), 2);
+        assert_eq!(task.plugins[0].source, "/a/plugin");
+
+        let variant =
+            r#"{"name": "A", "weight": 1, "model": null, "plugins": [{"source": "github:o/r", "ref": "v1"}]}"#;
+        write("experiment_config.json", &format!(r#"{{"experiment_id": "e", "variants": [{variant}]}}"#));
+        let task = load().unwrap();
+        assert!(task.plugins.is_empty());
+        assert_eq!(task.experiment.unwrap().variants[0].plugins[0].source, "github:o/r");
+
+        write("repos_config.json", "[\n{\"url\": \"o/r\"}]");
+        let problem = load().unwrap_err().to_string();
+        assert!(problem.contains("repos_config.json:2: [0]: `o/r` is at no provider"), "{problem}");
+    }
+
+    #[test]
+    fn fields_that_a_newer_service_has_added_are_no_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, content: &str| std::fs::write(directory.path().join(name), content).unwrap();
+        let load = || Source::Directory(directory.path().to_owned()).load();
+        write("prompt.txt", "Do the task.");
+        write("repos_config.json", r#"["file:///a", {"url": "file:///b", "depth": 1, "ref": "v1", "lfs": true}]"#);
+        let plugin = r#"{"source": "/a/plugin", "checksum": "x"}"#;
+        write(
+            "experiment_config.json",
+            &format!(
+                r#"{{"experiment_id": "e", "ends": 5, "variants": [{{"name": "A", "weight": 1, "plugins": [{plugin}]}}]}}"#
+            ),
+        );
+        let task = load().unwrap();
+        assert_eq!(task.repos[1].git_ref.as_deref(), Some("v1"));
+        assert_eq!(task.experiment.unwrap().variants[0].plugins[0].source, "/a/plugin");
+
+        write("repos_config.json", r#"[{"url": "file:///a", "depth": 1, "ref": "-x"}]"#);
+        let problem = load().unwrap_err().to_string();
+        assert!(problem.contains("repos_config.json: [0].ref: `-x` is not the name"), "{problem}");
+    }
+
+    #[test]
+    fn the_first_default_file_is_taken() {
+        let directory = tempfile::tempdir().unwrap();
+        let source = Source::named(None, directory.path());
+        assert!(source.load().unwrap_err().found.contains("none of task.md, task.yaml, task.json, prompt.txt"));
+        std::fs::write(directory.path().join("prompt.txt"), "second").unwrap();
+        assert_eq!(source.load().unwrap().prompt, "second");
+        std::fs::write(directory.path().join("task.md"), "first").unwrap();
+        assert_eq!(source.load().unwrap().prompt, "first");
+    }
+}

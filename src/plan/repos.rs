@@ -1,0 +1,168 @@
+//! Which repositories are cloned, and where each goes. Pure.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use openhands_client::time_limits;
+use url::Url;
+
+use crate::input::task::repos::{Address, RepoSource};
+use crate::plan::access::Access;
+
+/// One repository that a run clones.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct RepoPlan {
+    /// The address as it may be shown.
+    pub(crate) shown: String,
+    /// The address that git gets, without credentials.
+    pub(crate) clone_url: String,
+    /// A branch, a tag or a commit.
+    pub(crate) git_ref: Option<String>,
+    /// The name of its directory in the working directory.
+    pub(crate) directory: String,
+    /// What may open it.
+    pub(crate) access: Option<Access>,
+    /// Whether the run goes on without it.
+    pub(crate) optional: bool,
+    /// How long cloning may take.
+    pub(crate) timeout: Duration,
+}
+
+/// A repository that is in the working directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cloned {
+    /// Its address as it may be shown.
+    pub(crate) shown: String,
+    /// What was asked for of it.
+    pub(crate) git_ref: Option<String>,
+    /// Where it is.
+    pub(crate) path: PathBuf,
+}
+
+impl RepoPlan {
+    /// Plans all repositories of a task, in their order. One that is named twice is cloned once; others with the same name
+    /// get `_1`, `_2` … behind it, as the automation service's own script has it (`openhands-sdk` 1.58.0).
+    #[must_use]
+    pub(crate) fn of(sources: Vec<RepoSource>) -> Vec<Self> {
+        let mut plans: Vec<Self> = Vec::new();
+        for source in sources {
+            let shown = source.address.shown().to_owned();
+            if plans.iter().any(|plan| plan.shown == shown && plan.git_ref == source.git_ref) {
+                continue;
+            }
+            let taken = |name: &str| plans.iter().any(|plan| plan.directory == name);
+            let name = directory_name(&shown);
+            let directory = if taken(&name) {
+                // One more candidate than there are directories with another name.
+                (1..=plans.len()).map(|number| format!("{name}_{number}")).find(|name| !taken(name)).unwrap_or_default()
+            } else {
+                name
+            };
+            let (clone_url, access) = target(&source);
+            plans.push(Self {
+                shown,
+                clone_url,
+                git_ref: source.git_ref,
+                directory,
+                access,
+                optional: source.optional,
+                timeout: source.timeout.unwrap_or(time_limits::CLONE),
+            });
+        }
+        plans
+    }
+
+    /// Whether the ref may be a commit, which a shallow clone of a branch or tag does not give.
+    #[must_use]
+    pub(crate) fn may_be_commit(&self) -> bool {
+        self.git_ref
+            .as_ref()
+            .is_some_and(|name| (7..=40).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_hexdigit()))
+    }
+}
+
+fn target(source: &RepoSource) -> (String, Option<Access>) {
+    let of_url = |url: &Url| {
+        let mut bare = url.clone();
+        // SSH needs its user; both can be refused only for addresses without a host.
+        if bare.scheme() != "ssh" {
+            let _ = bare.set_username("");
+        }
+        let _ = bare.set_password(None);
+        (bare.to_string(), Access::to(url, source.provider))
+    };
+    match &source.address {
+        Address::Scp(text) => (text.clone(), None),
+        Address::Url { url, .. } => of_url(url),
+        Address::Short(text) => {
+            let host = source.provider.map_or("github.com", crate::input::task::repos::Provider::host);
+            let address = format!("https://{host}/{}.git", text.strip_suffix(".git").unwrap_or(text));
+            Url::parse(&address).map_or((address, None), |url| of_url(&url))
+        }
+    }
+}
+
+/// The last part of the address without `.git`, and without what is no part of a file name.
+fn directory_name(shown: &str) -> String {
+    let path = shown.split_once("://").map_or(shown, |(_, path)| path);
+    let path = path.trim_end_matches('/');
+    let path = path.strip_suffix(".git").unwrap_or(path).trim_end_matches('/');
+    let last = path.rsplit(['/', ':']).next().unwrap_or_default();
+    let clean: String = last
+        .chars()
+        .map(|c| if c.is_control() || "<>:\"/\\|?*".contains(c) { '_' } else { c })
+        .collect::<String>()
+        .trim_matches(['.', ' '])
+        .to_owned();
+    if clean.is_empty() { "repo".to_owned() } else { clean }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn plans(value: Value) -> Vec<RepoPlan> {
+        RepoPlan::of(serde_json::from_value(value).unwrap())
+    }
+
+    #[test]
+    fn equal_names_get_distinct_directories_and_duplicates_are_dropped() {
+        let plans = plans(json!([
+            {"url": "https://github.com/a/demo.git"},
+            {"url": "file:///srv/demo/"},
+            {"url": "https://github.com/a/demo.git"},
+            {"url": "https://github.com/a/demo.git", "ref": "v1"},
+            {"url": "git@host:demo_1.git"},
+            {"url": "b/.x.", "provider": "gitlab"},
+            {"url": "file:///"},
+        ]));
+        let directories: Vec<&str> = plans.iter().map(|plan| plan.directory.as_str()).collect();
+        assert_eq!(directories, ["demo", "demo_1", "demo_2", "demo_1_1", "x", "repo"]);
+    }
+
+    #[test]
+    fn git_gets_no_credentials_in_an_address() {
+        let plans = plans(json!([
+            {"url": "https://me:hunter22@host/a/b"},
+            {"url": "octo/beta", "provider": "gitlab"},
+            {"url": "ssh://git@host/a/b"},
+            "git@host:a/b.git",
+        ]));
+        let urls: Vec<&str> = plans.iter().map(|plan| plan.clone_url.as_str()).collect();
+        assert_eq!(
+            urls,
+            ["https://host/a/b", "https://gitlab.com/octo/beta.git", "ssh://git@host/a/b", "git@host:a/b.git"]
+        );
+        assert!(!format!("{plans:?}").contains("hunter22"));
+    }
+
+    #[test]
+    fn seven_to_forty_hex_digits_may_be_a_commit() {
+        for (name, may_be) in [("main", false), ("abcdef", false), ("abcdef1", true), ("v1.0.0", false)] {
+            let plans = plans(json!([{"url": "https://h/o/r", "ref": name}]));
+            assert_eq!(plans[0].may_be_commit(), may_be, "{name}");
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! Messages with places to fill in: `{{ event.pull_request.number }}`, `{{ params.branch }}`.
+//!
+//! A name that does not exist is an error that says what does; nothing is escaped, nothing is included.
+
+mod lookup;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::ValueKind;
+use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, escape_formatter};
+use openhands_client::text;
+use serde_json::{Map, Value};
+
+use self::lookup::{Miss, Misses, Node};
+use crate::input::payload::Payload;
+use crate::input::problem::{self, Problem, nearest};
+use crate::plan::fence::{Nonce, plain_json};
+
+/// A text that may have places to fill in.
+#[derive(Debug, Clone)]
+pub(crate) struct Template<'t> {
+    /// The file and, where it is known, the field, for errors.
+    pub(crate) place: String,
+    /// The line of the text's first line in the file; where it is not known, lines are counted in the text.
+    pub(crate) first_line: Option<usize>,
+    /// The text.
+    pub(crate) text: &'t str,
+}
+
+/// What the places are filled in with.
+#[derive(Debug)]
+pub(crate) struct Values<'v> {
+    /// What triggered the run.
+    pub(crate) payload: &'v Payload,
+    /// The parameters.
+    pub(crate) params: BTreeMap<String, String>,
+    /// Marks what `| data` fences.
+    pub(crate) nonce: &'v Nonce,
+}
+
+impl Template<'_> {
+    /// Whether there is any place to fill in.
+    #[must_use]
+    pub(crate) fn has_places(&self) -> bool {
+        self.text.contains("{{") || self.text.contains("{%")
+    }
+
+    /// The names that the text uses, as `event.issue.title` or `params.branch`; nothing where it cannot be understood.
+    #[must_use]
+    pub(crate) fn names(&self) -> BTreeSet<String> {
+        names_in(self.text).unwrap_or_default()
+    }
+
+    /// Those of the names whose values the text may hold. What it asks for in an `if` alone is not among them.
+    #[must_use]
+    pub(crate) fn names_of_values(&self) -> BTreeSet<String> {
+        names_in(&without_conditions(self.text)).unwrap_or_else(|| self.names())
+    }
+
+    /// The text with all places filled in.
+    ///
+    /// # Errors
+    /// A [`Problem`] that names the line, what does not exist, and what does.
+    pub(crate) fn render(&self, values: &Values<'_>) -> Result<String, Problem> {
+        if !self.has_places() {
+            return Ok(self.text.to_owned());
+        }
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        if let Ok(syntax) = SyntaxConfig::builder().keep_trailing_newline(true).build() {
+            environment.set_syntax(syntax);
+        }
+        environment.set_formatter(|out, state, value| escape_formatter(out, state, &as_json(value)));
+        let nonce = values.nonce.clone();
+        environment.add_filter("data", move |value: minijinja::Value| {
+            // Filters take whatever there is, and what there is not.
+            if value.is_undefined() {
+                return Err(Error::from(ErrorKind::UndefinedError));
+            }
+            Ok(nonce.fence(&as_json(&value).to_string()))
+        });
+
+        let misses = Misses::default();
+        let params: Map<String, Value> =
+            values.params.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
+        let mut names = Map::from_iter([("params".to_owned(), Value::Object(params))]);
+        if let Some(event) = values.payload.event() {
+            names.insert("event".to_owned(), event.clone());
+        }
+        let root = Node { fields: names, path: String::new(), misses: misses.clone() };
+        environment
+            .template_from_str(self.text)
+            .and_then(|template| template.render(minijinja::Value::from_object(root)))
+            .map_err(|error| self.problem(&error, &misses, values))
+    }
+
+    fn problem(&self, error: &Error, misses: &Misses, values: &Values<'_>) -> Problem {
+        let place = match (error.line(), self.first_line) {
+            (Some(line), Some(first)) => format!("{}:{}", self.place, first + line - 1),
+            (Some(line), None) => format!("{}, line {line}", self.place),
+            (None, _) => self.place.clone(),
+        };
+        let line = error.line().and_then(|line| self.text.lines().nth(line.saturating_sub(1))).unwrap_or_default();
+        let miss =
+            (error.kind() == ErrorKind::UndefinedError).then(|| misses.in_line(&without_conditions(line))).flatten();
+        match miss {
+            Some(Miss { path, name, .. }) if path.is_empty() && name == "event" => Problem::new(
+                place,
+                values.payload.why_no_event(),
+                "write `{% if event is defined %}` around it, or trigger the run by an event",
+            ),
+            Some(Miss { path, name, .. }) if path == "params" => {
+                let known: Vec<&str> = values.params.keys().map(String::as_str).collect();
+                let help = format!("give it with `--param {name}=…`{}", but_there_are(&name, &known));
+                Problem::new(place, format!("the parameter `{name}` has no value"), help)
+            }
+            Some(Miss { path, name, known }) => {
+                let known: Vec<&str> = known.iter().map(String::as_str).collect();
+                let found = if path.is_empty() {
+                    format!("nothing is named `{name}`")
+                } else {
+                    format!("`{path}` has no `{name}`")
+                };
+                let way_out =
+                    if path.is_empty() { "; with `template: false` the text goes to the agent as it is" } else { "" };
+                Problem::new(place, found, format!("{}{way_out}", problem::did_you_mean(&name, shortened(&known))))
+            }
+            None => {
+                let found = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+                let found = format!("a template that cannot be filled in: {}", text::bounded(&found, 300));
+                Problem::new(place, found, "mend it, or write `template: false` to send the text as it is")
+            }
+        }
+    }
+}
+
+fn names_in(text: &str) -> Option<BTreeSet<String>> {
+    let environment = Environment::new();
+    let template = environment.template_from_str(text).ok()?;
+    Some(template.undeclared_variables(true).into_iter().collect())
+}
+
+/// The text with `{% if true %}` in the place of each `if` and `elif`.
+fn without_conditions(text: &str) -> String {
+    let (mut bare, mut rest) = (String::new(), text);
+    while let Some((before, tag)) = rest.split_once("{%") {
+        bare.push_str(before);
+        bare.push_str("{%");
+        rest = tag;
+        let inside = tag.trim_start_matches(['-', '+']).trim_start();
+        let keyword = ["if", "elif"].into_iter().find(|keyword| {
+            inside
+                .strip_prefix(keyword)
+                .is_some_and(|condition| !condition.starts_with(|c: char| c == '_' || c.is_alphanumeric()))
+        });
+        if let (Some(keyword), Some(end)) = (keyword, tag.find("%}")) {
+            bare.extend([" ", keyword, " true "]);
+            rest = &tag[end..];
+        }
+    }
+    bare + rest
+}
+
+/// A value as JSON has it: the template language writes `True`, and lists in a way of its own.
+fn as_json(value: &minijinja::Value) -> minijinja::Value {
+    match value.kind() {
+        ValueKind::Bool | ValueKind::Seq | ValueKind::Iterable | ValueKind::Map => {
+            serde_json::to_value(value).map_or_else(|_| value.clone(), |value| plain_json(&value).into())
+        }
+        // What the sender left empty is empty.
+        ValueKind::None => "".into(),
+        _ => value.clone(),
+    }
+}
+
+/// A payload may have more fields than anybody wants to read.
+fn shortened<'k, 'n>(known: &'k [&'n str]) -> &'k [&'n str] {
+    &known[..known.len().min(40)]
+}
+
+fn but_there_are(name: &str, known: &[&str]) -> String {
+    match nearest(name, known.iter().copied()) {
+        Some(near) => format!(", or did you mean `params.{near}`?"),
+        None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn render(text: &str, payload: Value, params: &[(&str, &str)]) -> Result<String, String> {
+        let payload = match payload {
+            Value::Null => Payload::Absent,
+            payload => Payload::parse(Some(&payload.to_string())),
+        };
+        let nonce = Nonce::absent_from(&[], None);
+        let params = params.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let template = Template { place: "task.md".to_owned(), first_line: Some(5), text };
+        template.render(&Values { payload: &payload, params, nonce: &nonce }).map_err(|problem| problem.to_string())
+    }
+
+    fn pull_request() -> Value {
+        json!({"trigger": "event", "event": {"action": "opened", "pull_request": {"number": 7, "title": "T <&> ü", "body": null,
+            "draft": false, "labels": [{"name": "a"}, {"name": "b"}]}}})
+    }
+
+    #[test]
+    fn fields_and_parameters_are_filled_in_as_they_are() {
+        let text = "#{{ event.pull_request.number }} {{ event.pull_request.title }}{{ event.pull_request.body }}: \
+            {% for label in event.pull_request.labels %}{{ label.name }} {% endfor %}{{ params.who }}\n\n";
+        assert_eq!(render(text, pull_request(), &[("who", "<me>")]).unwrap(), "#7 T <&> ü: a b <me>\n\n");
+        let optional = "{{ event.nothing | default('none') }} {% if event.x is defined %}x{% endif %}";
+        assert_eq!(render(optional, pull_request(), &[]).unwrap(), "none ");
+        assert_eq!(
+            render("{{ event.pull_request.labels[0] }}", pull_request(), &[]).unwrap(),
+            "{\n  \"name\": \"a\"\n}"
+        );
+    }
+
+    #[test]
+    fn values_are_written_as_in_json() {
+        let event =
+            json!({"event": {"yes": true, "no": false, "empty": null, "list": ["a\"", 1, null, true, {"x": false}]}});
+        let text = "{{ event.yes }} {{ event.no }} [{{ event.empty }}] {{ event.yes and not event.no }}";
+        assert_eq!(render(text, event.clone(), &[]).unwrap(), "true false [] true");
+        let list = render("{{ event.list }}", event.clone(), &[]).unwrap();
+        assert_eq!(serde_json::from_str::<Value>(&list).unwrap(), event["event"]["list"]);
+        let fenced = render("{{ event.list | data }}{{ event.yes | data }}", event, &[]).unwrap();
+        assert!(fenced.contains(&format!(">\n{list}\n<")) && fenced.contains(">\ntrue\n<"), "{fenced}");
+    }
+
+    #[test]
+    fn a_text_without_places_is_left_alone() {
+        for text in ["{# no comment #}\n", "{ \"a\": 1 }", ""] {
+            assert_eq!(render(text, Value::Null, &[]).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn what_does_not_exist_is_named_with_its_line_and_what_does() {
+        for (text, payload, expected) in [
+            (
+                "a\nb {{ event.pull_request.titel }}",
+                pull_request(),
+                "task.md:6: `event.pull_request` has no `titel`; did you mean `title`? Known are `number`, `title`, `body`, \
+                 `draft` and `labels`",
+            ),
+            (
+                "{{ event.issue.title }}",
+                pull_request(),
+                "task.md:5: `event` has no `issue`; known are `action` and `pull_request`",
+            ),
+            (
+                "{{ event.pull_request.labels[0].nam }}",
+                pull_request(),
+                "task.md:5: `event.pull_request.labels[0]` has no `nam`; did you mean `name`? Known are `name`",
+            ),
+            (
+                "{{ event.issue.title | data }}{{ event.action }}",
+                pull_request(),
+                "task.md:5: `event` has no `issue`; known are `action` and `pull_request`",
+            ),
+            (
+                "{{ event.acton | data }}",
+                pull_request(),
+                "task.md:5: `event` has no `acton`; did you mean `action`? Known are `action` and `pull_request`",
+            ),
+            (
+                "{% if event.label is defined %}x{% endif %}\n{{ event.acton ~ event.pull_request.number }}",
+                pull_request(),
+                "task.md:6: `event` has no `acton`; did you mean `action`? Known are `action` and `pull_request`",
+            ),
+            (
+                "{{ secrets.TOKEN }}",
+                pull_request(),
+                "task.md:5: nothing is named `secrets`; known are `params` and `event`; with `template: false` the text goes \
+                 to the agent as it is",
+            ),
+            (
+                "\n\n{{ params.brnch }}",
+                Value::Null,
+                "task.md:7: the parameter `brnch` has no value; give it with `--param brnch=…`, or did you mean \
+                 `params.branch`?",
+            ),
+            (
+                "{{ event.x }}",
+                Value::Null,
+                "task.md:5: there is no event: AUTOMATION_EVENT_PAYLOAD is not set; write `{% if event is defined %}` around \
+                 it, or trigger the run by an event",
+            ),
+            (
+                "{{ event.x }}",
+                json!({"trigger": "cron"}),
+                "task.md:5: there is no event: the run's trigger is cron; write `{% if event is defined %}` around it, or \
+                 trigger the run by an event",
+            ),
+        ] {
+            assert_eq!(render(text, payload, &[("branch", "main")]).unwrap_err(), expected, "{text}");
+        }
+        let allowed_for = "{% if event.label is defined %}x{% endif %}{{ event.action.text }}";
+        let error = render(allowed_for, pull_request(), &[]).unwrap_err();
+        assert!(error.starts_with("task.md:5: ") && !error.contains("label"), "{error}");
+        let broken = render("a\n{{ event.", Value::Null, &[]).unwrap_err();
+        assert!(broken.starts_with("task.md:6: a template that cannot be filled in: "), "{broken}");
+        assert!(render("{% include 'x' %}", Value::Null, &[]).is_err());
+    }
+
+    #[test]
+    fn the_names_in_a_text_are_known_without_filling_it_in() {
+        let names = |text| Template { place: String::new(), first_line: None, text }.names();
+        let text = "{% if params.a %}{{ params.b }}{% endif %}{{ event.issue.title }}{% for x in event.l %}{{ x }}{% endfor %}";
+        let expected = ["event.issue.title", "event.l", "params.a", "params.b"].map(str::to_owned);
+        assert_eq!(names(text), BTreeSet::from(expected));
+    }
+
+    #[test]
+    fn a_name_in_a_condition_alone_gives_no_value() {
+        let names = |text| Template { place: String::new(), first_line: None, text }.names_of_values();
+        for text in [
+            "{% if event is defined %}x{% endif %}",
+            "{%- if event.a == 'b' -%}x{%- elif(event.c) %}y{% endif %}",
+            "{% if event %}{% if params.a %}x{% endif %}{% endif %}",
+        ] {
+            assert_eq!(names(text), BTreeSet::new(), "{text}");
+        }
+        for text in [
+            "{% if event %}{{ event.a }}{% endif %}",
+            "{{ event.a if event is defined else '' }}",
+            "{% set ifs = event.a %}",
+        ] {
+            assert!(names(text).contains("event.a"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_may_be_missing_can_be_data_too() {
+        let text =
+            render("{{ event.x | default('none') | data }}{{ event.pull_request.body | data }}", pull_request(), &[]);
+        assert_eq!(text.unwrap().matches("<data-from-outside ").count(), 2);
+    }
+
+    #[test]
+    fn data_is_fenced_on_request() {
+        let text = render("{{ event.pull_request.title | data }}", pull_request(), &[]).unwrap();
+        assert!(text.starts_with("<data-from-outside ") && text.contains(">\nT <&> ü\n</data-from-outside "), "{text}");
+    }
+}

@@ -1,0 +1,147 @@
+//! What a run does between a ready agent-server and its conversation: repositories, skills, first message.
+//!
+//! Everything that can be wrong with the user's input is found before, by [`crate::plan`].
+
+mod repos;
+pub(crate) mod sandbox;
+mod skills;
+pub(crate) mod workspace;
+
+use std::path::{Path, PathBuf};
+
+use futures_util::future::join_all;
+use openhands_client::agent_server::Client;
+use openhands_client::agent_server::skill::SkillInfo;
+use openhands_client::conversation::ConversationPlan;
+use openhands_client::redact;
+use openhands_client::secret::Redactor;
+use openhands_client::text;
+use openhands_client::workspace::Workspace;
+use url::Url;
+
+use crate::input::settings::Account;
+use crate::input::task::repos::Provider;
+use crate::outcome::{Failure, FailureKind};
+use crate::plan::RunPlan;
+use crate::plan::access::{Access, Token};
+use crate::plan::repos::{Cloned, RepoPlan};
+use crate::sinks::{Record, Sinks, Stage};
+
+/// Prepares the conversation of a run: its repositories are cloned into the working directory, its skills read, and its first
+/// message says what there is. Dropping the future ends what is under way and leaves nothing half-done.
+///
+/// # Errors
+/// [`FailureKind::RepositoryNotCloned`].
+pub(crate) async fn prepare(
+    workspace: &dyn Workspace,
+    plan: &RunPlan,
+    redactor: &Redactor,
+    sinks: &mut Sinks,
+) -> Result<ConversationPlan, Failure> {
+    learn_secrets(plan, redactor);
+    let client = workspace.agent_server();
+    let working_dir = plan.conversation.working_dir.as_str();
+    let repos_to_come = !plan.repos.is_empty();
+    if repos_to_come {
+        sinks.record(&Record::Stage(Stage::CloningRepositories)).await;
+    }
+    let first_query = skills::first_query(plan.skills, repos_to_come, working_dir);
+    let first_skills = async { Ok(skills::load(client, &first_query).await) };
+    let (cloned, first_skills) = tokio::try_join!(clone(workspace, plan, redactor), first_skills)?;
+    sinks.record(&Record::Stage(Stage::LoadingSkills)).await;
+    let project_skills = if repos_to_come { project_skills(client, plan, &cloned).await } else { Vec::new() };
+
+    let mut conversation = plan.conversation.clone();
+    conversation.skills = skills::merged(std::iter::once(first_skills).chain(project_skills));
+    tracing::debug!(skills = conversation.skills.len(), "skills loaded");
+    if let Some(task) = conversation.messages.first_mut() {
+        *task = plan.context.message(&cloned, task);
+    }
+    Ok(conversation)
+}
+
+async fn clone(workspace: &dyn Workspace, plan: &RunPlan, redactor: &Redactor) -> Result<Vec<Cloned>, Failure> {
+    let tokens = tokens(workspace, &plan.repos, redactor).await;
+    let token_of = |provider: Provider| {
+        if matches!(plan.account, Account::None { .. }) {
+            return Token::NoAccount;
+        }
+        let token = tokens.iter().find(|(owner, _)| *owner == provider);
+        token.map_or(Token::Missing(provider.token_names()[0]), |(_, token)| token.clone())
+    };
+    let ConversationPlan { working_dir, run_id, .. } = &plan.conversation;
+    repos::clone_all(&plan.repos, Path::new(working_dir), run_id.as_ref(), token_of)
+        .await
+        .map_err(|error| Failure::new(FailureKind::RepositoryNotCloned, text::chain(&error)))
+}
+
+/// The account's tokens for these repositories. One that cannot be had is missed only where git needs it.
+async fn tokens(workspace: &dyn Workspace, repos: &[RepoPlan], redactor: &Redactor) -> Vec<(Provider, Token)> {
+    let mut wanted: Vec<Provider> = Vec::new();
+    for provider in repos.iter().filter_map(|repo| repo.access.as_ref()?.wants_token_of()) {
+        if !wanted.contains(&provider) {
+            wanted.push(provider);
+        }
+    }
+    let mut tokens = Vec::new();
+    for provider in wanted {
+        tokens.push((provider, token(workspace, provider, redactor).await));
+    }
+    tokens
+}
+
+async fn token(workspace: &dyn Workspace, provider: Provider, redactor: &Redactor) -> Token {
+    for name in provider.token_names() {
+        match workspace.secret_value(name).await {
+            Ok(None) => {}
+            Ok(Some(token)) if token.expose().chars().any(char::is_control) => {
+                tracing::warn!(secret = name, "is more than one line, and no token");
+                return Token::Unusable(name);
+            }
+            Ok(Some(token)) => {
+                redactor.learn(&token);
+                return Token::Known(name, token);
+            }
+            Err(error) => {
+                tracing::warn!(secret = name, error = %text::chain(&error), "cloning without the account's token");
+                return Token::Unusable(name);
+            }
+        }
+    }
+    Token::Missing(provider.token_names()[0])
+}
+
+async fn project_skills(client: &Client, plan: &RunPlan, cloned: &[Cloned]) -> Vec<Vec<SkillInfo>> {
+    let paths: Vec<PathBuf> = cloned.iter().map(|repo| repo.path.clone()).collect();
+    let queries = skills::project_queries(plan.skills, &paths, &plan.conversation.working_dir);
+    join_all(queries.iter().map(|query| skills::load(client, query))).await
+}
+
+/// What the task file brought of secrets.
+fn learn_secrets(plan: &RunPlan, redactor: &Redactor) {
+    let of_repos = plan.repos.iter().filter_map(|repo| repo.access.as_ref()).flat_map(Access::secrets);
+    of_repos.for_each(|secret| redactor.learn(secret));
+    let plugins = plan.conversation.plugins.iter().filter_map(|plugin| Url::parse(&plugin.source).ok());
+    plugins.flat_map(|url| redact::secrets_of_address(&url)).for_each(|secret| redactor.learn(&secret));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::input::env::RawEnv;
+    use crate::input::settings::{Overrides, Settings};
+    use crate::input::task::parse::{Format, parse};
+
+    #[test]
+    fn the_keys_in_the_tasks_addresses_are_known() {
+        let settings = Settings::from_env(&RawEnv::default(), &[], Overrides::default()).unwrap();
+        let task = "prompt: x\nllm: {model: m}\nplugins: [{source: 'https://me:hunter22@h/p.git'}]\nrepos: ['https://me:hunter33@h/r']";
+        let task = parse(task, Format::Yaml, "task").unwrap();
+        let plan = RunPlan::new(settings, task, Duration::ZERO).unwrap();
+        let redactor = Redactor::default();
+        learn_secrets(&plan, &redactor);
+        assert_eq!(redactor.redact("me hunter22 hunter33"), "me *** ***");
+    }
+}

@@ -1,0 +1,163 @@
+//! The guardian: a small process of our own that delivers the completion callback when the runner cannot.
+//!
+//! The runner starts it before its first request and keeps it informed over a socket pair ([`Guardian`]). It lives in a
+//! session of its own, without standard input and output, so that what ends the runner and its process group leaves it
+//! alive. It knows how to deliver a report, and nothing of conversations:
+//!
+//! - the runner says that the outcome is settled: it ends;
+//! - the runner ends having named its outcome: it delivers that;
+//! - the runner ends without a word: it waits a moment for a new runner of the same run ([`rendezvous`]), then delivers the
+//!   report that the runner left for this case. Until that is accepted, a new runner may still take the run.
+
+mod footprint;
+mod process;
+mod protocol;
+pub(crate) mod rendezvous;
+
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+pub(crate) use process::guard;
+pub(crate) use protocol::Charge;
+
+use self::protocol::{ARMED, Message};
+use openhands_client::automation::completion::CompletionReport;
+
+/// The guardian's name in `ps`, so that nobody takes it for a leftover of the run. The kernel keeps 15 characters of it.
+pub(crate) const NAME: &str = "openhands-guardian";
+
+/// A guardian should be armed within milliseconds; a machine that is this slow goes on without waiting.
+const ARMING: Duration = Duration::from_secs(2);
+/// The guardian reads all the time; if it does not, the runner must not wait for it.
+const SENDING: Duration = Duration::from_millis(100);
+
+/// The runner's end of the line to its guardian.
+#[derive(Debug)]
+pub(crate) struct Guardian {
+    line: UnixStream,
+    /// What a guardian that is slow to read has not taken yet.
+    unsent: Vec<u8>,
+}
+
+impl Guardian {
+    /// Starts a guardian, and waits a moment until it is armed. `if_silent` is what to deliver if the runner ends without a
+    /// word.
+    ///
+    /// # Errors
+    /// The operating system's. The run can go on without a guardian.
+    pub(crate) fn start(charge: Charge, if_silent: &CompletionReport) -> io::Result<Self> {
+        let (line, other_end) = UnixStream::pair()?;
+        line.set_write_timeout(Some(SENDING))?;
+        line.set_read_timeout(Some(ARMING))?;
+        let mut guardian = Self { line, unsent: Vec::new() };
+        // Before there is a process: whatever becomes of us from now on, it knows what to do.
+        guardian.send(&Message::Charge(Box::new(charge), if_silent.clone()))?;
+        // Its own file may be gone by the time it is needed; a running program is not.
+        Command::new("/proc/self/exe")
+            .arg0(NAME)
+            .env_clear()
+            .current_dir("/")
+            .stdin(OwnedFd::from(other_end))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let mut answer = [0; ARMED.len()];
+        match (&guardian.line).read_exact(&mut answer) {
+            Ok(()) => Ok(guardian),
+            Err(error) if is_slow(&error) => {
+                tracing::warn!("the guardian is slow to start; going on meanwhile");
+                Ok(guardian)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// News for the report that is delivered if the runner ends without a word.
+    ///
+    /// # Errors
+    /// The guardian is gone.
+    pub(crate) fn if_silent(&mut self, report: &CompletionReport) -> io::Result<()> {
+        if self.unsent.is_empty() { self.send(&Message::IfSilent(report.clone())) } else { self.flush() }
+    }
+
+    /// What to deliver in any case, unless [`Guardian::settled`] follows.
+    ///
+    /// # Errors
+    /// The guardian is gone.
+    pub(crate) fn outcome(&mut self, report: &CompletionReport) -> io::Result<()> {
+        self.send(&Message::Outcome(report.clone()))
+    }
+
+    /// A process group that must not outlive the runner.
+    ///
+    /// # Errors
+    /// The guardian is gone.
+    pub(crate) fn end_with_us(&mut self, process_group: u32) -> io::Result<()> {
+        self.send(&Message::EndWithRunner(process_group))
+    }
+
+    /// The outcome is delivered; nothing is left but to end with the runner.
+    ///
+    /// # Errors
+    /// The guardian is gone already.
+    pub(crate) fn settled(&mut self) -> io::Result<()> {
+        self.send(&Message::Settled)
+    }
+
+    fn send(&mut self, message: &Message) -> io::Result<()> {
+        serde_json::to_writer(&mut self.unsent, message)?;
+        self.unsent.push(b'\n');
+        self.flush()
+    }
+
+    /// Sends what the guardian takes without making us wait; the rest is sent with what follows.
+    fn flush(&mut self) -> io::Result<()> {
+        while !self.unsent.is_empty() {
+            match self.line.write(&self.unsent) {
+                Ok(count) => drop(self.unsent.drain(..count)),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if is_slow(&error) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_slow(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_lost_on_a_guardian_that_is_slow_to_read() {
+        let (line, mut other_end) = UnixStream::pair().unwrap();
+        line.set_write_timeout(Some(Duration::from_millis(5))).unwrap();
+        let mut guardian = Guardian { line, unsent: Vec::new() };
+        let mut sent = 0;
+        while guardian.unsent.is_empty() {
+            guardian.end_with_us(7).unwrap();
+            sent += 1;
+        }
+        let reading = std::thread::spawn(move || {
+            let mut all = String::new();
+            other_end.read_to_string(&mut all).unwrap();
+            all
+        });
+        while !guardian.unsent.is_empty() {
+            guardian.flush().unwrap();
+        }
+        guardian.settled().unwrap();
+        drop(guardian);
+        let all = reading.join().unwrap();
+        assert_eq!(all.lines().count(), sent + 1);
+        assert!(all.lines().all(|line| serde_json::from_str::<Message>(line).is_ok()));
+    }
+}

@@ -1,0 +1,89 @@
+//! The last words with the agent-server, once it is known how a run ended.
+
+use openhands_client::agent_server::AgentServer;
+use openhands_client::conversation::ConversationPlan;
+use openhands_client::conversation::{self};
+use openhands_client::http::HttpError;
+use openhands_client::text;
+use openhands_client::time_limits::{self, Patience};
+use tokio::time::timeout;
+
+use super::answer::task_outcome;
+use crate::agent_result::Question;
+use crate::outcome::{Failure, FailureKind, Outcome};
+
+/// How long the last words may take.
+pub(super) fn patience(failure: Option<&Failure>) -> Patience {
+    match failure.map(|failure| failure.kind) {
+        Some(FailureKind::HungUp | FailureKind::Interrupted | FailureKind::Quit | FailureKind::Terminated) => {
+            time_limits::AT_SIGNAL
+        }
+        Some(FailureKind::Timeout) => time_limits::AT_LIMIT,
+        _ => time_limits::AT_LEISURE,
+    }
+}
+
+/// Whether the agent may still be at work when a run ends so.
+fn leaves_agent_at_work(kind: FailureKind) -> bool {
+    matches!(
+        kind,
+        FailureKind::Timeout
+            | FailureKind::CostLimitReached
+            | FailureKind::HungUp
+            | FailureKind::Interrupted
+            | FailureKind::Quit
+            | FailureKind::Terminated
+            | FailureKind::InternalError
+            | FailureKind::RunEndedElsewhere
+            | FailureKind::AgentServerUnreachable
+            | FailureKind::RequestRefused
+    )
+}
+
+/// Stops an agent that is still at work, and reads what is to be said of it: its final message, how the task went by its own
+/// account, and what it has cost.
+pub(super) async fn conclude(
+    outcome: &mut Outcome,
+    server: Option<&AgentServer>,
+    plan: Option<&(ConversationPlan, Question)>,
+    at_work: bool,
+    patience: Patience,
+) {
+    let (Some(server), Some(id)) = (server, outcome.conversation_id) else { return };
+    let at_work = at_work && outcome.failure.as_ref().is_some_and(|failure| leaves_agent_at_work(failure.kind));
+    let stop = async {
+        if at_work {
+            // A pause is answered only after the running command; it works all the same.
+            in_time("the agent could not be stopped", patience, server.client.stop(id, server.capabilities)).await;
+        }
+    };
+    let message = in_time("no final message", patience, conversation::final_message(server, id));
+    let info = async {
+        // Of a turn that was not followed to its end the last of the cost is still to be read.
+        if at_work { in_time("no final cost", patience, server.client.conversation(id)).await } else { None }
+    };
+    let completed = outcome.failure.is_none();
+    let task_outcome = async {
+        let plan = plan.filter(|_| completed)?;
+        in_time("no task outcome", patience, task_outcome(server, &plan.0, &plan.1)).await.flatten()
+    };
+    let ((), message, info, task_outcome) = tokio::join!(stop, message, info, task_outcome);
+    outcome.message = message.flatten();
+    outcome.answer = outcome.answer.take().or(task_outcome);
+    if let Some(info) = info {
+        outcome.cost = outcome.cost.or_more(info.cost());
+    }
+}
+
+async fn in_time<T>(
+    complaint: &str,
+    patience: Patience,
+    call: impl Future<Output = Result<T, HttpError>>,
+) -> Option<T> {
+    match timeout(patience.agent, call).await {
+        Ok(Ok(answer)) => return Some(answer),
+        Ok(Err(error)) => tracing::warn!(error = %text::chain(&error), "{complaint}"),
+        Err(_) => tracing::debug!("{complaint} in time"),
+    }
+    None
+}

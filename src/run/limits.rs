@@ -1,0 +1,77 @@
+//! When a run ends at the latest: by the task, or by the agent-server that has started us.
+
+use std::time::Duration;
+
+use openhands_client::agent_server::AgentServer;
+use openhands_client::text;
+use openhands_client::time_limits;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::deadline;
+use crate::input::settings::Account;
+use crate::outcome::{Failure, FailureKind};
+use crate::plan::RunPlan;
+use crate::process::ancestry::Ancestry;
+
+/// When a run ends, and why.
+pub(super) struct Limit {
+    at: Instant,
+    reason: String,
+}
+
+impl Limit {
+    pub(super) fn of_task(started: Instant, limit: Duration) -> Self {
+        Self { at: started + limit, reason: format!("the run reached its time limit of {limit:?}") }
+    }
+
+    /// Not so early that the agent of a run which goes on could not be found and stopped.
+    pub(super) fn with_time_to_attach(self) -> Self {
+        Self { at: self.at.max(Instant::now() + time_limits::ATTACH), ..self }
+    }
+
+    /// When the agent is asked to wrap up. A run that is as short as its landing is not asked.
+    pub(super) fn wrap_up_at(&self, landing: Duration) -> Option<Instant> {
+        (self.at > Instant::now() + landing * 2).then(|| self.at - landing)
+    }
+}
+
+/// The task's limit, or the one of our process where that comes first.
+pub(super) async fn earliest(own: Option<Limit>, server: &AgentServer, plan: &RunPlan) -> Option<Limit> {
+    match timeout(time_limits::LIMIT_SEARCH, limit_of_process(server, plan)).await.ok().flatten() {
+        Some(theirs) if own.as_ref().is_none_or(|own| theirs.at < own.at) => Some(theirs),
+        _ => own,
+    }
+}
+
+/// The work, unless the limit comes first.
+pub(super) async fn within<T>(limit: Option<&Limit>, work: impl Future<Output = T>) -> Result<T, Failure> {
+    match limit {
+        None => Ok(work.await),
+        Some(Limit { at, reason }) => {
+            timeout_at(*at, work).await.map_err(|_| Failure::new(FailureKind::Timeout, reason.clone()))
+        }
+    }
+}
+
+/// The limit that the agent-server has set for this process, if it started us: early enough to report before it.
+async fn limit_of_process(server: &AgentServer, plan: &RunPlan) -> Option<Limit> {
+    if matches!(plan.account, Account::OfSandbox(_)) {
+        return None;
+    }
+    let program = std::env::current_exe().ok()?.file_name()?.to_string_lossy().into_owned();
+    // By a name of its own the server may be this machine's or another's.
+    let program = plan.agent_server.is_local().then_some(program.as_str());
+    match deadline::time_left(&server.client, &Ancestry::of_process(), program).await {
+        Ok(left) => left.map(|left| {
+            tracing::info!("the agent-server will end this process in {} s", left.as_secs());
+            Limit {
+                at: Instant::now() + left.saturating_sub(time_limits::BEFORE_KILL),
+                reason: "the run reached the time-out that the agent-server has for this process".to_owned(),
+            }
+        }),
+        Err(error) => {
+            tracing::debug!(error = %text::chain(&error), "the time-out of this process is not known");
+            None
+        }
+    }
+}

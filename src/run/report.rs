@@ -1,0 +1,199 @@
+//! Where the outcome of a run goes: guardian, result, callback.
+
+use openhands_client::automation::callback::{Callback, CallbackError, Delivered};
+use openhands_client::automation::completion::CompletionReport;
+use openhands_client::automation::phase::PhaseEndpoint;
+use openhands_client::conversation::Known;
+use openhands_client::http::Http;
+use openhands_client::http::Network;
+use openhands_client::secret::Redactor;
+use openhands_client::text;
+use openhands_client::time_limits::{self, Patience};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::agent_result::Answer;
+use crate::cli::RunArgs;
+use crate::input::Environment;
+use crate::input::reporting::Reporting;
+use crate::outcome::{Failure, FailureKind, Outcome};
+use crate::process::guardian::rendezvous::{self, Found};
+use crate::process::guardian::{Charge, Guardian};
+use crate::process::signals::Shutdown;
+use crate::sinks::phases::{Phases, SettledElsewhere};
+use crate::sinks::{Record, Sinks};
+
+/// Made from what can be used of the environment, whatever else is wrong with it.
+pub(super) struct Reporter {
+    pub(super) http: Http,
+    reporting: Reporting,
+    network: Network,
+    redactor: Redactor,
+    guardian: Option<Guardian>,
+}
+
+impl Reporter {
+    pub(super) fn new(environment: &Environment) -> Self {
+        let (reporting, warning) = Reporting::from_env(&environment.raw);
+        if let Some(warning) = warning {
+            tracing::warn!("{warning}");
+        }
+        environment.raw.secrets().for_each(|secret| environment.redactor.learn(&secret));
+        let network = crate::input::settings::network(&environment.raw);
+        let (http, complaint) = Http::lenient(&network);
+        if let Some(error) = complaint {
+            tracing::warn!(error = %text::chain(&error), "going on with the built-in certificates");
+        }
+        Self { http, reporting, network, redactor: environment.redactor.clone(), guardian: None }
+    }
+
+    /// The sink that posts phases, if somebody wants them, and what tells that the run is settled without us.
+    pub(super) fn phases(&self) -> Option<(Phases, SettledElsewhere)> {
+        let endpoint = PhaseEndpoint { url: self.reporting.phase_url.clone()?, key: self.reporting.key.clone() };
+        Some(Phases::to(endpoint, self.http.clone(), self.redactor.clone()))
+    }
+
+    /// Puts a guardian behind the run, or takes over the run from a runner that died.
+    ///
+    /// # Errors
+    /// Another runner is at work on the run, or a signal came before it was ours.
+    pub(super) async fn guard(&mut self, args: &RunArgs, shutdown: &mut Shutdown) -> Result<(), Failure> {
+        let budget = args.guardian_budget.unwrap_or(time_limits::GUARDIAN_BUDGET);
+        let grace = args.restart_grace.unwrap_or(time_limits::RESTART_GRACE);
+        let Some(charge) = Charge::new(&self.reporting, &self.network, budget, grace) else { return Ok(()) };
+        let mut handover = None;
+        if let Some(run_id) = &self.reporting.run_id {
+            let asked = run_id.as_str().to_owned();
+            let found = tokio::select! {
+                found = tokio::task::spawn_blocking(move || rendezvous::take_over(&asked)) => found,
+                signal = shutdown.requested() => return Err(Failure::from(signal)),
+            };
+            match found.unwrap_or_else(|bug| std::panic::resume_unwind(bug.into_panic())) {
+                Found::Nobody => {}
+                Found::Yours(from_before) => {
+                    tracing::info!(%run_id, "going on with a run whose runner died");
+                    handover = Some(from_before);
+                }
+                Found::Busy => {
+                    let detail = format!("another runner is at work on run {run_id}");
+                    return Err(Failure::new(FailureKind::AlreadyRunning, detail));
+                }
+            }
+        }
+        match Guardian::start(charge, &self.silence(Known::default())) {
+            Ok(guardian) => self.guardian = Some(guardian),
+            Err(error) => tracing::warn!(%error, "no guardian: if the runner is killed, nobody will say so"),
+        }
+        if let Some(handover) = handover {
+            handover.taken();
+        }
+        Ok(())
+    }
+
+    /// Whether somebody delivers the outcome if we do not.
+    pub(super) fn is_guarded(&self) -> bool {
+        self.guardian.is_some()
+    }
+
+    /// Keeps the guardian informed, for as long as it is polled.
+    pub(super) async fn keep_informed(&mut self, mut known: watch::Receiver<Known>) {
+        while known.changed().await.is_ok() {
+            let report = self.silence(*known.borrow_and_update());
+            self.tell(|guardian| guardian.if_silent(&report));
+        }
+        std::future::pending::<()>().await;
+    }
+
+    /// What the guardian says of a runner that ends without a word.
+    fn silence(&self, known: Known) -> CompletionReport {
+        let failure =
+            Failure::new(FailureKind::RunnerDied, "the runner ended without an outcome; it was probably killed");
+        self.outcome(Some(failure), known).report(&self.redactor)
+    }
+
+    /// A process group that must not outlive the run.
+    pub(super) fn ends_with_us(&mut self, group: u32) {
+        self.tell(|guardian| guardian.end_with_us(group));
+    }
+
+    fn tell(&mut self, message: impl FnOnce(&mut Guardian) -> std::io::Result<()>) {
+        if let Some(guardian) = &mut self.guardian
+            && let Err(error) = message(guardian)
+        {
+            tracing::warn!(%error, "the guardian is gone");
+            self.guardian = None;
+        }
+    }
+
+    fn outcome(&self, failure: Option<Failure>, known: Known) -> Outcome {
+        Outcome {
+            failure,
+            run_id: self.reporting.run_id.clone(),
+            conversation_id: known.conversation_id,
+            sandbox_id: None,
+            cost: known.cost,
+            message: None,
+            answer: None,
+        }
+    }
+
+    /// What the automation service is told.
+    fn report(&self, outcome: &Outcome) -> CompletionReport {
+        let report = outcome.report(&self.redactor);
+        // A service without phases refuses a body with a task outcome.
+        let task_outcome = report.task_outcome.filter(|_| self.reporting.phase_url.is_some());
+        CompletionReport { task_outcome, ..report }
+    }
+
+    /// The outcome is known: from now on it arrives, whatever becomes of us.
+    pub(super) fn decide(&mut self, ended: Result<Option<Answer>, Failure>, known: Known) -> Outcome {
+        let (answer, failure) = match ended {
+            Ok(answer) => (answer, None),
+            Err(failure) => (None, Some(failure)),
+        };
+        let outcome = Outcome { answer, ..self.outcome(failure, known) };
+        self.learn(&outcome);
+        outcome
+    }
+
+    /// The same outcome with more in it.
+    pub(super) fn learn(&mut self, outcome: &Outcome) {
+        let report = self.report(outcome);
+        self.tell(|guardian| guardian.outcome(&report));
+    }
+
+    /// Result and standard output, then the callback: a service that is told the outcome may take the sandbox away.
+    pub(super) async fn publish(&mut self, outcome: &Outcome, sinks: &mut Sinks, patience: Patience) {
+        let result = outcome.result(&self.redactor);
+        if timeout(patience.output, sinks.record(&Record::Result(&result))).await.is_err() {
+            tracing::warn!("the result could not be written in time");
+        }
+        let Some(url) = &self.reporting.callback_url else { return };
+        let report = self.report(outcome);
+        let key = self.reporting.key.as_ref();
+        let callback = Callback { http: &self.http, url, key, budget: patience.callback };
+        match callback.deliver(&report).await {
+            Ok(delivered) => {
+                match delivered {
+                    Delivered::Accepted => tracing::info!("completion callback delivered"),
+                    Delivered::AlreadySettled => tracing::info!("the automation service had settled the run already"),
+                }
+                self.settled();
+            }
+            Err(error @ CallbackError::Refused(_)) => {
+                tracing::error!(error = %text::chain(&error), "completion callback not delivered");
+                self.settled();
+            }
+            Err(error) => match &self.guardian {
+                Some(_) => {
+                    tracing::warn!(error = %text::chain(&error), "leaving the completion callback to the guardian");
+                }
+                None => tracing::error!(error = %text::chain(&error), "completion callback not delivered"),
+            },
+        }
+    }
+
+    fn settled(&mut self) {
+        self.tell(Guardian::settled);
+    }
+}

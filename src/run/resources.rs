@@ -1,0 +1,75 @@
+//! What the agent works with, of the account's: LLM, secrets, MCP servers.
+
+use openhands_client::agent_server::mcp::McpServers;
+use openhands_client::agent_server::wire::{Llm, SecretSource, Secrets};
+use openhands_client::conversation::Equipment;
+use openhands_client::secret::Redactor;
+use openhands_client::text;
+use openhands_client::workspace::SecretSelection;
+use openhands_client::workspace::{Workspace, WorkspaceError};
+
+use crate::plan::{LlmBase, RunPlan};
+
+/// Asks for all at once. What is secret of it, the redactor learns.
+pub(super) async fn equipment(
+    workspace: &dyn Workspace,
+    plan: &RunPlan,
+    redactor: &Redactor,
+) -> Result<Equipment, WorkspaceError> {
+    let mcp = async {
+        workspace.mcp_servers().await.unwrap_or_else(|error| {
+            tracing::warn!(error = %text::chain(&error), "going on without the account's MCP servers");
+            McpServers::default()
+        })
+    };
+    let secrets = async {
+        match workspace.secrets(&plan.secrets).await {
+            Err(error @ WorkspaceError::Account { .. }) if plan.secrets == SecretSelection::All => {
+                tracing::warn!(error = %text::chain(&error), "going on without the account's secrets");
+                Ok(Secrets::new())
+            }
+            other => other,
+        }
+    };
+    let inherited = async { tokio::try_join!(llm(workspace, plan, redactor), secrets) };
+    let (inherited, mcp) = tokio::join!(inherited, mcp);
+    let (llm, mut secrets) = inherited?;
+    let mcp = mcp.with(&plan.conversation.mcp);
+    mcp.secrets().iter().for_each(|secret| redactor.learn(secret));
+    if !mcp.is_empty() {
+        tracing::info!(servers = %mcp.names().join(", "), "MCP servers configured");
+    }
+    let id = plan.conversation.id;
+    if let Some(value) = workspace.session_url(id).filter(|_| plan.conversation.run_id.is_some()) {
+        // For a person who reads what the agent writes elsewhere, such as a comment.
+        secrets.entry("AUTOMATION_SESSION_URL".to_owned()).or_insert(SecretSource::Static { value });
+    }
+    Ok(Equipment { llm, secrets, mcp })
+}
+
+async fn llm(workspace: &dyn Workspace, plan: &RunPlan, redactor: &Redactor) -> Result<Llm, WorkspaceError> {
+    let base = match &plan.llm.base {
+        LlmBase::Given(llm) => llm.clone(),
+        LlmBase::Inherited { profile: None, .. } => default_llm(workspace, plan).await?,
+        LlmBase::Inherited { profile: Some(profile), .. } => match workspace.llm(Some(&profile.name)).await {
+            Err(missing @ WorkspaceError::NoSuchProfile { .. }) if profile.default_will_do => {
+                tracing::warn!("{missing}; taking the account's default LLM");
+                default_llm(workspace, plan).await?
+            }
+            other => other?,
+        },
+    };
+    let llm = plan.llm.complete(&base);
+    llm.secrets().iter().for_each(|secret| redactor.learn(secret));
+    tracing::info!(model = llm.model().unwrap_or("unknown"), "LLM configured");
+    Ok(llm)
+}
+
+/// The account's default; some LLMs need no more than what the task says of them.
+async fn default_llm(workspace: &dyn Workspace, plan: &RunPlan) -> Result<Llm, WorkspaceError> {
+    let names_model = plan.llm.fields.get("model").is_some_and(|model| !model.is_null());
+    match workspace.llm(None).await {
+        Err(WorkspaceError::NoLlm) if names_model => Ok(Llm::default()),
+        other => other,
+    }
+}

@@ -1,0 +1,106 @@
+//! Who sees what a run does: sinks get every record and change nothing.
+
+pub(crate) mod output;
+pub(crate) mod phases;
+pub(crate) mod progress;
+
+use futures_util::future::{BoxFuture, FutureExt as _};
+use openhands_client::agent_server::Event;
+use openhands_client::agent_server::event::Meaning;
+use openhands_client::conversation::{self, Observer};
+use openhands_client::ids::ConversationId;
+
+use crate::outcome::RunResult;
+
+/// Where in its course a run is, before its first turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// What the user gave is read, and the agent-server waited for.
+    SettingUp,
+    /// The task's repositories are cloned.
+    CloningRepositories,
+    /// The agent-server is asked for skills.
+    LoadingSkills,
+    /// The account's LLM, secrets and MCP servers are read, and the conversation is started.
+    Configuring,
+}
+
+/// Something that a run did or saw.
+#[derive(Debug)]
+pub(crate) enum Record<'r> {
+    /// A stage begins.
+    Stage(Stage),
+    /// The conversation exists.
+    Conversation {
+        /// Its id.
+        id: ConversationId,
+        /// Whether it was made for this run.
+        new: bool,
+    },
+    /// A turn begins.
+    Turn {
+        /// From 1.
+        number: usize,
+        /// Turns in all.
+        of: usize,
+        /// The message to the agent.
+        message: &'r str,
+    },
+    /// An event of the conversation, each once.
+    Event {
+        /// As the server sent it.
+        event: &'r Event,
+        /// What it means to a run.
+        meaning: &'r Meaning,
+    },
+    /// The run is over. The last record.
+    Result(&'r RunResult),
+}
+
+/// Sees every record of a run.
+pub(crate) trait Sink: Send {
+    /// Takes a record. Waiting here holds the run back, as a full pipe does.
+    fn record<'a>(&'a mut self, record: &'a Record<'_>) -> BoxFuture<'a, ()>;
+}
+
+/// All sinks of a run.
+#[derive(Default)]
+pub(crate) struct Sinks(Vec<Box<dyn Sink>>);
+
+impl Sinks {
+    /// Adds a sink.
+    #[must_use]
+    pub(crate) fn with(mut self, sink: impl Sink + 'static) -> Self {
+        self.0.push(Box::new(sink));
+        self
+    }
+
+    /// Hands a record to every sink.
+    pub(crate) async fn record(&mut self, record: &Record<'_>) {
+        for sink in &mut self.0 {
+            sink.record(record).await;
+        }
+    }
+}
+
+impl Observer for Sinks {
+    fn record<'a>(&'a mut self, record: &'a conversation::Record<'_>) -> BoxFuture<'a, ()> {
+        async move {
+            let record = match record {
+                conversation::Record::Conversation { id, new } => Record::Conversation { id: *id, new: *new },
+                conversation::Record::Turn { number, of, message } => {
+                    Record::Turn { number: *number, of: *of, message }
+                }
+                conversation::Record::Event { event, meaning } => Record::Event { event, meaning },
+            };
+            Sinks::record(self, &record).await;
+        }
+        .boxed()
+    }
+}
+
+impl std::fmt::Debug for Sinks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} sinks", self.0.len())
+    }
+}

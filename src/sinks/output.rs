@@ -1,0 +1,226 @@
+//! The result of a run for programs: standard output and the result file.
+
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use futures_util::future::{BoxFuture, FutureExt as _};
+use openhands_client::time_limits;
+use rustix::fs::{OFlags, fcntl_setfl};
+use serde_json::{Value, json};
+use tokio::io::{AsyncWriteExt as _, BufWriter};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::{Record, Sink};
+use crate::cli::OutputFormat;
+use crate::outcome::RunResult;
+
+/// Writes standard output in one of the formats. Output that nobody reads any more is dropped; it never ends a run.
+#[derive(Debug)]
+pub(crate) struct Output {
+    format: OutputFormat,
+    lines: Option<mpsc::Sender<String>>,
+    writer: JoinHandle<()>,
+}
+
+/// Lines that may wait for a slow reader; further ones hold the run back.
+const WAITING_LINES: usize = 64;
+
+impl Output {
+    /// Standard output in this format. Must be called in a tokio runtime.
+    #[must_use]
+    pub(crate) fn new(format: OutputFormat) -> Self {
+        let (lines, waiting) = mpsc::channel(WAITING_LINES);
+        let writer = tokio::spawn(async {
+            if let Err(error) = write_all(waiting).await {
+                tracing::warn!(%error, "standard output is not read any more; going on without it");
+            }
+        });
+        Self { format, lines: Some(lines), writer }
+    }
+
+    async fn line(&mut self, line: String) {
+        let Some(lines) = &self.lines else { return };
+        // Refused when the writer has given up.
+        if timeout(time_limits::SLOW_READER, lines.send(line)).await.is_err() {
+            tracing::warn!("standard output is not read; going on without it");
+            self.lines = None;
+            self.writer.abort();
+        }
+    }
+
+    /// Waits until everything is written.
+    async fn finish(&mut self) {
+        self.lines = None;
+        let _ = (&mut self.writer).await;
+    }
+
+    async fn json_line(&mut self, record: &Record<'_>) {
+        match record {
+            Record::Conversation { id, new } => {
+                let own = json!({"kind": "runner.conversation", "conversation_id": id.to_string(), "new": new});
+                self.line(own.to_string()).await;
+            }
+            Record::Turn { number, of, message } => {
+                let own = json!({"kind": "runner.turn", "number": number, "of": of, "message": message});
+                self.line(own.to_string()).await;
+            }
+            Record::Stage(_) => {}
+            Record::Event { event, .. } => self.line(one_line(event.raw())).await,
+            Record::Result(result) => {
+                let mut own = json!({"kind": "runner.result"});
+                if let (Value::Object(own), Ok(Value::Object(result))) = (&mut own, serde_json::to_value(result)) {
+                    own.extend(result);
+                }
+                self.line(own.to_string()).await;
+            }
+        }
+    }
+}
+
+/// Writes lines as they come, many at once when many wait.
+async fn write_all(mut lines: mpsc::Receiver<String>) -> io::Result<()> {
+    let mut stdout = BufWriter::new(tokio::io::stdout());
+    while let Some(line) = lines.recv().await {
+        let mut next = Ok(line);
+        while let Ok(line) = next {
+            stdout.write_all(line.as_bytes()).await?;
+            stdout.write_all(b"\n").await?;
+            next = lines.try_recv();
+        }
+        stdout.flush().await?;
+    }
+    Ok(())
+}
+
+/// JSON on one line. Servers send it so; where one does not, the line breaks between its tokens are taken out.
+fn one_line(raw: &str) -> String {
+    if raw.contains(['\n', '\r']) {
+        // Inside a JSON text a line break is always white space between tokens.
+        raw.replace(['\n', '\r'], " ")
+    } else {
+        raw.to_owned()
+    }
+}
+
+impl Sink for Output {
+    fn record<'a>(&'a mut self, record: &'a Record<'_>) -> BoxFuture<'a, ()> {
+        async move {
+            match (self.format, record) {
+                (OutputFormat::Jsonl, record) => self.json_line(record).await,
+                (OutputFormat::Json, Record::Result(result)) => {
+                    let text = serde_json::to_string_pretty(result).unwrap_or_default();
+                    self.line(text).await;
+                }
+                (OutputFormat::Text, Record::Result(RunResult { message: Some(message), error: None, .. })) => {
+                    self.line(message.clone()).await;
+                }
+                _ => {}
+            }
+            if matches!(record, Record::Result(_)) {
+                self.finish().await;
+            }
+        }
+        .boxed()
+    }
+}
+
+/// Writes the result as JSON into a file: whole or not at all.
+#[derive(Debug)]
+pub(crate) struct ResultFile {
+    path: PathBuf,
+}
+
+impl ResultFile {
+    /// The file at this path; an older one is replaced.
+    #[must_use]
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+}
+
+impl Sink for ResultFile {
+    fn record<'a>(&'a mut self, record: &'a Record<'_>) -> BoxFuture<'a, ()> {
+        async move {
+            let Record::Result(result) = record else { return };
+            let text = serde_json::to_string_pretty(result).unwrap_or_default() + "\n";
+            let path = self.path.clone();
+            let written = tokio::task::spawn_blocking(move || replace(&path, text.as_bytes())).await;
+            if let Ok(Err(error)) = written {
+                tracing::error!(path = %self.path.display(), %error, "the result file could not be written");
+            }
+        }
+        .boxed()
+    }
+}
+
+fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    // What a link points to is meant, not the link.
+    let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    if path.metadata().is_ok_and(|there| !there.is_file()) {
+        // A device or a pipe is written to, and stays. One that nobody reads must not hold up what else gets the result.
+        let mut file =
+            std::fs::File::options().write(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+        fcntl_setfl(&file, OFlags::empty())?;
+        return file.write_all(content);
+    }
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let temporary = path.with_file_name(name);
+    let written = std::fs::File::create(&temporary)
+        .and_then(|mut file| file.write_all(content))
+        .and_then(|()| std::fs::rename(&temporary, path));
+    if written.is_err() {
+        // Nothing half-written is left behind; the first error is the one to tell.
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pretty_event_becomes_one_line_and_a_plain_one_stays() {
+        assert_eq!(one_line(r#"{"a": "x\ny"}"#), r#"{"a": "x\ny"}"#);
+        assert_eq!(one_line("{\n\"a\": 1\r\n}"), "{ \"a\": 1  }");
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_and_nothing_else_is_left() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("result.json");
+        replace(&path, b"one").unwrap();
+        replace(&path, b"two").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+        assert!(replace(&directory.path().join("no/result.json"), b"x").is_err());
+    }
+
+    #[test]
+    fn what_is_no_file_of_its_own_is_written_to_and_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, link) = (directory.path().join("result.json"), directory.path().join("link"));
+        std::fs::write(&path, b"old").unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        replace(&link, b"new").unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+
+        let pipe = directory.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let reading = {
+            let pipe = pipe.clone();
+            std::thread::spawn(move || std::fs::read(pipe).unwrap())
+        };
+        while replace(&pipe, b"result").is_err() {
+            assert!(!reading.is_finished());
+        }
+        assert_eq!(reading.join().unwrap(), b"result");
+        assert_eq!(replace(&pipe, b"result").unwrap_err().raw_os_error(), Some(rustix::io::Errno::NXIO.raw_os_error()));
+        assert!(replace(directory.path(), b"x").is_err());
+    }
+}

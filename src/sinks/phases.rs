@@ -1,0 +1,164 @@
+//! What goes on, as phases for the automation service: stages at once, the agent's own summaries now and then.
+//!
+//! A run never waits for a phase: the sink keeps the newest one, and a task of its own posts it.
+
+use futures_util::future::{BoxFuture, FutureExt as _, ready};
+use openhands_client::agent_server::event::Meaning;
+use openhands_client::automation::phase::{LONGEST, PhaseEndpoint, PhaseError};
+use openhands_client::http::Http;
+use openhands_client::redact;
+use openhands_client::secret::Redactor;
+use openhands_client::text;
+use openhands_client::time_limits;
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::{Record, Sink, Stage};
+
+/// Turns records into phases.
+#[derive(Debug)]
+pub(crate) struct Phases {
+    newest: watch::Sender<Phase>,
+    redactor: Redactor,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Phase {
+    text: String,
+    is_stage: bool,
+}
+
+/// Tells when the service has settled the run without us.
+#[derive(Debug)]
+pub(crate) struct SettledElsewhere(oneshot::Receiver<String>);
+
+impl SettledElsewhere {
+    /// Waits until a phase is refused because the run is settled, and gives the service's words. Never ends otherwise.
+    pub(crate) async fn reason(self) -> String {
+        match self.0.await {
+            Ok(reason) => reason,
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+impl Phases {
+    /// A sink that posts to this endpoint. Must be called in a tokio runtime.
+    #[must_use]
+    pub(crate) fn to(endpoint: PhaseEndpoint, http: Http, redactor: Redactor) -> (Self, SettledElsewhere) {
+        let (newest, to_post) = watch::channel(Phase::default());
+        let (settled, settled_elsewhere) = oneshot::channel();
+        tokio::spawn(async move {
+            if let Some(reason) = post_all(&endpoint, &http, to_post).await {
+                let _ = settled.send(reason);
+            }
+        });
+        (Self { newest, redactor }, SettledElsewhere(settled_elsewhere))
+    }
+
+    fn stage(&self, text: &str) {
+        self.newest.send_replace(Phase { text: text.to_owned(), is_stage: true });
+    }
+
+    fn summary(&self, summary: &str) {
+        let text = phase_text(summary, &self.redactor);
+        self.newest.send_if_modified(|newest| {
+            let news = newest.text != text && !text.is_empty();
+            if news {
+                *newest = Phase { text, is_stage: false };
+            }
+            news
+        });
+    }
+}
+
+/// What a text that is cut has at its end, in characters.
+const CUT: usize = 4;
+
+/// What is looked at of a summary, in characters: masks are shorter than what they hide.
+const LOOKED_AT: usize = 16 * LONGEST;
+
+/// One line without secrets that fits.
+fn phase_text(summary: &str, redactor: &Redactor) -> String {
+    let words = summary.split_whitespace().collect::<Vec<_>>().join(" ");
+    let printable: String = words.chars().filter(|char| !char.is_control()).collect();
+    // A learned secret that is cut would not be known any more; what looks like one still does.
+    let start: String = redactor.redact(&printable).chars().take(LOOKED_AT).collect();
+    text::bounded(&redact::lookalikes(&start), LONGEST - CUT)
+}
+
+/// Posts the newest phase whenever there is a new one. The last one is repeated from time to time: the answer is the only
+/// sign of a run that was cancelled. Ends with the sink, or with the service's words when the run is settled.
+async fn post_all(endpoint: &PhaseEndpoint, http: &Http, mut newest: watch::Receiver<Phase>) -> Option<String> {
+    let mut next_summary = Instant::now();
+    let mut failing = false;
+    loop {
+        if let Ok(closed @ Err(_)) = timeout(time_limits::PHASE_REPEAT, newest.changed()).await {
+            closed.ok()?;
+        }
+        while !newest.borrow_and_update().is_stage && Instant::now() < next_summary {
+            tokio::select! {
+                () = sleep_until(next_summary) => {}
+                changed = newest.changed() => changed.ok()?,
+            }
+        }
+        let Phase { text, is_stage } = newest.borrow_and_update().clone();
+        if text.is_empty() {
+            continue;
+        }
+        if !is_stage {
+            next_summary = Instant::now() + time_limits::SUMMARY_INTERVAL;
+        }
+        match endpoint.post(http, &text).await {
+            Ok(()) => failing = false,
+            Err(PhaseError::Settled(error)) => return Some(text::chain(&error)),
+            Err(error @ PhaseError::Refused(_)) => {
+                tracing::warn!(error = %text::chain(&error), "going on without phases");
+                return None;
+            }
+            Err(error) if failing => tracing::debug!(error = %text::chain(&error), "a phase is lost"),
+            Err(error) => {
+                tracing::warn!(error = %text::chain(&error), "phases are not delivered");
+                failing = true;
+            }
+        }
+    }
+}
+
+impl Sink for Phases {
+    fn record<'a>(&'a mut self, record: &'a Record<'_>) -> BoxFuture<'a, ()> {
+        match record {
+            Record::Stage(stage) => self.stage(match stage {
+                Stage::SettingUp => "Setting up workspace",
+                Stage::CloningRepositories => "Cloning repositories",
+                Stage::LoadingSkills => "Loading skills",
+                Stage::Configuring => "Configuring agent",
+            }),
+            Record::Turn { of: 1, .. } => self.stage("Agent is working on the task"),
+            Record::Turn { number, of, .. } => self.stage(&format!("Agent is working on turn {number} of {of}")),
+            Record::Event { meaning: Meaning::Action(action), .. } => {
+                if let Some(summary) = action.own_summary() {
+                    self.summary(summary);
+                }
+            }
+            Record::Conversation { .. } | Record::Event { .. } | Record::Result(_) => {}
+        }
+        ready(()).boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use openhands_client::secret::Secret;
+
+    #[test]
+    fn a_phase_is_one_line_that_fits_and_holds_no_secret() {
+        let redactor = Redactor::default();
+        redactor.learn(&Secret::new("value-of-a-secret"));
+        let text = phase_text("use value-of-a-secret\n\tand ghp_0123456789abcdefghij\u{7}", &redactor);
+        assert_eq!(text, "use *** and ***");
+        assert_eq!(phase_text(&"ä".repeat(500), &redactor).chars().count(), LONGEST);
+        assert_eq!(phase_text(&"a=b&".repeat(1 << 18), &redactor).chars().count(), LONGEST);
+    }
+}

@@ -1,0 +1,115 @@
+//! What the agent does, one log line each, for people.
+
+use futures_util::future::{BoxFuture, FutureExt as _, ready};
+use openhands_client::agent_server::event::{Action, Meaning, Observation};
+use openhands_client::secret::Redactor;
+use openhands_client::text;
+
+use super::{Record, Sink};
+use crate::outcome::RunResult;
+
+/// The longest text of a line, in characters.
+const LONGEST: usize = 160;
+
+/// Logs the steps of a run at level `info`.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    redactor: Redactor,
+}
+
+impl Progress {
+    /// Without the secrets that are learned by then; one that is cut would not be known any more. The default knows none.
+    #[must_use]
+    pub(crate) fn new(redactor: Redactor) -> Self {
+        Self { redactor }
+    }
+}
+
+impl Sink for Progress {
+    fn record<'a>(&'a mut self, record: &'a Record<'_>) -> BoxFuture<'a, ()> {
+        match record {
+            Record::Conversation { id, new } => {
+                tracing::info!(conversation_id = %id, "conversation {}", if *new { "started" } else { "continued" });
+            }
+            Record::Turn { number, of, message } => tracing::info!("turn {number} of {of}: {}", self.line(message)),
+            Record::Stage(_) => {}
+            Record::Event { meaning, .. } => self.step(meaning),
+            Record::Result(result) => verdict(result),
+        }
+        ready(()).boxed()
+    }
+}
+
+impl Progress {
+    fn line(&self, text: &str) -> String {
+        let words = self.redactor.redact(text).split_whitespace().collect::<Vec<_>>().join(" ");
+        text::bounded(&words, LONGEST)
+    }
+
+    fn step(&self, meaning: &Meaning) {
+        match meaning {
+            Meaning::Action(action) => tracing::info!("{}", self.action_line(action)),
+            Meaning::Observation(Observation { tool, exit_code: Some(code), .. }) if *code != 0 => {
+                tracing::info!("{tool} exited with {code}");
+            }
+            Meaning::Observation(Observation { tool, is_error: true, .. }) => tracing::info!("{tool} failed"),
+            Meaning::AgentMessage(text) => tracing::info!("agent: {}", self.line(text)),
+            Meaning::AgentError(error) => tracing::warn!("agent error: {}", self.line(error)),
+            Meaning::Error(error) => {
+                tracing::warn!(code = error.code(), "conversation error: {}", self.line(error.detail()));
+            }
+            _ => {}
+        }
+    }
+
+    fn action_line(&self, action: &Action) -> String {
+        let text = match (action.own_summary(), action.detail.as_deref()) {
+            (Some(summary), Some(detail)) => format!("{summary}: {detail}"),
+            (Some(only), None) | (None, Some(only)) => only.to_owned(),
+            (None, None) => return action.tool.clone(),
+        };
+        format!("{}: {}", action.tool, self.line(&text))
+    }
+}
+
+fn verdict(result: &RunResult) {
+    match &result.error {
+        None => tracing::info!(cost = %result.cost, "completed"),
+        Some(error) => tracing::error!(code = error.code, cost = %result.cost, "failed: {}", error.detail),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use openhands_client::secret::Secret;
+
+    #[test]
+    fn an_action_is_one_bounded_line() {
+        let action_line = |action: &Action| Progress::default().action_line(action);
+        let action = |summary: Option<&str>, detail: Option<&str>| Action {
+            tool: "terminal".to_owned(),
+            summary: summary.map(str::to_owned),
+            detail: detail.map(str::to_owned),
+            is_finish: false,
+        };
+        assert_eq!(action_line(&action(None, Some("ls\n -la"))), "terminal: ls -la");
+        assert_eq!(action_line(&action(Some("list files"), Some("ls"))), "terminal: list files: ls");
+        assert_eq!(action_line(&action(Some(r#"terminal: {"command": "ls"}"#), Some("ls"))), "terminal: ls");
+        assert_eq!(action_line(&action(None, None)), "terminal");
+        assert!(action_line(&action(None, Some(&"x".repeat(1000)))).chars().count() < 200);
+    }
+
+    #[test]
+    fn a_secret_is_removed_before_the_text_is_cut() {
+        let redactor = Redactor::default();
+        redactor.learn(&Secret::new("value-of-a-secret"));
+        redactor.learn(&Secret::new("first line\nsecond line"));
+        let progress = Progress::new(redactor);
+        for before in LONGEST - 17..LONGEST {
+            let line = progress.line(&format!("{} value-of-a-secret", "x".repeat(before)));
+            assert!(!line.contains('v'), "{line}");
+        }
+        assert_eq!(progress.line("it is first line\nsecond line"), "it is ***");
+    }
+}
