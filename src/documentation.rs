@@ -1,7 +1,7 @@
 //! The README against the code.
 
 use crate::input::env;
-use crate::input::task::parse::{Format, parse};
+use crate::input::task::parse::{TaskFormat, parse};
 use crate::outcome::FailureKind;
 
 const README: &str = include_str!("../README.md");
@@ -44,6 +44,6 @@ fn the_readmes_task_files_are_read() {
         README.split("```markdown\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
     assert!(tasks.len() > 1);
     for task in tasks {
-        parse(task, Format::Markdown, "README.md").unwrap();
+        parse(task, TaskFormat::Markdown, "README.md").unwrap();
     }
 }

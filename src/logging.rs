@@ -24,7 +24,11 @@ pub(crate) fn start(format: LogFormat, filter: Option<&str>, redactor: Redactor)
         .buffered_lines_limit(WAITING_LINES)
         .thread_name("log")
         .finish(Redacted { redactor, out: io::stderr() });
-    let default = || Targets::new().with_default(LevelFilter::WARN).with_targets([("openhands_runner", LevelFilter::INFO), ("openhands_client", LevelFilter::INFO)]);
+    let default = || {
+        Targets::new()
+            .with_default(LevelFilter::WARN)
+            .with_targets([("openhands_runner", LevelFilter::INFO), ("openhands_client", LevelFilter::INFO)])
+    };
     let parsed = filter.map(str::parse::<Targets>);
     let targets = match &parsed {
         Some(Ok(targets)) => targets.clone(),

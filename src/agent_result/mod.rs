@@ -9,18 +9,18 @@ use openhands_client::automation::completion::TaskOutcome;
 use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 
-use self::schema::AnswerSchema;
+use self::schema::ResultSchema;
 
 /// What the agent is asked for.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(crate) enum Question {
+pub(crate) enum ResultSpec {
     /// A message.
     #[default]
     Message,
     /// A message, and how the task went.
     TaskOutcome,
     /// A message, and an object of this schema.
-    Schema(AnswerSchema),
+    Schema(ResultSchema),
 }
 
 /// Whether the finish tool has the question's fields.
@@ -36,7 +36,7 @@ pub(crate) enum FinishFields {
 
 /// What the agent gave.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Answer {
+pub(crate) enum AgentResult {
     /// How the task went.
     TaskOutcome(TaskOutcome),
     /// An object of the user's schema.
@@ -45,16 +45,16 @@ pub(crate) enum Answer {
 
 /// The agent's answer is not what it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum AnswerError {
+pub(crate) enum AgentResultError {
     /// There is none.
     #[error("the agent finished without the result that the task asks for")]
     Missing,
     /// It does not fit the schema.
     #[error("the agent's result does not fit the schema: {}", .0.join("; "))]
-    Misfit(Vec<String>),
+    Violations(Vec<String>),
 }
 
-impl Question {
+impl ResultSpec {
     /// JSON Schema of the fields that the finish tool gets besides `message`.
     #[must_use]
     pub(crate) fn finish_schema(&self) -> Option<Value> {
@@ -103,18 +103,18 @@ impl Question {
     /// them that fits.
     ///
     /// # Errors
-    /// [`AnswerError`], for a schema of the user's; a missing task outcome is no error.
+    /// [`AgentResultError`], for a schema of the user's; a missing task outcome is no error.
     pub(crate) fn read(
         &self,
         finish: Option<&Map<String, Value>>,
         message: Option<&str>,
         fields: FinishFields,
-    ) -> Result<Option<Answer>, AnswerError> {
+    ) -> Result<Option<AgentResult>, AgentResultError> {
         match self {
             Self::Message => Ok(None),
             Self::TaskOutcome => {
                 let outcome = finish.and_then(|fields| TaskOutcome::deserialize(Value::Object(fields.clone())).ok());
-                Ok(outcome.map(Answer::TaskOutcome))
+                Ok(outcome.map(AgentResult::TaskOutcome))
             }
             Self::Schema(schema) => {
                 let own = |name: &str| schema.names().any(|own| own == name);
@@ -126,20 +126,20 @@ impl Question {
                 // Nothing at all is an object too, where nothing is required of an agent that was asked for fields.
                 let nothing = finish.filter(|_| fields == FinishFields::Asked).map(|_| Map::new());
                 let given = [of_finish, message.and_then(object_in)].into_iter().flatten();
-                let mut misfits = Vec::new();
+                let mut violations = Vec::new();
                 for object in given {
-                    match schema.misfits(&Value::Object(object.clone())) {
-                        fits if fits.is_empty() => return Ok(Some(Answer::Object(object))),
-                        others if misfits.is_empty() => misfits = others,
+                    match schema.violations(&Value::Object(object.clone())) {
+                        fits if fits.is_empty() => return Ok(Some(AgentResult::Object(object))),
+                        others if violations.is_empty() => violations = others,
                         _ => {}
                     }
                 }
                 match nothing {
-                    _ if !misfits.is_empty() => Err(AnswerError::Misfit(misfits)),
-                    Some(nothing) if schema.misfits(&nothing.clone().into()).is_empty() => {
-                        Ok(Some(Answer::Object(nothing)))
+                    _ if !violations.is_empty() => Err(AgentResultError::Violations(violations)),
+                    Some(nothing) if schema.violations(&nothing.clone().into()).is_empty() => {
+                        Ok(Some(AgentResult::Object(nothing)))
                     }
-                    _ => Err(AnswerError::Missing),
+                    _ => Err(AgentResultError::Missing),
                 }
             }
         }
@@ -163,28 +163,28 @@ mod tests {
         fields
     }
 
-    fn count() -> Question {
+    fn count() -> ResultSpec {
         let schema = json!({"type": "object", "properties": {"count": {"type": "integer"}}, "required": ["count"]});
-        Question::Schema(AnswerSchema::new(schema).unwrap())
+        ResultSpec::Schema(ResultSchema::new(schema).unwrap())
     }
 
     #[test]
     fn a_task_outcome_is_read_from_the_finish_and_may_be_missing() {
         let finish = fields(json!({"message": "m", "status": "partial_success", "outcome_summary": "half"}));
         let expected = TaskOutcome { status: TaskStatus::PartialSuccess, summary: "half".to_owned() };
-        let read = |finish: Option<&_>, message| Question::TaskOutcome.read(finish, message, FinishFields::Asked);
-        assert_eq!(read(Some(&finish), None), Ok(Some(Answer::TaskOutcome(expected))));
+        let read = |finish: Option<&_>, message| ResultSpec::TaskOutcome.read(finish, message, FinishFields::Asked);
+        assert_eq!(read(Some(&finish), None), Ok(Some(AgentResult::TaskOutcome(expected))));
         assert_eq!(read(Some(&fields(json!({"message": "m"}))), None), Ok(None));
         assert_eq!(read(None, Some("{}")), Ok(None));
     }
 
     #[test]
     fn an_object_is_read_from_the_finish_then_from_the_message() {
-        let three = Ok(Some(Answer::Object(fields(json!({"count": 3})))));
+        let three = Ok(Some(AgentResult::Object(fields(json!({"count": 3})))));
         let read = |finish: Option<&_>, message| count().read(finish, message, FinishFields::Asked);
         assert_eq!(read(Some(&fields(json!({"message": "m", "count": 3}))), None), three);
         assert_eq!(read(None, Some("Here:\n```json\n{\"count\": 3}\n```")), three);
-        assert_eq!(read(Some(&fields(json!({"message": "m"}))), Some("none")), Err(AnswerError::Missing));
+        assert_eq!(read(Some(&fields(json!({"message": "m"}))), Some("none")), Err(AgentResultError::Missing));
         let finish = fields(json!({"message": "m", "count": "3"}));
         assert_eq!(read(Some(&finish), Some("{\"count\": 3}")), three);
         for message in [None, Some("{\"count\": null}")] {
@@ -196,16 +196,16 @@ mod tests {
     #[test]
     fn a_finish_with_its_message_alone_is_an_empty_object_where_nothing_is_required() {
         let schema = json!({"type": "object", "properties": {"count": {"type": "integer"}}});
-        let question = Question::Schema(AnswerSchema::new(schema).unwrap());
+        let result_spec = ResultSpec::Schema(ResultSchema::new(schema).unwrap());
         let finish = fields(json!({"message": "m"}));
-        let read = |finish, message| question.read(finish, message, FinishFields::Asked);
-        assert_eq!(read(Some(&finish), Some("m")), Ok(Some(Answer::Object(Map::new()))));
-        let three = Ok(Some(Answer::Object(fields(json!({"count": 3})))));
+        let read = |finish, message| result_spec.read(finish, message, FinishFields::Asked);
+        assert_eq!(read(Some(&finish), Some("m")), Ok(Some(AgentResult::Object(Map::new()))));
+        let three = Ok(Some(AgentResult::Object(fields(json!({"count": 3})))));
         assert_eq!(read(Some(&finish), Some("{\"count\": 3}")), three);
-        assert_eq!(read(None, Some("m")), Err(AnswerError::Missing));
+        assert_eq!(read(None, Some("m")), Err(AgentResultError::Missing));
         // Who was not asked for fields has not left them out.
         for fields in [FinishFields::Unknown, FinishFields::None] {
-            assert_eq!(question.read(Some(&finish), Some("m"), fields), Err(AnswerError::Missing));
+            assert_eq!(result_spec.read(Some(&finish), Some("m"), fields), Err(AgentResultError::Missing));
         }
     }
 
@@ -217,16 +217,16 @@ mod tests {
         assert!(none.contains("your final message must be one JSON object") && !none.contains("finish tool"), "{none}");
         assert!(unknown.contains("if your finish tool has parameters for its fields, there"), "{unknown}");
         assert!(unknown.ends_with("\"required\":[\"count\"]}"), "{unknown}");
-        assert_eq!(Question::TaskOutcome.in_words(FinishFields::None), None);
+        assert_eq!(ResultSpec::TaskOutcome.in_words(FinishFields::None), None);
     }
 
     #[test]
     fn the_asked_task_outcome_is_one_that_can_be_read() {
-        let schema = AnswerSchema::new(Question::TaskOutcome.finish_schema().unwrap()).unwrap();
+        let schema = ResultSchema::new(ResultSpec::TaskOutcome.finish_schema().unwrap()).unwrap();
         for status in ["success", "partial_success", "blocked", "failed", "unknown"] {
             let finish = json!({"status": status, "outcome_summary": "s"});
-            assert!(schema.misfits(&finish).is_empty());
-            assert!(Question::TaskOutcome.read(Some(&fields(finish)), None, FinishFields::Asked).unwrap().is_some());
+            assert!(schema.violations(&finish).is_empty());
+            assert!(ResultSpec::TaskOutcome.read(Some(&fields(finish)), None, FinishFields::Asked).unwrap().is_some());
         }
     }
 }

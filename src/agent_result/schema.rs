@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 /// A checked JSON Schema of an object.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct AnswerSchema(Value);
+pub(crate) struct ResultSchema(Value);
 
 /// Why a schema cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,7 +49,7 @@ const RESERVED: &[&str] = &["message", "kind", "security_risk", "structured_outp
 /// What the agent-server takes at the top of the finish tool's schema (1.58.0), of what we check.
 const AT_TOP: &[&str] = &["type", "properties", "required", "additionalProperties"];
 
-impl AnswerSchema {
+impl ResultSchema {
     /// Checks a schema.
     ///
     /// # Errors
@@ -99,11 +99,11 @@ impl AnswerSchema {
 
     /// Where a value differs from the schema, at most [`MOST_MISFITS`] places.
     #[must_use]
-    pub(crate) fn misfits(&self, value: &Value) -> Vec<String> {
-        let mut misfits = Vec::new();
-        compare(&self.0, value, "", &mut misfits);
-        misfits.truncate(MOST_MISFITS);
-        misfits
+    pub(crate) fn violations(&self, value: &Value) -> Vec<String> {
+        let mut violations = Vec::new();
+        compare(&self.0, value, "", &mut violations);
+        violations.truncate(MOST_MISFITS);
+        violations
     }
 }
 
@@ -187,9 +187,9 @@ fn is_of_type(value: &Value, name: &str) -> bool {
     own == name || (own == "integer" && name == "number")
 }
 
-fn compare(schema: &Value, value: &Value, place: &str, misfits: &mut Vec<String>) {
+fn compare(schema: &Value, value: &Value, place: &str, violations: &mut Vec<String>) {
     let mut misfit = |what: String| {
-        misfits.push(if place.is_empty() { what } else { format!("{place}: {what}") });
+        violations.push(if place.is_empty() { what } else { format!("{place}: {what}") });
     };
     let Some(keywords) = schema.as_object() else {
         if schema == &Value::Bool(false) {
@@ -220,9 +220,9 @@ fn compare(schema: &Value, value: &Value, place: &str, misfits: &mut Vec<String>
         misfit(format!("{value}, not {only}"));
     }
     let fits = |schema: &Value| {
-        let mut misfits = Vec::new();
-        compare(schema, value, "", &mut misfits);
-        misfits.is_empty()
+        let mut violations = Vec::new();
+        compare(schema, value, "", &mut violations);
+        violations.is_empty()
     };
     if keyword("anyOf").and_then(Value::as_array).is_some_and(|schemas| !schemas.iter().any(fits)) {
         misfit("none of the shapes of `anyOf`".to_owned());
@@ -254,24 +254,29 @@ fn compare(schema: &Value, value: &Value, place: &str, misfits: &mut Vec<String>
         Value::Array(items) => {
             if let Some(schema) = keyword("items") {
                 for (index, item) in items.iter().enumerate() {
-                    compare(schema, item, &below(place, &index.to_string()), misfits);
+                    compare(schema, item, &below(place, &index.to_string()), violations);
                 }
             }
         }
-        Value::Object(fields) => compare_object(keywords, fields, place, misfits),
+        Value::Object(fields) => compare_object(keywords, fields, place, violations),
         _ => {}
     }
 }
 
-fn compare_object(keywords: &Map<String, Value>, fields: &Map<String, Value>, place: &str, misfits: &mut Vec<String>) {
+fn compare_object(
+    keywords: &Map<String, Value>,
+    fields: &Map<String, Value>,
+    place: &str,
+    violations: &mut Vec<String>,
+) {
     let required = keywords.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
-    misfits.extend(
+    violations.extend(
         required.filter(|name| !fields.contains_key(*name)).map(|name| format!("{}: missing", below(place, name))),
     );
     for (name, value) in fields {
         let own = keywords.get("properties").and_then(|properties| properties.get(name));
         if let Some(schema) = own.or_else(|| keywords.get("additionalProperties")) {
-            compare(schema, value, &below(place, name), misfits);
+            compare(schema, value, &below(place, name), violations);
         }
     }
 }
@@ -282,12 +287,12 @@ mod tests {
 
     use super::*;
 
-    fn of(property: &Value) -> AnswerSchema {
-        AnswerSchema::new(json!({"type": "object", "properties": {"x": property}, "required": ["x"]})).unwrap()
+    fn of(property: &Value) -> ResultSchema {
+        ResultSchema::new(json!({"type": "object", "properties": {"x": property}, "required": ["x"]})).unwrap()
     }
 
     fn refusal(schema: Value) -> String {
-        AnswerSchema::new(schema).unwrap_err().to_string()
+        ResultSchema::new(schema).unwrap_err().to_string()
     }
 
     #[test]
@@ -311,9 +316,9 @@ mod tests {
             (json!({"type": "object", "additionalProperties": false}), json!({}), json!({"z": 1})),
         ] {
             let schema = of(&property);
-            assert_eq!(schema.misfits(&json!({"x": good})), Vec::<String>::new(), "{property}");
-            assert_eq!(schema.misfits(&json!({"x": bad})).len(), 1, "{property}");
-            assert_eq!(schema.misfits(&json!({})), ["x: missing"]);
+            assert_eq!(schema.violations(&json!({"x": good})), Vec::<String>::new(), "{property}");
+            assert_eq!(schema.violations(&json!({"x": bad})).len(), 1, "{property}");
+            assert_eq!(schema.violations(&json!({})), ["x: missing"]);
         }
     }
 
@@ -321,7 +326,7 @@ mod tests {
     fn a_misfit_names_its_place() {
         let schema =
             of(&json!({"type": "array", "items": {"type": "object", "properties": {"y": {"type": "string"}}}}));
-        assert_eq!(schema.misfits(&json!({"x": [{"y": "a"}, {"y": 1}]})), ["x.1.y: an integer, not a string"]);
+        assert_eq!(schema.violations(&json!({"x": [{"y": "a"}, {"y": 1}]})), ["x.1.y: an integer, not a string"]);
     }
 
     #[test]

@@ -17,7 +17,8 @@ use crate::input::problem::nearest;
 use crate::input::task;
 
 pub(crate) use outside::{
-    CommonArgs, CpArgs, ExecArgs, Format, LaunchArgs, NewSandboxArgs, OutsideCommand, Place, SandboxCommand, TimesArgs,
+    CommonArgs, CopyPlace, CpArgs, ExecArgs, LaunchArgs, NewSandboxArgs, OutsideCommand, ResultFormat, SandboxCommand,
+    TimesArgs,
 };
 pub(crate) use values::{HookEvent, LogFormat, OutputFormat};
 

@@ -77,7 +77,7 @@ pub(crate) enum SandboxCommand {
 pub(crate) struct CommonArgs {
     /// What standard output holds.
     #[arg(long, value_enum, default_value_t, global = true)]
-    pub(crate) format: Format,
+    pub(crate) format: ResultFormat,
 
     /// How log lines look; RUST_LOG says which there are.
     #[arg(long, value_enum, default_value_t, global = true)]
@@ -86,7 +86,7 @@ pub(crate) struct CommonArgs {
 
 /// What standard output holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub(crate) enum Format {
+pub(crate) enum ResultFormat {
     /// Text for people.
     #[default]
     Text,
@@ -218,9 +218,9 @@ impl OutsideCommand {
 #[derive(Debug, Args)]
 pub(crate) struct CpArgs {
     /// A file or folder here, or SANDBOX:PATH.
-    pub(crate) from: Place,
+    pub(crate) from: CopyPlace,
     /// The same for the copy; an existing folder gets it under its own name.
-    pub(crate) to: Place,
+    pub(crate) to: CopyPlace,
     /// Output and log.
     #[command(flatten)]
     pub(crate) common: CommonArgs,
@@ -228,7 +228,7 @@ pub(crate) struct CpArgs {
 
 /// A path here or in a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum CopyPlace {
     /// On this machine.
     Here(PathBuf),
     /// In a sandbox.
@@ -240,7 +240,7 @@ pub(crate) enum Place {
     },
 }
 
-impl FromStr for Place {
+impl FromStr for CopyPlace {
     type Err = std::convert::Infallible;
 
     /// A `:` after a first part without `/` names a sandbox; `./a:b` is a path here.
@@ -299,12 +299,12 @@ mod tests {
 
     #[test]
     fn a_place_in_a_sandbox_has_its_id_before_a_colon() {
-        let place = |text: &str| text.parse::<Place>().unwrap();
-        let there = |id: &str, path: &str| Place::Sandbox { id: id.to_owned(), path: path.to_owned() };
+        let place = |text: &str| text.parse::<CopyPlace>().unwrap();
+        let there = |id: &str, path: &str| CopyPlace::Sandbox { id: id.to_owned(), path: path.to_owned() };
         assert_eq!(place("abc:/x y"), there("abc", "/x y"));
         assert_eq!(place("abc:/x:y"), there("abc", "/x:y"));
         for here in ["a", "./a:b", "/a:b", ":b"] {
-            assert_eq!(place(here), Place::Here(here.into()));
+            assert_eq!(place(here), CopyPlace::Here(here.into()));
         }
     }
 }

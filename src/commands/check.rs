@@ -17,7 +17,7 @@ use openhands_client::workspace::SecretSelection;
 use openhands_client::workspace::WorkspaceError;
 use serde_json::{Value, json};
 
-use super::{Desk, until_signal};
+use super::{CommandContext, until_signal};
 use crate::input::env::RawEnv;
 use crate::input::reporting::Reporting;
 use crate::input::settings::{self, Account, Overrides, Settings};
@@ -28,7 +28,7 @@ use crate::process::signals::Shutdown;
 
 /// One line of the table.
 #[derive(Debug)]
-struct Line {
+struct CheckLine {
     what: &'static str,
     state: State,
     found: String,
@@ -57,7 +57,7 @@ impl State {
     }
 }
 
-impl Line {
+impl CheckLine {
     fn good(what: &'static str, found: impl Into<String>) -> Self {
         Self { what, state: State::Good, found: found.into(), advice: None }
     }
@@ -76,57 +76,62 @@ impl Line {
     }
 }
 
-pub(super) async fn run(desk: &Desk, shutdown: &mut Shutdown) -> Result<ExitCode, Failure> {
-    let lines = until_signal(shutdown, async { Ok(check(desk).await) }).await?;
+pub(super) async fn run(context: &CommandContext, shutdown: &mut Shutdown) -> Result<ExitCode, Failure> {
+    let lines = until_signal(shutdown, async { Ok(check(context).await) }).await?;
     let has = |state| lines.iter().any(|line| line.state == state);
     let exit_code = match () {
         () if has(State::Wrong) => ExitCode::INVALID_INPUT,
         () if has(State::Unavailable) => ExitCode::UNAVAILABLE,
         () => ExitCode::COMPLETED,
     };
-    let redactor = &desk.environment.redactor;
+    let redactor = &context.environment.redactor;
     let text = redactor.redact(&table(&lines)).into_owned();
-    let objects: Vec<Value> = lines.iter().map(Line::object).collect();
+    let objects: Vec<Value> = lines.iter().map(CheckLine::object).collect();
     let object = json!({"lines": objects, "exit_code": exit_code.0}).to_string();
-    desk.tell(&text, &serde_json::from_str(&redactor.redact(&object)).unwrap_or_default()).await;
+    context.tell(&text, &serde_json::from_str(&redactor.redact(&object)).unwrap_or_default()).await;
     Ok(exit_code)
 }
 
-fn table(lines: &[Line]) -> String {
+fn table(lines: &[CheckLine]) -> String {
     let width = lines.iter().map(|line| line.what.len()).max().unwrap_or_default();
-    let row = |line: &Line| {
+    let row = |line: &CheckLine| {
         let advice = line.advice.as_ref().map(|advice| format!("\n{:>1$}-> {advice}", "", width + 5));
         format!("{:<2} {:<width$}  {}{}", line.state.word(), line.what, line.found, advice.unwrap_or_default())
     };
     lines.iter().map(row).collect::<Vec<_>>().join("\n")
 }
 
-async fn check(desk: &Desk) -> Vec<Line> {
-    let raw = desk.raw();
+async fn check(context: &CommandContext) -> Vec<CheckLine> {
+    let raw = context.raw();
     let mut lines = vec![set_variables(raw)];
-    let settings = match Settings::from_env(raw, &desk.environment.not_text, Overrides::default()) {
+    let settings = match Settings::from_env(raw, &context.environment.not_text, Overrides::default()) {
         Ok(settings) => settings,
         Err(problems) => {
             lines.extend(problems.0.into_iter().map(|problem| {
-                Line::bad("settings", State::Wrong, format!("{}: {}", problem.place, problem.found), problem.help)
+                CheckLine::bad("settings", State::Wrong, format!("{}: {}", problem.place, problem.found), problem.help)
             }));
             return lines;
         }
     };
-    let http = match desk.http() {
+    let http = match context.http() {
         Ok(http) => http,
         Err(failure) => {
-            lines.push(Line::bad("network", State::Wrong, failure.detail, "mend SSL_CERT_FILE or the proxy variables"));
+            lines.push(CheckLine::bad(
+                "network",
+                State::Wrong,
+                failure.detail,
+                "mend SSL_CERT_FILE or the proxy variables",
+            ));
             return lines;
         }
     };
     let inside =
         raw.sandbox_id.is_some() || raw.agent_server_url.is_some() || settings.agent_server.session_key.is_some();
-    let client = agent_server::Client::new(http.clone(), &settings.agent_server);
+    let client = agent_server::AgentServerClient::new(http.clone(), &settings.agent_server);
     lines.push(if inside {
         agent_server(&client).await
     } else {
-        Line::absent("agent-server", "not inside of a sandbox")
+        CheckLine::absent("agent-server", "not inside of a sandbox")
     });
     match settings::cloud_api(raw) {
         _ if matches!(settings.account, Account::SelfHosted) => {
@@ -135,17 +140,17 @@ async fn check(desk: &Desk) -> Vec<Line> {
         }
         Ok(key) => lines.extend(cloud(&http, &key, &settings).await),
         Err(problems) if inside && settings.llm.stands_alone() => {
-            lines.push(Line::absent("Cloud API", problems.0.first().map(ToString::to_string).unwrap_or_default()));
+            lines.push(CheckLine::absent("Cloud API", problems.0.first().map(ToString::to_string).unwrap_or_default()));
         }
         Err(problems) => lines.extend(problems.0.into_iter().map(|problem| {
-            Line::bad("Cloud API", State::Wrong, format!("{} {}", problem.place, problem.found), problem.help)
+            CheckLine::bad("Cloud API", State::Wrong, format!("{} {}", problem.place, problem.found), problem.help)
         })),
     }
     if settings.llm.stands_alone() {
         let model = settings.llm.model.as_deref();
         lines.push(match model {
-            Some(model) => Line::good("LLM", format!("{model}, given by LLM_ variables")),
-            None => Line::bad(
+            Some(model) => CheckLine::good("LLM", format!("{model}, given by LLM_ variables")),
+            None => CheckLine::bad(
                 "LLM",
                 State::Wrong,
                 "LLM_ variables without LLM_MODEL",
@@ -158,17 +163,17 @@ async fn check(desk: &Desk) -> Vec<Line> {
     lines
 }
 
-fn set_variables(raw: &RawEnv) -> Line {
+fn set_variables(raw: &RawEnv) -> CheckLine {
     let set: Vec<String> =
         raw.set_variables().map(|(name, value)| format!("{name}={}", value.unwrap_or(MASK))).collect();
     if set.is_empty() {
-        Line::absent("variables", "none of ours is set")
+        CheckLine::absent("variables", "none of ours is set")
     } else {
-        Line::good("variables", set.join(" "))
+        CheckLine::good("variables", set.join(" "))
     }
 }
 
-async fn agent_server(client: &agent_server::Client) -> Line {
+async fn agent_server(client: &agent_server::AgentServerClient) -> CheckLine {
     let what = "agent-server";
     let answered = async {
         client.ready().await?;
@@ -177,11 +182,11 @@ async fn agent_server(client: &agent_server::Client) -> Line {
         Ok::<_, HttpError>(version)
     };
     match answered.await {
-        Ok(version) => Line::good(what, format!("{version} at {}, takes the session key", client.address())),
+        Ok(version) => CheckLine::good(what, format!("{version} at {}, takes the session key", client.address())),
         Err(error) if error.is_refusal() => {
-            Line::bad(what, State::Unavailable, text::chain(&error), "SESSION_API_KEY is not this server's key")
+            CheckLine::bad(what, State::Unavailable, text::chain(&error), "SESSION_API_KEY is not this server's key")
         }
-        Err(error) => Line::bad(
+        Err(error) => CheckLine::bad(
             what,
             State::Unavailable,
             text::chain(&error),
@@ -191,7 +196,7 @@ async fn agent_server(client: &agent_server::Client) -> Line {
 }
 
 /// The account: whether it takes the key, and what it has for a run.
-async fn cloud(http: &Http, key: &CloudKey, settings: &Settings) -> Vec<Line> {
+async fn cloud(http: &Http, key: &CloudKey, settings: &Settings) -> Vec<CheckLine> {
     let address = http::without_secrets(&key.url);
     let user = match Sandboxes::new(http.clone(), key.clone(), time_limits::REQUEST).user().await {
         Ok(user) => user,
@@ -201,10 +206,10 @@ async fn cloud(http: &Http, key: &CloudKey, settings: &Settings) -> Vec<Line> {
             } else {
                 format!("see that {address} is the right address (OPENHANDS_CLOUD_API_URL), and HTTPS_PROXY")
             };
-            return vec![Line::bad("Cloud API", State::Unavailable, text::chain(&error), advice)];
+            return vec![CheckLine::bad("Cloud API", State::Unavailable, text::chain(&error), advice)];
         }
     };
-    let mut lines = vec![Line::good("Cloud API", format!("{address} takes the key"))];
+    let mut lines = vec![CheckLine::good("Cloud API", format!("{address} takes the key"))];
     match &settings.account {
         Account::Cloud(_) => {
             let advice = "SANDBOX_ID and SESSION_API_KEY must be those of this sandbox";
@@ -216,36 +221,36 @@ async fn cloud(http: &Http, key: &CloudKey, settings: &Settings) -> Vec<Line> {
             if !settings.llm.stands_alone() {
                 lines.push(inherited_llm(shown.and_then(|settings| settings.default_llm())));
             }
-            lines.push(Line::absent("secrets", "told only to a sandbox"));
+            lines.push(CheckLine::absent("secrets", "told only to a sandbox"));
         }
     }
     lines
 }
 
 /// What a run here would inherit.
-async fn inherited(http: &Http, settings: &Settings, advice: &str) -> Vec<Line> {
+async fn inherited(http: &Http, settings: &Settings, advice: &str) -> Vec<CheckLine> {
     let workspace = workspace(http, &settings.agent_server, &settings.account);
     let mut lines = Vec::new();
     if !settings.llm.stands_alone() {
         lines.push(match workspace.llm(None).await {
             Ok(llm) => inherited_llm(Some(llm)),
             Err(WorkspaceError::NoLlm) => inherited_llm(None),
-            Err(error) => Line::bad(INHERITED_LLM, State::Unavailable, text::chain(&error), advice),
+            Err(error) => CheckLine::bad(INHERITED_LLM, State::Unavailable, text::chain(&error), advice),
         });
     }
     lines.push(match workspace.secrets(&SecretSelection::All).await {
-        Ok(secrets) => Line::good("secrets", text::listed(secrets.keys())),
-        Err(error) => Line::bad("secrets", State::Unavailable, text::chain(&error), advice),
+        Ok(secrets) => CheckLine::good("secrets", text::listed(secrets.keys())),
+        Err(error) => CheckLine::bad("secrets", State::Unavailable, text::chain(&error), advice),
     });
     lines
 }
 
 const INHERITED_LLM: &str = "account's LLM";
 
-fn inherited_llm(llm: Option<Llm>) -> Line {
+fn inherited_llm(llm: Option<Llm>) -> CheckLine {
     match llm {
-        Some(llm) => Line::good(INHERITED_LLM, llm.model().unwrap_or("unknown").to_owned()),
-        None => Line::bad(
+        Some(llm) => CheckLine::good(INHERITED_LLM, llm.model().unwrap_or("unknown").to_owned()),
+        None => CheckLine::bad(
             INHERITED_LLM,
             State::Wrong,
             "none",
@@ -255,13 +260,13 @@ fn inherited_llm(llm: Option<Llm>) -> Line {
 }
 
 /// Whether the callback's host answers at all; the callback itself is not sent.
-async fn callback(http: &Http, raw: &RawEnv) -> Line {
+async fn callback(http: &Http, raw: &RawEnv) -> CheckLine {
     let what = "callback";
     let (reporting, warning) = Reporting::from_env(raw);
     let Some(mut url) = reporting.callback_url else {
         return match warning {
-            Some(warning) => Line::bad(what, State::Wrong, warning, "give an http or https address"),
-            None => Line::absent(what, "none is wanted"),
+            Some(warning) => CheckLine::bad(what, State::Wrong, warning, "give an http or https address"),
+            None => CheckLine::absent(what, "none is wanted"),
         };
     };
     url.set_path("/");
@@ -269,9 +274,9 @@ async fn callback(http: &Http, raw: &RawEnv) -> Line {
     let address = http::without_secrets(&url);
     match http.request(http::Method::GET, url).timeout(time_limits::CALLBACK_ATTEMPT).send().await {
         Ok(_) | Err(HttpError::Status { .. } | HttpError::TooLarge { .. }) => {
-            Line::good(what, format!("{address} answers"))
+            CheckLine::good(what, format!("{address} answers"))
         }
-        Err(error) => Line::bad(
+        Err(error) => CheckLine::bad(
             what,
             State::Unavailable,
             text::chain(&error),
@@ -280,13 +285,13 @@ async fn callback(http: &Http, raw: &RawEnv) -> Line {
     }
 }
 
-fn task() -> Line {
+fn task() -> CheckLine {
     let source = Source::named(None, Path::new("."));
     match source.load() {
-        Ok(task) => Line::good("task here", task.name.unwrap_or_else(|| text::bounded(&task.prompt, 60))),
-        Err(problem) if problem.place == "task" => Line::absent("task here", "none"),
+        Ok(task) => CheckLine::good("task here", task.name.unwrap_or_else(|| text::bounded(&task.prompt, 60))),
+        Err(problem) if problem.place == "task" => CheckLine::absent("task here", "none"),
         Err(problem) => {
-            Line::bad("task here", State::Wrong, format!("{}: {}", problem.place, problem.found), problem.help)
+            CheckLine::bad("task here", State::Wrong, format!("{}: {}", problem.place, problem.found), problem.help)
         }
     }
 }

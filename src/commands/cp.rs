@@ -3,27 +3,29 @@
 use openhands_client::sandbox::copy;
 use serde_json::json;
 
-use super::{Desk, until_signal};
-use crate::cli::{CpArgs, NewSandboxArgs, Place};
+use super::{CommandContext, until_signal};
+use crate::cli::{CopyPlace, CpArgs, NewSandboxArgs};
 use crate::outcome::{ExitCode, Failure, FailureKind};
 use crate::process::signals::Shutdown;
 
-pub(super) async fn run(desk: &Desk, args: CpArgs, shutdown: &mut Shutdown) -> Result<ExitCode, Failure> {
-    let sandbox = |id: &str| desk.sandbox(&NewSandboxArgs { id: Some(id.to_owned()), ..NewSandboxArgs::default() });
+pub(super) async fn run(context: &CommandContext, args: CpArgs, shutdown: &mut Shutdown) -> Result<ExitCode, Failure> {
+    let sandbox = |id: &str| context.sandbox(&NewSandboxArgs { id: Some(id.to_owned()), ..NewSandboxArgs::default() });
     let copied = match (&args.from, &args.to) {
-        (Place::Here(from), Place::Sandbox { id, path }) => {
-            desk.within(sandbox(id)?, shutdown, async |_, ready, shutdown| {
-                let copy = async { copy::upload(&ready.server, from, path).await.map_err(Failure::from) };
-                until_signal(shutdown, copy).await
-            })
-            .await?
+        (CopyPlace::Here(from), CopyPlace::Sandbox { id, path }) => {
+            context
+                .within(sandbox(id)?, shutdown, async |_, ready, shutdown| {
+                    let copy = async { copy::upload(&ready.server, from, path).await.map_err(Failure::from) };
+                    until_signal(shutdown, copy).await
+                })
+                .await?
         }
-        (Place::Sandbox { id, path }, Place::Here(to)) => {
-            desk.within(sandbox(id)?, shutdown, async |_, ready, shutdown| {
-                let copy = async { copy::download(&ready.server, path, to).await.map_err(Failure::from) };
-                until_signal(shutdown, copy).await
-            })
-            .await?
+        (CopyPlace::Sandbox { id, path }, CopyPlace::Here(to)) => {
+            context
+                .within(sandbox(id)?, shutdown, async |_, ready, shutdown| {
+                    let copy = async { copy::download(&ready.server, path, to).await.map_err(Failure::from) };
+                    until_signal(shutdown, copy).await
+                })
+                .await?
         }
         _ => {
             let detail = "one of the two is in a sandbox, written SANDBOX:/path, and the other is not";
@@ -31,6 +33,6 @@ pub(super) async fn run(desk: &Desk, args: CpArgs, shutdown: &mut Shutdown) -> R
         }
     };
     tracing::info!(files = copied.files, bytes = copied.bytes, "copied");
-    desk.tell("", &json!(copied)).await;
+    context.tell("", &json!(copied)).await;
     Ok(ExitCode::COMPLETED)
 }

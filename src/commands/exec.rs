@@ -4,13 +4,17 @@ use openhands_client::sandbox::exec::Command;
 use serde_json::json;
 use tokio::io::stdout;
 
-use super::Desk;
+use super::CommandContext;
 use super::follow::{PassOn, follow, write};
-use crate::cli::{ExecArgs, Format};
+use crate::cli::{ExecArgs, ResultFormat};
 use crate::outcome::{ExitCode, Failure};
 use crate::process::signals::Shutdown;
 
-pub(super) async fn run(desk: &Desk, args: ExecArgs, shutdown: &mut Shutdown) -> Result<ExitCode, Failure> {
+pub(super) async fn run(
+    context: &CommandContext,
+    args: ExecArgs,
+    shutdown: &mut Shutdown,
+) -> Result<ExitCode, Failure> {
     let mut command = match args.command.as_slice() {
         [line] => Command::shell(line),
         words => Command::program(words),
@@ -22,34 +26,35 @@ pub(super) async fn run(desk: &Desk, args: ExecArgs, shutdown: &mut Shutdown) ->
         command = command.limit(limit);
     }
     for (name, value) in args.environment {
-        desk.environment.redactor.learn(&value);
+        context.environment.redactor.learn(&value);
         command = command.env(name, value);
     }
-    let sandbox = desk.sandbox(&args.sandbox)?;
-    desk.within(sandbox, shutdown, async |id, ready, shutdown| {
-        let mut pass_on = PassOn::new(desk.format);
-        let each = async |output| pass_on.take(output).await;
-        let exit = follow(&ready.server, &command, shutdown, || {}, each).await?;
-        if desk.format == Format::Json {
-            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-            let object = json!({
-                "sandbox_id": id.as_str(),
-                "exit_code": exit.0,
-                "stdout": text(&pass_on.stdout),
-                "stderr": text(&pass_on.stderr),
-            });
-            let object = format!("{object:#}\n");
-            tokio::select! {
-                () = write(stdout(), object.as_bytes()) => {}
-                signal = shutdown.requested() => {
-                    // No error object into the middle of the result.
-                    let failure = Failure::from(signal);
-                    tracing::error!(code = failure.code(), "{}", failure.detail);
-                    return Ok(failure.kind.exit_code());
+    let sandbox = context.sandbox(&args.sandbox)?;
+    context
+        .within(sandbox, shutdown, async |id, ready, shutdown| {
+            let mut pass_on = PassOn::new(context.format);
+            let each = async |output| pass_on.take(output).await;
+            let exit = follow(&ready.server, &command, shutdown, || {}, each).await?;
+            if context.format == ResultFormat::Json {
+                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                let object = json!({
+                    "sandbox_id": id.as_str(),
+                    "exit_code": exit.0,
+                    "stdout": text(&pass_on.stdout),
+                    "stderr": text(&pass_on.stderr),
+                });
+                let object = format!("{object:#}\n");
+                tokio::select! {
+                    () = write(stdout(), object.as_bytes()) => {}
+                    signal = shutdown.requested() => {
+                        // No error object into the middle of the result.
+                        let failure = Failure::from(signal);
+                        tracing::error!(code = failure.code(), "{}", failure.detail);
+                        return Ok(failure.kind.exit_code());
+                    }
                 }
             }
-        }
-        Ok(exit)
-    })
-    .await
+            Ok(exit)
+        })
+        .await
 }

@@ -7,7 +7,7 @@ use openhands_client::time_limits;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _, stderr, stdout};
 use tokio::time::timeout;
 
-use crate::cli::Format;
+use crate::cli::ResultFormat;
 use crate::outcome::{ExitCode, Failure};
 use crate::process::signals::Shutdown;
 
@@ -83,23 +83,23 @@ fn exit_code(exit: Exit) -> ExitCode {
 
 /// Where the output of a command goes.
 pub(super) struct PassOn {
-    pub(super) format: Format,
+    pub(super) format: ResultFormat,
     pub(super) stdout: Vec<u8>,
     pub(super) stderr: Vec<u8>,
 }
 
 impl PassOn {
-    pub(super) fn new(format: Format) -> Self {
+    pub(super) fn new(format: ResultFormat) -> Self {
         Self { format, stdout: Vec::new(), stderr: Vec::new() }
     }
 
     /// Waits for a slow reader as long as that takes: what comes meanwhile is kept in the sandbox.
     pub(super) async fn take(&mut self, output: Output) {
         match (self.format, output) {
-            (Format::Text, Output::Stdout(bytes)) => write(stdout(), &bytes).await,
-            (Format::Text, Output::Stderr(bytes)) => write(stderr(), &bytes).await,
-            (Format::Json, Output::Stdout(bytes)) => self.stdout.extend_from_slice(&bytes),
-            (Format::Json, Output::Stderr(bytes)) => self.stderr.extend_from_slice(&bytes),
+            (ResultFormat::Text, Output::Stdout(bytes)) => write(stdout(), &bytes).await,
+            (ResultFormat::Text, Output::Stderr(bytes)) => write(stderr(), &bytes).await,
+            (ResultFormat::Json, Output::Stdout(bytes)) => self.stdout.extend_from_slice(&bytes),
+            (ResultFormat::Json, Output::Stderr(bytes)) => self.stderr.extend_from_slice(&bytes),
         }
     }
 }

@@ -17,8 +17,8 @@ use serde_json::json;
 
 use super::delivery::await_delivery;
 use super::follow::{PassOn, start};
-use super::{Desk, until_signal};
-use crate::cli::{Format, LaunchArgs};
+use super::{CommandContext, until_signal};
+use crate::cli::{LaunchArgs, ResultFormat};
 use crate::input::problem::{Problem, Problems};
 use crate::input::settings::{Overrides, Settings};
 use crate::input::task::source::{DEFAULT_FILES, Source, data_files, text_of};
@@ -40,14 +40,18 @@ struct Load {
     names_conversation: bool,
 }
 
-pub(super) async fn run(desk: &Desk, args: LaunchArgs, shutdown: &mut Shutdown) -> Result<ExitCode, Failure> {
-    let load = until_signal(shutdown, load(desk, &args)).await?;
-    let mut sandbox = desk.sandbox(&args.sandbox)?;
+pub(super) async fn run(
+    context: &CommandContext,
+    args: LaunchArgs,
+    shutdown: &mut Shutdown,
+) -> Result<ExitCode, Failure> {
+    let load = until_signal(shutdown, load(context, &args)).await?;
+    let mut sandbox = context.sandbox(&args.sandbox)?;
     let waits = args.wait || args.follow;
     if waits {
-        return desk
+        return context
             .within(sandbox, shutdown, async |id, ready, shutdown| {
-                let command = until_signal(shutdown, prepare(desk, &args, &load, id, ready)).await?;
+                let command = until_signal(shutdown, prepare(context, &args, &load, id, ready)).await?;
                 let ended = follow(&args, &load, id, ready, &command, shutdown).await;
                 if args.sandbox.is_deleted() && shutdown.received() < 2 {
                     // The first signal goes on to the deletion, the second leaves the sandbox.
@@ -60,7 +64,7 @@ pub(super) async fn run(desk: &Desk, args: LaunchArgs, shutdown: &mut Shutdown) 
             })
             .await;
     }
-    let launched = launch(desk, &args, &load, &mut sandbox, shutdown).await;
+    let launched = launch(context, &args, &load, &mut sandbox, shutdown).await;
     if shutdown.received() > 1 {
         super::leave(sandbox);
         return launched;
@@ -74,15 +78,15 @@ pub(super) async fn run(desk: &Desk, args: LaunchArgs, shutdown: &mut Shutdown) 
 
 /// Starts the run and leaves it alone.
 async fn launch(
-    desk: &Desk,
+    context: &CommandContext,
     args: &LaunchArgs,
     load: &Load,
     sandbox: &mut Sandbox<CloudProvider>,
     shutdown: &mut Shutdown,
 ) -> Result<ExitCode, Failure> {
     let prepared = until_signal(shutdown, async {
-        let (id, ready) = desk.ready(sandbox).await?;
-        let command = prepare(desk, args, load, &id, &ready).await?;
+        let (id, ready) = context.ready(sandbox).await?;
+        let command = prepare(context, args, load, &id, &ready).await?;
         Ok((id, ready, command))
     });
     let (id, ready, command) = prepared.await?;
@@ -90,7 +94,7 @@ async fn launch(
     // The run is at work in it.
     sandbox.keep();
     tokio::select! {
-        () = tell(desk, load, &id, &ready, running.folder()) => Ok(ExitCode::COMPLETED),
+        () = tell(context, load, &id, &ready, running.folder()) => Ok(ExitCode::COMPLETED),
         signal = shutdown.requested() => {
             tracing::warn!(sandbox = %id, conversation_id = %load.conversation, "the run is under way, and goes on");
             Err(Failure::from(signal))
@@ -98,11 +102,11 @@ async fn launch(
     }
 }
 
-async fn load(desk: &Desk, args: &LaunchArgs) -> Result<Load, Failure> {
+async fn load(context: &CommandContext, args: &LaunchArgs) -> Result<Load, Failure> {
     let params = args.overrides.params.clone();
     let flags =
         Overrides { conversation_id: args.overrides.conversation_id, params, cloud: true, ..Overrides::default() };
-    let settings = Settings::from_env(desk.raw(), &desk.environment.not_text, flags);
+    let settings = Settings::from_env(context.raw(), &context.environment.not_text, flags);
     let named = args.task.clone();
     let read = tokio::task::spawn_blocking(move || read_task(named.as_deref())).await;
     let task = read.unwrap_or_else(|bug| std::panic::resume_unwind(bug.into_panic()));
@@ -125,7 +129,7 @@ async fn load(desk: &Desk, args: &LaunchArgs) -> Result<Load, Failure> {
         })?,
     };
     Ok(Load {
-        key: desk.key()?,
+        key: context.key()?,
         program,
         task: content,
         task_name: name,
@@ -167,7 +171,7 @@ fn read_task(named: Option<&Path>) -> Result<TaskFile, Problem> {
 fn from_stdin() -> Result<TaskFile, Problem> {
     let content = text_of(io::stdin().lock(), "standard input")?;
     let parsed =
-        crate::input::task::parse::parse(&content, crate::input::task::parse::Format::Markdown, "standard input")?;
+        crate::input::task::parse::parse(&content, crate::input::task::parse::TaskFormat::Markdown, "standard input")?;
     Ok(TaskFile { parsed, content: content.into_bytes(), name: "task.md".to_owned(), data: Vec::new() })
 }
 
@@ -177,7 +181,7 @@ fn changed(name: &str) -> Problem {
 
 /// Puts everything into the sandbox; the command that starts the run there.
 async fn prepare(
-    desk: &Desk,
+    context: &CommandContext,
     args: &LaunchArgs,
     load: &Load,
     id: &SandboxId,
@@ -204,7 +208,7 @@ async fn prepare(
     flag("--profile", args.overrides.profile.clone());
     flag("--working-dir", args.overrides.working_dir.clone());
     flag("--conversation-id", load.names_conversation.then(|| load.conversation.to_string()));
-    flag("--format", (args.common.format == Format::Json).then(|| "json".to_owned()));
+    flag("--format", (args.common.format == ResultFormat::Json).then(|| "json".to_owned()));
     words
         .extend(args.overrides.params.iter().flat_map(|(key, value)| ["--param".to_owned(), format!("{key}={value}")]));
     words.push(task);
@@ -218,7 +222,8 @@ async fn prepare(
         ("OPENHANDS_API_KEY", Some(load.key.api_key.clone())),
         ("OPENHANDS_CLOUD_API_URL", Some(Secret::new(load.key.url.as_str()))),
     ];
-    for (name, value) in own.into_iter().filter_map(|(name, value)| Some((name, value?))).chain(desk.raw().of_the_run())
+    for (name, value) in
+        own.into_iter().filter_map(|(name, value)| Some((name, value?))).chain(context.raw().of_the_run())
     {
         command = command.env(name, value);
     }
@@ -226,7 +231,7 @@ async fn prepare(
 }
 
 /// Where the run can be looked at.
-async fn tell(desk: &Desk, load: &Load, id: &SandboxId, ready: &Ready, folder: &str) {
+async fn tell(context: &CommandContext, load: &Load, id: &SandboxId, ready: &Ready, folder: &str) {
     let mut sandbox_url = http::join(&load.key.url, &["api", "v1", "sandboxes"]);
     sandbox_url.query_pairs_mut().append_pair("id", id.as_str());
     let conversation = load.conversation.to_string();
@@ -241,7 +246,7 @@ async fn tell(desk: &Desk, load: &Load, id: &SandboxId, ready: &Ready, folder: &
         "conversation_url": conversation_url.as_str(),
         "output": folder,
     });
-    desk.tell(&text, &object).await;
+    context.tell(&text, &object).await;
 }
 
 /// Follows the run to its end; a signal ends it there, so that it can report.
@@ -255,7 +260,7 @@ async fn follow(
 ) -> Result<ExitCode, Failure> {
     let begun = || tracing::info!(sandbox = %id, conversation_id = %load.conversation, "the run is under way");
     // The run's own standard output is in the format that was asked for.
-    let mut pass_on = PassOn::new(Format::Text);
+    let mut pass_on = PassOn::new(ResultFormat::Text);
     let each = async |output| match output {
         Output::Stderr(_) if !args.follow => {}
         output => pass_on.take(output).await,

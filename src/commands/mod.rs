@@ -26,7 +26,7 @@ use openhands_client::time_limits;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::cli::{CommonArgs, Format, NewSandboxArgs, OutsideCommand, TimesArgs};
+use crate::cli::{CommonArgs, NewSandboxArgs, OutsideCommand, ResultFormat, TimesArgs};
 use crate::input::Environment;
 use crate::input::env::RawEnv;
 use crate::input::problem::Problems;
@@ -40,13 +40,13 @@ pub(crate) async fn run(command: OutsideCommand, environment: Environment, mut s
     let CommonArgs { format, .. } = command.common();
     let redactor = environment.redactor.clone();
     environment.raw.secrets().for_each(|secret| redactor.learn(&secret));
-    let desk = Desk { environment, format };
+    let context = CommandContext { environment, format };
     let done = match command {
-        OutsideCommand::Sandbox { command, .. } => sandbox::run(&desk, command, &mut shutdown).await,
-        OutsideCommand::Exec(args) => exec::run(&desk, args, &mut shutdown).await,
-        OutsideCommand::Cp(args) => cp::run(&desk, args, &mut shutdown).await,
-        OutsideCommand::Launch(args) => launch::run(&desk, *args, &mut shutdown).await,
-        OutsideCommand::Check(_) => check::run(&desk, &mut shutdown).await,
+        OutsideCommand::Sandbox { command, .. } => sandbox::run(&context, command, &mut shutdown).await,
+        OutsideCommand::Exec(args) => exec::run(&context, args, &mut shutdown).await,
+        OutsideCommand::Cp(args) => cp::run(&context, args, &mut shutdown).await,
+        OutsideCommand::Launch(args) => launch::run(&context, *args, &mut shutdown).await,
+        OutsideCommand::Check(_) => check::run(&context, &mut shutdown).await,
     };
     match done {
         Ok(exit_code) => exit_code,
@@ -54,14 +54,14 @@ pub(crate) async fn run(command: OutsideCommand, environment: Environment, mut s
     }
 }
 
-async fn refuse(failure: &Failure, format: Format, redactor: &Redactor) -> ExitCode {
+async fn refuse(failure: &Failure, format: ResultFormat, redactor: &Redactor) -> ExitCode {
     let exit_code = failure.kind.exit_code();
     tracing::error!(code = failure.code(), "{}", failure.detail);
-    if format == Format::Json {
+    if format == ResultFormat::Json {
         let detail = redactor.redact(&failure.detail);
         let error = json!({"error": {"code": failure.code(), "detail": detail}, "exit_code": exit_code.0});
         // Where nobody reads it, the exit code says the same.
-        let _ = timeout(time_limits::AT_LIMIT.output, line(pretty(&error))).await;
+        let _ = timeout(time_limits::AFTER_TIME_LIMIT.output, line(pretty(&error))).await;
     }
     exit_code
 }
@@ -81,12 +81,12 @@ fn pretty(value: &Value) -> String {
 }
 
 /// What a command works with.
-struct Desk {
+struct CommandContext {
     environment: Environment,
-    format: Format,
+    format: ResultFormat,
 }
 
-impl Desk {
+impl CommandContext {
     fn raw(&self) -> &RawEnv {
         &self.environment.raw
     }
@@ -111,9 +111,9 @@ impl Desk {
     /// Standard output: a text for people, or the object.
     async fn tell(&self, text: &str, object: &Value) {
         let told = match self.format {
-            Format::Text if text.is_empty() => Ok(()),
-            Format::Text => line(text.to_owned()).await,
-            Format::Json => line(pretty(object)).await,
+            ResultFormat::Text if text.is_empty() => Ok(()),
+            ResultFormat::Text => line(text.to_owned()).await,
+            ResultFormat::Json => line(pretty(object)).await,
         };
         if let Err(error) = told {
             tracing::warn!(%error, "standard output is not read any more");

@@ -8,45 +8,49 @@ use openhands_client::sandbox::{Provider, Sandbox, SandboxError};
 use openhands_client::text;
 use serde_json::{Value, json};
 
-use super::{Desk, until_signal};
+use super::{CommandContext, until_signal};
 use crate::cli::{NewSandboxArgs, SandboxCommand, TimesArgs};
 use crate::outcome::{ExitCode, Failure};
 use crate::process::signals::Shutdown;
 
-pub(super) async fn run(desk: &Desk, command: SandboxCommand, shutdown: &mut Shutdown) -> Result<ExitCode, Failure> {
+pub(super) async fn run(
+    context: &CommandContext,
+    command: SandboxCommand,
+    shutdown: &mut Shutdown,
+) -> Result<ExitCode, Failure> {
     if let SandboxCommand::Create { new } = command {
-        return create(desk, new, shutdown).await;
+        return create(context, new, shutdown).await;
     }
-    until_signal(shutdown, act(desk, command)).await
+    until_signal(shutdown, act(context, command)).await
 }
 
-async fn act(desk: &Desk, command: SandboxCommand) -> Result<ExitCode, Failure> {
+async fn act(context: &CommandContext, command: SandboxCommand) -> Result<ExitCode, Failure> {
     let failed = |error: SandboxError| Failure::from(error);
     match command {
         SandboxCommand::Create { .. } => unreachable!("handled by its caller"),
-        SandboxCommand::List => list(desk).await.map_err(failed)?,
+        SandboxCommand::List => list(context).await.map_err(failed)?,
         SandboxCommand::Status { id } => {
-            let provider = desk.provider(&TimesArgs::default())?;
+            let provider = context.provider(&TimesArgs::default())?;
             let info = status(&provider.sandboxes, &SandboxId::new(id)).await.map_err(failed)?;
-            desk.tell(&info.status.to_string(), &object(&info)).await;
+            context.tell(&info.status.to_string(), &object(&info)).await;
         }
         SandboxCommand::Pause { id } => {
-            let provider = desk.provider(&TimesArgs::default())?;
+            let provider = context.provider(&TimesArgs::default())?;
             let id = SandboxId::new(id);
             retry("pausing the sandbox", Policy::cloud(), || provider.pause(&id)).await.map_err(failed)?;
-            desk.tell("", &json!({"id": id.as_str(), "status": "PAUSED"})).await;
+            context.tell("", &json!({"id": id.as_str(), "status": "PAUSED"})).await;
         }
         SandboxCommand::Resume { id, times } => {
-            let provider = desk.provider(&times)?;
+            let provider = context.provider(&times)?;
             let id = SandboxId::new(id);
             retry("resuming the sandbox", Policy::cloud(), || provider.resume(&id)).await.map_err(failed)?;
             let mut sandbox = Sandbox::existing(provider, id.clone());
             sandbox.keep();
             let ready = sandbox.ready().await.map_err(failed)?;
-            desk.tell("", &usable(&id, &ready)).await;
+            context.tell("", &usable(&id, &ready)).await;
         }
         SandboxCommand::Delete { ids } => {
-            let provider = desk.provider(&TimesArgs::default())?;
+            let provider = context.provider(&TimesArgs::default())?;
             let (mut deleted, mut first_failure) = (Vec::new(), None);
             for id in ids.into_iter().map(SandboxId::new) {
                 match retry("deleting the sandbox", Policy::cloud(), || provider.sandboxes.delete(&id)).await {
@@ -66,19 +70,19 @@ async fn act(desk: &Desk, command: SandboxCommand) -> Result<ExitCode, Failure> 
             if let Some(error) = first_failure {
                 return Err(failed(error));
             }
-            desk.tell("", &json!({ "deleted": deleted })).await;
+            context.tell("", &json!({ "deleted": deleted })).await;
         }
     }
     Ok(ExitCode::COMPLETED)
 }
 
-async fn create(desk: &Desk, times: TimesArgs, shutdown: &mut Shutdown) -> Result<ExitCode, Failure> {
+async fn create(context: &CommandContext, times: TimesArgs, shutdown: &mut Shutdown) -> Result<ExitCode, Failure> {
     let args = NewSandboxArgs { id: None, keep_alive: false, times };
-    let mut sandbox = desk.sandbox(&args)?;
-    let ready = until_signal(shutdown, desk.ready(&mut sandbox)).await;
+    let mut sandbox = context.sandbox(&args)?;
+    let ready = until_signal(shutdown, context.ready(&mut sandbox)).await;
     // From the moment in which its id is told, the sandbox is the user's.
     if let Ok((id, ready)) = &ready {
-        desk.tell(id.as_str(), &usable(id, ready)).await;
+        context.tell(id.as_str(), &usable(id, ready)).await;
         sandbox.keep();
     }
     tokio::select! {
@@ -94,8 +98,8 @@ async fn status(sandboxes: &openhands_client::cloud::Sandboxes, id: &SandboxId) 
     found.ok_or_else(|| SandboxError::Gone { id: id.clone() })
 }
 
-async fn list(desk: &Desk) -> Result<(), SandboxError> {
-    let provider = desk
+async fn list(context: &CommandContext) -> Result<(), SandboxError> {
+    let provider = context
         .provider(&TimesArgs::default())
         .map_err(|failure| SandboxError::Other { doing: "reading the settings", reason: failure.detail })?;
     let mut all = Vec::new();
@@ -110,7 +114,7 @@ async fn list(desk: &Desk) -> Result<(), SandboxError> {
         page_id = page.next_page_id;
     }
     let rows: Vec<String> = all.iter().map(row).collect();
-    desk.tell(&rows.join("\n"), &json!({"sandboxes": all.iter().map(object).collect::<Vec<_>>()})).await;
+    context.tell(&rows.join("\n"), &json!({"sandboxes": all.iter().map(object).collect::<Vec<_>>()})).await;
     Ok(())
 }
 

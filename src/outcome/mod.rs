@@ -11,7 +11,7 @@ use openhands_client::secret::Redactor;
 use openhands_client::text;
 use serde_json::Value;
 
-use crate::agent_result::Answer;
+use crate::agent_result::AgentResult;
 
 pub(crate) use failure::{ExitCode, Failure, FailureKind};
 pub(crate) use result::{ResultError, RunResult};
@@ -35,7 +35,7 @@ pub(crate) struct Outcome {
     /// The agent's final message.
     pub(crate) message: Option<String>,
     /// What the agent gave besides.
-    pub(crate) answer: Option<Answer>,
+    pub(crate) answer: Option<AgentResult>,
 }
 
 impl Outcome {
@@ -68,13 +68,13 @@ impl Outcome {
     }
 
     fn task_outcome(&self, redactor: &Redactor) -> Option<TaskOutcome> {
-        let Some(Answer::TaskOutcome(TaskOutcome { status, summary })) = &self.answer else { return None };
+        let Some(AgentResult::TaskOutcome(TaskOutcome { status, summary })) = &self.answer else { return None };
         Some(TaskOutcome { status: *status, summary: redactor.redact(summary).into_owned() })
     }
 
     /// The user's object, without secrets in its texts.
     fn object(&self, redactor: &Redactor) -> Option<Value> {
-        let Some(Answer::Object(fields)) = &self.answer else { return None };
+        let Some(AgentResult::Object(fields)) = &self.answer else { return None };
         Some(redacted(&Value::Object(fields.clone()), redactor))
     }
 
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn a_summary_is_reported_in_bounds_and_given_whole() {
         let summary = "ä".repeat(100_000);
-        let answer = Answer::TaskOutcome(TaskOutcome { status: TaskStatus::Success, summary: summary.clone() });
+        let answer = AgentResult::TaskOutcome(TaskOutcome { status: TaskStatus::Success, summary: summary.clone() });
         let outcome = Outcome { answer: Some(answer), ..outcome(None) };
         let reported = outcome.report(&Redactor::default()).task_outcome.unwrap().summary;
         assert!(reported.chars().count() < 2010, "{}", reported.len());
@@ -201,7 +201,7 @@ mod tests {
         let redactor = Redactor::default();
         redactor.learn(&Secret::new("123456"));
         redactor.learn(&Secret::new("\"key\"-1"));
-        let outcome = Outcome { answer: Some(Answer::Object(fields)), ..outcome(None) };
+        let outcome = Outcome { answer: Some(AgentResult::Object(fields)), ..outcome(None) };
         let expected = json!({"note": "use *** or ***", "count": 1_234_567, "list": [["***"]]});
         assert_eq!(outcome.result(&redactor).answer, Some(expected));
     }

@@ -7,9 +7,9 @@ use std::fmt;
 use openhands_client::secret::Secret;
 use url::Url;
 
-use crate::input::task::repos::Provider;
+use crate::input::task::repos::GitProvider;
 
-impl Provider {
+impl GitProvider {
     /// The public host of `owner/repo` addresses.
     #[must_use]
     pub(crate) const fn host(self) -> &'static str {
@@ -54,7 +54,7 @@ impl Provider {
     }
 
     /// Whether the host bears a provider's public name without being it: `github.com.evil.example`, `x.github.com.y`.
-    fn is_feigned_by(host: &str) -> bool {
+    fn is_lookalike(host: &str) -> bool {
         ["github.com", "gitlab.com", "bitbucket.org", "dev.azure.com", "visualstudio.com"]
             .iter()
             .any(|public| format!(".{host}.").contains(&format!(".{public}.")))
@@ -71,7 +71,7 @@ pub(crate) struct Access {
     /// The password in the address.
     pub(crate) password: Option<Secret>,
     /// Whose token of the account may be sent there.
-    pub(crate) token_of: Option<Provider>,
+    pub(crate) token_of: Option<GitProvider>,
 }
 
 impl fmt::Debug for Access {
@@ -90,7 +90,7 @@ pub(crate) enum Token {
     /// A secret of this name that cannot be used: nobody could read it, or it is no token.
     Unusable(&'static str),
     /// The secret of this name.
-    Known(&'static str, Secret),
+    RunState(&'static str, Secret),
 }
 
 /// A user name and a password for one host.
@@ -110,17 +110,17 @@ impl Access {
     /// The account's token goes to its provider's public hosts, and to another host only when the task names the provider
     /// for it (a self-hosted GitLab, for example), but never to one that bears a public name without being it.
     #[must_use]
-    pub(crate) fn to(url: &Url, provider: Option<Provider>) -> Option<Self> {
+    pub(crate) fn to(url: &Url, provider: Option<GitProvider>) -> Option<Self> {
         if !matches!(url.scheme(), "https" | "http") {
             return None;
         }
         let host = url.host_str()?.trim_end_matches('.');
         let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-        let of_host = Provider::of_host(host);
+        let of_host = GitProvider::of_host(host);
         let token_of = match (of_host, provider) {
             (Some(owner), None) => Some(owner),
             (Some(owner), Some(named)) => (owner == named).then_some(owner),
-            (None, named) => named.filter(|_| !Provider::is_feigned_by(host)),
+            (None, named) => named.filter(|_| !GitProvider::is_lookalike(host)),
         };
         // A line break would let the address speak to git in the helper's name.
         let given = |text: &str| {
@@ -138,14 +138,14 @@ impl Access {
 
     /// The provider whose token is wanted: none where the address has a password of its own.
     #[must_use]
-    pub(crate) fn wants_token_of(&self) -> Option<Provider> {
+    pub(crate) fn wants_token_of(&self) -> Option<GitProvider> {
         self.token_of.filter(|_| self.password.is_none())
     }
 
     /// The credentials, with the account's token if there is one.
     #[must_use]
     pub(crate) fn credentials(&self, token: Option<&Secret>) -> Option<Credentials> {
-        let provider_user = || self.token_of.map_or("git", Provider::user);
+        let provider_user = || self.token_of.map_or("git", GitProvider::user);
         let (user, password) = match (&self.user, self.password.as_ref().or(token)) {
             (None, None) => return None,
             (Some(user), None) => (user.clone(), Secret::new("")),
@@ -171,7 +171,7 @@ fn decoded(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn token_goes_to(url: &str, provider: Option<Provider>) -> bool {
+    fn token_goes_to(url: &str, provider: Option<GitProvider>) -> bool {
         Access::to(&Url::parse(url).unwrap(), provider).is_some_and(|access| access.token_of.is_some())
     }
 
@@ -203,14 +203,14 @@ mod tests {
 
     #[test]
     fn a_named_provider_opens_its_self_hosted_instances_and_no_lookalike() {
-        assert!(token_goes_to("https://git.example.com/o/r", Some(Provider::Gitlab)));
-        assert!(token_goes_to("http://127.0.0.1:3000/o/r", Some(Provider::Github)));
+        assert!(token_goes_to("https://git.example.com/o/r", Some(GitProvider::Gitlab)));
+        assert!(token_goes_to("http://127.0.0.1:3000/o/r", Some(GitProvider::Github)));
         for wrong in ["https://github.com.evil.example/o/r", "https://x.gitlab.com/o/r", "https://sub.github.com./o/r"]
         {
-            assert!(!token_goes_to(wrong, Some(Provider::Github)), "{wrong}");
+            assert!(!token_goes_to(wrong, Some(GitProvider::Github)), "{wrong}");
         }
         // One provider's token is nothing that another may see.
-        assert!(!token_goes_to("https://gitlab.com/o/r", Some(Provider::Github)));
+        assert!(!token_goes_to("https://gitlab.com/o/r", Some(GitProvider::Github)));
     }
 
     #[test]

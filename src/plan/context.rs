@@ -6,7 +6,7 @@
 use openhands_client::ids::RunId;
 
 use super::fence::{Nonce, plain_json};
-use super::repos::Cloned;
+use super::repos::ClonedRepo;
 use crate::input::payload::Payload;
 
 /// What goes before the task's own text.
@@ -38,7 +38,7 @@ impl Context {
 
     /// The first message.
     #[must_use]
-    pub(crate) fn message(&self, cloned: &[Cloned], task: &str) -> String {
+    pub(crate) fn message(&self, cloned: &[ClonedRepo], task: &str) -> String {
         let nonce = self.nonce.as_str();
         let repositories = (!cloned.is_empty()).then(|| repositories(cloned));
         let event = self.event.as_ref().map(|event| {
@@ -67,8 +67,8 @@ impl Context {
     }
 }
 
-fn repositories(cloned: &[Cloned]) -> String {
-    let line = |repo: &Cloned| {
+fn repositories(cloned: &[ClonedRepo]) -> String {
+    let line = |repo: &ClonedRepo| {
         let git_ref = repo.git_ref.as_ref().map(|name| format!(" (ref: {name})")).unwrap_or_default();
         format!("- `{}`{git_ref} → `{}/`\n", repo.shown, repo.path.display())
     };
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn repositories_are_listed_as_the_services_own_script_does() {
-        let cloned = |shown: &str, git_ref: Option<&str>, path: &str| Cloned {
+        let cloned = |shown: &str, git_ref: Option<&str>, path: &str| ClonedRepo {
             shown: shown.to_owned(),
             git_ref: git_ref.map(str::to_owned),
             path: path.into(),

@@ -110,9 +110,14 @@ fn params(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::input::task::parse::{Format, parse};
+    use crate::input::task::parse::{TaskFormat, parse};
 
-    fn texts(task: &str, format: Format, payload: Option<&str>, given: &[(&str, &str)]) -> Result<Vec<String>, String> {
+    fn texts(
+        task: &str,
+        format: TaskFormat,
+        payload: Option<&str>,
+        given: &[(&str, &str)],
+    ) -> Result<Vec<String>, String> {
         let task = parse(task, format, "task.md").unwrap();
         let given: Vec<_> = given.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
         let mut problems = Vec::new();
@@ -128,13 +133,13 @@ mod tests {
     #[test]
     fn the_named_fields_take_the_place_of_the_whole_event() {
         let task = "---\nthen: ['Close #{{ event.issue.number }}.']\n---\nRead {{ event.issue.title }}.";
-        assert_eq!(texts(task, Format::Markdown, Some(EVENT), &[]).unwrap(), ["Read T.", "Close #7."]);
+        assert_eq!(texts(task, TaskFormat::Markdown, Some(EVENT), &[]).unwrap(), ["Read T.", "Close #7."]);
     }
 
     #[test]
     fn a_text_that_only_asks_for_the_event_gets_the_whole() {
         let task = "---\nname: x\n---\n{% if event is defined %}An event came.{% endif %}";
-        let text = &texts(task, Format::Markdown, Some(EVENT), &[]).unwrap()[0];
+        let text = &texts(task, TaskFormat::Markdown, Some(EVENT), &[]).unwrap()[0];
         assert!(text.starts_with("## Event Payload\n") && text.ends_with("\n\nAn event came."), "{text}");
     }
 
@@ -143,7 +148,7 @@ mod tests {
         let task = include_str!("../../examples/review-pull-request.md");
         let payload = r#"{"event": {"action": "opened", "repository": {"full_name": "octo/alpha"}, "sender": {"login": "octocat"},
             "pull_request": {"number": 7, "title": "T", "base": {"ref": "main"}}}}"#;
-        let text = &texts(task, Format::Markdown, Some(payload), &[("depth", "thorough")]).unwrap()[0];
+        let text = &texts(task, TaskFormat::Markdown, Some(payload), &[("depth", "thorough")]).unwrap()[0];
         assert!(
             text.starts_with("Review pull request #7 of octo/alpha into\n`main`. How thorough: thorough.\n"),
             "{text}"
@@ -153,13 +158,13 @@ mod tests {
 
     #[test]
     fn what_is_nothing_but_text_is_sent_as_it_is_with_the_whole_event() {
-        for format in [Format::Verbatim, Format::Markdown] {
+        for format in [TaskFormat::Verbatim, TaskFormat::Markdown] {
             let texts = texts("Use ${{ x }} {% y %}", format, Some(EVENT), &[]).unwrap();
             assert!(texts[0].starts_with("## Event Payload\n"), "{texts:?}");
             assert!(texts[0].ends_with("\n\n## Task\n\nUse ${{ x }} {% y %}"), "{texts:?}");
         }
         let switched_off = "template: false\nprompt: 'Use ${{ x }}'\n";
-        assert_eq!(texts(switched_off, Format::Yaml, None, &[]).unwrap(), ["Use ${{ x }}"]);
+        assert_eq!(texts(switched_off, TaskFormat::Yaml, None, &[]).unwrap(), ["Use ${{ x }}"]);
     }
 
     #[test]
@@ -167,26 +172,26 @@ mod tests {
         let task = "---\nparams: {branch: main, who: null, number: 3}\n---\n{{ params.branch }} {{ params.who }}\n\
             {{ params.extra }} {{ params.number }}";
         let given = [("who", "me"), ("extra", "x"), ("branch", "next")];
-        assert_eq!(texts(task, Format::Markdown, None, &given).unwrap(), ["next me\nx 3"]);
-        let error = texts(task, Format::Markdown, None, &[("brnch", "x"), ("who", "me")]).unwrap_err();
+        assert_eq!(texts(task, TaskFormat::Markdown, None, &given).unwrap(), ["next me\nx 3"]);
+        let error = texts(task, TaskFormat::Markdown, None, &[("brnch", "x"), ("who", "me")]).unwrap_err();
         assert!(error.starts_with("2 problems:"), "{error}");
         assert!(error.contains("--param brnch: the task has no parameter `brnch`; did you mean `branch`?"), "{error}");
         assert!(error.contains("task.md:5: the parameter `extra` has no value"), "{error}");
-        let error = texts(task, Format::Markdown, None, &[("extra", "x")]).unwrap_err();
+        let error = texts(task, TaskFormat::Markdown, None, &[("extra", "x")]).unwrap_err();
         assert!(
             error.contains("task.md: params.who: a parameter without a value; give it with `--param who=…`"),
             "{error}"
         );
-        let error = texts("Do it.", Format::Verbatim, None, &[("a", "b")]).unwrap_err();
+        let error = texts("Do it.", TaskFormat::Verbatim, None, &[("a", "b")]).unwrap_err();
         assert!(error.starts_with("--param a: the task has no parameters"), "{error}");
         let any = "prompt: '{% for name in params %}{{ name }}{% endfor %}'";
-        assert_eq!(texts(any, Format::Yaml, None, &[("a", "b")]).unwrap(), ["a"]);
+        assert_eq!(texts(any, TaskFormat::Yaml, None, &[("a", "b")]).unwrap(), ["a"]);
     }
 
     #[test]
     fn a_malformed_payload_matters_only_to_a_text_that_needs_it() {
-        assert_eq!(texts("prompt: x", Format::Yaml, Some("{"), &[]).unwrap(), ["x"]);
-        let error = texts("prompt: |\n  a\n  {{ event.x }}", Format::Yaml, Some("{"), &[]).unwrap_err();
+        assert_eq!(texts("prompt: x", TaskFormat::Yaml, Some("{"), &[]).unwrap(), ["x"]);
+        let error = texts("prompt: |\n  a\n  {{ event.x }}", TaskFormat::Yaml, Some("{"), &[]).unwrap_err();
         assert!(
             error.starts_with("task.md: prompt, line 2: there is no event: AUTOMATION_EVENT_PAYLOAD is not JSON"),
             "{error}"
@@ -196,6 +201,6 @@ mod tests {
     #[test]
     fn a_message_of_which_nothing_is_left_is_refused() {
         let task = "prompt: '{% if event is defined %}x{% endif %}'";
-        assert!(texts(task, Format::Yaml, None, &[]).unwrap_err().contains("nothing is left of the message"));
+        assert!(texts(task, TaskFormat::Yaml, None, &[]).unwrap_err().contains("nothing is left of the message"));
     }
 }

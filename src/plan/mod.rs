@@ -19,7 +19,7 @@ use openhands_client::text;
 use openhands_client::workspace::SecretSelection;
 use serde_json::{Map, Value};
 
-use crate::agent_result::Question;
+use crate::agent_result::ResultSpec;
 use crate::input::problem::{Problem, Problems};
 use crate::input::settings::{Account, DirectLlm, Settings};
 use crate::input::task::plugins::{Experiment, Variant};
@@ -50,7 +50,7 @@ pub(crate) struct RunPlan {
     /// The conversation, without what [`crate::prepare`] finds out: skills, and the whole first message.
     pub(crate) conversation: ConversationPlan,
     /// What the agent is asked to give at its end.
-    pub(crate) question: Question,
+    pub(crate) result_spec: ResultSpec,
     /// Whether this program lies where the agent-server can run it, as the hooks around the agent's finish.
     pub(crate) with_hooks: bool,
     /// Time for the whole run.
@@ -145,7 +145,7 @@ impl RunPlan {
         }
 
         let own_id = || settings.run_id.as_ref().map_or_else(ConversationId::random, ConversationId::of_run);
-        let by_default = if settings.shows_task_outcome { Question::TaskOutcome } else { Question::Message };
+        let by_default = if settings.shows_task_outcome { ResultSpec::TaskOutcome } else { ResultSpec::Message };
         let mut tags = task.tags.0;
         let plugins: Vec<PluginSource> = task.plugins.into_iter().map(PluginSource::from).collect();
         tags.extend(experiment::plugin_tag(&plugins));
@@ -172,7 +172,7 @@ impl RunPlan {
             mcp: task.mcp,
         };
         Ok(Self {
-            question: task.result.unwrap_or(by_default),
+            result_spec: task.result.unwrap_or(by_default),
             with_hooks: !matches!(settings.account, Account::OfSandbox(_)),
             agent_server: settings.agent_server,
             ready_timeout,
@@ -282,14 +282,14 @@ mod tests {
     use super::*;
     use crate::input::env::RawEnv;
     use crate::input::settings::Overrides;
-    use crate::input::task::parse::{Format, parse};
+    use crate::input::task::parse::{TaskFormat, parse};
 
     const ACCOUNT: &[(&str, &str)] = &[("SANDBOX_ID", "s"), ("SESSION_API_KEY", "k"), ("OPENHANDS_API_KEY", "c")];
 
     fn plan(vars: &[(&str, &str)], task: &str) -> Result<RunPlan, Problems> {
         let (raw, _) = RawEnv::from_vars(vars.iter().map(|(name, value)| (name.into(), value.into())));
         let settings = Settings::from_env(&raw, &[], Overrides::default()).unwrap();
-        RunPlan::new(settings, parse(task, Format::Yaml, "task").unwrap(), Duration::from_secs(1))
+        RunPlan::new(settings, parse(task, TaskFormat::Yaml, "task").unwrap(), Duration::from_secs(1))
     }
 
     fn account_and(vars: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static str)> {
@@ -340,7 +340,7 @@ mod tests {
             let (raw, _) = RawEnv::from_vars(vars.iter().map(|(name, value)| (name.into(), value.into())));
             let flags = Overrides { profile: flag.map(str::to_owned), ..Overrides::default() };
             let settings = Settings::from_env(&raw, &[], flags).unwrap();
-            let task = parse(&format!("prompt: x\n{task}"), Format::Yaml, "task").unwrap();
+            let task = parse(&format!("prompt: x\n{task}"), TaskFormat::Yaml, "task").unwrap();
             let plan = RunPlan::new(settings, task, Duration::from_secs(1)).unwrap();
             let LlmBase::Inherited { profile, .. } = plan.llm.base else { panic!("nothing was given") };
             let profile = profile.map(|profile| (profile.name, profile.default_will_do));

@@ -30,7 +30,7 @@ pub(crate) struct RepoPlan {
 
 /// A repository that is in the working directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Cloned {
+pub(crate) struct ClonedRepo {
     /// Its address as it may be shown.
     pub(crate) shown: String,
     /// What was asked for of it.
@@ -95,7 +95,7 @@ fn target(source: &RepoSource) -> (String, Option<Access>) {
         Address::Scp(text) => (text.clone(), None),
         Address::Url { url, .. } => of_url(url),
         Address::Short(text) => {
-            let host = source.provider.map_or("github.com", crate::input::task::repos::Provider::host);
+            let host = source.provider.map_or("github.com", crate::input::task::repos::GitProvider::host);
             let address = format!("https://{host}/{}.git", text.strip_suffix(".git").unwrap_or(text));
             Url::parse(&address).map_or((address, None), |url| of_url(&url))
         }

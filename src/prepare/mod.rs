@@ -10,7 +10,7 @@ pub(crate) mod workspace;
 use std::path::{Path, PathBuf};
 
 use futures_util::future::join_all;
-use openhands_client::agent_server::Client;
+use openhands_client::agent_server::AgentServerClient;
 use openhands_client::agent_server::skill::SkillInfo;
 use openhands_client::conversation::ConversationPlan;
 use openhands_client::redact;
@@ -20,11 +20,11 @@ use openhands_client::workspace::Workspace;
 use url::Url;
 
 use crate::input::settings::Account;
-use crate::input::task::repos::Provider;
+use crate::input::task::repos::GitProvider;
 use crate::outcome::{Failure, FailureKind};
 use crate::plan::RunPlan;
 use crate::plan::access::{Access, Token};
-use crate::plan::repos::{Cloned, RepoPlan};
+use crate::plan::repos::{ClonedRepo, RepoPlan};
 use crate::sinks::{Record, Sinks, Stage};
 
 /// Prepares the conversation of a run: its repositories are cloned into the working directory, its skills read, and its first
@@ -60,9 +60,9 @@ pub(crate) async fn prepare(
     Ok(conversation)
 }
 
-async fn clone(workspace: &dyn Workspace, plan: &RunPlan, redactor: &Redactor) -> Result<Vec<Cloned>, Failure> {
+async fn clone(workspace: &dyn Workspace, plan: &RunPlan, redactor: &Redactor) -> Result<Vec<ClonedRepo>, Failure> {
     let tokens = tokens(workspace, &plan.repos, redactor).await;
-    let token_of = |provider: Provider| {
+    let token_of = |provider: GitProvider| {
         if matches!(plan.account, Account::None { .. }) {
             return Token::NoAccount;
         }
@@ -76,8 +76,8 @@ async fn clone(workspace: &dyn Workspace, plan: &RunPlan, redactor: &Redactor) -
 }
 
 /// The account's tokens for these repositories. One that cannot be had is missed only where git needs it.
-async fn tokens(workspace: &dyn Workspace, repos: &[RepoPlan], redactor: &Redactor) -> Vec<(Provider, Token)> {
-    let mut wanted: Vec<Provider> = Vec::new();
+async fn tokens(workspace: &dyn Workspace, repos: &[RepoPlan], redactor: &Redactor) -> Vec<(GitProvider, Token)> {
+    let mut wanted: Vec<GitProvider> = Vec::new();
     for provider in repos.iter().filter_map(|repo| repo.access.as_ref()?.wants_token_of()) {
         if !wanted.contains(&provider) {
             wanted.push(provider);
@@ -90,7 +90,7 @@ async fn tokens(workspace: &dyn Workspace, repos: &[RepoPlan], redactor: &Redact
     tokens
 }
 
-async fn token(workspace: &dyn Workspace, provider: Provider, redactor: &Redactor) -> Token {
+async fn token(workspace: &dyn Workspace, provider: GitProvider, redactor: &Redactor) -> Token {
     for name in provider.token_names() {
         match workspace.secret_value(name).await {
             Ok(None) => {}
@@ -100,7 +100,7 @@ async fn token(workspace: &dyn Workspace, provider: Provider, redactor: &Redacto
             }
             Ok(Some(token)) => {
                 redactor.learn(&token);
-                return Token::Known(name, token);
+                return Token::RunState(name, token);
             }
             Err(error) => {
                 tracing::warn!(secret = name, error = %text::chain(&error), "cloning without the account's token");
@@ -111,7 +111,7 @@ async fn token(workspace: &dyn Workspace, provider: Provider, redactor: &Redacto
     Token::Missing(provider.token_names()[0])
 }
 
-async fn project_skills(client: &Client, plan: &RunPlan, cloned: &[Cloned]) -> Vec<Vec<SkillInfo>> {
+async fn project_skills(client: &AgentServerClient, plan: &RunPlan, cloned: &[ClonedRepo]) -> Vec<Vec<SkillInfo>> {
     let paths: Vec<PathBuf> = cloned.iter().map(|repo| repo.path.clone()).collect();
     let queries = skills::project_queries(plan.skills, &paths, &plan.conversation.working_dir);
     join_all(queries.iter().map(|query| skills::load(client, query))).await
@@ -132,13 +132,13 @@ mod tests {
     use super::*;
     use crate::input::env::RawEnv;
     use crate::input::settings::{Overrides, Settings};
-    use crate::input::task::parse::{Format, parse};
+    use crate::input::task::parse::{TaskFormat, parse};
 
     #[test]
     fn the_keys_in_the_tasks_addresses_are_known() {
         let settings = Settings::from_env(&RawEnv::default(), &[], Overrides::default()).unwrap();
         let task = "prompt: x\nllm: {model: m}\nplugins: [{source: 'https://me:hunter22@h/p.git'}]\nrepos: ['https://me:hunter33@h/r']";
-        let task = parse(task, Format::Yaml, "task").unwrap();
+        let task = parse(task, TaskFormat::Yaml, "task").unwrap();
         let plan = RunPlan::new(settings, task, Duration::ZERO).unwrap();
         let redactor = Redactor::default();
         learn_secrets(&plan, &redactor);

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use openhands_client::agent_server::Client;
+use openhands_client::agent_server::AgentServerClient;
 use openhands_client::agent_server::skill::{Skill, SkillInfo, SkillQuery};
 use openhands_client::retry::{Policy, retry};
 use openhands_client::text;
@@ -11,7 +11,7 @@ use openhands_client::time_limits;
 use crate::input::task::skills::SkillSources;
 
 /// Asks for skills. A run is not worth less without them: a failure is a warning, and no skills.
-pub(crate) async fn load(client: &Client, query: &SkillQuery) -> Vec<SkillInfo> {
+pub(crate) async fn load(client: &AgentServerClient, query: &SkillQuery) -> Vec<SkillInfo> {
     if query.is_empty() {
         return Vec::new();
     }

@@ -115,9 +115,9 @@ impl ServerProcess {
     }
 
     /// Ends it and everything that it started: first with SIGTERM, after `patience` with SIGKILL.
-    pub(crate) async fn stop(mut self, patience: Duration) {
+    pub(crate) async fn stop(mut self, budgets: Duration) {
         self.signal(rustix::process::Signal::TERM);
-        if timeout(patience, self.child.wait()).await.is_err() {
+        if timeout(budgets, self.child.wait()).await.is_err() {
             tracing::warn!("the agent-server does not end by itself; killing it");
         }
         self.signal(rustix::process::Signal::KILL);

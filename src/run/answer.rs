@@ -7,7 +7,7 @@ use openhands_client::conversation::{ConversationError, ConversationPlan, SETUP_
 use openhands_client::http::HttpError;
 use openhands_client::retry::retry;
 
-use crate::agent_result::{Answer, FinishFields, Question};
+use crate::agent_result::{AgentResult, FinishFields, ResultSpec};
 use crate::outcome::{Failure, FailureKind};
 use crate::plan::RunPlan;
 
@@ -18,12 +18,12 @@ pub(super) fn asked(
     mut conversation: ConversationPlan,
     capabilities: Capabilities,
 ) -> ConversationPlan {
-    let words = plan.question.in_words(finish_fields(&conversation, capabilities));
+    let words = plan.result_spec.in_words(finish_fields(&conversation, capabilities));
     if let (Some(words), Some(last)) = (words, conversation.messages.last_mut()) {
         last.push_str("\n\n");
         last.push_str(&words);
     }
-    conversation.finish_schema = plan.question.finish_schema();
+    conversation.finish_schema = plan.result_spec.finish_schema();
     conversation.hook_config = conversation.finish_schema.as_ref().filter(|_| plan.with_hooks).and_then(|_| hooks());
     conversation
 }
@@ -51,15 +51,15 @@ fn finish_fields(plan: &ConversationPlan, capabilities: Capabilities) -> FinishF
 pub(super) async fn answer(
     server: &AgentServer,
     plan: &ConversationPlan,
-    question: &Question,
-) -> Result<Option<Answer>, Failure> {
-    if !matches!(question, Question::Schema(_)) {
+    result_spec: &ResultSpec,
+) -> Result<Option<AgentResult>, Failure> {
+    if !matches!(result_spec, ResultSpec::Schema(_)) {
         return Ok(None);
     }
     let (finish, message) = retry("reading the agent's result", SETUP_POLICY, || last_words(server, plan.id))
         .await
         .map_err(|source| ConversationError::Request { doing: "read the agent's result", source })?;
-    question
+    result_spec
         .read(finish.as_ref(), message.as_deref(), finish_fields(plan, server.capabilities))
         .map_err(|error| Failure::new(FailureKind::InvalidAnswer, error.to_string()))
 }
@@ -71,11 +71,11 @@ pub(super) async fn answer(
 pub(super) async fn task_outcome(
     server: &AgentServer,
     plan: &ConversationPlan,
-    question: &Question,
-) -> Result<Option<Answer>, HttpError> {
-    if *question != Question::TaskOutcome || !server.capabilities.finish_schema {
+    result_spec: &ResultSpec,
+) -> Result<Option<AgentResult>, HttpError> {
+    if *result_spec != ResultSpec::TaskOutcome || !server.capabilities.finish_schema {
         return Ok(None);
     }
     let (finish, message) = last_words(server, plan.id).await?;
-    Ok(question.read(finish.as_ref(), message.as_deref(), finish_fields(plan, server.capabilities)).ok().flatten())
+    Ok(result_spec.read(finish.as_ref(), message.as_deref(), finish_fields(plan, server.capabilities)).ok().flatten())
 }

@@ -5,21 +5,21 @@ use openhands_client::conversation::ConversationPlan;
 use openhands_client::conversation::{self};
 use openhands_client::http::HttpError;
 use openhands_client::text;
-use openhands_client::time_limits::{self, Patience};
+use openhands_client::time_limits::{self, ShutdownBudgets};
 use tokio::time::timeout;
 
 use super::answer::task_outcome;
-use crate::agent_result::Question;
+use crate::agent_result::ResultSpec;
 use crate::outcome::{Failure, FailureKind, Outcome};
 
 /// How long the last words may take.
-pub(super) fn patience(failure: Option<&Failure>) -> Patience {
+pub(super) fn budgets(failure: Option<&Failure>) -> ShutdownBudgets {
     match failure.map(|failure| failure.kind) {
         Some(FailureKind::HungUp | FailureKind::Interrupted | FailureKind::Quit | FailureKind::Terminated) => {
-            time_limits::AT_SIGNAL
+            time_limits::AFTER_SIGNAL
         }
-        Some(FailureKind::Timeout) => time_limits::AT_LIMIT,
-        _ => time_limits::AT_LEISURE,
+        Some(FailureKind::Timeout) => time_limits::AFTER_TIME_LIMIT,
+        _ => time_limits::UNHURRIED,
     }
 }
 
@@ -45,27 +45,27 @@ fn leaves_agent_at_work(kind: FailureKind) -> bool {
 pub(super) async fn conclude(
     outcome: &mut Outcome,
     server: Option<&AgentServer>,
-    plan: Option<&(ConversationPlan, Question)>,
+    plan: Option<&(ConversationPlan, ResultSpec)>,
     at_work: bool,
-    patience: Patience,
+    budgets: ShutdownBudgets,
 ) {
     let (Some(server), Some(id)) = (server, outcome.conversation_id) else { return };
     let at_work = at_work && outcome.failure.as_ref().is_some_and(|failure| leaves_agent_at_work(failure.kind));
     let stop = async {
         if at_work {
             // A pause is answered only after the running command; it works all the same.
-            in_time("the agent could not be stopped", patience, server.client.stop(id, server.capabilities)).await;
+            in_time("the agent could not be stopped", budgets, server.client.stop(id, server.capabilities)).await;
         }
     };
-    let message = in_time("no final message", patience, conversation::final_message(server, id));
+    let message = in_time("no final message", budgets, conversation::final_message(server, id));
     let info = async {
         // Of a turn that was not followed to its end the last of the cost is still to be read.
-        if at_work { in_time("no final cost", patience, server.client.conversation(id)).await } else { None }
+        if at_work { in_time("no final cost", budgets, server.client.conversation(id)).await } else { None }
     };
     let completed = outcome.failure.is_none();
     let task_outcome = async {
         let plan = plan.filter(|_| completed)?;
-        in_time("no task outcome", patience, task_outcome(server, &plan.0, &plan.1)).await.flatten()
+        in_time("no task outcome", budgets, task_outcome(server, &plan.0, &plan.1)).await.flatten()
     };
     let ((), message, info, task_outcome) = tokio::join!(stop, message, info, task_outcome);
     outcome.message = message.flatten();
@@ -77,10 +77,10 @@ pub(super) async fn conclude(
 
 async fn in_time<T>(
     complaint: &str,
-    patience: Patience,
+    budgets: ShutdownBudgets,
     call: impl Future<Output = Result<T, HttpError>>,
 ) -> Option<T> {
-    match timeout(patience.agent, call).await {
+    match timeout(budgets.agent, call).await {
         Ok(Ok(answer)) => return Some(answer),
         Ok(Err(error)) => tracing::warn!(error = %text::chain(&error), "{complaint}"),
         Err(_) => tracing::debug!("{complaint} in time"),

@@ -6,7 +6,7 @@
 use std::time::{Duration, SystemTime};
 
 use jiff::{SignedDuration, Timestamp};
-use openhands_client::agent_server::Client;
+use openhands_client::agent_server::AgentServerClient;
 use openhands_client::agent_server::wire::BashEvent;
 use openhands_client::http::HttpError;
 
@@ -20,7 +20,7 @@ use crate::process::ancestry::Ancestry;
 /// # Errors
 /// [`HttpError`].
 pub(crate) async fn time_left(
-    client: &Client,
+    client: &AgentServerClient,
     ancestry: &Ancestry,
     program: Option<&str>,
 ) -> Result<Option<Duration>, HttpError> {

@@ -23,7 +23,7 @@ use futures_util::FutureExt as _;
 use openhands_client::agent_server::AgentServer;
 use openhands_client::agent_server::ready::await_ready;
 use openhands_client::conversation::ConversationPlan;
-use openhands_client::conversation::{self, Known};
+use openhands_client::conversation::{self, RunState};
 use openhands_client::http::Http;
 use openhands_client::secret::{Redactor, Secret};
 use openhands_client::text;
@@ -31,12 +31,12 @@ use openhands_client::time_limits;
 use tokio::sync::{OnceCell, watch};
 use tokio::time::Instant;
 
-use self::conclude::{conclude, patience};
+use self::conclude::{budgets, conclude};
 use self::limits::{Limit, within};
 use self::outside::Outside;
 use self::report::Reporter;
-use self::resources::equipment;
-use crate::agent_result::{Answer, Question};
+use self::resources::resources;
+use crate::agent_result::{AgentResult, ResultSpec};
 use crate::cli::{RunArgs, WorkspaceKind};
 use crate::input::Environment;
 use crate::input::problem::Problems;
@@ -47,7 +47,7 @@ use crate::plan::RunPlan;
 use crate::prepare::prepare;
 use crate::prepare::workspace::workspace;
 use crate::process::hook;
-use crate::process::init::Life;
+use crate::process::init::RestartState;
 use crate::process::server::ServerProcess;
 use crate::process::signals::Shutdown;
 use crate::sinks::output::{Output, ResultFile};
@@ -59,7 +59,7 @@ use crate::sinks::{Record, Sinks, Stage};
 ///
 /// From the moment in which the reporting part of the environment is read, every way out delivers one outcome.
 pub(crate) async fn run(args: RunArgs, environment: Environment, mut shutdown: Shutdown) -> ExitCode {
-    let life = Life::of(&environment.raw);
+    let life = RestartState::of(&environment.raw);
     let now = Instant::now();
     let elapsed = life.as_ref().map_or(Duration::ZERO, |life| life.elapsed);
     let started = now.checked_sub(elapsed).unwrap_or(now);
@@ -109,21 +109,21 @@ pub(crate) async fn run(args: RunArgs, environment: Environment, mut shutdown: S
         Err(failure) => Err(failure),
     };
 
-    let patience = patience(ended.as_ref().err());
+    let budgets = budgets(ended.as_ref().err());
     let mut outcome = report.decide(ended, *run.known.borrow());
     if life.is_some() && report.is_guarded() {
-        Life::outcome_is_known();
+        RestartState::outcome_is_known();
     }
     let exit_code = outcome.exit_code();
     let wrap_up = async {
         let at_work = run.known.borrow().at_work;
-        conclude(&mut outcome, run.server.get(), run.conversation.get(), at_work, patience).await;
+        conclude(&mut outcome, run.server.get(), run.conversation.get(), at_work, budgets).await;
         outcome.sandbox_id = run.sandbox.id().await;
         report.learn(&outcome);
-        report.publish(&outcome, &mut sinks, patience).await;
+        report.publish(&outcome, &mut sinks, budgets).await;
         // Not before: the automation service looks at the conversation when it is told of the outcome.
         if let Some(server) = own_server {
-            server.stop(patience.server).await;
+            server.stop(budgets.server).await;
         }
         run.sandbox.delete().await;
         if let Some(conversation) = outcome.conversation_id {
@@ -145,10 +145,10 @@ pub(crate) async fn refuse_usage(environment: Environment, message: String, mut 
         return ExitCode::USAGE;
     }
     let failure = Failure::new(FailureKind::Usage, message);
-    let outcome = report.decide(Err(failure), Known::default());
+    let outcome = report.decide(Err(failure), RunState::default());
     let mut sinks = Sinks::default();
     tokio::select! {
-        () = report.publish(&outcome, &mut sinks, time_limits::AT_LEISURE) => {}
+        () = report.publish(&outcome, &mut sinks, time_limits::UNHURRIED) => {}
         _ = shutdown.requested() => {}
     }
     outcome.exit_code()
@@ -183,7 +183,7 @@ async fn ends_or_signal<T>(
 fn start_own_server(
     args: &RunArgs,
     plan: &mut RunPlan,
-    life: Option<&Life>,
+    life: Option<&RestartState>,
     redactor: &Redactor,
 ) -> Result<Option<ServerProcess>, Failure> {
     let Some(command) = &args.server_command else { return Ok(None) };
@@ -204,7 +204,7 @@ async fn death_of(own_server: &mut Option<ServerProcess>) -> Failure {
 }
 
 /// See `RunArgs::panic`.
-async fn panic_if_asked(args: &RunArgs, mut known: watch::Receiver<Known>) {
+async fn panic_if_asked(args: &RunArgs, mut known: watch::Receiver<RunState>) {
     #[cfg(debug_assertions)]
     if args.panic {
         let known = known.wait_for(|known| known.cost.known().is_some_and(|dollars| dollars > 0.0)).await;
@@ -227,9 +227,9 @@ struct Run<'r> {
     started: Instant,
     /// Whether an earlier life of the run was killed.
     is_resumed: bool,
-    known: watch::Sender<Known>,
+    known: watch::Sender<RunState>,
     server: OnceCell<AgentServer>,
-    conversation: OnceCell<(ConversationPlan, Question)>,
+    conversation: OnceCell<(ConversationPlan, ResultSpec)>,
     sandbox: Outside,
 }
 
@@ -272,7 +272,7 @@ impl Run<'_> {
         plan: RunPlan,
         http: Http,
         sinks: &mut Sinks,
-    ) -> Result<Option<Answer>, Failure> {
+    ) -> Result<Option<AgentResult>, Failure> {
         let own_limit = plan.timeout.map(|limit| Limit::of_task(self.started, limit));
         let own_limit = own_limit.map(|limit| if self.is_resumed { limit.with_time_to_attach() } else { limit });
         if self.is_resumed && !plan.conversation.continued {
@@ -299,14 +299,14 @@ impl Run<'_> {
         let wrap_up_at = limit.as_ref().and_then(|limit| limit.wrap_up_at(args.soft_landing()?));
         let driven = async {
             let redactor = &self.environment.redactor;
-            let equipment = async { equipment(&*workspace, &plan, redactor).await.map_err(Failure::from) };
-            let (conversation, equipment) = tokio::try_join!(prepare(&*workspace, &plan, redactor, sinks), equipment)?;
+            let resources = async { resources(&*workspace, &plan, redactor).await.map_err(Failure::from) };
+            let (conversation, resources) = tokio::try_join!(prepare(&*workspace, &plan, redactor, sinks), resources)?;
             sinks.record(&Record::Stage(Stage::Configuring)).await;
             let conversation = answer::asked(&plan, conversation, server.capabilities);
-            let conversation = self.conversation.get_or_init(async || (conversation, plan.question.clone())).await;
-            let (conversation, question) = conversation;
-            conversation::drive(server, conversation, equipment, sinks, &self.known, wrap_up_at).await?;
-            answer::answer(server, conversation, question).await
+            let conversation = self.conversation.get_or_init(async || (conversation, plan.result_spec.clone())).await;
+            let (conversation, result_spec) = conversation;
+            conversation::drive(server, conversation, resources, sinks, &self.known, wrap_up_at).await?;
+            answer::answer(server, conversation, result_spec).await
         };
         within(limit.as_ref(), driven).await?
     }

@@ -3,22 +3,22 @@
 use openhands_client::automation::callback::{Callback, CallbackError, Delivered};
 use openhands_client::automation::completion::CompletionReport;
 use openhands_client::automation::phase::PhaseEndpoint;
-use openhands_client::conversation::Known;
+use openhands_client::conversation::RunState;
 use openhands_client::http::Http;
 use openhands_client::http::Network;
 use openhands_client::secret::Redactor;
 use openhands_client::text;
-use openhands_client::time_limits::{self, Patience};
+use openhands_client::time_limits::{self, ShutdownBudgets};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::agent_result::Answer;
+use crate::agent_result::AgentResult;
 use crate::cli::RunArgs;
 use crate::input::Environment;
 use crate::input::reporting::Reporting;
 use crate::outcome::{Failure, FailureKind, Outcome};
 use crate::process::guardian::rendezvous::{self, Found};
-use crate::process::guardian::{Charge, Guardian};
+use crate::process::guardian::{Guardian, GuardianConfig};
 use crate::process::signals::Shutdown;
 use crate::sinks::phases::{Phases, SettledElsewhere};
 use crate::sinks::{Record, Sinks};
@@ -59,8 +59,8 @@ impl Reporter {
     /// Another runner is at work on the run, or a signal came before it was ours.
     pub(super) async fn guard(&mut self, args: &RunArgs, shutdown: &mut Shutdown) -> Result<(), Failure> {
         let budget = args.guardian_budget.unwrap_or(time_limits::GUARDIAN_BUDGET);
-        let grace = args.restart_grace.unwrap_or(time_limits::RESTART_GRACE);
-        let Some(charge) = Charge::new(&self.reporting, &self.network, budget, grace) else { return Ok(()) };
+        let grace = args.restart_grace.unwrap_or(time_limits::TAKEOVER_WINDOW);
+        let Some(config) = GuardianConfig::new(&self.reporting, &self.network, budget, grace) else { return Ok(()) };
         let mut handover = None;
         if let Some(run_id) = &self.reporting.run_id {
             let asked = run_id.as_str().to_owned();
@@ -80,7 +80,7 @@ impl Reporter {
                 }
             }
         }
-        match Guardian::start(charge, &self.silence(Known::default())) {
+        match Guardian::start(config, &self.silence(RunState::default())) {
             Ok(guardian) => self.guardian = Some(guardian),
             Err(error) => tracing::warn!(%error, "no guardian: if the runner is killed, nobody will say so"),
         }
@@ -96,7 +96,7 @@ impl Reporter {
     }
 
     /// Keeps the guardian informed, for as long as it is polled.
-    pub(super) async fn keep_informed(&mut self, mut known: watch::Receiver<Known>) {
+    pub(super) async fn keep_informed(&mut self, mut known: watch::Receiver<RunState>) {
         while known.changed().await.is_ok() {
             let report = self.silence(*known.borrow_and_update());
             self.tell(|guardian| guardian.if_silent(&report));
@@ -105,7 +105,7 @@ impl Reporter {
     }
 
     /// What the guardian says of a runner that ends without a word.
-    fn silence(&self, known: Known) -> CompletionReport {
+    fn silence(&self, known: RunState) -> CompletionReport {
         let failure =
             Failure::new(FailureKind::RunnerDied, "the runner ended without an outcome; it was probably killed");
         self.outcome(Some(failure), known).report(&self.redactor)
@@ -125,7 +125,7 @@ impl Reporter {
         }
     }
 
-    fn outcome(&self, failure: Option<Failure>, known: Known) -> Outcome {
+    fn outcome(&self, failure: Option<Failure>, known: RunState) -> Outcome {
         Outcome {
             failure,
             run_id: self.reporting.run_id.clone(),
@@ -146,7 +146,7 @@ impl Reporter {
     }
 
     /// The outcome is known: from now on it arrives, whatever becomes of us.
-    pub(super) fn decide(&mut self, ended: Result<Option<Answer>, Failure>, known: Known) -> Outcome {
+    pub(super) fn decide(&mut self, ended: Result<Option<AgentResult>, Failure>, known: RunState) -> Outcome {
         let (answer, failure) = match ended {
             Ok(answer) => (answer, None),
             Err(failure) => (None, Some(failure)),
@@ -163,15 +163,15 @@ impl Reporter {
     }
 
     /// Result and standard output, then the callback: a service that is told the outcome may take the sandbox away.
-    pub(super) async fn publish(&mut self, outcome: &Outcome, sinks: &mut Sinks, patience: Patience) {
+    pub(super) async fn publish(&mut self, outcome: &Outcome, sinks: &mut Sinks, budgets: ShutdownBudgets) {
         let result = outcome.result(&self.redactor);
-        if timeout(patience.output, sinks.record(&Record::Result(&result))).await.is_err() {
+        if timeout(budgets.output, sinks.record(&Record::Result(&result))).await.is_err() {
             tracing::warn!("the result could not be written in time");
         }
         let Some(url) = &self.reporting.callback_url else { return };
         let report = self.report(outcome);
         let key = self.reporting.key.as_ref();
-        let callback = Callback { http: &self.http, url, key, budget: patience.callback };
+        let callback = Callback { http: &self.http, url, key, budget: budgets.callback };
         match callback.deliver(&report).await {
             Ok(delivered) => {
                 match delivered {

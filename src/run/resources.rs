@@ -2,7 +2,7 @@
 
 use openhands_client::agent_server::mcp::McpServers;
 use openhands_client::agent_server::wire::{Llm, SecretSource, Secrets};
-use openhands_client::conversation::Equipment;
+use openhands_client::conversation::AgentResources;
 use openhands_client::secret::Redactor;
 use openhands_client::text;
 use openhands_client::workspace::SecretSelection;
@@ -11,11 +11,11 @@ use openhands_client::workspace::{Workspace, WorkspaceError};
 use crate::plan::{LlmBase, RunPlan};
 
 /// Asks for all at once. What is secret of it, the redactor learns.
-pub(super) async fn equipment(
+pub(super) async fn resources(
     workspace: &dyn Workspace,
     plan: &RunPlan,
     redactor: &Redactor,
-) -> Result<Equipment, WorkspaceError> {
+) -> Result<AgentResources, WorkspaceError> {
     let mcp = async {
         workspace.mcp_servers().await.unwrap_or_else(|error| {
             tracing::warn!(error = %text::chain(&error), "going on without the account's MCP servers");
@@ -44,7 +44,7 @@ pub(super) async fn equipment(
         // For a person who reads what the agent writes elsewhere, such as a comment.
         secrets.entry("AUTOMATION_SESSION_URL".to_owned()).or_insert(SecretSource::Static { value });
     }
-    Ok(Equipment { llm, secrets, mcp })
+    Ok(AgentResources { llm, secrets, mcp })
 }
 
 async fn llm(workspace: &dyn Workspace, plan: &RunPlan, redactor: &Redactor) -> Result<Llm, WorkspaceError> {

@@ -84,7 +84,7 @@ fn phase_text(summary: &str, redactor: &Redactor) -> String {
     let printable: String = words.chars().filter(|char| !char.is_control()).collect();
     // A learned secret that is cut would not be known any more; what looks like one still does.
     let start: String = redactor.redact(&printable).chars().take(LOOKED_AT).collect();
-    text::bounded(&redact::lookalikes(&start), LONGEST - CUT)
+    text::bounded(&redact::mask_suspected(&start), LONGEST - CUT)
 }
 
 /// Posts the newest phase whenever there is a new one. The last one is repeated from time to time: the answer is the only

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use openhands_client::agent_server::AgentServer as Server;
 use openhands_client::agent_server::ready::await_ready;
-use openhands_client::agent_server::{self, Capabilities, Client};
+use openhands_client::agent_server::{self, AgentServerClient, Capabilities};
 use openhands_client::http::Http;
 use openhands_client::http::Network;
 use openhands_client::sandbox::copy::{CopyError, download, download_file, upload};
@@ -25,7 +25,7 @@ async fn server_of(server: &AgentServer) -> Server {
         url: server.url("").parse().unwrap(),
         session_key: Some(Secret::new(&server.key)),
     };
-    let client = Client::new(Http::new(&Network::default()).unwrap(), &address);
+    let client = AgentServerClient::new(Http::new(&Network::default()).unwrap(), &address);
     let capabilities = await_ready(&client, Duration::from_secs(60)).await.unwrap();
     Server { client, capabilities }
 }
@@ -234,7 +234,7 @@ async fn a_file_that_is_being_downloaded_is_private() {
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf ").await.unwrap();
         std::future::pending::<()>().await;
     });
-    let client = Client::new(
+    let client = AgentServerClient::new(
         Http::new(&Network::default()).unwrap(),
         &agent_server::AgentServerAddress { url, session_key: None },
     );
@@ -263,7 +263,7 @@ async fn a_part_of_a_file_is_a_part_where_the_whole_file_comes() {
     let whole = ResponseTemplate::new(200).set_body_string("0123456789");
     Mock::given(path("/api/file/download")).respond_with(whole).mount(&fake).await;
     let address = agent_server::AgentServerAddress { url: fake.uri().parse().unwrap(), session_key: None };
-    let client = Client::new(Http::new(&Network::default()).unwrap(), &address);
+    let client = AgentServerClient::new(Http::new(&Network::default()).unwrap(), &address);
     for (offset, rest) in [(0, Some("0123456789")), (4, Some("456789")), (10, None), (11, None)] {
         let part = client.read_from("/file", offset, 100, Capabilities::newest()).await.unwrap();
         let part = match part {
@@ -296,7 +296,7 @@ async fn a_servers_refusal_of_a_folder_is_told_and_not_the_pipe_that_it_breaks()
     });
     let here = tempfile::tempdir().unwrap();
     write(&here.path().join("big"), &vec![0; 50_000_000]);
-    let client = Client::new(
+    let client = AgentServerClient::new(
         Http::new(&Network::default()).unwrap(),
         &agent_server::AgentServerAddress { url, session_key: None },
     );
@@ -316,7 +316,7 @@ async fn the_environment_of_a_command_that_is_not_started_is_removed() {
         Mock::given(path("/api/file/upload")).respond_with(ResponseTemplate::new(200)).mount(&fake).await;
         Mock::given(path("/api/bash/start_bash_command")).respond_with(refused).mount(&fake).await;
         let address = agent_server::AgentServerAddress { url: fake.uri().parse().unwrap(), session_key: None };
-        let client = Client::new(Http::new(&Network::default()).unwrap(), &address);
+        let client = AgentServerClient::new(Http::new(&Network::default()).unwrap(), &address);
         let server = Server { client, capabilities: Capabilities::newest() };
         let command = Command::shell("true").env("KEY", Secret::new("x"));
         let started =

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nix::sys::signal::Signal;
 use openhands_client::agent_server::mcp::McpServers;
 use openhands_client::agent_server::wire::Llm;
+use openhands_client::conversation::AgentResources;
 use openhands_client::conversation::ConversationPlan;
-use openhands_client::conversation::Equipment;
 use openhands_client::conversation::Unobserved;
 use openhands_client::ids::ConversationId;
 use openhands_client::sandbox::exec::Command;
@@ -62,7 +62,7 @@ async fn a_workspace_has_everything_that_the_guide_shows() {
     };
     let Llm(fields) = inherited;
     let known = workspace
-        .drive(&plan, Equipment { llm: Llm(fields), secrets, mcp: McpServers::default() }, &mut Unobserved)
+        .drive(&plan, AgentResources { llm: Llm(fields), secrets, mcp: McpServers::default() }, &mut Unobserved)
         .await
         .unwrap();
     assert_eq!(known.conversation_id, Some(plan.id));

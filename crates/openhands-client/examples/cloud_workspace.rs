@@ -19,7 +19,7 @@ use openhands_client::agent_server::mcp::McpServers;
 use openhands_client::agent_server::wire::Secrets;
 use openhands_client::conversation::ConversationPlan;
 use openhands_client::conversation::Unobserved;
-use openhands_client::conversation::{self, Equipment};
+use openhands_client::conversation::{self, AgentResources};
 use openhands_client::ids::ConversationId;
 use openhands_client::sandbox::exec::Command;
 use openhands_client::workspace::CloudWorkspace;
@@ -54,8 +54,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
         working_dir: settings.working_dir.clone(),
         ..ConversationPlan::new(ConversationId::random(), "")
     };
-    let equipment = Equipment { llm, secrets: Secrets::new(), mcp: McpServers::default() };
-    let driven = workspace.drive(&plan, equipment, &mut Unobserved).await;
+    let resources = AgentResources { llm, secrets: Secrets::new(), mcp: McpServers::default() };
+    let driven = workspace.drive(&plan, resources, &mut Unobserved).await;
     let answer = conversation::final_message(workspace.server(), plan.id).await;
     // Before any error is looked at: nothing is left behind.
     workspace.close().await?;

@@ -17,7 +17,7 @@ use std::error::Error;
 
 use openhands_client::conversation::ConversationPlan;
 use openhands_client::conversation::Unobserved;
-use openhands_client::conversation::{self, Equipment};
+use openhands_client::conversation::{self, AgentResources};
 use openhands_client::ids::ConversationId;
 use openhands_client::workspace::{CloudWorkspace, Workspace as _};
 
@@ -64,7 +64,7 @@ async fn share(workspace: &CloudWorkspace, settings: &settings::Settings) -> Res
         working_dir: settings.working_dir.clone(),
         ..ConversationPlan::new(ConversationId::random(), task)
     };
-    let equipment = Equipment { llm, secrets, mcp: workspace.mcp_servers().await? };
-    workspace.drive(&plan, equipment, &mut Unobserved).await?;
+    let resources = AgentResources { llm, secrets, mcp: workspace.mcp_servers().await? };
+    workspace.drive(&plan, resources, &mut Unobserved).await?;
     Ok(conversation::final_message(workspace.server(), plan.id).await?.unwrap_or_default())
 }

@@ -99,7 +99,7 @@ pub const PHASE_REPEAT: Duration = Duration::from_secs(10);
 /// How long the guardian tries to deliver what the runner could not, unless `--guardian-budget` says otherwise.
 pub const GUARDIAN_BUDGET: Duration = Duration::from_secs(15 * 60);
 /// How long a new runner of the same run may take over from one that died, unless `--restart-grace` says otherwise.
-pub const RESTART_GRACE: Duration = Duration::from_secs(3);
+pub const TAKEOVER_WINDOW: Duration = Duration::from_secs(3);
 
 /// A run that goes on after its time has this long to find its agent and stop it.
 pub const ATTACH: Duration = Duration::from_secs(20);
@@ -115,7 +115,7 @@ pub const SLOW_READER: Duration = Duration::from_secs(30);
 
 /// What the end of a run may take.
 #[derive(Debug, Clone, Copy)]
-pub struct Patience {
+pub struct ShutdownBudgets {
     /// Stopping the agent and reading its final message.
     pub agent: Duration,
     /// The result's way into a pipe that is slow to be read.
@@ -127,21 +127,21 @@ pub struct Patience {
 }
 
 /// Nobody is in a hurry.
-pub const AT_LEISURE: Patience = Patience {
+pub const UNHURRIED: ShutdownBudgets = ShutdownBudgets {
     agent: Duration::from_secs(20),
     output: Duration::from_secs(5),
     callback: Duration::from_secs(60),
     server: Duration::from_secs(15),
 };
 /// A time limit: the next thing may be a signal.
-pub const AT_LIMIT: Patience = Patience {
+pub const AFTER_TIME_LIMIT: ShutdownBudgets = ShutdownBudgets {
     agent: Duration::from_secs(1),
     output: Duration::from_millis(500),
     callback: Duration::from_secs(60),
     server: Duration::from_secs(15),
 };
 /// A signal: one second after SIGTERM comes SIGKILL (agent-server, bash commands), ten seconds after it in a container.
-pub const AT_SIGNAL: Patience = Patience {
+pub const AFTER_SIGNAL: ShutdownBudgets = ShutdownBudgets {
     agent: Duration::from_millis(150),
     output: Duration::from_millis(50),
     callback: Duration::from_millis(500),

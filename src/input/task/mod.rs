@@ -19,8 +19,8 @@ use serde_json::{Map, Value};
 use self::plugins::{Experiment, Plugin};
 use self::repos::RepoSource;
 use self::skills::SkillSources;
-use crate::agent_result::Question;
-use crate::agent_result::schema::AnswerSchema;
+use crate::agent_result::ResultSpec;
+use crate::agent_result::schema::ResultSchema;
 
 /// A task file.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, JsonSchema)]
@@ -50,9 +50,9 @@ pub(crate) struct Task {
     #[schemars(with = "BTreeMap<String, String>")]
     pub(crate) tags: Tags,
     /// What the agent gives at its end besides a message. Default: an outcome under the automation service, else nothing.
-    #[serde(default, deserialize_with = "question")]
+    #[serde(default, deserialize_with = "result_spec")]
     #[schemars(with = "Option<ResultForm>")]
-    pub(crate) result: Option<Question>,
+    pub(crate) result: Option<ResultSpec>,
     /// The directory in which the agent works. Default: `WORKSPACE_BASE`, else `/workspace/project`.
     #[serde(default)]
     pub(crate) working_dir: Option<String>,
@@ -115,14 +115,14 @@ enum ResultForm {
     Schema(Value),
 }
 
-fn question<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Question>, D::Error> {
+fn result_spec<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ResultSpec>, D::Error> {
     let Some(value) = Option::<Value>::deserialize(deserializer)? else { return Ok(None) };
     let schema = value.as_object().filter(|fields| fields.len() == 1).and_then(|fields| fields.get("schema"));
     match (value.as_str(), schema) {
-        (Some("message"), _) => Ok(Some(Question::Message)),
-        (Some("outcome"), _) => Ok(Some(Question::TaskOutcome)),
+        (Some("message"), _) => Ok(Some(ResultSpec::Message)),
+        (Some("outcome"), _) => Ok(Some(ResultSpec::TaskOutcome)),
         (_, Some(schema)) => {
-            AnswerSchema::new(schema.clone()).map(|schema| Some(Question::Schema(schema))).map_err(de::Error::custom)
+            ResultSchema::new(schema.clone()).map(|schema| Some(ResultSpec::Schema(schema))).map_err(de::Error::custom)
         }
         _ => Err(de::Error::custom("not a form of a result: give `message`, `outcome` or `{schema: {…}}`")),
     }
@@ -225,9 +225,9 @@ fn iterations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>,
 
 fn mcp_servers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, Value>, D::Error> {
     #[derive(Deserialize)]
-    struct Server(#[serde(deserialize_with = "mcp_server")] Value);
-    let servers = BTreeMap::<String, Server>::deserialize(deserializer)?;
-    Ok(servers.into_iter().map(|(name, Server(server))| (name, server)).collect())
+    struct McpServerForm(#[serde(deserialize_with = "mcp_server")] Value);
+    let servers = BTreeMap::<String, McpServerForm>::deserialize(deserializer)?;
+    Ok(servers.into_iter().map(|(name, McpServerForm(server))| (name, server)).collect())
 }
 
 fn mcp_server<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {

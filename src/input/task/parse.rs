@@ -10,7 +10,7 @@ use crate::input::problem::{Problem, did_you_mean};
 
 /// How a task is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Format {
+pub(crate) enum TaskFormat {
     /// Markdown with an optional YAML front matter; the text under it is the prompt.
     Markdown,
     /// YAML with the text under `prompt`.
@@ -21,7 +21,7 @@ pub(crate) enum Format {
     Verbatim,
 }
 
-impl Format {
+impl TaskFormat {
     /// The format that a file's name tells; Markdown when it tells none.
     #[must_use]
     pub(crate) fn of_name(name: &str) -> Self {
@@ -39,21 +39,21 @@ impl Format {
 ///
 /// # Errors
 /// A [`Problem`] that names file, line and field, what was found and what to do.
-pub(crate) fn parse(text: &str, format: Format, file: &str) -> Result<Task, Problem> {
+pub(crate) fn parse(text: &str, format: TaskFormat, file: &str) -> Result<Task, Problem> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut task = match format {
-        Format::Verbatim => Task { prompt: text.to_owned(), ..Task::default() },
-        Format::Yaml => with_fields(yaml(text, 0, file)?),
-        Format::Json => with_fields(json(text, file)?),
-        Format::Markdown => markdown(text, file)?,
+        TaskFormat::Verbatim => Task { prompt: text.to_owned(), ..Task::default() },
+        TaskFormat::Yaml => with_fields(yaml(text, 0, file)?),
+        TaskFormat::Json => with_fields(json(text, file)?),
+        TaskFormat::Markdown => markdown(text, file)?,
     };
     file.clone_into(&mut task.origin.file);
     if task.prompt.trim().is_empty() {
         let (found, help) = match format {
-            Format::Yaml | Format::Json => {
+            TaskFormat::Yaml | TaskFormat::Json => {
                 ("`prompt` is missing or empty", "say what the agent should do under `prompt`")
             }
-            Format::Markdown | Format::Verbatim => ("no text", "write what the agent should do"),
+            TaskFormat::Markdown | TaskFormat::Verbatim => ("no text", "write what the agent should do"),
         };
         return Err(Problem::new(file, found, help));
     }
@@ -220,7 +220,7 @@ mod tests {
 
     use super::*;
 
-    fn problem(text: &str, format: Format) -> String {
+    fn problem(text: &str, format: TaskFormat) -> String {
         parse(text, format, "task.md").unwrap_err().to_string()
     }
 
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn markdown_with_front_matter() {
-        let task = parse(EXAMPLE, Format::Markdown, "task.md").unwrap();
+        let task = parse(EXAMPLE, TaskFormat::Markdown, "task.md").unwrap();
         assert_eq!(task.messages().collect::<Vec<_>>(), ["Read the repo.", "Great!"]);
         assert_eq!(task.llm.profile.as_deref(), Some("fast"));
         assert_eq!(Value::from(task.llm.fields), json!({"temperature": 0.2}));
@@ -242,26 +242,26 @@ mod tests {
     #[test]
     fn the_three_formats_agree() {
         let without_origin = |task: Task| Task { origin: Origin::default(), ..task };
-        let markdown = without_origin(parse(EXAMPLE, Format::Markdown, "t").unwrap());
+        let markdown = without_origin(parse(EXAMPLE, TaskFormat::Markdown, "t").unwrap());
         let yaml = "name: three-facts\nllm: { profile: fast, temperature: 0.2 }\nsecrets: [GITHUB_TOKEN]\n\
             limits: { timeout: 30m, cost: 2.50, iterations: 200 }\nthen: [ \"Great!\" ]\nprompt: Read the repo.\n";
         let json = json!({"name": "three-facts", "llm": {"profile": "fast", "temperature": 0.2},
             "secrets": ["GITHUB_TOKEN"], "limits": {"timeout": "30m", "cost": 2.5, "iterations": 200},
             "then": ["Great!"], "prompt": "Read the repo."});
-        assert_eq!(without_origin(parse(yaml, Format::Yaml, "t").unwrap()), markdown);
-        assert_eq!(without_origin(parse(&json.to_string(), Format::Json, "t").unwrap()), markdown);
+        assert_eq!(without_origin(parse(yaml, TaskFormat::Yaml, "t").unwrap()), markdown);
+        assert_eq!(without_origin(parse(&json.to_string(), TaskFormat::Json, "t").unwrap()), markdown);
     }
 
     #[test]
     fn plain_text_is_a_task() {
-        let task = parse("\n Just do it.\n\n---\nreally\n", Format::Markdown, "t").unwrap();
+        let task = parse("\n Just do it.\n\n---\nreally\n", TaskFormat::Markdown, "t").unwrap();
         assert_eq!(task.prompt, "Just do it.\n\n---\nreally");
     }
 
     #[test]
     fn a_verbatim_prompt_keeps_every_byte() {
         let text = "---\nname: x\n---\n hello \n\n";
-        assert_eq!(parse(text, Format::Verbatim, "t").unwrap().prompt, text);
+        assert_eq!(parse(text, TaskFormat::Verbatim, "t").unwrap().prompt, text);
     }
 
     #[test]
@@ -269,23 +269,23 @@ mod tests {
         for (text, format, expected) in [
             (
                 "---\nname: x\nlimits:\n  cost: 1\n  tmieout: 30m\n---\nDo it.",
-                Format::Markdown,
+                TaskFormat::Markdown,
                 "task.md:5: limits.tmieout: unknown field `tmieout`; did you mean `timeout`? \
                  Known are `timeout`, `cost` and `iterations`",
             ),
             (
                 "---\nlimits: { cost: abc }\n---\nDo it.",
-                Format::Markdown,
+                TaskFormat::Markdown,
                 "task.md:2: limits.cost: invalid type: string \"abc\"; expected f64",
             ),
             (
                 "{\n  \"prompt\": \"x\",\n  \"limits\": {\"iterations\": -1}\n}",
-                Format::Json,
+                TaskFormat::Json,
                 "task.md:3: limits.iterations: invalid value: integer `-1`; expected u32",
             ),
             (
                 "prompt: x\nlimits: 3\n",
-                Format::Yaml,
+                TaskFormat::Yaml,
                 "task.md:2: limits: invalid type: integer `3`; expected fields with values",
             ),
         ] {
@@ -307,7 +307,7 @@ mod tests {
             ("then: [x]\n", "`prompt` is missing or empty"),
             ("name: [\n", "task.md:1: name"),
         ] {
-            let problem = problem(text, Format::Yaml);
+            let problem = problem(text, TaskFormat::Yaml);
             assert!(problem.contains(part), "{text:?} gives {problem}");
         }
     }
@@ -315,19 +315,19 @@ mod tests {
     #[test]
     fn front_matter_must_end_and_hold_no_prompt() {
         assert!(
-            problem("---\nname: x\nDo it.", Format::Markdown)
+            problem("---\nname: x\nDo it.", TaskFormat::Markdown)
                 .starts_with("task.md:1: a front matter that does not end")
         );
-        assert!(problem("---\nprompt: y\n---\nx", Format::Markdown).contains("a prompt in the front matter"));
-        assert!(problem("---\nname: x\n---\n \n", Format::Markdown).contains("no text"));
-        assert!(problem("", Format::Markdown).contains("no text"));
+        assert!(problem("---\nprompt: y\n---\nx", TaskFormat::Markdown).contains("a prompt in the front matter"));
+        assert!(problem("---\nname: x\n---\n \n", TaskFormat::Markdown).contains("no text"));
+        assert!(problem("", TaskFormat::Markdown).contains("no text"));
     }
 
     #[test]
     fn the_prompts_line_in_the_file_is_known() {
-        let task = parse("---\nname: x\nthen: [y]\n---\n\n\nDo it.", Format::Markdown, "task.md").unwrap();
+        let task = parse("---\nname: x\nthen: [y]\n---\n\n\nDo it.", TaskFormat::Markdown, "task.md").unwrap();
         assert_eq!(task.origin, Origin { file: "task.md".to_owned(), prompt_line: Some(7), has_fields: true });
-        assert!(!parse("Do it.", Format::Markdown, "task.md").unwrap().origin.has_fields);
+        assert!(!parse("Do it.", TaskFormat::Markdown, "task.md").unwrap().origin.has_fields);
     }
 
     #[test]
@@ -364,12 +364,12 @@ mod tests {
                  variant out; mend it, or see `openhands-runner schema`",
             ),
         ] {
-            assert_eq!(problem(text, Format::Yaml), expected, "{text}");
+            assert_eq!(problem(text, TaskFormat::Yaml), expected, "{text}");
         }
     }
 
     #[test]
     fn json_ends_where_it_ends() {
-        assert!(problem("{\"prompt\": \"x\"} tail", Format::Json).contains("trailing characters"));
+        assert!(problem("{\"prompt\": \"x\"} tail", TaskFormat::Json).contains("trailing characters"));
     }
 }

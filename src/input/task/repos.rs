@@ -21,7 +21,7 @@ pub(crate) struct RepoSource {
     /// A branch, a tag or a commit.
     pub(crate) git_ref: Option<String>,
     /// Whose it is.
-    pub(crate) provider: Option<Provider>,
+    pub(crate) provider: Option<GitProvider>,
     /// Whether the run goes on without it.
     pub(crate) optional: bool,
     /// How long cloning may take.
@@ -31,7 +31,7 @@ pub(crate) struct RepoSource {
 /// Where a git repository is hosted; it says which of the account's tokens opens it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Provider {
+pub(crate) enum GitProvider {
     /// GitHub, or a GitHub Enterprise Server.
     Github,
     /// GitLab.
@@ -158,7 +158,7 @@ struct RepoForm {
     git_ref: Option<String>,
     /// Whose token opens it. Known by itself for addresses at the providers' public hosts.
     #[serde(default)]
-    provider: Option<Provider>,
+    provider: Option<GitProvider>,
     /// Whether the run goes on without it when it cannot be cloned.
     #[serde(default)]
     optional: bool,
@@ -185,7 +185,7 @@ impl RepoSource {
             (Address::Short(text), None) => Err(E::custom(format!(
                 "`{text}` is at no provider: add `provider` (github, gitlab or bitbucket), or write the whole address"
             ))),
-            (Address::Short(_), Some(Provider::AzureDevops)) => Err(E::custom(
+            (Address::Short(_), Some(GitProvider::AzureDevops)) => Err(E::custom(
                 "a short address at Azure DevOps, expected a whole one such as https://dev.azure.com/org/project/_git/repo",
             )),
             _ => Ok(Self { address, git_ref, provider, optional, timeout }),
@@ -248,7 +248,7 @@ mod tests {
     fn every_form_of_the_automation_service_is_read() {
         let short = read(json!({"url": "octo/beta", "ref": "main", "provider": "github"})).unwrap();
         assert_eq!(short.address, Address::Short("octo/beta".to_owned()));
-        assert_eq!((short.git_ref.as_deref(), short.provider), (Some("main"), Some(Provider::Github)));
+        assert_eq!((short.git_ref.as_deref(), short.provider), (Some("main"), Some(GitProvider::Github)));
         for whole in ["https://github.com/octo/alpha", "git@github.com:octo/alpha.git", "file:///srv/git/demo"] {
             assert_eq!(read(json!({ "url": whole })).unwrap().address.shown(), whole);
             assert_eq!(read(json!(whole)).unwrap(), read(json!({ "url": whole })).unwrap());

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 use super::Task;
-use super::parse::{Format, data, parse};
+use super::parse::{TaskFormat, data, parse};
 use crate::input::problem::Problem;
 
 /// Files that are taken when no task is named, the first that exists.
@@ -45,7 +45,7 @@ impl Source {
         match self {
             Self::Stdin => {
                 let text = text_of(io::stdin().lock(), "standard input")?;
-                parse(&text, Format::Markdown, "standard input")
+                parse(&text, TaskFormat::Markdown, "standard input")
             }
             Self::File(path) => file(path),
             Self::Directory(directory) => {
@@ -77,7 +77,7 @@ fn with_data(task: Task, prompt: &Path) -> Result<Task, Problem> {
 #[must_use]
 pub(crate) fn data_files(task: &Path) -> Vec<PathBuf> {
     let name = task.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-    let names = if Format::of_name(&name) == Format::Verbatim { &DATA_FILES[..] } else { &[] };
+    let names = if TaskFormat::of_name(&name) == TaskFormat::Verbatim { &DATA_FILES[..] } else { &[] };
     names.iter().map(|name| task.with_file_name(name)).filter(|path| path.exists()).collect()
 }
 
@@ -104,9 +104,9 @@ fn file(path: &Path) -> Result<Task, Problem> {
     }
     let text = text_of(std::fs::File::open(path).map_err(unreadable)?, shown)?;
     let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-    let format = Format::of_name(&name);
+    let format = TaskFormat::of_name(&name);
     let task = parse(&text, format, shown)?;
-    if format == Format::Verbatim { with_data(task, path) } else { Ok(task) }
+    if format == TaskFormat::Verbatim { with_data(task, path) } else { Ok(task) }
 }
 
 /// A task's text, of a bounded size.

@@ -10,9 +10,9 @@ use openhands_client::text;
 use tokio::time::Instant;
 
 use super::git::{GitError, git};
-use crate::input::task::repos::Provider;
+use crate::input::task::repos::GitProvider;
 use crate::plan::access::{Access, Token};
-use crate::plan::repos::{Cloned, RepoPlan};
+use crate::plan::repos::{ClonedRepo, RepoPlan};
 
 /// How many are cloned at the same time.
 const AT_ONCE: usize = 4;
@@ -60,8 +60,8 @@ pub(crate) async fn clone_all(
     plans: &[RepoPlan],
     working_dir: &Path,
     run: Option<&RunId>,
-    token: impl Fn(Provider) -> Token,
-) -> Result<Vec<Cloned>, CloneError> {
+    token: impl Fn(GitProvider) -> Token,
+) -> Result<Vec<ClonedRepo>, CloneError> {
     if plans.is_empty() {
         return Ok(Vec::new());
     }
@@ -85,7 +85,7 @@ pub(crate) async fn clone_all(
         let plan = &plans[place];
         let source = match result {
             Ok(path) => {
-                cloned.insert(place, Cloned { shown: plan.shown.clone(), git_ref: plan.git_ref.clone(), path });
+                cloned.insert(place, ClonedRepo { shown: plan.shown.clone(), git_ref: plan.git_ref.clone(), path });
                 continue;
             }
             Err(refusal) => refusal,
@@ -151,7 +151,7 @@ async fn clone(
     };
     std::fs::create_dir_all(working_dir).map_err(io(working_dir))?;
     let started = Instant::now();
-    let token = token.and_then(|token| if let Token::Known(_, value) = token { Some(value) } else { None });
+    let token = token.and_then(|token| if let Token::RunState(_, value) = token { Some(value) } else { None });
     let credentials = plan.access.as_ref().and_then(|access| access.credentials(token));
     tracing::info!(repository = plan.shown, git_ref = plan.git_ref, directory = %path.display(), "cloning");
 
@@ -236,7 +236,7 @@ fn hint(token: Option<&Token>, refusal: &Refusal) -> Option<String> {
         Token::NoAccount => ", without a token: there is no account to take one from".to_owned(),
         Token::Missing(name) => format!(", without a token: the account has no secret {name}"),
         Token::Unusable(name) => format!(", without a token: the account's secret {name} cannot be used"),
-        Token::Known(name, _) => format!(", with the account's secret {name}"),
+        Token::RunState(name, _) => format!(", with the account's secret {name}"),
     })
 }
 

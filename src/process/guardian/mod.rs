@@ -22,7 +22,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 pub(crate) use process::guard;
-pub(crate) use protocol::Charge;
+pub(crate) use protocol::GuardianConfig;
 
 use self::protocol::{ARMED, Message};
 use openhands_client::automation::completion::CompletionReport;
@@ -49,13 +49,13 @@ impl Guardian {
     ///
     /// # Errors
     /// The operating system's. The run can go on without a guardian.
-    pub(crate) fn start(charge: Charge, if_silent: &CompletionReport) -> io::Result<Self> {
+    pub(crate) fn start(config: GuardianConfig, if_silent: &CompletionReport) -> io::Result<Self> {
         let (line, other_end) = UnixStream::pair()?;
         line.set_write_timeout(Some(SENDING))?;
         line.set_read_timeout(Some(ARMING))?;
         let mut guardian = Self { line, unsent: Vec::new() };
         // Before there is a process: whatever becomes of us from now on, it knows what to do.
-        guardian.send(&Message::Charge(Box::new(charge), if_silent.clone()))?;
+        guardian.send(&Message::GuardianConfig(Box::new(config), if_silent.clone()))?;
         // Its own file may be gone by the time it is needed; a running program is not.
         Command::new("/proc/self/exe")
             .arg0(NAME)

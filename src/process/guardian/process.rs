@@ -15,7 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::Mutex;
 
 use super::footprint::give_back_code;
-use super::protocol::{ARMED, Charge, Message};
+use super::protocol::{ARMED, GuardianConfig, Message};
 use super::rendezvous::{Asker, Rendezvous};
 
 /// A runner that is being killed is given this time to be dead before it counts as alive.
@@ -27,15 +27,15 @@ pub(crate) fn guard() {
     leave_everything();
     let Ok(line) = std::io::stdin().as_fd().try_clone_to_owned() else { return };
     let mut line = Line { stream: UnixStream::from(line), unread: Vec::new(), closed: false };
-    let Some(Message::Charge(charge, if_silent)) = line.next(None) else { return };
-    let place = Place::of(charge.run_id.clone());
+    let Some(Message::GuardianConfig(config, if_silent)) = line.next(None) else { return };
+    let place = Place::of(config.run_id.clone());
     // A runner that is dead already needs no answer, but a report.
     let _ = std::io::Write::write_all(&mut &line.stream, ARMED);
     give_back_code();
-    match watch(&mut line, place, charge.grace, if_silent) {
+    match watch(&mut line, place, config.grace, if_silent) {
         Left::Nothing => {}
-        Left::Outcome(report) => deliver(&charge, &report, None),
-        Left::Silence(report, place) => deliver(&charge, &report, Some(place)),
+        Left::Outcome(report) => deliver(&config, &report, None),
+        Left::Silence(report, place) => deliver(&config, &report, Some(place)),
     }
 }
 
@@ -174,7 +174,7 @@ impl LastWords {
             Message::IfSilent(report) => self.if_silent = report,
             Message::EndWithRunner(group) => self.groups.push(group),
             Message::Settled => self.settled = true,
-            Message::Charge(..) => {}
+            Message::GuardianConfig(..) => {}
         }
     }
 
@@ -262,17 +262,17 @@ fn timespec(duration: Duration) -> Timespec {
     Timespec { tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX), tv_nsec: duration.subsec_nanos().into() }
 }
 
-fn deliver(charge: &Charge, report: &CompletionReport, place: Option<Place>) {
+fn deliver(config: &GuardianConfig, report: &CompletionReport, place: Option<Place>) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
     runtime.block_on(async {
-        let (http, _) = Http::lenient(&charge.network());
-        let key = charge.key();
+        let (http, _) = Http::lenient(&config.network());
+        let key = config.key();
         let progress = Arc::new(Mutex::new(Progress::default()));
-        let callback = Callback { http: &http, url: charge.url(), key: key.as_ref(), budget: charge.budget };
+        let callback = Callback { http: &http, url: config.url(), key: key.as_ref(), budget: config.budget };
         tokio::select! {
             // Nobody is left to tell how it went.
             _ = callback.deliver_unless_left(report, &progress) => {}
-            () = taken_over(place, charge.budget, &progress) => {}
+            () = taken_over(place, config.budget, &progress) => {}
         }
     });
     // Somebody may still be waited for.

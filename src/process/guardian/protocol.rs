@@ -17,7 +17,7 @@ pub(super) const ARMED: &[u8] = b"armed";
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Message {
     /// First: where to deliver, how patiently, and what if no other message follows.
-    Charge(Box<Charge>, CompletionReport),
+    GuardianConfig(Box<GuardianConfig>, CompletionReport),
     /// Deliver this if the runner ends without a word. The last one counts.
     IfSilent(CompletionReport),
     /// Deliver this in any case.
@@ -30,7 +30,7 @@ pub(super) enum Message {
 
 /// Where to deliver, and how patiently. Goes through the line only: its key never stands in argv or environment.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Charge {
+pub(crate) struct GuardianConfig {
     callback_url: Url,
     key: Option<String>,
     pub(super) run_id: Option<String>,
@@ -42,7 +42,7 @@ pub(crate) struct Charge {
     pub(super) grace: Duration,
 }
 
-impl Charge {
+impl GuardianConfig {
     /// The charge for a run with a callback; `None` without one. `budget` limits the attempts to deliver, `grace` is how
     /// long a new runner of the same run may take over.
     #[must_use]
@@ -80,8 +80,8 @@ impl Charge {
     }
 }
 
-impl std::fmt::Debug for Charge {
+impl std::fmt::Debug for GuardianConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Charge")
+        f.write_str("GuardianConfig")
     }
 }

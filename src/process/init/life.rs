@@ -15,14 +15,14 @@ pub(super) const OUTCOME_IS_KNOWN: Signal = Signal::SIGUSR1;
 
 /// What a life has of those before it.
 #[derive(Debug, Clone)]
-pub(crate) struct Life {
+pub(crate) struct RestartState {
     /// How long ago the first one began, 0 in the first one itself: limits of the run count from there.
     pub(crate) elapsed: Duration,
     /// The session key of an agent-server of the run's own, which has encrypted with it what the next one reads.
     pub(crate) server_key: Secret,
 }
 
-impl Life {
+impl RestartState {
     /// What PID 1 has told, where it is this program.
     #[must_use]
     pub(crate) fn of(raw: &RawEnv) -> Option<Self> {
@@ -48,14 +48,14 @@ impl Life {
 mod tests {
     use super::*;
 
-    fn life(value: Option<String>) -> Option<Life> {
-        Life::of(&RawEnv { openhands_runner_life: value, ..RawEnv::default() })
+    fn life(value: Option<String>) -> Option<RestartState> {
+        RestartState::of(&RawEnv { openhands_runner_life: value, ..RawEnv::default() })
     }
 
     #[test]
     fn the_next_life_is_told_of_the_first() {
         let elapsed = Duration::from_millis(7001);
-        let second = life(Some(Life::text(elapsed, &Secret::new("key")))).unwrap();
+        let second = life(Some(RestartState::text(elapsed, &Secret::new("key")))).unwrap();
         assert_eq!((second.elapsed, second.server_key.expose()), (elapsed, "key"));
         for no_life in [None, Some("key".to_owned()), Some("x key".to_owned())] {
             assert!(life(no_life).is_none());

@@ -26,7 +26,7 @@ use crate::outcome::ExitCode;
 use crate::process::guardian;
 use crate::process::scrub::scrub;
 
-pub(crate) use life::Life;
+pub(crate) use life::RestartState;
 
 /// `docker stop` kills 10 s after its SIGTERM; a guardian gets what is left of that after the runner.
 const AFTER_SIGNAL: Duration = Duration::from_secs(8);
@@ -61,7 +61,7 @@ pub(crate) fn run() -> ExitCode {
     let reporting = Reporting::from_env(&RawEnv::of_process().0).0;
     let mut can_go_on = reporting.run_id.is_some() && reporting.callback_url.is_some();
     let (began, server_key) = (Instant::now(), Secret::new(uuid::Uuid::new_v4().to_string()));
-    let start_life = |elapsed| start(&environment, &Life::text(elapsed, &server_key));
+    let start_life = |elapsed| start(&environment, &RestartState::text(elapsed, &server_key));
     let Some(mut child) = start_life(Duration::ZERO) else { return ExitCode::INTERNAL };
     // Nobody needs to see ours any more.
     scrub(SECRET_NAMES);

@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::Client;
+use super::AgentServerClient;
 use crate::http::HttpError;
 use crate::time_limits;
 
@@ -47,7 +47,7 @@ struct Started {
     id: String,
 }
 
-impl Client {
+impl AgentServerClient {
     /// Runs a short shell command and waits for its end. **Must not be repeated blindly.** Runs in the server's own
     /// directory.
     ///

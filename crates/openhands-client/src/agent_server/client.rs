@@ -26,7 +26,7 @@ use crate::time_limits;
 
 /// One agent-server. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Client {
+pub struct AgentServerClient {
     http: Http,
     base: Url,
     session_key: Option<Secret>,
@@ -70,7 +70,7 @@ pub struct EventQuery {
     pub page_id: Option<String>,
 }
 
-impl Client {
+impl AgentServerClient {
     /// A client of this server.
     #[must_use]
     pub fn new(http: Http, server: &AgentServerAddress) -> Self {
@@ -79,8 +79,8 @@ impl Client {
 
     /// The same without its connections, which belong to the runtime in which they were made.
     #[must_use]
-    pub fn anew(&self) -> Option<Self> {
-        Some(Self { http: self.http.anew().ok()?, ..self.clone() })
+    pub fn with_fresh_connections(&self) -> Option<Self> {
+        Some(Self { http: self.http.with_fresh_connections().ok()?, ..self.clone() })
     }
 
     /// The server's address as it may be shown.
@@ -155,7 +155,7 @@ impl Client {
     ///
     /// # Errors
     /// [`HttpError`]. After an ambiguous one, search the events for the message. After a 429 (full server, 1.58.0) the
-    /// message is stored, and only [`Client::run`] is to be repeated.
+    /// message is stored, and only [`AgentServerClient::run`] is to be repeated.
     pub async fn send_message(&self, id: ConversationId, text: &str, limit: Duration) -> Result<(), HttpError> {
         self.of_conversation(Method::POST, id, &["events"])
             .timeout(limit)
@@ -319,7 +319,7 @@ impl Client {
     }
 
     /// `GET /api/settings/secrets/{name}`: the value of a secret, nothing where there is none, from 1.22.1. May be
-    /// repeated. For what the runner itself does before the agent starts; the agent gets [`Client::secret`].
+    /// repeated. For what the runner itself does before the agent starts; the agent gets [`AgentServerClient::secret`].
     ///
     /// # Errors
     /// [`HttpError`].

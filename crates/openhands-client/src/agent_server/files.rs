@@ -2,10 +2,10 @@
 
 use reqwest::Method;
 
-use super::{Capabilities, Client};
+use super::{AgentServerClient, Capabilities};
 use crate::http::{Download, HttpError, Request, Upload};
 
-impl Client {
+impl AgentServerClient {
     fn file(&self, method: Method, endpoint: &str, path: &str, capabilities: Capabilities) -> Request {
         if capabilities.file_query {
             return self.request(method, &["api", "file", endpoint]).query(&[("path", path)]);

@@ -23,6 +23,6 @@ pub mod wire;
 
 pub use address::{AgentServerAddress, DEFAULT_PORT, local_agent_server};
 pub use capabilities::Capabilities;
-pub use client::Client;
+pub use client::AgentServerClient;
 pub use event::Event;
 pub use server::AgentServer;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::client::capabilities_of;
-use super::{Capabilities, Client};
+use super::{AgentServerClient, Capabilities};
 use crate::http::HttpError;
 use crate::retry::{Policy, retry};
 use crate::text;
@@ -36,7 +36,7 @@ const TELL: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// [`ReadyError`].
-pub async fn await_ready(client: &Client, limit: Duration) -> Result<Capabilities, ReadyError> {
+pub async fn await_ready(client: &AgentServerClient, limit: Duration) -> Result<Capabilities, ReadyError> {
     let address = client.address();
     let deadline = Instant::now() + limit;
     let mut delays = Policy::agent_server(limit).delays();

@@ -46,7 +46,7 @@ impl SkillQuery {
     }
 }
 
-/// Answer of `POST /api/skills`.
+/// Response of `POST /api/skills`.
 #[derive(Debug, Deserialize)]
 pub struct SkillList {
     /// The skills.

@@ -19,7 +19,7 @@ use super::capabilities::SocketAuth;
 use super::client::SocketEndpoint;
 use super::event::{Event, Meaning};
 use super::wire::{Cost, Status};
-use super::{Capabilities, Client};
+use super::{AgentServerClient, Capabilities};
 use crate::http::{SESSION_KEY_HEADER, USER_AGENT};
 use crate::ids::ConversationId;
 use crate::retry::Policy;
@@ -60,7 +60,7 @@ const WAITING_REPORTS: usize = 16;
 impl Socket {
     /// Starts to connect, and goes on trying until dropped. Must be called in a tokio runtime.
     #[must_use]
-    pub fn open(client: &Client, id: ConversationId, capabilities: Capabilities) -> Self {
+    pub fn open(client: &AgentServerClient, id: ConversationId, capabilities: Capabilities) -> Self {
         let endpoint = client.socket_endpoint(id);
         let (sender, reports) = mpsc::channel(WAITING_REPORTS);
         let task = tokio::spawn(keep_subscribed(endpoint, capabilities.socket_auth, sender));

@@ -11,12 +11,12 @@ use crate::secret::Secret;
 
 /// The Cloud API as a sandbox sees it. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Client {
+pub struct CloudClient {
     http: Http,
     account: CloudAccount,
 }
 
-impl Client {
+impl CloudClient {
     /// A client for this account.
     #[must_use]
     pub fn new(http: Http, account: CloudAccount) -> Self {
@@ -65,7 +65,7 @@ impl Client {
     }
 
     /// `GET /api/v1/sandboxes/{id}/settings/secrets/{name}`: the value of a secret, nothing where there is none. For
-    /// what the runner itself does before the agent starts; the agent gets [`Client::secret_url`].
+    /// what the runner itself does before the agent starts; the agent gets [`CloudClient::secret_url`].
     ///
     /// # Errors
     /// [`HttpError`]; 401 for a wrong key.

@@ -9,5 +9,5 @@ pub mod sandboxes;
 pub mod wire;
 
 pub use account::{CloudAccount, DEFAULT_URL};
-pub use client::Client;
+pub use client::CloudClient;
 pub use sandboxes::{CloudKey, Sandboxes};

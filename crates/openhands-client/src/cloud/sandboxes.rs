@@ -156,8 +156,8 @@ impl Sandboxes {
     ///
     /// # Errors
     /// [`http::SetupError`].
-    pub fn anew(&self) -> Result<Self, http::SetupError> {
-        Ok(Self { http: self.http.anew()?, ..self.clone() })
+    pub fn with_fresh_connections(&self) -> Result<Self, http::SetupError> {
+        Ok(Self { http: self.http.with_fresh_connections()?, ..self.clone() })
     }
 
     fn request(&self, method: Method, rest: &[&str]) -> Request {

@@ -7,7 +7,7 @@ use super::seen::Seen;
 use super::start::POLICY;
 use crate::agent_server::client::EventQuery;
 use crate::agent_server::event::Meaning;
-use crate::agent_server::{Client, Event};
+use crate::agent_server::{AgentServerClient, Event};
 use crate::http::HttpError;
 use crate::ids::ConversationId;
 use crate::retry::retry;
@@ -16,7 +16,7 @@ use crate::time_limits;
 /// Admits every event once, from whatever source it comes.
 #[derive(Debug)]
 pub(super) struct Log {
-    client: Client,
+    client: AgentServerClient,
     id: ConversationId,
     seen: Seen,
     last_timestamp: Option<String>,
@@ -32,7 +32,7 @@ pub(super) struct Cursor {
 }
 
 impl Log {
-    pub(super) fn new(client: Client, id: ConversationId) -> Self {
+    pub(super) fn new(client: AgentServerClient, id: ConversationId) -> Self {
         Self { client, id, seen: Seen::default(), last_timestamp: None, last_message: None }
     }
 

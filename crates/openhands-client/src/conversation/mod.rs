@@ -36,7 +36,7 @@ pub use self::turns::WRAP_UP;
 
 /// What is known of the conversation at this moment; for whoever has to report when the drive is cut off.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Known {
+pub struct RunState {
     /// The conversation, once it exists.
     pub conversation_id: Option<ConversationId>,
     /// Its cost so far.
@@ -47,7 +47,7 @@ pub struct Known {
 
 /// What the agent works with, besides the plan.
 #[derive(Debug, Clone, Default)]
-pub struct Equipment {
+pub struct AgentResources {
     /// Its LLM.
     pub llm: Llm,
     /// Secrets that its commands see as variables.
@@ -58,16 +58,16 @@ pub struct Equipment {
 
 /// Drives the conversation through all turns of the plan. `known` is kept up to date meanwhile. At `wrap_up_at` the agent is
 /// asked to wrap up, and the run is no completion any more. Dropping the future leaves the agent at work: stop it with
-/// [`crate::agent_server::Client::stop`].
+/// [`crate::agent_server::AgentServerClient::stop`].
 ///
 /// # Errors
 /// [`ConversationError`].
 pub async fn drive(
     server: &AgentServer,
     plan: &ConversationPlan,
-    equipment: Equipment,
+    resources: AgentResources,
     observer: &mut dyn Observer,
-    known: &watch::Sender<Known>,
+    known: &watch::Sender<RunState>,
     wrap_up_at: Option<Instant>,
 ) -> Result<(), ConversationError> {
     let AgentServer { client, capabilities } = server;
@@ -75,7 +75,7 @@ pub async fn drive(
         // From here on it may exist, and in a run that starts again its agent may be at work.
         known.send_modify(|known| (known.conversation_id, known.at_work) = (Some(plan.id), true));
     }
-    let found = start::start_or_find(client, *capabilities, plan, equipment).await.map_err(|error| {
+    let found = start::start_or_find(client, *capabilities, plan, resources).await.map_err(|error| {
         if error.status().is_some() {
             known.send_modify(|known| (known.conversation_id, known.at_work) = (None, false));
         }

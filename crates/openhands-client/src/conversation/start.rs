@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use super::AgentResources;
 use super::ConversationPlan;
-use super::Equipment;
 use super::ledger::{Beginning, already_sent};
 use crate::agent_server::client::{Created, EventQuery};
 use crate::agent_server::event::Meaning;
 use crate::agent_server::skill::AgentContext;
 use crate::agent_server::wire::{Agent, ConversationInfo, Cost, LocalWorkspace, Secrets, StartConversation};
-use crate::agent_server::{Capabilities, Client, Event};
+use crate::agent_server::{AgentServerClient, Capabilities, Event};
 use crate::http::HttpError;
 use crate::retry::{Policy, retry};
 use crate::time_limits;
@@ -41,17 +41,17 @@ pub const POLICY: Policy = Policy::agent_server(time_limits::SETUP_BUDGET);
 
 /// Starts the planned conversation, or finds it.
 pub(super) async fn start_or_find(
-    client: &Client,
+    client: &AgentServerClient,
     capabilities: Capabilities,
     plan: &ConversationPlan,
-    equipment: Equipment,
+    resources: AgentResources,
 ) -> Result<Found, HttpError> {
     let finish_fields = plan.finish_schema.clone().filter(|_| capabilities.finish_schema);
     let hook_config = plan.hook_config.clone().filter(|_| finish_fields.is_some());
     // A plugin may bring hooks of its own.
     let may_veto = hook_config.is_some() || !plan.plugins.is_empty();
-    let agent = Agent::default_with(&equipment.llm)
-        .with_mcp(equipment.mcp.config(capabilities))
+    let agent = Agent::default_with(&resources.llm)
+        .with_mcp(resources.mcp.config(capabilities))
         .with_context(AgentContext::new(plan.skills.clone()));
     let body = StartConversation {
         conversation_id: plan.id,
@@ -61,7 +61,7 @@ pub(super) async fn start_or_find(
         },
         workspace: LocalWorkspace::new(&plan.working_dir),
         max_iterations: plan.iterations,
-        secrets: equipment.secrets,
+        secrets: resources.secrets,
         tags: first_tags(plan),
         user_id: plan.user_id.clone(),
         plugins: plan.plugins.clone(),
@@ -75,7 +75,7 @@ pub(super) async fn start_or_find(
 
 /// Finds out where in the conversation this run is.
 pub(super) async fn attach(
-    client: &Client,
+    client: &AgentServerClient,
     capabilities: Capabilities,
     plan: &ConversationPlan,
     Found { created, info, secrets, may_veto }: Found,
@@ -120,7 +120,7 @@ fn known_beginning(plan: &ConversationPlan, info: &ConversationInfo) -> Option<B
 /// Begins the run here in a conversation of others: what it has cost so far is not this run's. Not before nobody else is at
 /// work in it, whose own mark this one replaces.
 pub(super) async fn begin_here(
-    client: &Client,
+    client: &AgentServerClient,
     capabilities: Capabilities,
     plan: &ConversationPlan,
 ) -> Result<Cost, HttpError> {
@@ -137,7 +137,7 @@ pub(super) async fn begin_here(
 
 /// The texts of the messages from our side after an event, the oldest first.
 async fn user_messages(
-    client: &Client,
+    client: &AgentServerClient,
     plan: &ConversationPlan,
     after: Option<&str>,
 ) -> Result<Vec<String>, HttpError> {
@@ -165,7 +165,7 @@ async fn user_messages(
 /// The longest title that the server takes.
 const LONGEST_TITLE: usize = 200;
 
-async fn set_title(client: &Client, plan: &ConversationPlan) {
+async fn set_title(client: &AgentServerClient, plan: &ConversationPlan) {
     let Some(title) = &plan.title else { return };
     let title: String = title.chars().take(LONGEST_TITLE).collect();
     // A run is not worth less without its title.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::LONGEST_ANSWER;
+use super::LONGEST_RESPONSE;
 use crate::retry::{Retry, Retryable};
 use crate::text;
 
@@ -67,7 +67,7 @@ pub enum HttpError {
         source: serde_json::Error,
     },
     /// An answer larger than 64 MiB.
-    #[error("{target}: an answer larger than {} MiB", LONGEST_ANSWER / (1024 * 1024))]
+    #[error("{target}: an answer larger than {} MiB", LONGEST_RESPONSE / (1024 * 1024))]
     TooLarge {
         /// Method and address.
         target: String,

@@ -32,7 +32,7 @@ pub const SESSION_KEY_HEADER: HeaderName = HeaderName::from_static("x-session-ap
 pub const USER_AGENT: &str = concat!("openhands-runner/", env!("CARGO_PKG_VERSION"));
 
 /// The longest answer that is read, in bytes. A page of 100 events is the largest thing that we ask for.
-const LONGEST_ANSWER: usize = 64 * 1024 * 1024;
+const LONGEST_RESPONSE: usize = 64 * 1024 * 1024;
 
 /// Makes requests. Cheap to clone; clones share their connections.
 #[derive(Clone)]
@@ -68,7 +68,7 @@ impl Http {
     ///
     /// # Errors
     /// [`SetupError`], as in [`Http::new`].
-    pub fn anew(&self) -> Result<Self, SetupError> {
+    pub fn with_fresh_connections(&self) -> Result<Self, SetupError> {
         Self::new(&self.network)
     }
 
@@ -187,35 +187,35 @@ impl Request {
     ///
     /// # Errors
     /// [`HttpError`]; an answer that is not 2xx is one too ([`HttpError::Status`]).
-    pub async fn send(self) -> Result<Answer, HttpError> {
+    pub async fn send(self) -> Result<Response, HttpError> {
         let Self { builder, target } = self;
         let response = builder.send().await.map_err(|error| HttpError::from_transport(target.clone(), error))?;
-        Answer::read(response, target).await
+        Response::read(response, target).await
     }
 }
 
 /// A 2xx answer, read whole.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Response {
     status: StatusCode,
     body: Vec<u8>,
     target: String,
 }
 
-impl Answer {
+impl Response {
     async fn read(mut response: reqwest::Response, target: String) -> Result<Self, HttpError> {
         let transport = |error: reqwest::Error| HttpError::from_transport(target.clone(), error);
         let status = response.status();
         let retry_after = retry_after(response.headers());
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(transport)? {
-            if body.len() + chunk.len() > LONGEST_ANSWER {
+            if body.len() + chunk.len() > LONGEST_RESPONSE {
                 return Err(HttpError::TooLarge { target });
             }
             body.extend_from_slice(&chunk);
         }
         if status.is_success() {
-            Ok(Answer { status, body, target })
+            Ok(Response { status, body, target })
         } else {
             let detail = error::detail(&body);
             Err(HttpError::Status { target, status: status.as_u16(), detail, retry_after, body })

@@ -13,7 +13,7 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, RANGE};
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-use super::{Answer, HttpError, Request};
+use super::{HttpError, Request, Response};
 use crate::time_limits;
 
 /// Longer than any transfer: its limit is its progress.
@@ -45,7 +45,7 @@ impl Request {
     ///
     /// # Errors
     /// [`HttpError`].
-    pub async fn send_file(self, upload: Upload) -> Result<Answer, HttpError> {
+    pub async fn send_file(self, upload: Upload) -> Result<Response, HttpError> {
         let Upload { pieces, size, sent } = upload;
         let Self { builder, target } = self;
         let Form { content_type, head, tail } = Form::of_one_file();
@@ -60,7 +60,7 @@ impl Request {
         let stalled = HttpError::Timeout { target: target.clone() };
         let request = async {
             let response = builder.timeout(NO_LIMIT).send().await;
-            Answer::read(response.map_err(|error| HttpError::from_transport(target.clone(), error))?, target).await
+            Response::read(response.map_err(|error| HttpError::from_transport(target.clone(), error))?, target).await
         };
         let mut request = Box::pin(request);
         let mut before = 0;
@@ -99,7 +99,7 @@ impl Request {
         if response.status().is_success() {
             return Ok(Download { response, first: None, target });
         }
-        match timeout(time_limits::STALLED, Answer::read(response, target.clone())).await {
+        match timeout(time_limits::STALLED, Response::read(response, target.clone())).await {
             Ok(Err(refusal)) => Err(refusal),
             Ok(Ok(_)) => unreachable!("an answer is read as an error unless its status is a success"),
             Err(_) => Err(HttpError::Timeout { target }),

@@ -59,7 +59,7 @@ pub fn is_token(word: &str) -> bool {
 
 /// The text with [`MASK`] in the place of what looks like a key, a password, or the user part of an address.
 #[must_use]
-pub fn lookalikes(text: &str) -> String {
+pub fn mask_suspected(text: &str) -> String {
     let mut masked = Vec::new();
     let mut expects_value = false;
     for word in text.split(' ') {
@@ -175,7 +175,7 @@ mod tests {
             (r#"{"smtpPass": "Hunter22"}"#, r#"{"smtpPass": "***"}"#),
             (r#"{"url":"https://h/?token=x","key":"y"}"#, r#"{"url":"https://h/?token=***","key":"***"}"#),
         ] {
-            assert_eq!(lookalikes(text), expected, "{text}");
+            assert_eq!(mask_suspected(text), expected, "{text}");
         }
     }
 
@@ -190,7 +190,7 @@ mod tests {
             "a = b, c: d — ä",
             "",
         ] {
-            assert_eq!(lookalikes(text), text);
+            assert_eq!(mask_suspected(text), text);
         }
     }
 
@@ -213,7 +213,7 @@ mod tests {
             ("a=//?", "a=//?", 1 << 14),
         ] {
             let count = length / piece.len();
-            assert!(lookalikes(&piece.repeat(count)) == expected.repeat(count), "{piece}");
+            assert!(mask_suspected(&piece.repeat(count)) == expected.repeat(count), "{piece}");
         }
     }
 
@@ -221,7 +221,7 @@ mod tests {
     fn odd_text_does_no_harm() {
         for text in ["=", ":", "://", "a://@", "token=", "key=\"", "ä=ö:ü", "sk-", "eyJ=eyJ0123456789", "?token=ä&"]
         {
-            assert!(!lookalikes(text).contains("0123456789"), "{text}");
+            assert!(!mask_suspected(text).contains("0123456789"), "{text}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use tokio::time::timeout;
 
-use super::duty::duty;
+use super::blocking_cleanup::blocking_cleanup;
 use super::{Provider, SandboxError};
 use crate::ids::SandboxId;
 use crate::retry::{Policy, retry};
@@ -26,8 +26,8 @@ where
     P: Provider,
     W: AsyncFnOnce(P) -> Result<(), SandboxError> + Send + 'static,
 {
-    let Some(provider) = provider.anew() else { return };
-    duty("sandbox-cleanup", async move || match timeout(time_limits::SANDBOX_DROP, work(provider)).await {
+    let Some(provider) = provider.with_fresh_connections() else { return };
+    blocking_cleanup("sandbox-cleanup", async move || match timeout(time_limits::SANDBOX_DROP, work(provider)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::error!(error = %text::chain(&error), "a sandbox may be left"),
         Err(_) => tracing::error!("a sandbox may be left: it could not be deleted in time"),

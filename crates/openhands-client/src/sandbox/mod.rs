@@ -6,13 +6,13 @@
 //! - [`ready`]: waiting until it can be used;
 //! - [`exec`], [`copy`], [`install`]: commands, files and this program in it.
 
+mod blocking_cleanup;
+mod command_cleanup;
 pub mod copy;
+mod create;
 mod deletion;
-mod duty;
-mod ending;
 pub mod exec;
 pub mod install;
-mod making;
 mod owned;
 mod pipe;
 pub mod providers;
@@ -61,7 +61,7 @@ pub trait Provider: fmt::Debug + Clone + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`SandboxError`].
-    fn look(&self, id: &SandboxId) -> impl Future<Output = Result<Look, SandboxError>> + Send;
+    fn look(&self, id: &SandboxId) -> impl Future<Output = Result<SandboxState, SandboxError>> + Send;
 
     /// Pauses it.
     ///
@@ -88,12 +88,12 @@ pub trait Provider: fmt::Debug + Clone + Send + Sync + 'static {
     fn init_timeout(&self) -> Duration;
 
     /// The same provider for another runtime.
-    fn anew(&self) -> Option<Self>;
+    fn with_fresh_connections(&self) -> Option<Self>;
 }
 
-/// What a look at a sandbox shows. Statuses flap: one look is no verdict, but for [`Look::Usable`].
+/// What a look at a sandbox shows. Statuses flap: one look is no verdict, but for [`SandboxState::Usable`].
 #[derive(Debug, Clone)]
-pub enum Look {
+pub enum SandboxState {
     /// It has an agent-server with this address and key.
     Usable(Access),
     /// It is under way, or does not say where its agent-server is.
@@ -124,8 +124,8 @@ impl Access {
 
     /// A client of it.
     #[must_use]
-    pub fn client(&self, http: Http) -> agent_server::Client {
-        agent_server::Client::new(http, &self.agent_server)
+    pub fn client(&self, http: Http) -> agent_server::AgentServerClient {
+        agent_server::AgentServerClient::new(http, &self.agent_server)
     }
 }
 

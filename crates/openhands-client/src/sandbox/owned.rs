@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::create::{CreatedSandbox, CreationGuard, Intent, make, stopped};
 use super::deletion::{blocking, delete};
-use super::making::{Made, Order, Wish, make, stopped};
 use super::ready::{Ready, await_ready};
 use super::{Provider, SandboxError};
 use crate::ids::SandboxId;
@@ -28,13 +28,13 @@ pub struct Sandbox<P: Provider> {
     /// Whether it is ours to delete: made by us, or used.
     taken: bool,
     /// Shared with the task that makes it.
-    order: Arc<Order>,
+    order: Arc<CreationGuard>,
 }
 
 #[derive(Debug)]
 enum State<P: Provider> {
     /// A task makes it, and owns it until it is handed over.
-    Coming(oneshot::Receiver<Result<Made<P>, Arc<SandboxError>>>),
+    Coming(oneshot::Receiver<Result<CreatedSandbox<P>, Arc<SandboxError>>>),
     There(SandboxId),
     /// Deleted, kept, or never made.
     Settled,
@@ -45,7 +45,7 @@ impl<P: Provider> Sandbox<P> {
     #[must_use]
     pub fn create(provider: P) -> Self {
         let (hand_over, coming) = oneshot::channel();
-        let order = Order::new();
+        let order = CreationGuard::new();
         let making = make(provider.clone(), Arc::clone(&order));
         tokio::spawn(async move {
             if let Err(Ok(unwanted)) = hand_over.send(making.await.map_err(Arc::new)) {
@@ -59,7 +59,7 @@ impl<P: Provider> Sandbox<P> {
     /// [`Sandbox::delete`].
     #[must_use]
     pub fn existing(provider: P, id: SandboxId) -> Self {
-        Self { provider, state: State::There(id), keep: false, taken: false, order: Order::new() }
+        Self { provider, state: State::There(id), keep: false, taken: false, order: CreationGuard::new() }
     }
 
     /// Leaves the sandbox alone at the end.
@@ -130,7 +130,7 @@ impl<P: Provider> Sandbox<P> {
 
     /// Gives it up: it is not deleted by anything any more, also when it is still being made.
     pub fn forget(self) {
-        self.order.lower(Wish::Forgotten);
+        self.order.lower(Intent::Forgotten);
     }
 
     /// Deletes it, unless it is kept. One that is being made is waited for, and deleted in any case: nobody knows of it. One that
@@ -143,7 +143,7 @@ impl<P: Provider> Sandbox<P> {
         if self.keep && !coming {
             return Ok(());
         }
-        self.order.lower(Wish::Unwanted);
+        self.order.lower(Intent::Unwanted);
         if coming && self.order.is_under_way() {
             tracing::info!("waiting for the sandbox that is being made, to delete it; a further signal would leave it");
         }
@@ -165,7 +165,7 @@ impl<P: Provider> Sandbox<P> {
 impl<P: Provider> Drop for Sandbox<P> {
     fn drop(&mut self) {
         // What is still coming deletes itself: nobody receives it.
-        self.order.lower(Wish::Unwanted);
+        self.order.lower(Intent::Unwanted);
         if let (State::There(id), true) = (std::mem::replace(&mut self.state, State::Settled), self.taken && !self.keep)
             && !self.order.is_forgotten()
         {

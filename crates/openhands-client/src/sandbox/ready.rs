@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::{Access, Look, Provider, SandboxError};
+use super::{Access, Provider, SandboxError, SandboxState};
 use crate::agent_server::AgentServer;
 use crate::agent_server::client::capabilities_of;
 use crate::http::HttpError;
@@ -44,14 +44,14 @@ pub async fn await_ready<P: Provider>(provider: &P, id: &SandboxId) -> Result<Re
         let look = match provider.look(id).await {
             Ok(look) => look,
             Err(error) if error.retry() == Retry::No => return Err(error),
-            Err(error) => Look::Waiting(text::chain(&error)),
+            Err(error) => SandboxState::Waiting(text::chain(&error)),
         };
-        if let Look::Usable(access) = &look {
+        if let SandboxState::Usable(access) = &look {
             last_access = Some(access.clone());
         }
         let mut last = wait.judge(&look)?;
         let mut source = None;
-        if matches!(look, Look::Paused) {
+        if matches!(look, SandboxState::Paused) {
             tracing::info!(sandbox = %id, "the sandbox is paused; letting it go on");
             match provider.resume(id).await {
                 Ok(()) => {}
@@ -102,14 +102,14 @@ struct Wait<'w> {
 
 impl Wait<'_> {
     /// What the look says; an error where it is a verdict.
-    fn judge(&mut self, look: &Look) -> Result<String, SandboxError> {
+    fn judge(&mut self, look: &SandboxState) -> Result<String, SandboxError> {
         let id = self.id.clone();
         let (text, bad) = match look {
-            Look::Usable(_) => ("RUNNING".to_owned(), None),
-            Look::Waiting(status) => (status.clone(), None),
-            Look::Paused => ("PAUSED".to_owned(), None),
-            Look::Failed(status) => (status.clone(), Some(("failed", time_limits::SANDBOX_ERROR))),
-            Look::Gone => ("not known".to_owned(), Some(("gone", time_limits::SANDBOX_UNKNOWN))),
+            SandboxState::Usable(_) => ("RUNNING".to_owned(), None),
+            SandboxState::Waiting(status) => (status.clone(), None),
+            SandboxState::Paused => ("PAUSED".to_owned(), None),
+            SandboxState::Failed(status) => (status.clone(), Some(("failed", time_limits::SANDBOX_ERROR))),
+            SandboxState::Gone => ("not known".to_owned(), Some(("gone", time_limits::SANDBOX_UNKNOWN))),
         };
         let Some((kind, patience)) = bad else {
             self.bad = None;

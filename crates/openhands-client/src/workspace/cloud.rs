@@ -90,8 +90,8 @@ impl CloudWorkspaceBuilder {
         let sandbox_id = SandboxId::new(sandbox_id);
         let CloudKey { url, api_key } = self.key.clone();
         let account = CloudAccount { url, api_key, sandbox_id, session_key };
-        let client = agent_server::Client::new(http.clone(), &server);
-        Ok(Inside::new(client, Some(cloud::Client::new(http, account))))
+        let client = agent_server::AgentServerClient::new(http.clone(), &server);
+        Ok(Inside::new(client, Some(cloud::CloudClient::new(http, account))))
     }
 
     fn client(&self) -> Result<Http, SetupError> {
@@ -216,12 +216,12 @@ pub fn inside_of(id: &SandboxId, sandboxes: &Sandboxes, ready: &Ready) -> Inside
         sandbox_id: id.clone(),
         session_key,
     });
-    let cloud = account.map(|account| cloud::Client::new(sandboxes.http().clone(), account));
+    let cloud = account.map(|account| cloud::CloudClient::new(sandboxes.http().clone(), account));
     Inside::new(ready.server.client.clone(), cloud)
 }
 
 impl Workspace for CloudWorkspace {
-    fn agent_server(&self) -> &agent_server::Client {
+    fn agent_server(&self) -> &agent_server::AgentServerClient {
         &self.server().client
     }
 

@@ -19,19 +19,19 @@ use crate::{agent_server, cloud, http};
 /// The workspace around this process.
 #[derive(Debug)]
 pub struct Inside {
-    agent_server: agent_server::Client,
-    cloud: Option<cloud::Client>,
+    agent_server: agent_server::AgentServerClient,
+    cloud: Option<cloud::CloudClient>,
     settings: OnceCell<UserSettings>,
 }
 
 impl Inside {
     /// The workspace with this agent-server, and the account behind it if there is one.
     #[must_use]
-    pub fn new(agent_server: agent_server::Client, cloud: Option<cloud::Client>) -> Self {
+    pub fn new(agent_server: agent_server::AgentServerClient, cloud: Option<cloud::CloudClient>) -> Self {
         Self { agent_server, cloud, settings: OnceCell::new() }
     }
 
-    fn reference(cloud: &cloud::Client, secret: SecretEntry) -> (String, SecretSource) {
+    fn reference(cloud: &cloud::CloudClient, secret: SecretEntry) -> (String, SecretSource) {
         let key = cloud.account().session_key.expose().to_owned();
         let headers = BTreeMap::from([("X-Session-API-Key".to_owned(), key)]);
         let url = cloud.secret_url(&secret.name).into();
@@ -39,14 +39,14 @@ impl Inside {
     }
 
     /// The account's settings, read once.
-    async fn settings(&self, cloud: &cloud::Client, what: &'static str) -> Result<&UserSettings, WorkspaceError> {
+    async fn settings(&self, cloud: &cloud::CloudClient, what: &'static str) -> Result<&UserSettings, WorkspaceError> {
         let read = || retry("reading the account's settings", Policy::cloud(), || cloud.user_settings());
         self.settings.get_or_try_init(read).await.map_err(|source| WorkspaceError::Account { what, source })
     }
 }
 
 impl Workspace for Inside {
-    fn agent_server(&self) -> &agent_server::Client {
+    fn agent_server(&self) -> &agent_server::AgentServerClient {
         &self.agent_server
     }
 

@@ -25,7 +25,7 @@ use crate::{agent_server, text};
 /// A sandbox with an agent-server, and the account behind it.
 pub trait Workspace: Send + Sync {
     /// The agent-server.
-    fn agent_server(&self) -> &agent_server::Client;
+    fn agent_server(&self) -> &agent_server::AgentServerClient;
 
     /// The account's LLM: a named profile, or the default.
     ///

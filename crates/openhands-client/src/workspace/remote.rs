@@ -5,7 +5,7 @@ use std::path::Path;
 use tokio::sync::watch;
 
 use crate::agent_server::AgentServer;
-use crate::conversation::{self, ConversationError, ConversationPlan, Equipment, Known, Observer};
+use crate::conversation::{self, AgentResources, ConversationError, ConversationPlan, Observer, RunState};
 use crate::ids::SandboxId;
 use crate::sandbox::copy::{self, Copied, CopyError};
 use crate::sandbox::exec::{self, Command, ExecError, Executed};
@@ -112,11 +112,11 @@ impl<P: Provider> RemoteWorkspace<P> {
     pub async fn drive(
         &self,
         plan: &ConversationPlan,
-        equipment: Equipment,
+        resources: AgentResources,
         observer: &mut dyn Observer,
-    ) -> Result<Known, ConversationError> {
+    ) -> Result<RunState, ConversationError> {
         let known = watch::Sender::default();
-        conversation::drive(self.server(), plan, equipment, observer, &known, None).await?;
+        conversation::drive(self.server(), plan, resources, observer, &known, None).await?;
         Ok(known.borrow().to_owned())
     }
 

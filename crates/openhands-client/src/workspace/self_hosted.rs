@@ -20,14 +20,14 @@ const POLICY: Policy = Policy::agent_server(time_limits::SETUP_BUDGET);
 /// The workspace of a self-hosted agent-server.
 #[derive(Debug)]
 pub struct SelfHosted {
-    agent_server: agent_server::Client,
+    agent_server: agent_server::AgentServerClient,
     settings: OnceCell<ServerSettings>,
 }
 
 impl SelfHosted {
     /// The workspace with this agent-server.
     #[must_use]
-    pub fn new(agent_server: agent_server::Client) -> Self {
+    pub fn new(agent_server: agent_server::AgentServerClient) -> Self {
         Self { agent_server, settings: OnceCell::new() }
     }
 
@@ -73,7 +73,7 @@ impl SelfHosted {
 }
 
 impl Workspace for SelfHosted {
-    fn agent_server(&self) -> &agent_server::Client {
+    fn agent_server(&self) -> &agent_server::AgentServerClient {
         &self.agent_server
     }
 

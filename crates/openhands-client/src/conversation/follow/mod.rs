@@ -16,7 +16,7 @@ use super::log::Log;
 use crate::agent_server::event::Meaning;
 use crate::agent_server::socket::{Report, Socket};
 use crate::agent_server::wire::{ConversationInfo, Cost, Status};
-use crate::agent_server::{Capabilities, Client, Event};
+use crate::agent_server::{AgentServerClient, Capabilities, Event};
 use crate::conversation::{Observer, Record};
 use crate::http::HttpError;
 use crate::ids::ConversationId;
@@ -52,7 +52,7 @@ pub enum FollowError {
 
 /// What does not change while a conversation is followed.
 pub(super) struct Target {
-    pub(super) client: Client,
+    pub(super) client: AgentServerClient,
     pub(super) id: ConversationId,
     pub(super) capabilities: Capabilities,
     /// Whether a stop hook may send the agent back to work after its finish.

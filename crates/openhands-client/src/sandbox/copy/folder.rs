@@ -9,7 +9,7 @@ use tokio::task::JoinError;
 use super::{Copied, CopyError, here, send, transfer};
 use crate::agent_server::AgentServer;
 use crate::http::Upload;
-use crate::sandbox::ending::{end, tidy_up, tidy_up_blocking};
+use crate::sandbox::command_cleanup::{end, tidy_up, tidy_up_blocking};
 use crate::sandbox::exec::{self, Command, ExecError, Exit, Output};
 use crate::sandbox::pipe::{pipe, reverse_pipe};
 

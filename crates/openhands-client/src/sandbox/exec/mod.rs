@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use tokio::time::{Instant, sleep};
 
-use super::ending::{Prepared, end};
+use super::command_cleanup::{Prepared, end};
 use crate::agent_server::AgentServer;
 use crate::http::{HttpError, Upload};
 use crate::retry::{Policy, retry};

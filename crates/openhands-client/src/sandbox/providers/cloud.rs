@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::cloud::sandboxes::{SandboxInfo, SandboxPage, SandboxStatus, Sandboxes, is_account_limit};
 use crate::http::{Http, HttpError};
 use crate::ids::SandboxId;
-use crate::sandbox::{Access, Look, Provider, SandboxError};
+use crate::sandbox::{Access, Provider, SandboxError, SandboxState};
 
 /// Makes sandboxes in an OpenHands Cloud account. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -21,7 +21,7 @@ pub struct CloudProvider {
 
 /// The newest sandboxes of an account.
 #[derive(Debug, Clone)]
-pub struct Newest {
+pub struct NewestSandboxes {
     ids: BTreeSet<String>,
     /// When the newest of them was made.
     last_made: Option<String>,
@@ -29,7 +29,7 @@ pub struct Newest {
     all: bool,
 }
 
-impl Newest {
+impl NewestSandboxes {
     fn of(page: &SandboxPage) -> Self {
         Self {
             ids: page.items.iter().map(|info| info.id.clone()).collect(),
@@ -39,7 +39,7 @@ impl Newest {
     }
 
     /// Whether this one was made later. An older one may come onto the first page when others go.
-    fn is_older_than(&self, info: &SandboxInfo) -> bool {
+    fn precedes(&self, info: &SandboxInfo) -> bool {
         !self.ids.contains(&info.id)
             && match (self.last_made.as_deref(), made_at(info)) {
                 (Some(last), Some(made)) => last <= made,
@@ -61,16 +61,16 @@ impl CloudProvider {
 
 /// What a sandbox's description says of it.
 #[must_use]
-pub fn look_of(info: Option<&SandboxInfo>) -> Look {
-    let Some(info) = info else { return Look::Gone };
+pub fn look_of(info: Option<&SandboxInfo>) -> SandboxState {
+    let Some(info) = info else { return SandboxState::Gone };
     match &info.status {
-        SandboxStatus::Missing => Look::Gone,
-        SandboxStatus::Paused => Look::Paused,
-        SandboxStatus::Error => Look::Failed("ERROR".to_owned()),
+        SandboxStatus::Missing => SandboxState::Gone,
+        SandboxStatus::Paused => SandboxState::Paused,
+        SandboxStatus::Error => SandboxState::Failed("ERROR".to_owned()),
         // With an address and a key it can be tried, whatever it says.
         status => match (info.agent_server(), &info.session_api_key) {
-            (Some((url, port)), Some(key)) => Look::Usable(Access::new(url, Some(key.clone()), port)),
-            _ => Look::Waiting(status.to_string()),
+            (Some((url, port)), Some(key)) => SandboxState::Usable(Access::new(url, Some(key.clone()), port)),
+            _ => SandboxState::Waiting(status.to_string()),
         },
     }
 }
@@ -85,29 +85,29 @@ fn create_failed(error: HttpError) -> SandboxError {
 }
 
 impl Provider for CloudProvider {
-    type Mark = Newest;
+    type Mark = NewestSandboxes;
 
     /// Another job of the account may make one at the same time.
     const KNOWS_ITS_OWN: bool = false;
 
-    async fn mark(&self) -> Result<Newest, SandboxError> {
-        Ok(Newest::of(&self.newest().await?))
+    async fn mark(&self) -> Result<NewestSandboxes, SandboxError> {
+        Ok(NewestSandboxes::of(&self.newest().await?))
     }
 
-    async fn create(&self, _: &Newest) -> Result<SandboxId, SandboxError> {
+    async fn create(&self, _: &NewestSandboxes) -> Result<SandboxId, SandboxError> {
         let made = self.sandboxes.create(self.spec.as_deref(), self.init_timeout).await;
         made.map(|info| SandboxId::new(info.id)).map_err(create_failed)
     }
 
-    async fn made_since(&self, mark: &Newest) -> Result<Vec<SandboxId>, SandboxError> {
+    async fn made_since(&self, mark: &NewestSandboxes) -> Result<Vec<SandboxId>, SandboxError> {
         let is_new = |info: &SandboxInfo| {
             let spec_fits = self.spec.is_none() || info.sandbox_spec_id.is_none() || info.sandbox_spec_id == self.spec;
-            mark.is_older_than(info) && spec_fits
+            mark.precedes(info) && spec_fits
         };
         Ok(self.newest().await?.items.into_iter().filter(is_new).map(|info| SandboxId::new(info.id)).collect())
     }
 
-    async fn look(&self, id: &SandboxId) -> Result<Look, SandboxError> {
+    async fn look(&self, id: &SandboxId) -> Result<SandboxState, SandboxError> {
         let info = self.sandboxes.get(id).await.map_err(SandboxError::request("looking at the sandbox"))?;
         Ok(look_of(info.as_ref()))
     }
@@ -133,8 +133,8 @@ impl Provider for CloudProvider {
         self.init_timeout
     }
 
-    fn anew(&self) -> Option<Self> {
-        Some(Self { sandboxes: self.sandboxes.anew().ok()?, ..self.clone() })
+    fn with_fresh_connections(&self) -> Option<Self> {
+        Some(Self { sandboxes: self.sandboxes.with_fresh_connections().ok()?, ..self.clone() })
     }
 }
 

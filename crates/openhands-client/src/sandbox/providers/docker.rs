@@ -14,7 +14,7 @@ use url::Url;
 
 use crate::http::Http;
 use crate::ids::SandboxId;
-use crate::sandbox::{Access, Look, Provider, SandboxError};
+use crate::sandbox::{Access, Provider, SandboxError, SandboxState};
 use crate::secret::Secret;
 use crate::time_limits;
 
@@ -144,19 +144,19 @@ impl Provider for Docker {
         Ok(self.inspect(&self.name).await?.map(|_| SandboxId::new(&self.name)).into_iter().collect())
     }
 
-    async fn look(&self, id: &SandboxId) -> Result<Look, SandboxError> {
-        let Some(container) = self.inspect(id.as_str()).await? else { return Ok(Look::Gone) };
+    async fn look(&self, id: &SandboxId) -> Result<SandboxState, SandboxError> {
+        let Some(container) = self.inspect(id.as_str()).await? else { return Ok(SandboxState::Gone) };
         let state = |name: &str| container.pointer(&format!("/State/{name}")).and_then(Value::as_bool).unwrap_or(false);
         if state("Paused") {
-            return Ok(Look::Paused);
+            return Ok(SandboxState::Paused);
         }
         if !state("Running") {
-            return Ok(Look::Failed("a container that does not run".to_owned()));
+            return Ok(SandboxState::Failed("a container that does not run".to_owned()));
         }
         let port = container.pointer(&format!("/NetworkSettings/Ports/{PORT}~1tcp/0/HostPort")).and_then(Value::as_str);
         Ok(match port.and_then(|port| Url::parse(&format!("http://127.0.0.1:{port}")).ok()) {
-            Some(url) => Look::Usable(Access::new(url, Some(self.session_key.clone()), Some(PORT))),
-            None => Look::Waiting("a container without a port".to_owned()),
+            Some(url) => SandboxState::Usable(Access::new(url, Some(self.session_key.clone()), Some(PORT))),
+            None => SandboxState::Waiting("a container without a port".to_owned()),
         })
     }
 
@@ -183,7 +183,7 @@ impl Provider for Docker {
         self.init_timeout
     }
 
-    fn anew(&self) -> Option<Self> {
-        Some(Self { http: self.http.anew().ok()?, ..self.clone() })
+    fn with_fresh_connections(&self) -> Option<Self> {
+        Some(Self { http: self.http.with_fresh_connections().ok()?, ..self.clone() })
     }
 }

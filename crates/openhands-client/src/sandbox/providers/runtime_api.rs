@@ -12,7 +12,7 @@ use url::Url;
 
 use crate::http::{self, Http, HttpError, Request};
 use crate::ids::SandboxId;
-use crate::sandbox::{Access, Look, Provider, SandboxError};
+use crate::sandbox::{Access, Provider, SandboxError, SandboxState};
 use crate::secret::Secret;
 use crate::time_limits;
 
@@ -175,17 +175,17 @@ impl Provider for RuntimeApi {
         Ok(self.runtime().await?.filter(|id| Some(id) != before.as_ref()).into_iter().collect())
     }
 
-    async fn look(&self, _: &SandboxId) -> Result<Look, SandboxError> {
+    async fn look(&self, _: &SandboxId) -> Result<SandboxState, SandboxError> {
         let session = self.session().await.map_err(SandboxError::request("looking at the sandbox"))?;
-        let Some(runtime) = session else { return Ok(Look::Gone) };
+        let Some(runtime) = session else { return Ok(SandboxState::Gone) };
         if runtime.status.as_deref() == Some("paused") {
-            return Ok(Look::Paused);
+            return Ok(SandboxState::Paused);
         }
         let status = runtime.pod_status.unwrap_or_default().to_lowercase();
         Ok(match (status.as_str(), runtime.url) {
-            ("ready", Some(url)) => Look::Usable(Access::new(url, runtime.session_api_key, Some(60000))),
-            ("failed" | "unknown" | "crashloopbackoff", _) => Look::Failed(status),
-            _ => Look::Waiting(if status.is_empty() { "without a pod".to_owned() } else { status }),
+            ("ready", Some(url)) => SandboxState::Usable(Access::new(url, runtime.session_api_key, Some(60000))),
+            ("failed" | "unknown" | "crashloopbackoff", _) => SandboxState::Failed(status),
+            _ => SandboxState::Waiting(if status.is_empty() { "without a pod".to_owned() } else { status }),
         })
     }
 
@@ -212,7 +212,7 @@ impl Provider for RuntimeApi {
         self.init_timeout
     }
 
-    fn anew(&self) -> Option<Self> {
-        Some(Self { http: self.http.anew().ok()?, ..self.clone() })
+    fn with_fresh_connections(&self) -> Option<Self> {
+        Some(Self { http: self.http.with_fresh_connections().ok()?, ..self.clone() })
     }
 }

@@ -15,7 +15,7 @@ use crate::time_limits;
 
 /// What is wanted of the sandbox. It only moves down this list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Wish {
+pub(super) enum Intent {
     Wanted,
     /// Not to be asked for any more, and to be deleted.
     Unwanted,
@@ -25,18 +25,18 @@ pub(super) enum Wish {
 
 /// What the owner of a sandbox and the task that makes it know of each other.
 #[derive(Debug)]
-pub(super) struct Order {
-    wish: watch::Sender<Wish>,
+pub(super) struct CreationGuard {
+    wish: watch::Sender<Intent>,
     /// Held while a request for a sandbox is under way, or what it has left is looked for.
     under_way: Mutex<()>,
 }
 
-impl Order {
+impl CreationGuard {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { wish: watch::Sender::new(Wish::Wanted), under_way: Mutex::new(()) })
+        Arc::new(Self { wish: watch::Sender::new(Intent::Wanted), under_way: Mutex::new(()) })
     }
 
-    pub(super) fn lower(&self, to: Wish) {
+    pub(super) fn lower(&self, to: Intent) {
         self.wish.send_if_modified(|wish| {
             let lowers = *wish < to;
             *wish = to.max(*wish);
@@ -45,11 +45,11 @@ impl Order {
     }
 
     pub(super) fn is_wanted(&self) -> bool {
-        *self.wish.borrow() == Wish::Wanted
+        *self.wish.borrow() == Intent::Wanted
     }
 
     pub(super) fn is_forgotten(&self) -> bool {
-        *self.wish.borrow() == Wish::Forgotten
+        *self.wish.borrow() == Intent::Forgotten
     }
 
     pub(super) fn is_under_way(&self) -> bool {
@@ -59,20 +59,20 @@ impl Order {
     /// Waits until nobody wants it any more and nothing is under way.
     async fn given_up(&self) {
         // The sender is ours, so that this cannot fail.
-        let _ = self.wish.subscribe().wait_for(|wish| *wish != Wish::Wanted).await;
+        let _ = self.wish.subscribe().wait_for(|wish| *wish != Intent::Wanted).await;
         let _none_is_under_way = self.under_way.lock().await;
     }
 }
 
 /// A sandbox that is deleted when nobody takes it.
 #[derive(Debug)]
-pub(super) struct Made<P: Provider> {
+pub(super) struct CreatedSandbox<P: Provider> {
     provider: P,
     id: Option<SandboxId>,
-    order: Arc<Order>,
+    order: Arc<CreationGuard>,
 }
 
-impl<P: Provider> Made<P> {
+impl<P: Provider> CreatedSandbox<P> {
     pub(super) fn taken(mut self) -> SandboxId {
         self.id.take().expect("a sandbox that was made has an id")
     }
@@ -88,7 +88,7 @@ impl<P: Provider> Made<P> {
     }
 }
 
-impl<P: Provider> Drop for Made<P> {
+impl<P: Provider> Drop for CreatedSandbox<P> {
     fn drop(&mut self) {
         if let (Some(id), false) = (self.id.take(), self.order.is_forgotten()) {
             blocking(&self.provider, async move |provider: P| delete(&provider, &id).await);
@@ -102,7 +102,10 @@ pub(super) fn stopped() -> SandboxError {
 
 /// Makes a sandbox. Only what says for certain that nothing was made, and goes away by itself, is tried again. Given up, it
 /// ends as soon as no request for a sandbox is under way.
-pub(super) async fn make<P: Provider>(provider: P, order: Arc<Order>) -> Result<Made<P>, SandboxError> {
+pub(super) async fn make<P: Provider>(
+    provider: P,
+    order: Arc<CreationGuard>,
+) -> Result<CreatedSandbox<P>, SandboxError> {
     let attempts =
         retry("creating the sandbox", Policy::cloud(), || Attempt::new(provider.clone(), Arc::clone(&order)).make());
     tokio::select! {
@@ -136,7 +139,7 @@ impl Retryable for NotMade {
 /// One attempt; a failed one that may have made a sandbox is cleaned up, and so is one that is dropped meanwhile.
 struct Attempt<P: Provider> {
     provider: P,
-    order: Arc<Order>,
+    order: Arc<CreationGuard>,
     asked: Option<Asked<P>>,
 }
 
@@ -150,11 +153,11 @@ struct Asked<P: Provider> {
 }
 
 impl<P: Provider> Attempt<P> {
-    fn new(provider: P, order: Arc<Order>) -> Self {
+    fn new(provider: P, order: Arc<CreationGuard>) -> Self {
         Self { provider, order, asked: None }
     }
 
-    async fn make(mut self) -> Result<Made<P>, NotMade> {
+    async fn make(mut self) -> Result<CreatedSandbox<P>, NotMade> {
         let mark = retry("looking at the sandboxes", Policy::cloud(), || self.provider.mark()).await;
         let mark = mark.map_err(NotMade::Failed)?;
         let order = Arc::clone(&self.order);
@@ -167,7 +170,7 @@ impl<P: Provider> Attempt<P> {
             Ok(id) => {
                 tracing::info!(sandbox = %id, "sandbox created");
                 self.asked = None;
-                return Ok(Made { provider: self.provider.clone(), id: Some(id), order: Arc::clone(&order) });
+                return Ok(CreatedSandbox { provider: self.provider.clone(), id: Some(id), order: Arc::clone(&order) });
             }
             Err(error) => error,
         };

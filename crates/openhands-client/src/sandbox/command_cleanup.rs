@@ -2,7 +2,7 @@
 
 use tokio::time::timeout;
 
-use super::duty::duty;
+use super::blocking_cleanup::blocking_cleanup;
 use super::exec::housekeeping;
 use crate::agent_server::AgentServer;
 use crate::time_limits;
@@ -67,9 +67,9 @@ pub(super) async fn tidy_up(server: &AgentServer, line: &str, left: &str) -> boo
 
 /// The same where the runtime may be about to end, and cannot be awaited.
 pub(super) fn tidy_up_blocking(server: &AgentServer, line: String, left: String) {
-    let Some(client) = server.client.anew() else { return };
+    let Some(client) = server.client.with_fresh_connections() else { return };
     let server = AgentServer { client, capabilities: server.capabilities };
-    duty("sandbox-tidy-up", async move || {
+    blocking_cleanup("sandbox-tidy-up", async move || {
         tidy_up(&server, &line, &left).await;
     });
 }
