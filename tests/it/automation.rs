@@ -7,7 +7,8 @@ use crate::support::{AgentServer, AutomationService, NEWEST, ScriptedLlm, Step};
 
 /// A prompt preset whose prompt is this script's marker.
 async fn prompt_preset(llm: &ScriptedLlm, prompt: &str, more: Value) -> Automation<'static> {
-    let server = AgentServer::shared(NEWEST).await;
+    // On a new machine both have to be started.
+    let (server, service) = tokio::join!(AgentServer::shared(NEWEST), AutomationService::shared());
     let mut body = json!({
         "name": "A «preset»",
         "prompt": prompt,
@@ -16,7 +17,7 @@ async fn prompt_preset(llm: &ScriptedLlm, prompt: &str, more: Value) -> Automati
         "timeout": 120,
     });
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    let automation = AutomationService::shared().await.preset("prompt", body).await;
+    let automation = service.preset("prompt", body).await;
     // The debug binary is too large to be carried around.
     let binary = env!("CARGO_BIN_EXE_openhands-runner");
     automation.with_runner(|place| std::os::unix::fs::symlink(binary, place)).await

@@ -144,8 +144,8 @@ async fn a_sandbox_that_does_not_go_on_at_once_is_asked_again() {
 /// for its output.
 #[tokio::test]
 async fn a_frozen_agent_server_ends_commands_and_copies_in_bounded_time() {
-    let server = AgentServer::start(NEWEST).await;
-    let cloud = Faulty::start(made(), [running(&server)]).await;
+    let server = &AgentServer::lent(NEWEST).await;
+    let cloud = Faulty::start(made(), [running(server)]).await;
     let big = server.working_dir().join("big");
     std::fs::File::create(&big).unwrap().set_len(1 << 30).unwrap();
     let there = format!("{ID}:{}", big.display());

@@ -10,6 +10,7 @@ pub mod git;
 pub mod http_listener;
 pub mod keys;
 pub mod mcp_server;
+pub mod lent;
 pub mod proxy;
 pub mod receiver;
 pub mod recorder;
@@ -39,9 +40,8 @@ macro_rules! on_newest_and_oldest {
         mod oldest {
             $(#[tokio::test]
             async fn $test() {
-                // 1.11.5 breaks for good when two conversations are set up in it at the same time.
-                let _turn = $crate::support::agent_server::OLDEST_IN_USE.lock().await;
-                super::$test($crate::support::AgentServer::shared($crate::support::OLDEST).await).await;
+                let server = $crate::support::AgentServer::lent($crate::support::OLDEST).await;
+                super::$test(&server).await;
             })+
         }
     };

@@ -23,7 +23,7 @@ async fn a_server_that_starts_20_s_later_is_waited_for() {
 }
 
 async fn frozen_for_30_s(version: &'static str) {
-    let server = AgentServer::start(version).await;
+    let server = AgentServer::lent(version).await;
     let work = Work::on(&server).await;
     let running = work.run(&server).start();
     work.reach("2").await;
@@ -103,7 +103,7 @@ async fn a_message_whose_answer_is_lost_is_not_sent_again() {
 
 #[tokio::test]
 async fn a_killed_server_fails_the_run_within_a_minute() {
-    let server = AgentServer::start(NEWEST).await;
+    let server = AgentServer::lent(NEWEST).await;
     let work = Work::on(&server).await;
     let running = work.run(&server).start();
     work.reach("2").await;
@@ -114,6 +114,7 @@ async fn a_killed_server_fails_the_run_within_a_minute() {
     let report = work.receiver.accepted();
     assert_eq!(report["error"]["code"], "AgentServerUnreachable");
     assert!(report["cost"].as_f64().unwrap() > 0.0);
+    server.discard();
 }
 
 #[tokio::test]
@@ -129,7 +130,7 @@ async fn a_gateway_that_speaks_for_a_lost_server_is_no_sign_of_life() {
 }
 
 async fn started_again(version: &'static str) {
-    let mut server = AgentServer::start(version).await;
+    let mut server = AgentServer::lent(version).await;
     let work = Work::on(&server).await;
     let _turn = STARTING.lock().await;
     let running = work.run(&server).start();

@@ -15,7 +15,7 @@ const IN_PLACE_OF_THE_SHELL: &str = "exec ";
 async fn is_timed_out_by_another_server(form: &str) {
     let server = AgentServer::shared(NEWEST).await;
     // The server that starts us is not the one that we talk to, so that its time-out cannot be found.
-    let starter = AgentServer::shared_starter().await;
+    let starter = AgentServer::lent(NEWEST).await;
     // The first attempt hangs: the runner leaves the rest to its guardian and is gone when SIGKILL would come.
     let work = Work::reported_to(server, Receiver::answering([Never]).await).await;
     let (command, home) = work.run(server).into_shell_command(form);
