@@ -123,7 +123,12 @@ async fn a_sandbox_is_made_used_paused_resumed_and_deleted_by_commands() {
     outside(cloud, ["sandbox", "pause", &id]).finish().await.exits_with(0);
     outside(cloud, ["sandbox", "resume", &id]).finish().await.exits_with(0);
 
-    let big: Vec<u8> = (0..200_000_000_u32).map(|number| number.to_le_bytes()[number as usize % 3]).collect();
+    let pattern: Vec<u8> = (0..1_u32 << 20).map(|number| number.to_le_bytes()[number as usize % 3]).collect();
+    let mut big = pattern.repeat(200);
+    // No page is the same as another.
+    for (number, page) in big.chunks_mut(4096).enumerate() {
+        page[..size_of::<usize>()].copy_from_slice(&number.to_le_bytes());
+    }
     let there = format!("{id}:{}/deep/er/big", cloud.folder_of(&id).display());
     let copied =
         outside(cloud, ["cp", "--format", "json", "big", &there]).file("big", &big).finish().await.exits_with(0);
