@@ -108,7 +108,7 @@ impl Faulty {
     pub async fn listed_again(&self) {
         let (before, deadline) = (self.received("GET", "/api/v1/sandboxes/search").await, Instant::now() + LONGEST);
         while self.received("GET", "/api/v1/sandboxes/search").await == before {
-            assert!(Instant::now() < deadline, "nobody lists the sandboxes");
+            assert!(Instant::now() < deadline, "the sandboxes are not listed");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

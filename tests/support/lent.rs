@@ -32,7 +32,7 @@ impl AgentServer {
 }
 
 impl CloudServer {
-    /// A mended one that no other test uses meanwhile. Tests before may have set the account's LLM, profiles and secrets.
+    /// One that no other test uses meanwhile. Earlier tests may have set the LLM, profiles and secrets of its account.
     pub async fn lent() -> Lent<Self> {
         CLOUD_SERVERS.lend(async || Self::start(&[]).await).await
     }
@@ -61,8 +61,8 @@ impl<T> Pool<T> {
     }
 }
 
-/// A server that one test has for itself. It goes back to its pool at the end of a test that passes; after a failure nobody
-/// knows its state, so it ends.
+/// A server that one test has for itself. It goes back to its pool when the test passes. When the test fails, the server
+/// ends, because its state is unknown.
 pub struct Lent<T: 'static> {
     server: Option<T>,
     pool: &'static Pool<T>,

@@ -26,7 +26,7 @@ async fn a_run_that_is_started_again_at_once_is_finished(server: &AgentServer) {
     completed_with_messages(server, &work, &["Do the task."]).await;
 }
 
-/// Until this runner has taken over the run, whose agent then goes on from step 2.
+/// Waits until this runner has taken over the run, and lets the agent leave step 2.
 async fn taken_over(second: &Running, work: &Work) {
     second.says("going on with a run whose runner died").await;
     // Now it finds the agent at work.
