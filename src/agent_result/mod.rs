@@ -34,6 +34,18 @@ pub(crate) enum FinishFields {
     None,
 }
 
+impl FinishFields {
+    /// What is known of the finish tool, of a server that takes fields or not, in a conversation of the run's own or not.
+    #[must_use]
+    pub(crate) fn known(server_takes_them: bool, continued: bool) -> Self {
+        match (server_takes_them, continued) {
+            (false, _) => Self::None,
+            (true, true) => Self::Unknown,
+            (true, false) => Self::Asked,
+        }
+    }
+}
+
 /// What the agent gave.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum AgentResult {

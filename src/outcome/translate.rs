@@ -1,8 +1,7 @@
 //! Errors of the library as failures of a run. The only translation that there is.
 
 use openhands_client::agent_server::ready::ReadyError;
-use openhands_client::conversation::fold::TurnEnd;
-use openhands_client::conversation::{ConversationError, FollowError};
+use openhands_client::conversation::{ConversationError, FollowError, TurnEnd};
 use openhands_client::http::HttpError;
 use openhands_client::sandbox::SandboxError;
 use openhands_client::sandbox::copy::CopyError;
@@ -98,24 +97,34 @@ impl From<InstallError> for Failure {
 impl From<ConversationError> for Failure {
     fn from(error: ConversationError) -> Self {
         let kind = match error {
-            ConversationError::Ended(TurnEnd::Error(Some(error))) => return Self::of_server(error),
-            ConversationError::Ended(TurnEnd::Stuck) => FailureKind::AgentStuck,
-            ConversationError::Ended(TurnEnd::Paused) => FailureKind::ConversationPaused,
-            ConversationError::Ended(TurnEnd::WaitingForConfirmation) => FailureKind::ConfirmationRequired,
-            ConversationError::Ended(TurnEnd::Deleted) => FailureKind::ConversationDeleted,
-            ConversationError::Ended(_) => FailureKind::ConversationError,
-            ConversationError::Follow(FollowError::ServerLost(_) | FollowError::OnlyErrors(_)) => {
-                FailureKind::AgentServerUnreachable
-            }
-            ConversationError::Follow(FollowError::Refused(_)) => FailureKind::CredentialsRefused,
-            ConversationError::Follow(FollowError::NotStarted(_)) => FailureKind::RequestRefused,
-            ConversationError::Follow(FollowError::OverBudget { .. }) => FailureKind::CostLimitReached,
+            ConversationError::Ended { end: TurnEnd::Error(Some(error)), .. } => return Self::of_server(error),
+            ConversationError::Ended { ref end, .. } => kind_of_end(end),
+            ConversationError::Follow { error: ref source, .. } => kind_of_follow(source),
             ConversationError::Request { ref source, .. } => {
                 kind_of_request(source, FailureKind::AgentServerUnreachable)
             }
-            ConversationError::TimeLimit => FailureKind::Timeout,
+            ConversationError::TimeLimit { .. } => FailureKind::Timeout,
             _ => FailureKind::InternalError,
         };
         Self::new(kind, text::chain(&error))
+    }
+}
+
+fn kind_of_end(end: &TurnEnd) -> FailureKind {
+    match end {
+        TurnEnd::Stuck | TurnEnd::EmptyResponses => FailureKind::AgentStuck,
+        TurnEnd::Paused => FailureKind::ConversationPaused,
+        TurnEnd::WaitingForConfirmation => FailureKind::ConfirmationRequired,
+        TurnEnd::Deleted => FailureKind::ConversationDeleted,
+        _ => FailureKind::ConversationError,
+    }
+}
+
+fn kind_of_follow(error: &FollowError) -> FailureKind {
+    match error {
+        FollowError::ServerLost { .. } | FollowError::OnlyErrors { .. } => FailureKind::AgentServerUnreachable,
+        FollowError::Refused(_) => FailureKind::CredentialsRefused,
+        FollowError::OverBudget { .. } => FailureKind::CostLimitReached,
+        _ => FailureKind::RequestRefused,
     }
 }

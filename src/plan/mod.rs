@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 pub(crate) mod context;
+mod conversation;
 mod experiment;
 pub(crate) mod fence;
 mod messages;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use openhands_client::agent_server::AgentServerAddress;
 use openhands_client::agent_server::plugin::PluginSource;
 use openhands_client::agent_server::wire::Llm;
-use openhands_client::conversation::{ConversationPlan, DEFAULT_WORKING_DIR};
+use openhands_client::conversation::DEFAULT_WORKING_DIR;
 use openhands_client::ids::{ConversationId, RunId};
 use openhands_client::text;
 use openhands_client::workspace::SecretSelection;
@@ -27,6 +28,8 @@ use crate::input::task::skills::SkillSources;
 use crate::input::task::{LlmChoice, Task};
 use crate::plan::context::Context;
 use crate::plan::repos::RepoPlan;
+
+pub(crate) use self::conversation::ConversationPlan;
 
 /// What a run is going to do.
 #[derive(Debug, Clone)]
@@ -47,7 +50,7 @@ pub(crate) struct RunPlan {
     pub(crate) skills: SkillSources,
     /// What the first message says besides the task.
     pub(crate) context: Context,
-    /// The conversation, without what [`crate::prepare`] finds out: skills, and the whole first message.
+    /// The conversation, without what [`crate::prepare`] finds out: skills, and the complete messages.
     pub(crate) conversation: ConversationPlan,
     /// What the agent is asked to give at its end.
     pub(crate) result_spec: ResultSpec,
@@ -159,15 +162,12 @@ impl RunPlan {
             messages,
             working_dir: settings.working_dir.or(task.working_dir).unwrap_or_else(|| DEFAULT_WORKING_DIR.to_owned()),
             title: task.name.or(settings.title),
-            finish_schema: None,
-            hook_config: None,
             tags,
             user_id: settings.user_id,
             trace: settings.trace,
             iterations: task.limits.iterations,
             cost: task.limits.cost,
             run_id: settings.run_id,
-            skills: Vec::new(),
             plugins,
             mcp: task.mcp,
         };

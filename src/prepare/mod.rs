@@ -2,6 +2,7 @@
 //!
 //! Everything that can be wrong with the user's input is found before, by [`crate::plan`].
 
+mod messages;
 mod repos;
 pub(crate) mod sandbox;
 mod skills;
@@ -11,21 +12,30 @@ use std::path::{Path, PathBuf};
 
 use futures_util::future::join_all;
 use openhands_client::agent_server::AgentServerClient;
-use openhands_client::agent_server::skill::SkillInfo;
-use openhands_client::conversation::ConversationPlan;
+use openhands_client::agent_server::skill::{Skill, SkillInfo};
 use openhands_client::redact;
 use openhands_client::secret::Redactor;
 use openhands_client::text;
 use openhands_client::workspace::Workspace;
 use url::Url;
 
+use crate::agent_result::FinishFields;
 use crate::input::settings::Account;
 use crate::input::task::repos::GitProvider;
 use crate::outcome::{Failure, FailureKind};
-use crate::plan::RunPlan;
 use crate::plan::access::{Access, Token};
 use crate::plan::repos::{ClonedRepo, RepoPlan};
+use crate::plan::{ConversationPlan, RunPlan};
 use crate::sinks::{Record, Sinks, Stage};
+
+/// What a run found out before its conversation.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    /// The agent's skills.
+    pub(crate) skills: Vec<Skill>,
+    /// The complete messages, each a turn.
+    pub(crate) messages: Vec<String>,
+}
 
 /// Prepares the conversation of a run: its repositories are cloned into the working directory, its skills read, and its first
 /// message says what there is. Dropping the future ends what is under way and leaves nothing half-done.
@@ -35,9 +45,10 @@ use crate::sinks::{Record, Sinks, Stage};
 pub(crate) async fn prepare(
     workspace: &dyn Workspace,
     plan: &RunPlan,
+    fields: FinishFields,
     redactor: &Redactor,
     sinks: &mut Sinks,
-) -> Result<ConversationPlan, Failure> {
+) -> Result<Prepared, Failure> {
     learn_secrets(plan, redactor);
     let client = workspace.agent_server();
     let working_dir = plan.conversation.working_dir.as_str();
@@ -51,13 +62,9 @@ pub(crate) async fn prepare(
     sinks.record(&Record::Stage(Stage::LoadingSkills)).await;
     let project_skills = if repos_to_come { project_skills(client, plan, &cloned).await } else { Vec::new() };
 
-    let mut conversation = plan.conversation.clone();
-    conversation.skills = skills::merged(std::iter::once(first_skills).chain(project_skills));
-    tracing::debug!(skills = conversation.skills.len(), "skills loaded");
-    if let Some(task) = conversation.messages.first_mut() {
-        *task = plan.context.message(&cloned, task);
-    }
-    Ok(conversation)
+    let skills = skills::merged(std::iter::once(first_skills).chain(project_skills));
+    tracing::debug!(skills = skills.len(), "skills loaded");
+    Ok(Prepared { skills, messages: messages::complete(plan, &cloned, fields) })
 }
 
 async fn clone(workspace: &dyn Workspace, plan: &RunPlan, redactor: &Redactor) -> Result<Vec<ClonedRepo>, Failure> {

@@ -1,14 +1,13 @@
 //! The last requests to the agent-server, once it is decided how a run ended.
 
 use openhands_client::agent_server::AgentServer;
-use openhands_client::conversation::{self, ConversationPlan};
+use openhands_client::conversation;
 use openhands_client::http::HttpError;
 use openhands_client::text;
 use openhands_client::time_limits::{self, ShutdownBudgets};
 use tokio::time::timeout;
 
-use super::answer::task_outcome;
-use crate::agent_result::ResultSpec;
+use super::answer::{Asked, task_outcome};
 use crate::outcome::{Failure, FailureKind, LastWords, Verdict};
 
 /// How long the last words may take.
@@ -44,7 +43,7 @@ fn leaves_agent_at_work(kind: FailureKind) -> bool {
 pub(super) async fn last_words(
     verdict: &Verdict,
     server: Option<&AgentServer>,
-    plan: Option<&(ConversationPlan, ResultSpec)>,
+    asked: Option<&Asked>,
     at_work: bool,
     budgets: ShutdownBudgets,
 ) -> LastWords {
@@ -63,8 +62,8 @@ pub(super) async fn last_words(
     };
     let completed = verdict.failure.is_none();
     let task_outcome = async {
-        let plan = plan.filter(|_| completed)?;
-        in_time("no task outcome", budgets, task_outcome(server, &plan.0, &plan.1)).await.flatten()
+        let asked = asked.filter(|_| completed)?;
+        in_time("no task outcome", budgets, task_outcome(server, asked)).await.flatten()
     };
     let ((), message, info, task_outcome) = tokio::join!(stop, message, info, task_outcome);
     LastWords { message: message.flatten(), task_outcome, cost: info.map(|info| info.cost()).unwrap_or_default() }

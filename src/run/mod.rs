@@ -9,22 +9,24 @@
 
 mod answer;
 mod deadline;
+mod drive;
 mod last_words;
 mod limits;
 mod outside;
 mod report;
 mod resources;
+mod state;
 mod work;
 
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt as _;
-use openhands_client::conversation::RunState;
 use openhands_client::secret::Redactor;
 use openhands_client::time_limits::{self, ShutdownBudgets};
 
 use self::last_words::budgets;
 use self::report::Reporter;
+use self::state::RunState;
 use self::work::Run;
 use crate::agent_result::AgentResult;
 use crate::cli::RunArgs;

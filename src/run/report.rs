@@ -1,9 +1,9 @@
 //! Where the outcome of a run goes: guardian, result, callback.
 
+use super::state::RunState;
 use openhands_client::automation::callback::{Callback, CallbackError, Delivered};
 use openhands_client::automation::completion::CompletionReport;
 use openhands_client::automation::phase::PhaseEndpoint;
-use openhands_client::conversation::RunState;
 use openhands_client::http::Http;
 use openhands_client::http::Network;
 use openhands_client::secret::Redactor;

@@ -2,13 +2,22 @@
 
 use openhands_client::agent_server::mcp::McpServers;
 use openhands_client::agent_server::wire::{Llm, SecretSource, Secrets};
-use openhands_client::conversation::AgentResources;
 use openhands_client::secret::Redactor;
 use openhands_client::text;
-use openhands_client::workspace::SecretSelection;
-use openhands_client::workspace::{Workspace, WorkspaceError};
+use openhands_client::workspace::{SecretSelection, Workspace, WorkspaceError};
 
 use crate::plan::{LlmBase, RunPlan};
+
+/// What the agent works with, of the account's.
+#[derive(Debug)]
+pub(super) struct AgentResources {
+    /// Its LLM.
+    pub(super) llm: Llm,
+    /// Secrets that its commands see as variables.
+    pub(super) secrets: Secrets,
+    /// MCP servers whose tools it has.
+    pub(super) mcp: McpServers,
+}
 
 /// Asks for all at once. What is secret of it, the redactor learns.
 pub(super) async fn resources(

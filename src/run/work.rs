@@ -4,7 +4,8 @@ use std::path::Path;
 
 use openhands_client::agent_server::AgentServer;
 use openhands_client::agent_server::ready::await_ready;
-use openhands_client::conversation::{self, ConversationPlan, RunState};
+use openhands_client::agent_server::wire::Agent;
+use openhands_client::conversation::{ConversationSpec, RunSpec};
 use openhands_client::http::Http;
 use openhands_client::ids::SandboxId;
 use openhands_client::secret::Secret;
@@ -13,12 +14,14 @@ use openhands_client::time_limits::ShutdownBudgets;
 use tokio::sync::{OnceCell, watch};
 use tokio::time::Instant;
 
-use super::answer;
+use super::answer::{self, Asked};
+use super::drive::drive;
 use super::last_words::last_words;
 use super::limits::{self, Limit, within};
 use super::outside::Outside;
-use super::resources::resources;
-use crate::agent_result::{AgentResult, ResultSpec};
+use super::resources::{AgentResources, resources};
+use super::state::RunState;
+use crate::agent_result::{AgentResult, FinishFields};
 use crate::cli::{RunArgs, WorkspaceKind};
 use crate::input::Environment;
 use crate::input::problem::Problems;
@@ -26,8 +29,8 @@ use crate::input::settings::{Account, Overrides, Settings};
 use crate::input::task::source::Source;
 use crate::outcome::{Failure, FailureKind, LastWords, Verdict};
 use crate::plan::RunPlan;
-use crate::prepare::prepare;
 use crate::prepare::workspace::workspace;
+use crate::prepare::{Prepared, prepare};
 use crate::process::init::RestartState;
 use crate::process::server::ServerProcess;
 use crate::sinks::{Record, Sinks, Stage};
@@ -41,7 +44,7 @@ pub(super) struct Run<'r> {
     started: Instant,
     known: watch::Sender<RunState>,
     server: OnceCell<AgentServer>,
-    conversation: OnceCell<(ConversationPlan, ResultSpec)>,
+    asked: OnceCell<Asked>,
     sandbox: Outside,
 }
 
@@ -56,7 +59,7 @@ impl<'r> Run<'r> {
             started: restart.and_then(|restart| now.checked_sub(restart.elapsed)).unwrap_or(now),
             known: watch::Sender::default(),
             server: OnceCell::new(),
-            conversation: OnceCell::new(),
+            asked: OnceCell::new(),
             sandbox: Outside::default(),
         }
     }
@@ -79,7 +82,7 @@ impl<'r> Run<'r> {
     /// Stops the agent if it may be at work, and reads what it said last.
     pub(super) async fn last_words(&self, verdict: &Verdict, budgets: ShutdownBudgets) -> LastWords {
         let at_work = self.state().at_work;
-        last_words(verdict, self.server.get(), self.conversation.get(), at_work, budgets).await
+        last_words(verdict, self.server.get(), self.asked.get(), at_work, budgets).await
     }
 
     /// The id of the sandbox of a run that is driven from outside.
@@ -190,15 +193,40 @@ impl<'r> Run<'r> {
         let wrap_up_at = limit.as_ref().and_then(|limit| limit.wrap_up_at(args.soft_landing()?));
         let driven = async {
             let redactor = &self.environment.redactor;
-            let resources = async { resources(&*workspace, &plan, redactor).await.map_err(Failure::from) };
-            let (conversation, resources) = tokio::try_join!(prepare(&*workspace, &plan, redactor, sinks), resources)?;
+            let fields = FinishFields::known(server.capabilities.finish_schema, plan.conversation.continued);
+            let resources = async { Ok(resources(&*workspace, &plan, redactor).await?) };
+            let (prepared, resources) =
+                tokio::try_join!(prepare(&*workspace, &plan, fields, redactor, sinks), resources)?;
             sinks.record(&Record::Stage(Stage::Configuring)).await;
-            let conversation = answer::asked(&plan, conversation, server.capabilities);
-            let conversation = self.conversation.get_or_init(async || (conversation, plan.result_spec.clone())).await;
-            let (conversation, result_spec) = conversation;
-            conversation::drive(server, conversation, resources, sinks, &self.known, wrap_up_at).await?;
-            answer::answer(server, conversation, result_spec).await
+            let result_spec = plan.result_spec.clone();
+            let asked = Asked { conversation: plan.conversation.id, result_spec, fields };
+            let asked = self.asked.get_or_init(async || asked).await;
+            drive(server, spec(plan, prepared, resources), sinks, &self.known, wrap_up_at).await?;
+            answer::answer(server, asked).await
         };
         within(limit.as_ref(), driven).await?
     }
+}
+
+/// The conversation of a plan, with what the account and the preparation give.
+fn spec(plan: RunPlan, prepared: Prepared, resources: AgentResources) -> ConversationSpec {
+    let finish_schema = plan.result_spec.finish_schema();
+    let hook_config = finish_schema.as_ref().filter(|_| plan.with_hooks).and_then(|_| answer::hooks());
+    let plan = plan.conversation;
+    let mut spec = ConversationSpec::new(plan.id, Agent::default_with(&resources.llm));
+    spec.working_dir = plan.working_dir;
+    spec.title = plan.title;
+    spec.tags = plan.tags;
+    spec.user_id = plan.user_id;
+    spec.trace = plan.trace;
+    spec.secrets = resources.secrets;
+    spec.mcp = resources.mcp;
+    spec.skills = prepared.skills;
+    spec.plugins = plan.plugins;
+    spec.finish_schema = finish_schema;
+    spec.hook_config = hook_config;
+    spec.max_iterations = plan.iterations;
+    spec.cost_limit = plan.cost;
+    spec.run = Some(RunSpec::new(plan.run_id, prepared.messages).continued(plan.continued));
+    spec
 }

@@ -4,10 +4,9 @@ pub(crate) mod output;
 pub(crate) mod phases;
 pub(crate) mod progress;
 
-use futures_util::future::{BoxFuture, FutureExt as _};
+use futures_util::future::BoxFuture;
 use openhands_client::agent_server::Event;
 use openhands_client::agent_server::event::Meaning;
-use openhands_client::conversation::{self, Observer};
 use openhands_client::ids::ConversationId;
 
 use crate::outcome::RunResult;
@@ -85,22 +84,6 @@ impl Sinks {
         for sink in &mut self.0 {
             sink.record(record).await;
         }
-    }
-}
-
-impl Observer for Sinks {
-    fn record<'a>(&'a mut self, record: &'a conversation::Record<'_>) -> BoxFuture<'a, ()> {
-        async move {
-            let record = match record {
-                conversation::Record::Conversation { id, new } => Record::Conversation { id: *id, new: *new },
-                conversation::Record::Turn { number, of, message } => {
-                    Record::Turn { number: *number, of: *of, message }
-                }
-                conversation::Record::Event { event, meaning } => Record::Event { event, meaning },
-            };
-            Sinks::record(self, &record).await;
-        }
-        .boxed()
     }
 }
 

@@ -4,12 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::signal::Signal;
-use openhands_client::agent_server::mcp::McpServers;
-use openhands_client::agent_server::wire::Llm;
-use openhands_client::conversation::AgentResources;
-use openhands_client::conversation::ConversationPlan;
-use openhands_client::conversation::Unobserved;
-use openhands_client::ids::ConversationId;
+use openhands_client::agent_server::wire::Agent;
+use openhands_client::conversation::TurnEnd;
 use openhands_client::sandbox::exec::Command;
 use openhands_client::secret::Secret;
 use openhands_client::workspace::{CloudWorkspace, CloudWorkspaceBuilder};
@@ -56,18 +52,23 @@ async fn a_workspace_has_everything_that_the_guide_shows() {
 
     let directory = cloud.folder_of(&id).join("work").display().to_string();
     std::fs::create_dir_all(&directory).unwrap();
-    let plan = ConversationPlan {
-        working_dir: directory,
-        ..ConversationPlan::new(ConversationId::random(), "Show the secret.")
-    };
-    let Llm(fields) = inherited;
-    let known = workspace
-        .drive(&plan, AgentResources { llm: Llm(fields), secrets, mcp: McpServers::default() }, &mut Unobserved)
+    let seen = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let counter = seen.clone();
+    let mut conversation = workspace
+        .conversation(Agent::default_with(&inherited))
+        .working_dir(directory)
+        .secrets(secrets)
+        .on_event(move |_| drop(counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed)))
+        .start()
         .await
         .unwrap();
-    assert_eq!(known.conversation_id, Some(plan.id));
-    let answer = openhands_client::conversation::final_message(workspace.server(), plan.id).await.unwrap();
-    assert_eq!(answer.as_deref(), Some("Shown."));
+    conversation.send("Show the secret.").await.unwrap();
+    assert_eq!(conversation.run().await.unwrap(), TurnEnd::Finished);
+    assert_eq!(conversation.final_message().await.unwrap().as_deref(), Some("Shown."));
+    assert!(conversation.event_count() > 4, "{}", conversation.event_count());
+    assert_eq!(seen.load(std::sync::atomic::Ordering::Relaxed), conversation.event_count());
+    assert!(conversation.usage().tokens().prompt > 0);
+    conversation.close().await.unwrap();
 
     // A panic leaves nothing behind.
     tokio::spawn(async move { panic!("with {} open", workspace.id()) }).await.unwrap_err();

@@ -154,7 +154,7 @@ async fn started_again(version: &'static str) {
         work.let_go("2");
         server.await_ready().await;
     }
-    running.finish().await.exits_with(0).says("has started again; resuming the conversation");
+    running.finish().await.exits_with(0).says("has restarted; resuming the conversation");
     assert_eq!(work.receiver.accepted()["status"], "COMPLETED");
     assert!(holds(&work.working_dir.join("steps.txt"), "6"));
 }

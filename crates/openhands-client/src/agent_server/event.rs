@@ -3,13 +3,15 @@
 //! Of an event only `id` and `kind` are relied on. Every other field may be missing, null or of another type (events of
 //! newer servers leave null fields out); such a field then counts as absent. An unknown kind is never an error.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::wire::{Cost, Status};
+use super::wire::{Status, Usage};
 
-/// An event as it arrived, with the head that every event has.
+/// An event as it arrived, and what it means. Its JSON is read once.
 #[derive(Debug, Clone)]
 pub struct Event {
     raw: String,
@@ -19,18 +21,44 @@ pub struct Event {
     pub kind: String,
     /// Naive server-local time, such as `2026-11-22T08:15:35.652534`.
     pub timestamp: Option<String>,
+    meaning: Meaning,
 }
 
+/// The fields that any kind of event may have and that are read, each as it stands in the text.
 #[derive(Deserialize)]
-struct Head<'e> {
+struct Fields<'e> {
     #[serde(borrow)]
     id: Option<&'e RawValue>,
     kind: Option<&'e RawValue>,
     timestamp: Option<&'e RawValue>,
+    source: Option<&'e RawValue>,
+    key: Option<&'e RawValue>,
+    value: Option<&'e RawValue>,
+    tool_name: Option<&'e RawValue>,
+    summary: Option<&'e RawValue>,
+    action: Option<&'e RawValue>,
+    observation: Option<&'e RawValue>,
+    llm_message: Option<&'e RawValue>,
+    error: Option<&'e RawValue>,
 }
 
-fn text(raw: Option<&RawValue>) -> Option<String> {
+/// A field that is read as `T`; of another type it counts as absent.
+fn read<'e, T: Deserialize<'e>>(raw: Option<&'e RawValue>) -> Option<T> {
     serde_json::from_str(raw?.get()).ok()
+}
+
+/// A text field. Most texts have no escapes and are taken as they are.
+fn text(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
+    let json = raw?.get();
+    match json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(plain) if !plain.contains('\\') => Some(Cow::Borrowed(plain)),
+        Some(_) => serde_json::from_str(json).ok().map(Cow::Owned),
+        None => None,
+    }
+}
+
+fn owned(raw: Option<&RawValue>) -> Option<String> {
+    text(raw).map(Cow::into_owned)
 }
 
 impl Event {
@@ -38,13 +66,12 @@ impl Event {
     #[must_use]
     pub fn parse(raw: impl Into<String>) -> Option<Self> {
         let raw = raw.into();
-        let head: Head<'_> = serde_json::from_str(&raw).ok()?;
-        Some(Self {
-            id: text(head.id).unwrap_or_default(),
-            kind: text(head.kind).unwrap_or_default(),
-            timestamp: text(head.timestamp),
-            raw,
-        })
+        let fields: Fields<'_> = serde_json::from_str(&raw).ok()?;
+        let kind = text(fields.kind).unwrap_or_default();
+        let meaning = Meaning::new(&kind, &fields, &raw);
+        let (id, kind) = (owned(fields.id).unwrap_or_default(), kind.into_owned());
+        let timestamp = owned(fields.timestamp);
+        Some(Self { id, kind, timestamp, meaning, raw })
     }
 
     /// The event byte for byte.
@@ -55,111 +82,127 @@ impl Event {
 
     /// What the event means to a run.
     #[must_use]
-    pub fn meaning(&self) -> Meaning {
-        match self.kind.as_str() {
-            "ConversationStateUpdateEvent" => self.state_update(),
-            "ConversationErrorEvent" => {
-                self.fields().map_or(Meaning::Other, |event| Meaning::Error(ServerError(event)))
-            }
-            "ActionEvent" => self.action(),
-            "ObservationEvent" => self.observation(),
-            "AgentErrorEvent" => {
-                let error = self.fields().and_then(|event| event.get("error")?.as_str().map(str::to_owned));
-                Meaning::AgentError(error.unwrap_or_default())
-            }
-            "MessageEvent" => self.message(),
-            _ => Meaning::Other,
-        }
+    pub fn meaning(&self) -> &Meaning {
+        &self.meaning
     }
 
     /// The arguments of a call of the finish tool as the agent gave them. The event's `action` has only `message` of them.
     #[must_use]
     pub fn finish_arguments(&self) -> Option<Map<String, Value>> {
-        let event = self.fields()?;
+        let event: Map<String, Value> = serde_json::from_str(&self.raw).ok()?;
         let call = event.get("tool_call")?;
         let is_finish = event.get("tool_name")?.as_str()? == "finish";
         let text = call.get("arguments").or_else(|| call.get("function")?.get("arguments"))?.as_str()?;
         is_finish.then(|| serde_json::from_str(text).ok())?
     }
+}
 
-    fn fields(&self) -> Option<Map<String, Value>> {
-        serde_json::from_str(&self.raw).ok()
-    }
-
-    fn state_update(&self) -> Meaning {
-        #[derive(Deserialize)]
-        struct Update<'e> {
-            key: String,
-            #[serde(borrow)]
-            value: &'e RawValue,
-        }
-        #[derive(Deserialize)]
-        struct FullState {
-            execution_status: Option<Status>,
-            stats: Option<Value>,
-        }
-        let Ok(update) = serde_json::from_str::<Update<'_>>(&self.raw) else { return Meaning::Other };
-        let value = update.value.get();
-        match update.key.as_str() {
-            "execution_status" => serde_json::from_str(value).map_or(Meaning::Other, Meaning::Status),
-            "stats" => serde_json::from_str::<Value>(value)
-                .map_or(Meaning::Other, |stats| Meaning::Stats(Cost::of_stats(Some(&stats)))),
-            "full_state" => serde_json::from_str::<FullState>(value).map_or(Meaning::Other, |state| {
-                Meaning::FullState { status: state.execution_status, cost: Cost::of_stats(state.stats.as_ref()) }
-            }),
-            _ => Meaning::Other,
-        }
-    }
-
-    fn action(&self) -> Meaning {
-        let Some(event) = self.fields() else { return Meaning::Other };
-        let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
-        let action = event.get("action");
-        let field = |name: &str| text(action.and_then(|action| action.get(name)));
-        let detail = match (field("command"), field("path")) {
-            (Some(command), Some(path)) => Some(format!("{command} {path}")),
-            (command, path) => {
-                command.or(path).or_else(|| ["message", "thought", "query", "url"].into_iter().find_map(field))
+impl Meaning {
+    fn new(kind: &str, fields: &Fields<'_>, raw: &str) -> Self {
+        match kind {
+            "ConversationStateUpdateEvent" => Self::of_state_update(fields),
+            "ConversationErrorEvent" => {
+                serde_json::from_str(raw).map_or(Self::Other, |event| Self::Error(ServerError(event)))
             }
+            "ActionEvent" => Self::Action(Action::new(fields)),
+            "ObservationEvent" => Self::Observation(Observation::new(fields)),
+            "AgentErrorEvent" => Self::AgentError(owned(fields.error).unwrap_or_default()),
+            "MessageEvent" => Self::of_message(fields),
+            _ => Self::Other,
+        }
+    }
+
+    fn of_state_update(fields: &Fields<'_>) -> Self {
+        #[derive(Deserialize)]
+        struct FullState<'s> {
+            #[serde(borrow)]
+            execution_status: Option<&'s RawValue>,
+            stats: Option<&'s RawValue>,
+        }
+        let usage = |stats: Option<&RawValue>| stats.map(|stats| Usage::parse(stats.get())).unwrap_or_default();
+        match text(fields.key).as_deref() {
+            Some("execution_status") => read(fields.value).map_or(Self::Other, Self::Status),
+            Some("stats") => Self::Stats(usage(fields.value)),
+            Some("full_state") => read::<FullState<'_>>(fields.value).map_or(Self::Other, |state| Self::FullState {
+                status: read(state.execution_status),
+                usage: usage(state.stats),
+            }),
+            _ => Self::Other,
+        }
+    }
+
+    fn of_message(fields: &Fields<'_>) -> Self {
+        #[derive(Deserialize)]
+        struct Message<'m> {
+            #[serde(borrow)]
+            content: Option<&'m RawValue>,
+        }
+        #[derive(Deserialize)]
+        struct Part<'p> {
+            #[serde(borrow)]
+            text: Option<&'p RawValue>,
+        }
+        let words = || {
+            let content = read::<Message<'_>>(fields.llm_message).and_then(|message| message.content);
+            let parts = || {
+                let parts: Vec<&RawValue> = read(content)?;
+                let texts = parts.into_iter().filter_map(|part| owned(read::<Part<'_>>(Some(part))?.text));
+                Some(texts.collect::<Vec<_>>().join("\n"))
+            };
+            owned(content).or_else(parts).unwrap_or_default()
         };
-        Meaning::Action(Action {
-            tool: text(event.get("tool_name")).unwrap_or_else(|| "tool".to_owned()),
-            summary: text(event.get("summary")),
-            detail,
-            is_finish: text(action.and_then(|action| action.get("kind"))).as_deref() == Some("FinishAction"),
-        })
-    }
-
-    fn observation(&self) -> Meaning {
-        let Some(event) = self.fields() else { return Meaning::Other };
-        let observation = event.get("observation");
-        let field = |name: &str| observation.and_then(|observation| observation.get(name));
-        Meaning::Observation(Observation {
-            tool: event.get("tool_name").and_then(Value::as_str).unwrap_or("tool").to_owned(),
-            exit_code: field("exit_code").and_then(Value::as_i64),
-            is_error: field("is_error").and_then(Value::as_bool).unwrap_or(false),
-        })
-    }
-
-    fn message(&self) -> Meaning {
-        let Some(event) = self.fields() else { return Meaning::Other };
-        let text = event.get("llm_message").map(message_text).unwrap_or_default();
-        match event.get("source").and_then(Value::as_str) {
-            Some("user") => Meaning::UserMessage(text),
-            Some("agent") => Meaning::AgentMessage(text),
-            _ => Meaning::Other,
+        match text(fields.source).as_deref() {
+            Some("user") => Self::UserMessage(words()),
+            Some("agent") => Self::AgentMessage(words()),
+            _ => Self::Other,
         }
     }
 }
 
-/// The text of a message: its text parts, one under the other.
-fn message_text(message: &Value) -> String {
-    match message.get("content") {
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Array(parts)) => {
-            parts.iter().filter_map(|part| part.get("text")?.as_str()).collect::<Vec<_>>().join("\n")
+impl Action {
+    fn new(fields: &Fields<'_>) -> Self {
+        #[derive(Deserialize, Default)]
+        #[serde(default)]
+        struct Arguments<'a> {
+            #[serde(borrow)]
+            kind: Option<&'a RawValue>,
+            command: Option<&'a RawValue>,
+            path: Option<&'a RawValue>,
+            message: Option<&'a RawValue>,
+            thought: Option<&'a RawValue>,
+            query: Option<&'a RawValue>,
+            url: Option<&'a RawValue>,
         }
-        _ => String::new(),
+        let arguments: Arguments<'_> = read(fields.action).unwrap_or_default();
+        let others = [arguments.message, arguments.thought, arguments.query, arguments.url];
+        let detail = match (owned(arguments.command), owned(arguments.path)) {
+            (Some(command), Some(path)) => Some(format!("{command} {path}")),
+            (command, path) => command.or(path).or_else(|| others.into_iter().find_map(owned)),
+        };
+        Self {
+            tool: owned(fields.tool_name).unwrap_or_else(|| "tool".to_owned()),
+            summary: owned(fields.summary),
+            detail,
+            is_finish: text(arguments.kind).as_deref() == Some("FinishAction"),
+        }
+    }
+}
+
+impl Observation {
+    fn new(fields: &Fields<'_>) -> Self {
+        #[derive(Deserialize, Default)]
+        #[serde(default)]
+        struct Result<'r> {
+            #[serde(borrow)]
+            exit_code: Option<&'r RawValue>,
+            is_error: Option<&'r RawValue>,
+        }
+        let result: Result<'_> = read(fields.observation).unwrap_or_default();
+        Self {
+            tool: owned(fields.tool_name).unwrap_or_else(|| "tool".to_owned()),
+            exit_code: read(result.exit_code),
+            is_error: read(result.is_error).unwrap_or(false),
+        }
     }
 }
 
@@ -169,13 +212,13 @@ pub enum Meaning {
     /// The conversation's status has changed.
     Status(Status),
     /// The conversation's usage has changed.
-    Stats(Cost),
+    Stats(Usage),
     /// The whole state: the first event of every subscription, and from 1.22.1 also the last event of a run.
     FullState {
         /// The status, when it is told.
         status: Option<Status>,
-        /// The cost so far.
-        cost: Cost,
+        /// What the conversation has used so far.
+        usage: Usage,
     },
     /// The run has failed; the reason in the server's words.
     Error(ServerError),
@@ -250,7 +293,7 @@ mod tests {
     use super::*;
 
     fn meaning(raw: &str) -> Meaning {
-        Event::parse(raw).unwrap().meaning()
+        Event::parse(raw).unwrap().meaning().clone()
     }
 
     #[test]
@@ -259,7 +302,7 @@ mod tests {
         let event = Event::parse(raw).unwrap();
         assert_eq!(event.raw(), raw);
         assert_eq!((event.id.as_str(), event.kind.as_str()), ("1", "New"));
-        assert_eq!(event.meaning(), Meaning::Other);
+        assert_eq!(event.meaning(), &Meaning::Other);
     }
 
     #[test]
@@ -291,9 +334,9 @@ mod tests {
         assert_eq!(update("execution_status", r#""dreaming""#), Meaning::Status(Status::Other("dreaming".to_owned())));
         let stats =
             r#"{"usage_to_metrics":{"default":{"accumulated_cost":0.5},"condenser":{"accumulated_cost":0.25}}}"#;
-        assert_eq!(update("stats", stats), Meaning::Stats(Cost::dollars(0.75)));
+        assert_eq!(update("stats", stats), Meaning::Stats(Usage::parse(stats)));
         let full_state = format!(r#"{{"execution_status":"error","stats":{stats},"agent":{{}}}}"#);
-        let expected = Meaning::FullState { status: Some(Status::Error), cost: Cost::dollars(0.75) };
+        let expected = Meaning::FullState { status: Some(Status::Error), usage: Usage::parse(stats) };
         assert_eq!(update("full_state", &full_state), expected);
     }
 

@@ -1,6 +1,6 @@
 //! The events socket: connect, authenticate, ping, reconnect.
 //!
-//! A [`Socket`] is a stream of [`Report`]s that never ends by itself; it does not know when a run is over. It promises no
+//! A [`Socket`] is a stream of [`SocketUpdate`]s that never ends by itself; it does not know when a run is over. It promises no
 //! completeness: what was missed while it was down is for the caller to fetch. The socket is a hint, the HTTP state the
 //! truth.
 
@@ -18,7 +18,7 @@ use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, connect_asyn
 use super::capabilities::SocketAuth;
 use super::client::SocketEndpoint;
 use super::event::{Event, Meaning};
-use super::wire::{Cost, Status};
+use super::wire::{Status, Usage};
 use super::{AgentServerClient, Capabilities};
 use crate::http::{SESSION_KEY_HEADER, USER_AGENT};
 use crate::ids::ConversationId;
@@ -27,17 +27,17 @@ use crate::time_limits;
 
 /// What happens on the socket.
 #[derive(Debug)]
-pub enum Report {
+pub enum SocketUpdate {
     /// The subscription works from here on. The state is the one that the server sends first; it is not an event of
     /// the conversation's log.
     Subscribed {
         /// The status at this moment, when it is told.
         status: Option<Status>,
-        /// The cost at this moment.
-        cost: Cost,
+        /// What the conversation has used until this moment.
+        usage: Usage,
     },
     /// An event of the conversation.
-    Event(Event),
+    Event(Box<Event>),
     /// The server has answered a ping.
     Alive,
     /// The connection is lost or was not made; the next attempt comes by itself.
@@ -50,9 +50,12 @@ pub enum Report {
 /// A subscription to a conversation's events. Dropping it closes the connection.
 #[derive(Debug)]
 pub struct Socket {
-    reports: mpsc::Receiver<Report>,
+    reports: mpsc::Receiver<SocketUpdate>,
     task: JoinHandle<()>,
 }
+
+/// The longest message of the socket, in bytes. One that is longer ends the connection, and the log is read over HTTP.
+const LONGEST_MESSAGE: usize = 32 * 1024 * 1024;
 
 /// Reports that may wait for the reader; more are held back in the connection.
 const WAITING_REPORTS: usize = 16;
@@ -68,7 +71,7 @@ impl Socket {
     }
 
     /// The next report. Cancel safe.
-    pub async fn next(&mut self) -> Report {
+    pub async fn next(&mut self) -> SocketUpdate {
         match self.reports.recv().await {
             Some(report) => report,
             // Only if the task panicked; polling goes on without it.
@@ -83,7 +86,7 @@ impl Drop for Socket {
     }
 }
 
-async fn keep_subscribed(endpoint: SocketEndpoint, auth: SocketAuth, reports: mpsc::Sender<Report>) {
+async fn keep_subscribed(endpoint: SocketEndpoint, auth: SocketAuth, reports: mpsc::Sender<SocketUpdate>) {
     let mut delays = Policy::socket().delays();
     loop {
         let reason = match connect(&endpoint, auth).await {
@@ -93,7 +96,7 @@ async fn keep_subscribed(endpoint: SocketEndpoint, auth: SocketAuth, reports: mp
             },
             Err(reason) => reason,
         };
-        if reports.send(Report::Lost { reason }).await.is_err() {
+        if reports.send(SocketUpdate::Lost { reason }).await.is_err() {
             return;
         }
         tokio::time::sleep(delays.next_delay().unwrap_or(time_limits::POLL_WITHOUT_SOCKET)).await;
@@ -115,7 +118,10 @@ async fn connect(endpoint: &SocketEndpoint, auth: SocketAuth) -> Result<Stream, 
         value.set_sensitive(true);
         request.headers_mut().insert(SESSION_KEY_HEADER, value);
     }
-    let config = WebSocketConfig::default().read_buffer_size(16 * 1024).max_frame_size(None);
+    let config = WebSocketConfig::default()
+        .read_buffer_size(16 * 1024)
+        .max_message_size(Some(LONGEST_MESSAGE))
+        .max_frame_size(Some(LONGEST_MESSAGE));
     let connector = Connector::Rustls(endpoint.tls.clone());
     match timeout(
         time_limits::SOCKET_HANDSHAKE,
@@ -139,7 +145,7 @@ fn reason_of(error: &tungstenite::Error) -> String {
 }
 
 /// Passes on what arrives until the connection ends; then why, or `None` when nobody listens any more.
-async fn listen(mut stream: Stream, reports: &mpsc::Sender<Report>, works: &mut impl FnMut()) -> Option<String> {
+async fn listen(mut stream: Stream, reports: &mpsc::Sender<SocketUpdate>, works: &mut impl FnMut()) -> Option<String> {
     let mut ping = interval_at(Instant::now() + time_limits::SOCKET_PING, time_limits::SOCKET_PING);
     let mut last_sign = Instant::now();
     let mut subscribed = false;
@@ -167,15 +173,15 @@ async fn listen(mut stream: Stream, reports: &mpsc::Sender<Report>, works: &mut 
             Message::Text(text) => {
                 let Some(event) = Event::parse(text.as_str()) else { continue };
                 match event.meaning() {
-                    Meaning::FullState { status, cost } if !subscribed => {
+                    Meaning::FullState { status, usage } if !subscribed => {
                         subscribed = true;
                         works();
-                        Report::Subscribed { status, cost }
+                        SocketUpdate::Subscribed { status: status.clone(), usage: usage.clone() }
                     }
-                    _ => Report::Event(event),
+                    _ => SocketUpdate::Event(Box::new(event)),
                 }
             }
-            Message::Pong(_) | Message::Ping(_) => Report::Alive,
+            Message::Pong(_) | Message::Ping(_) => SocketUpdate::Alive,
             Message::Close(Some(frame)) => return Some(format!("closed with code {}", u16::from(frame.code))),
             Message::Close(None) => return Some("closed".to_owned()),
             Message::Binary(_) | Message::Frame(_) => continue,

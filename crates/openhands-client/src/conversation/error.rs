@@ -1,14 +1,21 @@
 //! Why a conversation could not be taken to its end.
 
-use super::FollowError;
-use super::fold::TurnEnd;
-use crate::http::HttpError;
+use std::fmt;
+use std::time::Duration;
 
-/// A conversation could not be taken through its turns.
-#[derive(Debug, thiserror::Error)]
+use super::FollowError;
+use super::turn::TurnEnd;
+use crate::agent_server::wire::Cost;
+use crate::http::HttpError;
+use crate::text;
+
+/// A conversation could not be taken to its end.
+///
+/// `Debug` shows the error and its causes as people read them, because that is what `main` prints of an error that it returns.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ConversationError {
-    /// A request of the set-up failed.
+    /// A request to start, read or continue the conversation failed.
     #[error("failed to {doing}")]
     Request {
         /// Such as "start the conversation".
@@ -16,13 +23,69 @@ pub enum ConversationError {
         /// Why.
         source: HttpError,
     },
-    /// A turn could not be followed to its end.
-    #[error(transparent)]
-    Follow(FollowError),
-    /// A turn ended otherwise than with the agent's finish.
-    #[error("{}", .0.reason())]
-    Ended(TurnEnd),
-    /// The time limit came; the agent was asked to wrap up, and did.
-    #[error("time limit reached; the agent wrapped up when asked")]
-    TimeLimit,
+    /// A turn could not be followed to its end. Where a cost limit is the reason, the agent has been stopped.
+    #[error("{}", text::chain(error))]
+    Follow {
+        /// What the conversation has cost.
+        cost: Cost,
+        /// Why.
+        error: FollowError,
+    },
+    /// A turn ended otherwise than it should.
+    #[error("{}", end.reason())]
+    Ended {
+        /// What the conversation has cost.
+        cost: Cost,
+        /// How it ended.
+        end: TurnEnd,
+    },
+    /// The time limit of the conversation was reached, and the agent has been stopped.
+    #[error("the conversation reached its time limit of {limit:?}")]
+    TimeLimit {
+        /// What the conversation has cost.
+        cost: Cost,
+        /// The limit.
+        limit: Duration,
+    },
+}
+
+impl ConversationError {
+    /// What the conversation has cost, as far as is known.
+    #[must_use]
+    pub fn cost(&self) -> Cost {
+        match self {
+            Self::Request { .. } => Cost::default(),
+            Self::Follow { cost, .. } | Self::Ended { cost, .. } | Self::TimeLimit { cost, .. } => *cost,
+        }
+    }
+
+    /// Whether the agent may still be at work: [`super::Conversation::stop`] stops it.
+    #[must_use]
+    pub fn agent_may_be_at_work(&self) -> bool {
+        match self {
+            Self::Request { .. } => true,
+            Self::Follow { error, .. } => !matches!(error, FollowError::OverBudget { .. }),
+            Self::Ended { .. } | Self::TimeLimit { .. } => false,
+        }
+    }
+}
+
+impl fmt::Debug for ConversationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&text::chain(self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_that_main_returns_reads_as_a_sentence_and_keeps_the_cost() {
+        let error = FollowError::OverBudget { spent: Cost::dollars(2.0), limit: Cost::dollars(1.0) };
+        let error = ConversationError::Follow { cost: Cost::dollars(3.0), error };
+        assert_eq!(format!("{error:?}"), "the run has cost $2.0000; its limit is $1.0000");
+        assert_eq!(error.cost(), Cost::dollars(3.0));
+        assert!(!error.agent_may_be_at_work());
+    }
 }

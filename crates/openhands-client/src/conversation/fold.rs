@@ -1,50 +1,16 @@
-//! What is known of a turn, from all that was seen of it. Pure: no clock, no I/O.
+//! What is known of a turn, from everything that was seen of it. Pure: no clock, no I/O.
 //!
-//! Two kinds of facts come in: events, in their order ([`Fold::event`]), and states read at some moment
-//! ([`Fold::state`]). A status that ends a turn is only a claim at first: the agent's finish can be vetoed by a stop
-//! hook, and an event can be a late one of the turn before. [`Fold::claim`] tells what is claimed and how well.
+//! Two kinds of facts come in: events, in their order ([`Fold::event`]), and states that were read at some moment
+//! ([`Fold::state`]). A status that ends a turn is only a claim at first: a stop hook can veto the agent's finish, and an
+//! event can be a late one of the turn before. [`Fold::claim`] says what is claimed, and how well.
 
+use super::turn::TurnEnd;
 use crate::agent_server::event::{Meaning, ServerError};
 use crate::agent_server::wire::{Cost, Status};
 
-/// How a turn has ended.
-#[derive(Debug, Clone, PartialEq)]
-pub enum TurnEnd {
-    /// The agent has finished.
-    Finished,
-    /// The run has failed, with the server's reason where it gives one.
-    Error(Option<ServerError>),
-    /// The agent does the same again and again.
-    Stuck,
-    /// Somebody else has paused the conversation.
-    Paused,
-    /// The agent asks for a confirmation that nobody here can give.
-    WaitingForConfirmation,
-    /// The conversation has been deleted.
-    Deleted,
-}
-
-impl TurnEnd {
-    /// Why the turn is over, for people.
-    #[must_use]
-    pub fn reason(&self) -> String {
-        match self {
-            Self::Finished => "the agent has finished".to_owned(),
-            Self::Error(Some(error)) => error.detail().to_owned(),
-            Self::Error(None) => "the conversation ended in an error, and the agent-server gives no reason".to_owned(),
-            Self::Stuck => "the agent repeated the same step again and again, and was stopped".to_owned(),
-            Self::Paused => "someone else paused the conversation".to_owned(),
-            Self::WaitingForConfirmation => {
-                "the agent waits for a confirmation, and no one is here to give it".to_owned()
-            }
-            Self::Deleted => "the conversation was deleted during the run".to_owned(),
-        }
-    }
-}
-
 /// Whether the turn is over, as far as is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Claim {
+pub(super) enum Claim {
     /// It goes on.
     Ongoing,
     /// A status says that it is over; it may still change.
@@ -55,44 +21,52 @@ pub enum Claim {
 
 /// What is known of a conversation and its current turn.
 #[derive(Debug, Default)]
-pub struct Fold {
+pub(super) struct Fold {
     status: Option<Status>,
     last_word: bool,
     error: Option<ServerError>,
     cost: Cost,
+    /// Messages of the agent without a text since it last did something.
+    empty_responses: u32,
 }
+
+/// So many messages without a text are a reason of their own for an agent that is stuck.
+const EMPTY_RESPONSES: u32 = 3;
 
 impl Fold {
     /// Forgets the turn before; the cost stays.
-    pub fn begin_turn(&mut self) {
+    pub(super) fn begin_turn(&mut self) {
         self.status = None;
         self.last_word = false;
         self.error = None;
+        self.empty_responses = 0;
     }
 
     /// An event, in its order.
-    pub fn event(&mut self, meaning: &Meaning) {
+    pub(super) fn event(&mut self, meaning: &Meaning) {
         match meaning {
             Meaning::Status(status) => {
                 self.last_word = false;
                 self.status = Some(status.clone());
             }
-            Meaning::FullState { status, cost } => {
-                self.cost = cost.or(self.cost);
+            Meaning::FullState { status, usage } => {
+                self.cost = usage.cost().or(self.cost);
                 if let Some(status) = status {
                     self.status = Some(status.clone());
                     self.last_word = true;
                 }
             }
-            Meaning::Stats(cost) => self.cost = cost.or(self.cost),
+            Meaning::Stats(usage) => self.cost = usage.cost().or(self.cost),
             // The first one counts: a failing title call adds another (1.50.1, 1.58.0).
             Meaning::Error(error) if self.error.is_none() => self.error = Some(error.clone()),
+            Meaning::AgentMessage(text) if text.trim().is_empty() => self.empty_responses += 1,
+            Meaning::Action(_) => self.empty_responses = 0,
             _ => {}
         }
     }
 
     /// A state read from the server at this moment.
-    pub fn state(&mut self, status: Option<Status>, cost: Cost) {
+    pub(super) fn state(&mut self, status: Option<Status>, cost: Cost) {
         self.cost = cost.or(self.cost);
         if let Some(status) = status {
             if self.status.as_ref() != Some(&status) {
@@ -104,7 +78,7 @@ impl Fold {
 
     /// Whether the turn is over, as far as is known.
     #[must_use]
-    pub fn claim(&self) -> Claim {
+    pub(super) fn claim(&self) -> Claim {
         match (self.end(), self.last_word) {
             (None, _) => Claim::Ongoing,
             (Some(_), false) => Claim::Perhaps,
@@ -114,10 +88,11 @@ impl Fold {
 
     /// How the turn has ended, if the status is one that ends it.
     #[must_use]
-    pub fn end(&self) -> Option<TurnEnd> {
+    pub(super) fn end(&self) -> Option<TurnEnd> {
         match self.status.as_ref()? {
             Status::Finished => Some(TurnEnd::Finished),
             Status::Error => Some(TurnEnd::Error(self.error.clone())),
+            Status::Stuck if self.empty_responses >= EMPTY_RESPONSES => Some(TurnEnd::EmptyResponses),
             Status::Stuck => Some(TurnEnd::Stuck),
             Status::Paused => Some(TurnEnd::Paused),
             Status::WaitingForConfirmation => Some(TurnEnd::WaitingForConfirmation),
@@ -128,13 +103,13 @@ impl Fold {
 
     /// The last known status.
     #[must_use]
-    pub fn status(&self) -> Option<&Status> {
+    pub(super) fn status(&self) -> Option<&Status> {
         self.status.as_ref()
     }
 
     /// The last known cost.
     #[must_use]
-    pub fn cost(&self) -> Cost {
+    pub(super) fn cost(&self) -> Cost {
         self.cost
     }
 }
@@ -144,6 +119,7 @@ mod tests {
     use serde_json::{Map, json};
 
     use super::*;
+    use crate::agent_server::wire::Usage;
 
     fn error(code: &str) -> ServerError {
         let mut fields = Map::new();
@@ -160,7 +136,7 @@ mod tests {
     }
 
     fn full_state(status: Status) -> Meaning {
-        Meaning::FullState { status: Some(status), cost: Cost::default() }
+        Meaning::FullState { status: Some(status), usage: Usage::default() }
     }
 
     #[test]
@@ -228,8 +204,17 @@ mod tests {
 
     #[test]
     fn a_known_cost_is_not_forgotten_for_an_unknown_one() {
-        let mut fold = after(&[Meaning::Stats(Cost::dollars(0.5))]);
+        let mut fold = after(&[Meaning::Stats(Usage::parse(r#"{"usage_to_metrics":{"a":{"accumulated_cost":0.5}}}"#))]);
         fold.state(Some(Status::Running), Cost::default());
         assert_eq!(fold.cost(), Cost::dollars(0.5));
+    }
+
+    #[test]
+    fn an_agent_that_is_stuck_in_empty_responses_says_so() {
+        let empty = || Meaning::AgentMessage(" ".to_owned());
+        let stuck = || Meaning::Status(Status::Stuck);
+        assert_eq!(after(&[empty(), empty(), empty(), stuck()]).end(), Some(TurnEnd::EmptyResponses));
+        assert_eq!(after(&[empty(), empty(), stuck()]).end(), Some(TurnEnd::Stuck));
+        assert_eq!(after(&[Meaning::AgentMessage("Hm.".to_owned()), stuck()]).end(), Some(TurnEnd::Stuck));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::turns::WRAP_UP;
+use super::WRAP_UP;
 use crate::agent_server::wire::Cost;
 use crate::ids::RunId;
 

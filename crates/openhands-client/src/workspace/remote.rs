@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use tokio::sync::watch;
-
 use crate::agent_server::AgentServer;
-use crate::conversation::{self, AgentResources, ConversationError, ConversationPlan, Observer, RunState};
+use crate::agent_server::wire::Agent;
+use crate::conversation::{Conversation, ConversationBuilder};
 use crate::ids::SandboxId;
 use crate::sandbox::copy::{self, Copied, CopyError};
 use crate::sandbox::exec::{self, Command, ExecError, Executed};
@@ -105,19 +104,10 @@ impl<P: Provider> RemoteWorkspace<P> {
         copy::download(self.server(), from, to.as_ref()).await
     }
 
-    /// Drives a conversation in the sandbox to its end; see [`conversation::drive`].
-    ///
-    /// # Errors
-    /// [`ConversationError`].
-    pub async fn drive(
-        &self,
-        plan: &ConversationPlan,
-        resources: AgentResources,
-        observer: &mut dyn Observer,
-    ) -> Result<RunState, ConversationError> {
-        let known = watch::Sender::default();
-        conversation::drive(self.server(), plan, resources, observer, &known, None).await?;
-        Ok(known.borrow().to_owned())
+    /// A conversation of this agent in the sandbox, to be started.
+    #[must_use]
+    pub fn conversation(&self, agent: Agent) -> ConversationBuilder {
+        Conversation::builder(self.server(), agent)
     }
 
     /// Pauses the sandbox. Until [`RemoteWorkspace::resume`] nothing in it answers.

@@ -6,6 +6,7 @@ mod agent;
 mod cost;
 mod llm;
 mod secrets;
+mod usage;
 
 use std::collections::BTreeMap;
 
@@ -22,6 +23,7 @@ pub use agent::Agent;
 pub use cost::Cost;
 pub use llm::Llm;
 pub use secrets::{SecretSource, Secrets};
+pub use usage::{Metrics, Tokens, Usage};
 
 /// `execution_status` of a conversation. The name is the same on all versions.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -143,9 +145,9 @@ impl<'m> SendMessage<'m> {
 pub struct ConversationInfo {
     /// The status.
     pub execution_status: Status,
-    /// `usage_to_metrics`.
-    #[serde(default)]
-    pub stats: Option<Value>,
+    /// What the conversation has used.
+    #[serde(default, deserialize_with = "lenient_usage")]
+    pub stats: Usage,
     /// Absent on 1.11.5.
     #[serde(default)]
     pub tags: Option<BTreeMap<String, String>>,
@@ -157,11 +159,16 @@ pub struct ConversationInfo {
     pub last_user_message_id: Option<String>,
 }
 
+/// Usage of another shape says nothing, and is no reason to refuse the whole state.
+fn lenient_usage<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Usage, D::Error> {
+    Ok(Box::<RawValue>::deserialize(deserializer).map(|raw| Usage::parse(raw.get())).unwrap_or_default())
+}
+
 impl ConversationInfo {
     /// The cost so far.
     #[must_use]
     pub fn cost(&self) -> Cost {
-        Cost::of_stats(self.stats.as_ref())
+        self.stats.cost()
     }
 }
 

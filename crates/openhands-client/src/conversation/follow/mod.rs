@@ -1,159 +1,225 @@
-//! Follows a conversation until its turn is over: the socket for news, the HTTP state for truth.
+//! Follows a conversation until its turn is over: the socket for news, the HTTP state for truth. Pure: no clock, no I/O.
 //!
-//! Every event of the log reaches the sinks exactly once, whatever happens to the connection: after each gap, and at the
-//! end of each turn, the log is read over HTTP from a little before the last event, and what was seen is dropped.
+//! [`Follow::step`] takes what happened and gives what is to be done; [`Follow::deadline`] says when to call it with
+//! [`Input::Tick`]. The driver has at most one request under way; a new one takes the place of the one before.
+//!
+//! ```text
+//!             poll, reconnect                    claimed end                  confirmed
+//! CatchingUp ◄───────────────► Following ─────────────────► Confirming ────────────────────► Closing ─► over
+//!                               ▲   │  ▲                        │ finished, a hook may veto     ▲
+//!                               │   │  └──── still at work ─────┼────────► AskingToRun ─────────┤
+//!                               │   │ silence                   │ error                         │
+//!                               │   └────────► LastLook ─► lost └────────► Explaining ──────────┘
+//!                               └── the run is started ◄─ Starting ◄─ idle, or restarted server
+//! ```
 
-mod budget;
-mod confirm;
+mod error;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::Instant;
 
-use super::fold::{Claim, Fold, TurnEnd};
-use super::log::Log;
+pub use self::error::FollowError;
+use super::budget::Budget;
+use super::fold::{Claim, Fold};
+use super::limits::FollowLimits;
+use super::turn::TurnEnd;
+use crate::agent_server::client::RunStarted;
 use crate::agent_server::event::Meaning;
-use crate::agent_server::socket::{Report, Socket};
-use crate::agent_server::wire::{ConversationInfo, Cost, Status};
-use crate::agent_server::{AgentServerClient, Capabilities, Event};
-use crate::conversation::{Observer, Record};
+use crate::agent_server::wire::{Cost, Status};
 use crate::http::HttpError;
-use crate::ids::ConversationId;
-use crate::text;
-use crate::time_limits;
 
-pub(super) use budget::Budget;
+/// A server that dies again and again is not helped for ever.
+const MOST_RESUMES: u8 = 3;
+/// A conversation that stays idle has its run started so often.
+const MOST_STARTS: u32 = 5;
+/// A refusal of the key, or an unknown conversation, is believed after so many in a row: a gateway may say it for a moment.
+const BELIEVED: u32 = 3;
 
-/// The turn could not be followed to its end.
-#[derive(Debug, thiserror::Error)]
-pub enum FollowError {
-    /// No sign of life for [`time_limits::SERVER_SILENCE`].
-    #[error("the agent-server gave no sign of life for {} s", time_limits::SERVER_SILENCE.as_secs())]
-    ServerLost(#[source] Option<HttpError>),
-    /// Nothing but errors for [`time_limits::SERVER_ERRORS`].
-    #[error("the agent-server answered with nothing but errors for {} s", time_limits::SERVER_ERRORS.as_secs())]
-    OnlyErrors(#[source] HttpError),
-    /// The server refuses our key.
-    #[error("the agent-server refuses the session key")]
-    Refused(#[source] HttpError),
-    /// The server is there, and does not start the run of a message.
-    #[error("the agent-server does not start the run")]
-    NotStarted(#[source] HttpError),
-    /// The run has spent more than it may.
-    #[error("the run has cost {spent}; its limit is {limit}")]
-    OverBudget {
-        /// What this run has cost.
-        spent: Cost,
-        /// What it may cost.
-        limit: Cost,
-    },
+/// What happened.
+#[derive(Debug)]
+pub(super) enum Input<'e> {
+    /// The socket works from here on.
+    Subscribed { status: Option<Status>, cost: Cost },
+    /// The socket gave a sign of life.
+    Alive,
+    /// The socket is lost.
+    Lost,
+    /// An event that was not seen before, from the socket or from the log.
+    Event(&'e Meaning),
+    /// The state was read.
+    State(Result<StateRead, HttpError>),
+    /// The state was not read within the time that [`Action::ReadState`] gave.
+    StateTimedOut,
+    /// A page of the log was read; more may follow.
+    LogPage,
+    /// The log was read to its end, or could not be.
+    LogRead(Result<(), Option<HttpError>>),
+    /// The server answered to the request to start the run, or did not in time.
+    Run(Result<RunStarted, Option<HttpError>>),
+    /// The deadline has come.
+    Tick,
 }
 
-/// What does not change while a conversation is followed.
-pub(super) struct Target {
-    pub(super) client: AgentServerClient,
-    pub(super) id: ConversationId,
-    pub(super) capabilities: Capabilities,
-    /// Whether a stop hook may send the agent back to work after its finish.
-    pub(super) may_veto: bool,
-    pub(super) budget: Budget,
+/// A state of the conversation, as the server gave it.
+#[derive(Debug, Clone)]
+pub(super) struct StateRead {
+    pub(super) status: Status,
+    pub(super) cost: Cost,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub(super) enum Action {
+    /// Read the conversation's state, by this time.
+    ReadState { by: Option<Instant> },
+    /// Read the log from a little before the last event.
+    ReadLog,
+    /// Start the run, by this time.
+    StartRun { by: Option<Instant> },
+    /// Say something in the log.
+    Note(Note),
+    /// The turn is over.
+    Over(TurnEnd),
+    /// The turn cannot be followed to its end.
+    Fail(FollowError),
+}
+
+/// What the log says.
+#[derive(Debug, PartialEq)]
+pub(super) enum Note {
+    SocketIsBack,
+    IdleAfterMessage,
+    Resuming,
+    UnknownStatus(String),
+    EndNotConfirmed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Phase {
+    /// Waiting for news; a poll may be under way.
+    Following { polling: bool },
+    /// The log is read after a gap; then an idle conversation may have its run started.
+    CatchingUp { check_idle: bool },
+    /// The claimed end is being confirmed.
+    Confirming { certain: bool },
+    /// A finished conversation is asked to run: one whose stop hook still thinks answers that it is running.
+    AskingToRun,
+    /// The state after that.
+    AskingState,
+    /// The reason of an error may still come.
+    Explaining { until: Instant, look_at: Option<Instant> },
+    /// The run is being started.
+    Starting { resumes: bool },
+    /// One more look at a server that seems lost: a process that was frozen finds all its times over at once.
+    LastLook,
+    /// The rest of the log is read.
+    Closing,
 }
 
 /// Follows one conversation through its turns.
-pub(super) struct Follower<'s> {
-    target: Target,
-    on_cost: &'s (dyn Fn(Cost) + Send + Sync),
-    observer: &'s mut dyn Observer,
-    socket: Socket,
-    /// Whether the socket works now.
+#[derive(Debug)]
+pub(super) struct Follow {
+    limits: FollowLimits,
+    /// Whether the version sends the state that follows a run.
+    state_after_run: bool,
+    /// Whether a stop hook may send the agent back to work after its finish.
+    pub(super) may_veto: bool,
+    pub(super) budget: Budget,
+    fold: Fold,
+    phase: Phase,
+    end: Option<TurnEnd>,
     connected: bool,
     /// Whether events may have been missed since the log was last read.
     gap: bool,
-    log: Log,
-    fold: Fold,
-    claim: Claim,
-    /// When the claimed end is to be confirmed.
-    confirm_at: Option<Instant>,
-    turn_began: Instant,
-    /// Since when the run of a message is not started.
-    not_started_since: Option<Instant>,
     /// Whether the server was away in this turn.
     outage: bool,
-    resumes: u8,
+    claim: Claim,
+    confirm_at: Option<Instant>,
+    next_poll: Instant,
+    turn_began: Instant,
     last_sign: Instant,
-    /// Since when the server gives nothing but errors.
-    errors_since: Option<Instant>,
+    last_event: Instant,
+    /// Since when the state cannot be read, though it was asked for.
+    unreadable_since: Option<Instant>,
+    /// Answers in a row that refuse the key, or say that the conversation does not exist.
+    refusals: u32,
+    unknown: u32,
     last_failure: Option<HttpError>,
+    /// Requests to start the run of this turn that were accepted.
+    starts: u32,
+    not_started_since: Option<Instant>,
+    resumes: u8,
+    noted_status: Option<String>,
 }
 
-impl<'s> Follower<'s> {
-    /// Subscribes to the conversation, and waits a moment until that works.
-    pub(super) async fn open(
-        target: Target,
-        on_cost: &'s (dyn Fn(Cost) + Send + Sync),
-        observer: &'s mut dyn Observer,
+impl Follow {
+    pub(super) fn new(
+        limits: FollowLimits,
+        state_after_run: bool,
+        may_veto: bool,
+        budget: Budget,
+        now: Instant,
     ) -> Self {
-        let mut follower = Self {
-            on_cost,
-            observer,
-            socket: Socket::open(&target.client, target.id, target.capabilities),
+        Self {
+            limits,
+            state_after_run,
+            may_veto,
+            budget,
+            fold: Fold::default(),
+            phase: Phase::Following { polling: false },
+            end: None,
             connected: false,
             gap: false,
-            log: Log::new(target.client.clone(), target.id),
-            fold: Fold::default(),
+            outage: false,
             claim: Claim::Ongoing,
             confirm_at: None,
-            turn_began: Instant::now(),
-            not_started_since: None,
-            outage: false,
-            resumes: 0,
-            last_sign: Instant::now(),
-            errors_since: None,
+            next_poll: now,
+            turn_began: now,
+            last_sign: now,
+            last_event: now,
+            unreadable_since: None,
+            refusals: 0,
+            unknown: 0,
             last_failure: None,
-            target,
-        };
-        match timeout(time_limits::SUBSCRIBE, follower.socket.next()).await {
-            Ok(report) => follower.report(report).await,
-            Err(_) => tracing::warn!("no events socket yet; going on with polling"),
+            starts: 0,
+            not_started_since: None,
+            resumes: 0,
+            noted_status: None,
         }
-        follower
-    }
-
-    /// Counts what the log holds now as seen, and gives the newest of it, the newest first.
-    pub(super) async fn skip(&mut self) -> Result<Vec<Event>, HttpError> {
-        self.log.skip().await
-    }
-
-    /// Whether the log holds this message from our side after the last one that is known.
-    pub(super) async fn has_new(&self, message: &str) -> Result<bool, HttpError> {
-        self.log.has_new(message).await
-    }
-
-    /// Makes sure that the last message of the turns before is known.
-    pub(super) async fn know_messages(&mut self) -> Result<(), HttpError> {
-        if self.gap { self.log.know_messages().await } else { Ok(()) }
-    }
-
-    /// What may be spent from now on.
-    pub(super) fn spend(&mut self, budget: Budget) {
-        self.target.budget = budget;
     }
 
     /// Forgets the turn before; what is seen from now on belongs to a new one.
-    pub(super) fn begin_turn(&mut self) {
+    pub(super) fn begin_turn(&mut self, now: Instant) {
         self.fold.begin_turn();
         self.claim = Claim::Ongoing;
         self.confirm_at = None;
-        self.turn_began = Instant::now();
+        self.end = None;
+        self.turn_began = now;
+        self.last_event = now;
+        self.starts = 0;
         self.not_started_since = None;
-        self.answered();
         self.outage = false;
+        self.phase = Phase::Following { polling: false };
+        self.next_poll = now + self.poll_interval();
+        self.answered(now);
     }
 
-    /// The state in which the conversation was found when this run came back to it.
-    pub(super) fn found(&mut self, status: Status) {
-        self.state(Some(status), Cost::default());
+    /// Whether events of the socket are taken now. In the other phases a request comes first.
+    pub(super) fn takes_events(&self) -> bool {
+        matches!(self.phase, Phase::Following { .. })
+    }
+
+    /// Whether events may have been missed.
+    pub(super) fn has_gap(&self) -> bool {
+        self.gap
+    }
+
+    /// Whether the socket works.
+    pub(super) fn is_connected(&self) -> bool {
+        self.connected
     }
 
     /// The last known cost of the conversation.
@@ -161,259 +227,406 @@ impl<'s> Follower<'s> {
         self.fold.cost()
     }
 
-    /// Hands a record to the sinks.
-    pub(super) async fn record(&mut self, record: &Record<'_>) {
-        self.observer.record(record).await;
+    /// The last known status.
+    pub(super) fn status(&self) -> Option<&Status> {
+        self.fold.status()
     }
 
-    /// Follows the conversation until the turn is over.
-    pub(super) async fn until_over(&mut self) -> Result<TurnEnd, FollowError> {
-        let mut poll: Option<BoxFuture<'static, Result<ConversationInfo, HttpError>>> = None;
-        let mut next_poll = Instant::now() + self.poll_interval();
-        self.answered();
-        loop {
-            self.weigh_claim();
-            if self.fold.end().is_none() {
-                self.target.budget.check(self.fold.cost())?;
+    /// Time in which no one looked is not the server's silence.
+    pub(super) fn not_watched(&mut self, time: Duration) {
+        self.last_sign += time;
+        self.last_event += time;
+        if let Some(since) = &mut self.unreadable_since {
+            *since += time;
+        }
+    }
+
+    /// A state that was read elsewhere.
+    pub(super) fn found(&mut self, status: Option<Status>, cost: Cost) {
+        self.fold.state(status, cost);
+    }
+
+    /// When a claimed end is to be confirmed, which comes before everything else.
+    pub(super) fn urgent(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Following { .. } => self.confirm_at,
+            _ => None,
+        }
+    }
+
+    /// When to call [`Follow::step`] with [`Input::Tick`] at the latest.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Following { polling } => {
+                let lost = self.last_sign + self.limits.server_silence;
+                let poll = (!polling).then_some(self.next_poll);
+                [self.confirm_at, poll].into_iter().flatten().chain([lost]).min()
             }
-            let lost_at = self.last_sign + time_limits::SERVER_SILENCE;
-            tokio::select! {
-                biased;
-                () = at(self.confirm_at) => {
-                    self.confirm_at = Some(Instant::now() + time_limits::CONFIRM_AGAIN);
-                    match self.confirmed().await {
-                        Ok(Some(end)) => return Ok(end),
-                        Ok(None) => {}
-                        Err(error) => return self.last_word(error),
-                    }
-                }
-                report = self.socket.next() => {
-                    if matches!(report, Report::Lost { .. }) {
-                        next_poll = next_poll.min(Instant::now() + time_limits::POLL_WITHOUT_SOCKET);
-                    }
-                    self.report(report).await;
-                }
-                state = ready(&mut poll) => {
-                    poll = None;
-                    if let Err(error) = self.polled(state).await {
-                        return self.last_word(error);
-                    }
-                    next_poll = Instant::now() + self.poll_interval();
-                }
-                () = sleep_until(next_poll), if poll.is_none() => {
-                    let (client, id) = (self.target.client.clone(), self.target.id);
-                    poll = Some(Box::pin(async move { client.conversation(id).await }));
-                }
-                () = sleep_until(lost_at) => {
-                    if let Err(error) = self.look_once_more().await {
-                        return self.last_word(error);
-                    }
+            Phase::Explaining { look_at, .. } => look_at,
+            _ => None,
+        }
+    }
+
+    /// Takes what happened, and gives what is to be done.
+    pub(super) fn step(&mut self, input: Input<'_>, now: Instant) -> Vec<Action> {
+        let mut actions = Vec::new();
+        match input {
+            Input::Event(meaning) => {
+                self.fold.event(meaning);
+                self.last_event = now;
+                self.sign(now);
+            }
+            Input::Alive => self.sign(now),
+            Input::LogPage => self.sign(now),
+            Input::Subscribed { status, cost } => {
+                self.connected = true;
+                self.sign(now);
+                self.fold.state(status, cost);
+                if self.gap {
+                    actions.push(Action::Note(Note::SocketIsBack));
+                    self.read_log(Phase::CatchingUp { check_idle: false }, &mut actions);
                 }
             }
+            Input::Lost => {
+                self.connected = false;
+                self.gap = true;
+                self.outage = true;
+                self.next_poll = self.next_poll.min(now + self.limits.poll_without_socket);
+            }
+            Input::State(read) => self.state_read(read, now, &mut actions),
+            Input::StateTimedOut => self.state_timed_out(now, &mut actions),
+            Input::LogRead(read) => self.log_read(read, now, &mut actions),
+            Input::Run(started) => self.run_started(started, now, &mut actions),
+            Input::Tick => {}
         }
+        self.settle(now, &mut actions);
+        actions
     }
 
-    /// What a turn ends with when the server is lost: an end that is certain needs nobody to confirm it.
-    fn last_word(&self, error: FollowError) -> Result<TurnEnd, FollowError> {
-        match (error, self.claim, self.fold.end()) {
-            (FollowError::ServerLost(_) | FollowError::OnlyErrors(_), Claim::Certain, Some(end)) => Ok(end),
-            (error, ..) => Err(error),
+    /// What the time and the known facts ask for.
+    fn settle(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        if let Phase::Explaining { until, look_at: Some(look_at) } = self.phase
+            && look_at <= now
+        {
+            self.read_log(Phase::Explaining { until, look_at: None }, actions);
         }
-    }
-
-    /// What seems to be the server's silence may be our own: a process that was frozen finds all its times over at once.
-    async fn look_once_more(&mut self) -> Result<(), FollowError> {
-        match timeout(time_limits::LAST_LOOK, self.target.client.conversation(self.target.id)).await {
-            Ok(Err(error)) if !Self::is_sign_of_life(&error) => Err(FollowError::ServerLost(Some(error))),
-            Ok(state) => self.polled(state).await,
-            Err(_) => Err(FollowError::ServerLost(self.last_failure.take())),
+        let Phase::Following { polling } = self.phase else { return };
+        self.weigh_claim(now);
+        if self.fold.end().is_none()
+            && let Err(error) = self.budget.check(self.fold.cost())
+        {
+            return actions.push(Action::Fail(error));
         }
-    }
-
-    fn poll_interval(&self) -> Duration {
-        if !self.connected {
-            time_limits::POLL_WITHOUT_SOCKET
-        } else if self.target.budget.limit.is_some() {
-            time_limits::POLL_WITH_BUDGET
-        } else {
-            time_limits::POLL_WITH_SOCKET
+        self.note_unknown_status(actions);
+        if self.confirm_at.is_some_and(|at| at <= now) {
+            self.confirm_at = Some(now + self.limits.confirm_again);
+            self.phase = Phase::Confirming { certain: self.claim == Claim::Certain };
+            actions.push(Action::ReadState { by: Some(self.last_chance(now)) });
+        } else if self.last_sign + self.limits.server_silence <= now {
+            self.phase = Phase::LastLook;
+            actions.push(Action::ReadState { by: Some(now + self.limits.last_look) });
+        } else if !polling && self.next_poll <= now {
+            self.phase = Phase::Following { polling: true };
+            actions.push(Action::ReadState { by: None });
         }
     }
 
     /// Decides when a newly claimed end is confirmed: at once, unless the server is still to send the state that follows
     /// a run.
-    fn weigh_claim(&mut self) {
+    fn weigh_claim(&mut self, now: Instant) {
         let claim = self.fold.claim();
         if claim != self.claim {
             self.claim = claim;
             self.confirm_at = match claim {
                 Claim::Ongoing => None,
-                Claim::Perhaps if self.target.capabilities.state_after_run && self.connected => {
-                    Some(Instant::now() + time_limits::LAST_WORD)
-                }
-                Claim::Perhaps | Claim::Certain => Some(Instant::now()),
+                Claim::Perhaps if self.state_after_run && self.connected => Some(now + self.limits.last_word),
+                Claim::Perhaps | Claim::Certain => Some(now),
             };
         }
     }
 
-    async fn report(&mut self, report: Report) {
-        match report {
-            Report::Lost { .. } => {}
-            Report::Alive => self.last_sign = Instant::now(),
-            Report::Subscribed { .. } | Report::Event(_) => self.answered(),
-        }
-        match report {
-            Report::Subscribed { status, cost } => {
-                self.connected = true;
-                self.state(status, cost);
-                if self.gap {
-                    tracing::info!("the events socket is back");
-                    self.catch_up().await;
-                }
-            }
-            Report::Event(event) => self.take(&event).await,
-            Report::Alive => {}
-            Report::Lost { reason } => {
-                if self.connected {
-                    tracing::warn!(reason, "the events socket is lost; connecting again");
-                } else {
-                    tracing::debug!(reason, "no events socket");
-                }
-                self.connected = false;
-                self.gap = true;
-                self.outage = true;
-            }
+    fn note_unknown_status(&mut self, actions: &mut Vec<Action>) {
+        if let Some(Status::Other(status)) = self.fold.status()
+            && self.noted_status.as_ref() != Some(status)
+        {
+            self.noted_status = Some(status.clone());
+            actions.push(Action::Note(Note::UnknownStatus(status.clone())));
         }
     }
 
-    async fn polled(&mut self, state: Result<ConversationInfo, HttpError>) -> Result<(), FollowError> {
-        match state {
-            Ok(info) => {
-                self.answered();
-                self.learn(&info);
+    fn state_read(&mut self, read: Result<StateRead, HttpError>, now: Instant, actions: &mut Vec<Action>) {
+        let phase = self.phase;
+        match (phase, read) {
+            (Phase::Closing, _) => {}
+            (Phase::LastLook, Err(error)) if !is_sign_of_life(&error) => {
+                self.fail(
+                    FollowError::ServerLost { silence: self.limits.server_silence, source: Some(error) },
+                    actions,
+                );
+            }
+            (_, Ok(state)) => {
+                self.answered(now);
+                self.fold.state(Some(state.status), state.cost);
+                self.state_known(phase, now, actions);
+            }
+            (_, Err(error)) => self.not_answered(error, now, actions),
+        }
+    }
+
+    /// Goes on from a state that was just read.
+    fn state_known(&mut self, phase: Phase, now: Instant, actions: &mut Vec<Action>) {
+        match phase {
+            Phase::Confirming { certain } => match self.fold.end() {
+                None => self.follow_on(),
+                Some(TurnEnd::Finished) if self.may_veto && !certain => {
+                    self.phase = Phase::AskingToRun;
+                    actions.push(Action::StartRun { by: Some(self.last_chance(now)) });
+                }
+                Some(TurnEnd::Error(_)) => {
+                    let until = now + self.limits.error_reason;
+                    self.read_log(Phase::Explaining { until, look_at: None }, actions);
+                }
+                Some(end) => self.close(end, actions),
+            },
+            Phase::AskingState => match self.fold.end() {
+                Some(end @ TurnEnd::Finished) => self.close(end, actions),
+                _ => self.follow_on(),
+            },
+            _ => {
+                self.next_poll = now + self.poll_interval();
+                if let Some(error) = self.stalled(now) {
+                    return self.fail(error, actions);
+                }
                 if !self.connected || self.gap {
-                    self.catch_up().await;
+                    self.read_log(Phase::CatchingUp { check_idle: true }, actions);
+                } else {
+                    self.follow_on();
+                    self.start_if_idle(now, actions);
                 }
-                if info.execution_status == Status::Idle && self.turn_began.elapsed() > time_limits::IDLE_AFTER_MESSAGE
-                {
-                    tracing::info!("the conversation is idle after a message; starting its run");
-                    let started = self.start_run().await;
-                    let since = *self.not_started_since.get_or_insert_with(Instant::now);
-                    match started {
-                        Ok(()) => self.not_started_since = None,
-                        Err(error) if since.elapsed() > time_limits::SERVER_ERRORS => {
-                            return Err(FollowError::NotStarted(error));
-                        }
-                        Err(_) => {}
-                    }
-                }
-                Ok(())
-            }
-            Err(error) => self.not_answered(error),
-        }
-    }
-
-    fn not_answered(&mut self, error: HttpError) -> Result<(), FollowError> {
-        match error.status() {
-            // Versions differ in what they answer for an unknown conversation.
-            Some(400 | 404) => self.fold.state(Some(Status::Deleting), Cost::default()),
-            Some(401 | 403) => return Err(FollowError::Refused(error)),
-            status => {
-                let is_error = status.is_some_and(|status| status >= 500);
-                if is_error && self.errors_since.get_or_insert_with(Instant::now).elapsed() > time_limits::SERVER_ERRORS
-                {
-                    return Err(FollowError::OnlyErrors(error));
-                }
-                if Self::is_sign_of_life(&error) {
-                    self.last_sign = Instant::now();
-                }
-                tracing::debug!(error = %text::chain(&error), "the conversation's state could not be read");
-                self.last_failure = Some(error);
             }
         }
-        Ok(())
     }
 
-    /// Whether this comes from the server itself, and not from a gateway.
-    fn is_sign_of_life(error: &HttpError) -> bool {
-        match error.status() {
-            None | Some(502..=504) => false,
-            Some(_) => true,
+    /// An unknown status that lasts while nothing happens is no turn that one could wait for.
+    fn stalled(&self, now: Instant) -> Option<FollowError> {
+        let limit = self.limits.server_errors;
+        match self.fold.status() {
+            Some(Status::Other(status)) if now >= self.last_event + limit => {
+                Some(FollowError::UnknownStatus { status: status.clone(), limit })
+            }
+            _ => None,
         }
     }
 
-    fn learn(&mut self, info: &ConversationInfo) {
-        self.state(Some(info.execution_status.clone()), info.cost());
-    }
-
-    fn state(&mut self, status: Option<Status>, cost: Cost) {
-        self.fold.state(status, cost);
-        (self.on_cost)(self.fold.cost());
-    }
-
-    async fn take(&mut self, event: &Event) {
-        if !self.log.admit(event) {
+    fn start_if_idle(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        if self.fold.status() != Some(&Status::Idle) || now <= self.turn_began + self.limits.idle_after_message {
             return;
         }
-        let meaning = event.meaning();
-        if matches!(meaning, Meaning::UserMessage(_)) {
-            self.log.knows_message(event);
+        if self.starts >= MOST_STARTS {
+            return self.fail(FollowError::NotStarted { starts: self.starts, source: None }, actions);
         }
-        self.fold.event(&meaning);
-        if matches!(meaning, Meaning::Stats(_) | Meaning::FullState { .. }) {
-            (self.on_cost)(self.fold.cost());
-        }
-        let waiting = Instant::now();
-        self.observer.record(&Record::Event { event, meaning: &meaning }).await;
-        // Our own waiting is not the server's silence.
-        self.last_sign += waiting.elapsed();
+        actions.push(Action::Note(Note::IdleAfterMessage));
+        self.phase = Phase::Starting { resumes: false };
+        actions.push(Action::StartRun { by: None });
     }
 
-    /// Reads what the log holds since a little before the last event. A failure does no harm: the gap stays, and the
-    /// next answer of the server brings another attempt.
-    async fn catch_up(&mut self) {
-        self.gap = true;
-        let mut cursor = self.log.cursor();
-        loop {
-            match timeout(time_limits::REQUEST, self.log.page(&mut cursor)).await {
-                Ok(Ok(Some(events))) => {
-                    self.answered();
-                    for event in &events {
-                        self.take(event).await;
-                    }
-                }
-                Ok(Ok(None)) => break self.gap = false,
-                Ok(Err(error)) => break self.last_failure = Some(error),
-                Err(_) => break,
+    fn state_timed_out(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        match self.phase {
+            Phase::LastLook => {
+                let source = self.last_failure.take();
+                self.fail(FollowError::ServerLost { silence: self.limits.server_silence, source }, actions);
+            }
+            // Other signs of life may wait to be heard.
+            _ => {
+                self.confirm_at = self.confirm_at.map(|_| now + self.limits.confirm_again);
+                self.unreadable(now);
+                self.give_up_or_follow_on(now, actions);
             }
         }
     }
 
-    /// Starts a run that should be under way. A failure does no harm: the next poll finds the same state.
-    async fn start_run(&mut self) -> Result<(), HttpError> {
-        let started = self.target.client.run(self.target.id).await;
-        if let Err(error) = &started {
-            tracing::warn!(error = %text::chain(error), "the run could not be started");
+    fn not_answered(&mut self, error: HttpError, now: Instant, actions: &mut Vec<Action>) {
+        self.next_poll = now + self.poll_interval();
+        if is_sign_of_life(&error) {
+            self.last_sign = now;
         }
-        started.map(drop)
+        match error.status() {
+            // Versions differ in what they answer for an unknown conversation.
+            Some(400 | 404 | 410) => {
+                self.unknown += 1;
+                self.next_poll = now + self.limits.poll_without_socket;
+                if self.unknown >= BELIEVED {
+                    return actions.push(Action::Over(TurnEnd::Deleted));
+                }
+            }
+            Some(401 | 403) => {
+                self.refusals += 1;
+                self.next_poll = now + self.limits.poll_without_socket;
+                if self.refusals >= BELIEVED {
+                    return self.fail(FollowError::Refused(error), actions);
+                }
+            }
+            _ => {}
+        }
+        self.unreadable(now);
+        self.last_failure = Some(error);
+        self.give_up_or_follow_on(now, actions);
     }
 
-    fn answered(&mut self) {
-        self.last_sign = Instant::now();
-        self.errors_since = None;
+    fn unreadable(&mut self, now: Instant) {
+        self.unreadable_since.get_or_insert(now);
+    }
+
+    /// Ends a wait that has lasted too long: with what the socket said, where it said something.
+    fn give_up_or_follow_on(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        let since = self.unreadable_since.unwrap_or(now);
+        let limit = match self.fold.claim() {
+            Claim::Certain => self.limits.server_silence,
+            Claim::Perhaps | Claim::Ongoing => self.limits.server_errors,
+        };
+        if now < since.max(self.last_event) + limit {
+            return self.follow_on();
+        }
+        match (self.fold.end(), self.last_failure.take()) {
+            (Some(end), _) => {
+                actions.push(Action::Note(Note::EndNotConfirmed));
+                actions.push(Action::Over(end));
+            }
+            (None, Some(source)) => actions.push(Action::Fail(FollowError::OnlyErrors { limit, source })),
+            (None, None) => self.follow_on(),
+        }
+    }
+
+    fn log_read(&mut self, read: Result<(), Option<HttpError>>, now: Instant, actions: &mut Vec<Action>) {
+        match read {
+            Ok(()) => {
+                self.gap = false;
+                self.sign(now);
+            }
+            // The gap stays, and the next answer of the server brings another attempt.
+            Err(error) => self.last_failure = error.or(self.last_failure.take()),
+        }
+        match self.phase {
+            Phase::CatchingUp { check_idle } => {
+                self.follow_on();
+                if check_idle {
+                    self.start_if_idle(now, actions);
+                }
+            }
+            Phase::Explaining { until, .. } => self.explained(until, now, actions),
+            Phase::Closing => actions.extend(self.end.take().map(Action::Over)),
+            _ => {}
+        }
+    }
+
+    /// The error with its reason, which may come a moment later. An error without one after an outage is a server that
+    /// has started again: its conversation is run again.
+    fn explained(&mut self, until: Instant, now: Instant, actions: &mut Vec<Action>) {
+        match self.fold.end() {
+            None => self.follow_on(),
+            Some(TurnEnd::Error(None)) if now < until => {
+                self.phase = Phase::Explaining { until, look_at: Some(now + self.limits.error_reason / 10) };
+            }
+            Some(TurnEnd::Error(None)) if self.outage && self.resumes < MOST_RESUMES => {
+                self.resumes += 1;
+                actions.push(Action::Note(Note::Resuming));
+                self.phase = Phase::Starting { resumes: true };
+                actions.push(Action::StartRun { by: None });
+            }
+            Some(end) => self.close(end, actions),
+        }
+    }
+
+    fn run_started(&mut self, started: Result<RunStarted, Option<HttpError>>, now: Instant, actions: &mut Vec<Action>) {
+        if started.is_ok() {
+            self.sign(now);
+        }
+        match (self.phase, started) {
+            (Phase::Starting { resumes: true }, _) => {
+                let resumes = self.resumes;
+                self.begin_turn(now);
+                self.resumes = resumes;
+            }
+            (Phase::Starting { resumes: false }, Ok(_)) => {
+                self.starts += 1;
+                self.not_started_since = None;
+                self.follow_on();
+            }
+            (Phase::Starting { resumes: false }, Err(source)) => {
+                let since = *self.not_started_since.get_or_insert(now);
+                if now > since + self.limits.server_errors {
+                    return self.fail(FollowError::NotStarted { starts: self.starts, source }, actions);
+                }
+                self.follow_on();
+            }
+            (Phase::AskingToRun, Ok(RunStarted::Started)) => {
+                self.phase = Phase::AskingState;
+                actions.push(Action::ReadState { by: Some(self.last_chance(now)) });
+            }
+            (Phase::AskingToRun, _) => self.follow_on(),
+            _ => {}
+        }
+    }
+
+    /// Reads the rest of the log; then the turn is over.
+    fn close(&mut self, end: TurnEnd, actions: &mut Vec<Action>) {
+        if end == TurnEnd::Deleted {
+            return actions.push(Action::Over(end));
+        }
+        self.end = Some(end);
+        self.read_log(Phase::Closing, actions);
+    }
+
+    fn read_log(&mut self, phase: Phase, actions: &mut Vec<Action>) {
+        self.gap = true;
+        self.phase = phase;
+        actions.push(Action::ReadLog);
+    }
+
+    fn follow_on(&mut self) {
+        self.phase = Phase::Following { polling: false };
+    }
+
+    /// What a turn ends with when the server is lost: an end that is certain needs no confirmation.
+    fn fail(&mut self, error: FollowError, actions: &mut Vec<Action>) {
+        let is_loss = matches!(error, FollowError::ServerLost { .. } | FollowError::OnlyErrors { .. });
+        actions.push(match (self.fold.claim(), self.fold.end()) {
+            (Claim::Certain, Some(end)) if is_loss => Action::Over(end),
+            _ => Action::Fail(error),
+        });
+    }
+
+    fn poll_interval(&self) -> Duration {
+        if !self.connected {
+            self.limits.poll_without_socket
+        } else if self.budget.limit.is_some() {
+            self.limits.poll_with_budget
+        } else {
+            self.limits.poll_with_socket
+        }
+    }
+
+    /// Until when a request may be the server's next sign of life. A busy one takes half a minute for each.
+    fn last_chance(&self, now: Instant) -> Instant {
+        (self.last_sign + self.limits.server_silence).max(now + self.limits.last_look)
+    }
+
+    fn sign(&mut self, now: Instant) {
+        self.last_sign = now;
+    }
+
+    fn answered(&mut self, now: Instant) {
+        self.sign(now);
+        self.unreadable_since = None;
+        self.refusals = 0;
+        self.unknown = 0;
     }
 }
 
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn ready<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
-    match future {
-        Some(future) => future.await,
-        None => std::future::pending().await,
+/// Whether this comes from the server itself, and not from a gateway.
+fn is_sign_of_life(error: &HttpError) -> bool {
+    match error {
+        HttpError::Unexpected { .. } | HttpError::TooLarge { .. } => true,
+        other => !matches!(other.status(), None | Some(502..=504)),
     }
 }

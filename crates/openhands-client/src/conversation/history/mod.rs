@@ -1,10 +1,12 @@
 //! The conversation's log: which of its events were seen, and how to read the others.
 
+mod seen;
+
 use jiff::SignedDuration;
 use jiff::civil::DateTime;
 
-use super::seen::Seen;
-use super::start::POLICY;
+use self::seen::Seen;
+use super::start::SETUP_POLICY;
 use crate::agent_server::client::EventQuery;
 use crate::agent_server::event::Meaning;
 use crate::agent_server::{AgentServerClient, Event};
@@ -15,7 +17,7 @@ use crate::time_limits;
 
 /// Admits every event once, from whatever source it comes.
 #[derive(Debug)]
-pub(super) struct Log {
+pub(super) struct History {
     client: AgentServerClient,
     id: ConversationId,
     seen: Seen,
@@ -28,10 +30,13 @@ pub(super) struct Log {
 #[derive(Debug)]
 pub(super) struct Cursor {
     query: EventQuery,
-    at_end: bool,
+    pages: u32,
 }
 
-impl Log {
+/// So many pages of 100 events are read at once. A server whose pages never end is left alone after them.
+const MOST_PAGES: u32 = 100_000;
+
+impl History {
     pub(super) fn new(client: AgentServerClient, id: ConversationId) -> Self {
         Self { client, id, seen: Seen::default(), last_timestamp: None, last_message: None }
     }
@@ -43,12 +48,10 @@ impl Log {
         if new && event.timestamp > self.last_timestamp {
             self.last_timestamp.clone_from(&event.timestamp);
         }
+        if new && matches!(event.meaning(), Meaning::UserMessage(_)) {
+            self.last_message = Some(event.id.clone());
+        }
         new
-    }
-
-    /// Takes note of a message from our side.
-    pub(super) fn knows_message(&mut self, event: &Event) {
-        self.last_message = Some(event.id.clone());
     }
 
     /// Whether the log holds this message from our side after the last one that is known.
@@ -60,7 +63,7 @@ impl Log {
 
     /// Reads which message from our side is the last one.
     pub(super) async fn know_messages(&mut self) -> Result<(), HttpError> {
-        let newest = retry("reading the conversation", POLICY, || self.newest_messages()).await?;
+        let newest = retry("reading the conversation", SETUP_POLICY, || self.newest_messages()).await?;
         self.last_message = newest.into_iter().next().map(|(id, _)| id);
         Ok(())
     }
@@ -72,7 +75,7 @@ impl Log {
         let page = self.client.events(self.id, &query).await?;
         let events = page.items.iter().filter_map(|item| Event::parse(item.get()));
         let messages = events.filter_map(|event| match event.meaning() {
-            Meaning::UserMessage(text) => Some((event.id, text)),
+            Meaning::UserMessage(text) => Some((event.id.clone(), text.clone())),
             _ => None,
         });
         Ok(messages.collect())
@@ -81,7 +84,7 @@ impl Log {
     /// Counts what the log holds now as seen, and gives the newest of it, the newest first.
     pub(super) async fn skip(&mut self) -> Result<Vec<Event>, HttpError> {
         let query = EventQuery { newest_first: true, ..EventQuery::default() };
-        let page = retry("reading the conversation", POLICY, || self.client.events(self.id, &query)).await?;
+        let page = retry("reading the conversation", SETUP_POLICY, || self.client.events(self.id, &query)).await?;
         let events: Vec<Event> = page.items.iter().filter_map(|item| Event::parse(item.get())).collect();
         for event in &events {
             self.admit(event);
@@ -94,19 +97,25 @@ impl Log {
     /// Starts to read from a little before the last event seen.
     pub(super) fn cursor(&self) -> Cursor {
         let since = self.last_timestamp.as_deref().map(a_little_before);
-        Cursor { query: EventQuery { since, ..EventQuery::default() }, at_end: false }
+        Cursor { query: EventQuery { since, ..EventQuery::default() }, pages: 0 }
     }
+}
 
-    /// The next page, with events that were seen before; `None` at the end.
-    pub(super) async fn page(&self, cursor: &mut Cursor) -> Result<Option<Vec<Event>>, HttpError> {
-        if cursor.at_end {
-            return Ok(None);
-        }
-        let page = self.client.events(self.id, &cursor.query).await?;
+impl Cursor {
+    /// Reads the page at the cursor, with events that may have been seen before; the cursor of the next page, if there is one.
+    pub(super) async fn read(
+        mut self,
+        client: AgentServerClient,
+        id: ConversationId,
+    ) -> Result<(Vec<Event>, Option<Self>), HttpError> {
+        let page = client.events(id, &self.query).await?;
+        self.pages += 1;
         // An unknown page id gives the first page again: an id that repeats would never end.
-        cursor.at_end = page.next_page_id.is_none() || page.next_page_id == cursor.query.page_id;
-        cursor.query.page_id = page.next_page_id;
-        Ok(Some(page.items.iter().filter_map(|item| Event::parse(item.get())).collect()))
+        let is_last =
+            page.next_page_id.is_none() || page.next_page_id == self.query.page_id || self.pages >= MOST_PAGES;
+        self.query.page_id = page.next_page_id;
+        let events = page.items.iter().filter_map(|item| Event::parse(item.get())).collect();
+        Ok((events, (!is_last).then_some(self)))
     }
 }
 

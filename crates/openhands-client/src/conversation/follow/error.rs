@@ -1,0 +1,55 @@
+//! Why a turn could not be followed to its end.
+
+use std::time::Duration;
+
+use crate::agent_server::wire::Cost;
+use crate::http::HttpError;
+
+/// A turn could not be followed to its end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FollowError {
+    /// The agent-server gave no sign of life for too long.
+    #[error("the agent-server gave no sign of life for {} s", silence.as_secs())]
+    ServerLost {
+        /// How long it may be silent.
+        silence: Duration,
+        /// The last failed request.
+        source: Option<HttpError>,
+    },
+    /// The conversation's state could not be read for too long, though the server answers.
+    #[error("the agent-server answered with nothing but errors for {} s", limit.as_secs())]
+    OnlyErrors {
+        /// How long that may last.
+        limit: Duration,
+        /// The last error.
+        source: HttpError,
+    },
+    /// The server refuses the session key, several times in a row.
+    #[error("the agent-server refuses the session key")]
+    Refused(#[source] HttpError),
+    /// The server is there, and the run of a message does not start.
+    #[error("the agent-server does not start the run, after {starts} requests")]
+    NotStarted {
+        /// Requests that the server accepted.
+        starts: u32,
+        /// The last request that it did not.
+        source: Option<HttpError>,
+    },
+    /// The conversation has a status that this program does not know, and nothing happens.
+    #[error("the conversation has the unknown status `{status}`, and nothing happened for {} s", limit.as_secs())]
+    UnknownStatus {
+        /// The server's word.
+        status: String,
+        /// How long that may last.
+        limit: Duration,
+    },
+    /// The run has spent more than it may.
+    #[error("the run has cost {spent}; its limit is {limit}")]
+    OverBudget {
+        /// What this run has cost.
+        spent: Cost,
+        /// What it may cost.
+        limit: Cost,
+    },
+}

@@ -1,0 +1,394 @@
+//! A conversation as a program holds it.
+
+use std::fmt;
+use std::time::Duration;
+
+use futures_util::Stream;
+use futures_util::stream::unfold;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::budget::Budget;
+use super::driver::Driver;
+use super::follow::{Follow, FollowError};
+use super::limits::FollowLimits;
+use super::start::{self, SETUP_POLICY, Started};
+use super::turn::TurnEnd;
+use super::{ConversationBuilder, ConversationError, ConversationSpec, final_message};
+use crate::agent_server::client::Created;
+use crate::agent_server::event::Meaning;
+use crate::agent_server::wire::{Agent, Cost, Secrets, Status, Usage};
+use crate::agent_server::{AgentServer, Event};
+use crate::http::HttpError;
+use crate::ids::ConversationId;
+use crate::retry::retry;
+use crate::{text, time_limits};
+
+pub(super) type EventHandler = Box<dyn FnMut(&Event) + Send>;
+
+/// Something that happened in a conversation.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Update {
+    /// An event of the conversation's log, each once and in order.
+    Event(Event),
+    /// The conversation has cost this much.
+    Cost(Cost),
+    /// The turn is over.
+    TurnOver(TurnEnd),
+}
+
+/// One turn of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Turn {
+    /// From 1.
+    pub number: usize,
+    /// Turns in all.
+    pub of: usize,
+    /// The message to the agent.
+    pub message: String,
+}
+
+/// A conversation on an agent-server.
+///
+/// [`Conversation::send`] gives the agent a message, with which it starts to work; [`Conversation::run`] waits until the turn is
+/// over. Dropping a conversation, also in the middle of a turn, closes its connections and **leaves the agent at work**: it
+/// finishes its turn on the server, and spends what that costs. [`Conversation::stop`] stops it.
+pub struct Conversation {
+    server: AgentServer,
+    spec: ConversationSpec,
+    created: Created,
+    driver: Driver,
+    on_event: Option<EventHandler>,
+    /// Messages of the run that the conversation held when it was started here.
+    found: usize,
+    /// Turns of the run that were begun.
+    begun: usize,
+    /// What the conversation had cost before; nothing where the run has yet to begin.
+    spent_before: Option<Cost>,
+    /// The newest events of a conversation that existed, the newest first, and its status.
+    before: (Vec<Event>, Option<Status>),
+    ends_at: Option<Instant>,
+}
+
+impl Conversation {
+    /// A conversation of this agent that is to be started.
+    #[must_use]
+    pub fn builder(server: &AgentServer, agent: Agent) -> ConversationBuilder {
+        ConversationBuilder::new(server.clone(), agent)
+    }
+
+    /// Starts a conversation, or continues the one that exists under its id.
+    ///
+    /// # Errors
+    /// [`ConversationError::Request`].
+    pub(super) async fn start(
+        server: AgentServer,
+        spec: ConversationSpec,
+        on_event: Option<EventHandler>,
+    ) -> Result<Self, ConversationError> {
+        let ends_at = spec.time_limit.map(|limit| Instant::now() + limit);
+        let found = start::start_or_find(&server, &spec).await.map_err(request("start the conversation"))?;
+        let started = start::attach(&server.client, server.capabilities, &spec, found)
+            .await
+            .map_err(request("continue the conversation"))?;
+        Self::open(server, spec, started, on_event, ends_at).await
+    }
+
+    /// Starts what a specification says.
+    ///
+    /// # Errors
+    /// [`ConversationError::Request`]; with a status, the server has refused it, and the conversation was not made.
+    pub async fn from_spec(server: &AgentServer, spec: ConversationSpec) -> Result<Self, ConversationError> {
+        Self::start(server.clone(), spec, None).await
+    }
+
+    async fn open(
+        server: AgentServer,
+        spec: ConversationSpec,
+        started: Started,
+        on_event: Option<EventHandler>,
+        ends_at: Option<Instant>,
+    ) -> Result<Self, ConversationError> {
+        let limits = FollowLimits::default();
+        let Started { created, sent, spent_before, may_veto } = started;
+        let budget = Budget { limit: spec.cost_limit, spent_before: spent_before.unwrap_or_default() };
+        let follow = Follow::new(limits, server.capabilities.state_after_run, may_veto, budget, Instant::now());
+        let mut driver = Driver::open(server.clone(), spec.id, limits, follow).await;
+        let before = match created {
+            Created::New => (Vec::new(), None),
+            Created::Existing => {
+                let newest = driver.history.skip().await.map_err(request("read the conversation"))?;
+                // A server that has restarted knows the true status when it has read the events.
+                let info =
+                    retry("reading the conversation", SETUP_POLICY, || server.client.conversation(spec.id)).await;
+                (newest, Some(info.map_err(request("read the conversation"))?.execution_status))
+            }
+        };
+        Ok(Self { server, spec, created, driver, on_event, found: sent, begun: 0, spent_before, before, ends_at })
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> ConversationId {
+        self.spec.id
+    }
+
+    /// The agent-server.
+    #[must_use]
+    pub fn server(&self) -> &AgentServer {
+        &self.server
+    }
+
+    /// Whether it was made here, or existed before.
+    #[must_use]
+    pub fn created(&self) -> Created {
+        self.created
+    }
+
+    /// US dollars that it has cost, as far as is known.
+    #[must_use]
+    pub fn cost(&self) -> Cost {
+        self.driver.follow.cost()
+    }
+
+    /// Tokens and cost for each usage id, as far as is known.
+    #[must_use]
+    pub fn usage(&self) -> &Usage {
+        self.driver.usage()
+    }
+
+    /// Its last known status.
+    #[must_use]
+    pub fn status(&self) -> Option<&Status> {
+        self.driver.follow.status()
+    }
+
+    /// Events that were seen here.
+    #[must_use]
+    pub fn event_count(&self) -> u64 {
+        self.driver.events()
+    }
+
+    /// Messages of the run that the conversation holds already.
+    #[must_use]
+    pub fn messages_found(&self) -> usize {
+        self.found
+    }
+
+    /// Gives the agent a message, with which it starts to work. The message is sent once, as far as the server lets one know.
+    ///
+    /// # Errors
+    /// [`ConversationError`]: the message was not sent, or it is not known whether it was; or the cost limit is reached already.
+    pub async fn send(&mut self, message: &str) -> Result<(), ConversationError> {
+        self.driver.begin_turn();
+        self.driver.follow.budget.check(self.cost()).map_err(|error| self.follow_error(error))?;
+        self.driver.send(message).await
+    }
+
+    /// Waits until the turn is over, and hands every event to the closure of [`ConversationBuilder::on_event`].
+    ///
+    /// # Errors
+    /// [`ConversationError`]: the turn ended in an error, or could not be followed to its end, or reached a limit.
+    pub async fn run(&mut self) -> Result<TurnEnd, ConversationError> {
+        loop {
+            match self.next().await? {
+                Update::Event(event) => {
+                    if let Some(handler) = &mut self.on_event {
+                        handler(&event);
+                    }
+                }
+                Update::Cost(_) => {}
+                Update::TurnOver(end @ (TurnEnd::Finished | TurnEnd::Paused | TurnEnd::WaitingForConfirmation)) => {
+                    return Ok(end);
+                }
+                Update::TurnOver(end) => return Err(ConversationError::Ended { cost: self.cost(), end }),
+            }
+        }
+    }
+
+    /// The next thing that happens in this turn. Cancel safe. As long as this is not called, the events wait on the server's
+    /// side; time that the caller takes does not count as the server's silence.
+    ///
+    /// # Errors
+    /// [`ConversationError`]. At a cost or time limit the agent is stopped first.
+    pub async fn next(&mut self) -> Result<Update, ConversationError> {
+        let next = match self.ends_at {
+            None => self.driver.next().await,
+            Some(ends_at) => match timeout_at(ends_at, self.driver.next()).await {
+                Ok(next) => next,
+                Err(_) => {
+                    self.stop_at_limit().await;
+                    let limit = self.spec.time_limit.unwrap_or_default();
+                    return Err(ConversationError::TimeLimit { cost: self.cost(), limit });
+                }
+            },
+        };
+        match next {
+            Ok(update) => Ok(update),
+            Err(error) => {
+                if matches!(error, FollowError::OverBudget { .. }) {
+                    self.stop_at_limit().await;
+                }
+                Err(self.follow_error(error))
+            }
+        }
+    }
+
+    /// The events of this turn as a stream, which ends with the turn.
+    pub fn events(&mut self) -> impl Stream<Item = Result<Event, ConversationError>> + '_ {
+        unfold(Some(self), async |conversation| {
+            let conversation = conversation?;
+            loop {
+                match conversation.next().await {
+                    Ok(Update::Event(event)) => return Some((Ok(event), Some(conversation))),
+                    Ok(Update::Cost(_)) => {}
+                    Ok(Update::TurnOver(_)) => return None,
+                    Err(error) => return Some((Err(error), None)),
+                }
+            }
+        })
+    }
+
+    /// Stops the agent: `interrupt`, or `pause` where the version has none. A pause is answered only after the running
+    /// command.
+    ///
+    /// # Errors
+    /// [`ConversationError::Request`].
+    pub async fn stop(&self) -> Result<(), ConversationError> {
+        let stopped = self.server.client.stop(self.id(), self.server.capabilities).await;
+        stopped.map_err(request("stop the agent"))
+    }
+
+    async fn stop_at_limit(&self) {
+        // A pause works all the same when its answer is not waited for.
+        match timeout(time_limits::UNHURRIED.agent, self.stop()).await {
+            Ok(Err(error)) => tracing::warn!(error = %text::chain(&error), "the agent could not be stopped"),
+            Ok(Ok(())) | Err(_) => {}
+        }
+    }
+
+    /// Asks the agent to wrap up, in a message beside the turn. Returns at once; the message is sent while
+    /// [`Conversation::next`] waits.
+    pub fn wrap_up(&mut self, message: impl Into<String>) {
+        self.driver.send_aside(message.into());
+    }
+
+    /// Adds secrets, or replaces those with the same names. The agent's next command sees them.
+    ///
+    /// # Errors
+    /// [`ConversationError::Request`].
+    pub async fn update_secrets(&self, secrets: &Secrets) -> Result<(), ConversationError> {
+        let added = retry("adding secrets to the conversation", SETUP_POLICY, || {
+            self.server.client.add_secrets(self.id(), secrets)
+        });
+        added.await.map_err(request("add secrets to the conversation"))
+    }
+
+    /// The agent's final message, if there is one.
+    ///
+    /// # Errors
+    /// [`ConversationError::Request`].
+    pub async fn final_message(&self) -> Result<Option<String>, ConversationError> {
+        final_message(&self.server, self.id()).await.map_err(request("read the final message"))
+    }
+
+    /// Closes the connections. A turn that is not over is stopped; the conversation stays on the server.
+    ///
+    /// # Errors
+    /// [`ConversationError::Request`]: the agent may still be at work.
+    pub async fn close(self) -> Result<(), ConversationError> {
+        match self.status() {
+            Some(Status::Running) if !self.driver.is_over() => self.stop().await,
+            _ => Ok(()),
+        }
+    }
+
+    /// The turn of the run that is to be begun next: the last one that was sent before, else the first one that was not.
+    #[must_use]
+    pub fn upcoming_turn(&self) -> Option<Turn> {
+        let messages = self.spec.messages();
+        let index = self.begun.max(self.found.saturating_sub(1));
+        Some(Turn { number: index + 1, of: messages.len(), message: messages.get(index)?.clone() })
+    }
+
+    /// Whether someone else's run is under way in a conversation that this run is to continue. A message sent now would be
+    /// taken up by that run, and its end would not be ours; nor is what it costs.
+    #[must_use]
+    pub fn is_others_turn(&self) -> bool {
+        self.begun == 0 && self.found == 0 && self.before.1 == Some(Status::Running)
+    }
+
+    /// Follows the turn of the others, without this run's limits: [`Conversation::next`] gives its events, until it is over.
+    pub fn follow_others(&mut self) {
+        tracing::info!("the conversation has a run under way; waiting for its end");
+        self.driver.begin_turn();
+        self.driver.follow.budget = Budget::default();
+        self.before.1 = None;
+    }
+
+    /// Begins the upcoming turn of the run: resumes it if its message was sent before, else sends it.
+    ///
+    /// # Errors
+    /// [`ConversationError`].
+    pub async fn begin_turn(&mut self) -> Result<(), ConversationError> {
+        let Some(Turn { number, message, .. }) = self.upcoming_turn() else { return Ok(()) };
+        self.begun = number;
+        if number == self.found {
+            self.driver.begin_turn();
+            return self.resume().await;
+        }
+        if self.spent_before.is_none() {
+            let AgentServer { client, capabilities } = &self.server;
+            let spent = start::begin_here(client, *capabilities, &self.spec).await;
+            self.spent_before = Some(spent.map_err(request("read the conversation"))?);
+        }
+        let spent_before = self.spent_before.unwrap_or_default();
+        self.driver.follow.budget = Budget { limit: self.spec.cost_limit, spent_before };
+        self.send(&message).await
+    }
+
+    /// Continues a turn whose message is there: waits for its run if there is one, else starts it.
+    async fn resume(&mut self) -> Result<(), ConversationError> {
+        let (newest, status) = &self.before;
+        // The newest come first: an error above our message is this turn's.
+        let error = newest
+            .iter()
+            .map(Event::meaning)
+            .take_while(|meaning| !matches!(meaning, Meaning::UserMessage(_)))
+            .find_map(|meaning| if let Meaning::Error(error) = meaning { Some(error) } else { None });
+        match (status, error) {
+            (Some(Status::Error), Some(error)) => {
+                Err(ConversationError::Ended { cost: self.cost(), end: TurnEnd::Error(Some(error.clone())) })
+            }
+            (Some(Status::Idle | Status::Paused | Status::Error), _) => {
+                self.driver.start_run().await.map_err(request("resume the run"))
+            }
+            (status, _) => {
+                self.driver.follow.found(status.clone(), Cost::default());
+                Ok(())
+            }
+        }
+    }
+
+    fn follow_error(&self, error: FollowError) -> ConversationError {
+        ConversationError::Follow { cost: self.cost(), error }
+    }
+
+    /// How long the conversation may still take, where it has a time limit.
+    #[must_use]
+    pub fn time_left(&self) -> Option<Duration> {
+        self.ends_at.map(|at| at.saturating_duration_since(Instant::now()))
+    }
+}
+
+impl fmt::Debug for Conversation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Conversation").field("id", &self.spec.id).finish_non_exhaustive()
+    }
+}
+
+/// A failed request as the conversation's error.
+pub(super) fn request(doing: &'static str) -> impl FnOnce(HttpError) -> ConversationError {
+    move |source| ConversationError::Request { doing, source }
+}

@@ -1,0 +1,112 @@
+//! Takes the conversation of a run through its turns, and hands the sinks what happens.
+
+use openhands_client::agent_server::AgentServer;
+use openhands_client::agent_server::client::Created;
+use openhands_client::conversation::{Conversation, ConversationError, ConversationSpec, TurnEnd, Update, WRAP_UP};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use super::state::RunState;
+use crate::outcome::{Failure, FailureKind};
+use crate::sinks::{Record, Sinks};
+
+/// Drives the conversation through all turns of the run. `state` is kept up to date meanwhile. At `wrap_up_at` the agent is asked
+/// to wrap up, and the run is no completion any more. Dropping the future leaves the agent at work.
+///
+/// # Errors
+/// The [`Failure`] that ends the run.
+pub(super) async fn drive(
+    server: &AgentServer,
+    spec: ConversationSpec,
+    sinks: &mut Sinks,
+    state: &watch::Sender<RunState>,
+    wrap_up_at: Option<Instant>,
+) -> Result<(), Failure> {
+    let id = spec.id;
+    let may_be_at_work = |at_work| state.send_modify(|state| state.at_work = at_work);
+    if spec.run.as_ref().is_none_or(|run| !run.continued) {
+        // From here on it may exist, and in a run that starts again its agent may be at work.
+        state.send_modify(|state| (state.conversation_id, state.at_work) = (Some(id), true));
+    }
+    let mut conversation = Conversation::from_spec(server, spec).await.inspect_err(|error| {
+        if let ConversationError::Request { source, .. } = error
+            && source.status().is_some()
+        {
+            state.send_modify(|state| (state.conversation_id, state.at_work) = (None, false));
+        }
+    })?;
+    state.send_modify(|state| state.conversation_id = Some(id));
+    if conversation.messages_found() > 0 {
+        may_be_at_work(true);
+    }
+    let new = conversation.created() == Created::New;
+    sinks.record(&Record::Conversation { id, new }).await;
+    while let Some(turn) = conversation.upcoming_turn() {
+        let (number, of) = (turn.number, turn.of);
+        sinks.record(&Record::Turn { number, of, message: &turn.message }).await;
+        if conversation.is_others_turn() {
+            conversation.follow_others();
+            follow_others(&mut conversation, sinks, state).await?;
+        }
+        may_be_at_work(true);
+        conversation.begin_turn().await?;
+        follow(&mut conversation, sinks, state, wrap_up_at).await?;
+    }
+    Ok(())
+}
+
+/// Waits for the end of someone else's turn, however it ends.
+async fn follow_others(
+    conversation: &mut Conversation,
+    sinks: &mut Sinks,
+    state: &watch::Sender<RunState>,
+) -> Result<(), Failure> {
+    loop {
+        match conversation.next().await? {
+            Update::Event(event) => sinks.record(&Record::Event { event: &event, meaning: event.meaning() }).await,
+            Update::Cost(cost) => state.send_modify(|state| state.cost = cost),
+            Update::TurnOver(_) => return Ok(()),
+            _ => {}
+        }
+    }
+}
+
+/// Follows the turn to its end. When time runs out, the agent is told once, and what it does then is no completion any more:
+/// the run's own limit ends a turn that does not end by itself.
+async fn follow(
+    conversation: &mut Conversation,
+    sinks: &mut Sinks,
+    state: &watch::Sender<RunState>,
+    wrap_up_at: Option<Instant>,
+) -> Result<(), Failure> {
+    let mut asked_to_wrap_up = false;
+    loop {
+        let update = tokio::select! {
+            biased;
+            update = conversation.next() => update?,
+            () = at(wrap_up_at), if !asked_to_wrap_up => {
+                tracing::warn!("the time limit is near; asking the agent to wrap up");
+                asked_to_wrap_up = true;
+                conversation.wrap_up(WRAP_UP);
+                continue;
+            }
+        };
+        match update {
+            Update::Event(event) => sinks.record(&Record::Event { event: &event, meaning: event.meaning() }).await,
+            Update::Cost(cost) => state.send_modify(|state| state.cost = cost),
+            Update::TurnOver(_) if asked_to_wrap_up => {
+                return Err(Failure::new(FailureKind::Timeout, "time limit reached; the agent wrapped up when asked"));
+            }
+            Update::TurnOver(TurnEnd::Finished) => return Ok(()),
+            Update::TurnOver(end) => return Err(ConversationError::Ended { cost: conversation.cost(), end }.into()),
+            _ => {}
+        }
+    }
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,15 @@
+//! What is known of a run while it is under way.
+
+use openhands_client::agent_server::wire::Cost;
+use openhands_client::ids::ConversationId;
+
+/// What is known at this moment, for the report of a run that is cut off.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct RunState {
+    /// The conversation, once it may exist.
+    pub(super) conversation_id: Option<ConversationId>,
+    /// Its cost so far.
+    pub(super) cost: Cost,
+    /// Whether its agent may be at work for this run.
+    pub(super) at_work: bool,
+}
