@@ -8,7 +8,7 @@ use futures_util::{Stream, stream};
 use tokio::fs::{File, OpenOptions};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Take};
 
-use super::permissions::{mode_of, new_private_file, set_mode};
+use super::permissions::{chmod_like, new_private_file, set_mode};
 use super::{Copied, CopyError, here, send, transfer};
 use crate::agent_server::AgentServer;
 use crate::http::Upload;
@@ -28,7 +28,7 @@ pub async fn upload_file(server: &AgentServer, from: &Path, to: &str) -> Result<
     let upload = Upload::new(Some(metadata.len()), pieces(file.take(metadata.len())));
     send(server, upload, to).await?;
     let path = shell_words::quote(to);
-    let chmod = mode_of(&metadata).map_or_else(String::new, |mode| format!("chmod {mode:o} {path} && "));
+    let chmod = chmod_like(&metadata, &path);
     let size = ask(server, "checking the copy", &format!("{chmod}wc -c <{path}")).await?;
     let found = size.trim().parse().unwrap_or_default();
     if found != metadata.len() {
