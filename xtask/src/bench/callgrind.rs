@@ -25,7 +25,7 @@ async fn instructions(runner: &Path, events: u32) -> io::Result<u64> {
     let folder = tempfile::tempdir()?;
     let log = folder.path().join("valgrind.log");
     let mut valgrind = Command::new("valgrind");
-    valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
+    valgrind.args(["--tool=callgrind", "--trace-children=yes", "--callgrind-out-file=/dev/null"]);
     valgrind.arg(format!("--log-file={}", log.display())).arg(runner);
     let mut command = bench.command(valgrind, folder.path(), "text")?;
     let status = tokio::task::spawn_blocking(move || command.status()).await??;

@@ -163,14 +163,27 @@ fn state_update(number: u64, status: &str) -> Message {
     Message::text(event(number, "ConversationStateUpdateEvent", "environment", rest))
 }
 
-/// A command of the agent, as long as every other.
+/// A command of the agent with the fields of agent-server 1.58.0, as long as every other.
 fn action(number: u64) -> Message {
-    let with_command = |length: usize| {
-        let command = json!({"kind": "TerminalAction", "command": "x".repeat(length)});
-        event(number, "ActionEvent", "agent", json!({"tool_name": "terminal", "action": command}))
+    let with_thought = |length: usize| {
+        let rest = json!({
+            "thought": [{"type": "text", "text": "x".repeat(length)}],
+            "reasoning_content": null,
+            "thinking_blocks": [],
+            "action": {"kind": "TerminalAction", "command": "ls -l src", "is_input": false, "timeout": null, "reset": false},
+            "tool_name": "terminal",
+            "tool_call_id": "call-1",
+            "tool_call": {
+                "id": "call-1", "name": "terminal", "arguments": "{\"command\": \"ls -l src\"}", "origin": "completion",
+            },
+            "llm_response_id": "response-1",
+            "security_risk": "LOW",
+            "summary": "list the sources",
+        });
+        event(number, "ActionEvent", "agent", rest)
     };
-    let rest = with_command(0).len();
-    Message::text(with_command(EVENT_LENGTH.saturating_sub(rest)))
+    let rest = with_thought(0).len();
+    Message::text(with_thought(EVENT_LENGTH.saturating_sub(rest)))
 }
 
 fn body(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
