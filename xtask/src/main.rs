@@ -32,11 +32,13 @@ mod support {
     pub mod cloud_server;
     pub mod http_listener;
     pub mod keys;
+    pub mod lent;
     pub mod receiver;
     pub mod repository;
     pub mod scripted_llm;
 
     pub use agent_server::{AgentServer, NEWEST};
+    pub use cloud_server::CloudServer;
     pub use scripted_llm::{ScriptedLlm, Step};
 }
 
