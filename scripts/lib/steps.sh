@@ -1,6 +1,6 @@
 # Steps of a long check, each with its time. Sourced, never run.
 #
-# A step's output is in target/test/NAME.log; a failed step shows it, and the others run on.
+# A step's output is in target/test/NAME.log; a failed step shows the end of it, and the others run on.
 
 steps=${CARGO_TARGET_DIR:-$root/target}/test
 mkdir -p "$steps"
@@ -12,7 +12,7 @@ step() {
     shift
     "$@" >"$steps/$name.log" 2>&1 </dev/null || status=$?
     ended "$name" "$status" "$started"
-    [ "$status" = 0 ] || sed "s/^/    $name: /" "$steps/$name.log"
+    [ "$status" = 0 ] || tail -n 100 "$steps/$name.log" | sed "s/^/    $name: /"
     return "$status"
 }
 
