@@ -1,8 +1,6 @@
 //! One file: its bytes, its size and its permissions.
 
-use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -10,6 +8,7 @@ use futures_util::{Stream, stream};
 use tokio::fs::{File, OpenOptions};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Take};
 
+use super::permissions::{chmod_like, new_private_file, set_mode};
 use super::{Copied, CopyError, here, send, transfer};
 use crate::agent_server::AgentServer;
 use crate::http::Upload;
@@ -28,9 +27,9 @@ pub async fn upload_file(server: &AgentServer, from: &Path, to: &str) -> Result<
     // No more than was promised of a file that grows.
     let upload = Upload::new(Some(metadata.len()), pieces(file.take(metadata.len())));
     send(server, upload, to).await?;
-    let mode = metadata.permissions().mode() & 0o777;
     let path = shell_words::quote(to);
-    let size = ask(server, "checking the copy", &format!("chmod {mode:o} {path} && wc -c <{path}")).await?;
+    let chmod = chmod_like(&metadata, &path);
+    let size = ask(server, "checking the copy", &format!("{chmod}wc -c <{path}")).await?;
     let found = size.trim().parse().unwrap_or_default();
     if found != metadata.len() {
         return Err(CopyError::Size { path: to.to_owned(), found, expected: metadata.len() });
@@ -63,13 +62,13 @@ pub async fn download_file(server: &AgentServer, from: &str, to: &Path) -> Resul
     let part = Part(to.with_file_name(name));
     // Of an earlier process with our id; with permissions of its own.
     let _ = tokio::fs::remove_file(&part.0).await;
-    // For nobody else to read until the permissions are known.
-    let file = async { OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part.0).await };
+    // Only its owner can read it until the permissions are known.
+    let file = async { new_private_file().open(&part.0).await };
     let bytes = receive(server, from, file, &part.0).await?;
     let mode = ask(server, "looking at the file", &format!("stat -c %a {}", shell_words::quote(from))).await;
     match mode.ok().and_then(|mode| u32::from_str_radix(mode.trim(), 8).ok()) {
         Some(mode) => {
-            if let Err(error) = tokio::fs::set_permissions(&part.0, Permissions::from_mode(mode & 0o777)).await {
+            if let Err(error) = set_mode(&part.0, mode).await {
                 tracing::warn!(%error, path = %to.display(), "the copy does not have the permissions of the original");
             }
         }

@@ -4,6 +4,7 @@
 
 mod file;
 mod folder;
+mod permissions;
 
 use std::io;
 use std::path::{Path, PathBuf};

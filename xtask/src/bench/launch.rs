@@ -1,37 +1,21 @@
 //! Measures `launch` on a ready sandbox of the real app server: the time from its start to the agent's first LLM call; see
 //! `scripts/bench`.
-//!
-//!     bench_launch RUNNER [PYTHON SCRIPT]
-//!
-//! PYTHON SCRIPT is the same in Python, up to the end of its imports.
 
-#![allow(clippy::print_stdout, reason = "printing is what it is for")]
-
+use std::path::Path;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::process::Command;
 
-#[path = "../../../tests/support"]
-mod support {
-    pub(crate) mod cloud_server;
-    pub(crate) mod http_listener;
-    pub(crate) mod repository;
-    pub(crate) mod scripted_llm;
-
-    pub(crate) use scripted_llm::ScriptedLlm;
-}
-
-use support::cloud_server::{API_KEY, CloudServer};
-use support::scripted_llm::{ScriptedLlm, Step};
+use super::median;
+use crate::Failure;
+use crate::support::cloud_server::{API_KEY, CloudServer};
+use crate::support::{ScriptedLlm, Step};
 
 const RUNS: usize = 10;
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut arguments = std::env::args().skip(1);
-    let runner = std::fs::canonicalize(arguments.next().ok_or("give the path of the runner")?)?;
-    let python: Vec<String> = arguments.collect();
+/// Prints the times. `python` is a program and a script that do the same in Python, up to the end of the script's imports.
+pub(super) async fn measure(runner: &Path, python: &[String]) -> Result<(), Failure> {
     let cloud = CloudServer::start(&[]).await;
     let llm = ScriptedLlm::start(0).await?;
     llm.script("Do the task", [Step::finish("Done.")]);
@@ -63,10 +47,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         "launch to first LLM call           {:6.2} s   the first, with the upload of the program",
         times[0].as_secs_f64()
     );
-    let median = median(&mut times[1..]);
-    println!("                                   {:6.2} s   median of {RUNS} further ones", median.as_secs_f64());
+    let middle = median(&mut times[1..]);
+    println!("                                   {:6.2} s   median of {RUNS} further ones", middle.as_secs_f64());
 
-    if let [program, script] = python.as_slice() {
+    if let [program, script] = python {
         let mut times = Vec::new();
         for _ in 0..3 {
             let started = Instant::now();
@@ -76,14 +60,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
             times.push(started.elapsed());
         }
-        let reference = self::median(&mut times);
+        let reference = median(&mut times);
         println!("Python, to the end of its imports  {:6.2} s   median of 3", reference.as_secs_f64());
-        println!("  ratio                            {:6.1}", reference.as_secs_f64() / median.as_secs_f64());
+        println!("  ratio                            {:6.1}", reference.as_secs_f64() / middle.as_secs_f64());
     }
     Ok(())
-}
-
-fn median(times: &mut [Duration]) -> Duration {
-    times.sort();
-    times[times.len() / 2]
 }

@@ -1,65 +1,46 @@
 //! Measures the time from SIGTERM to the accepted callback, against a real agent-server; see `scripts/bench`.
-//!
-//!     bench_signals RUNNER
 
-#![allow(clippy::print_stdout, reason = "printing is what it is for")]
-
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-#[path = "../../../tests/support"]
-mod support {
-    pub(crate) mod agent_server;
-    pub(crate) mod asked;
-    pub(crate) mod http_listener;
-    pub(crate) mod keys;
-    pub(crate) mod receiver;
-    pub(crate) mod repository;
-    pub(crate) mod scripted_llm;
-}
-
-use support::agent_server::{AgentServer, NEWEST};
-use support::receiver::Receiver;
-use support::scripted_llm::{ScriptedLlm, Step};
+use super::limit::{Rows, Unit, milliseconds};
+use super::median;
+use crate::Failure;
+use crate::support::receiver::Receiver;
+use crate::support::{AgentServer, NEWEST, ScriptedLlm, Step};
 
 const RUNS: usize = 50;
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let runner = std::env::args().nth(1).ok_or("give the path of the runner")?;
+/// Prints the times of many runs, each of which a SIGTERM ends while the agent works.
+pub(super) async fn measure(rows: &mut Rows, runner: &Path) -> Result<(), Failure> {
     let server = AgentServer::start(NEWEST).await;
     let llm = ScriptedLlm::start(0).await?;
     llm.script("Do the task", [Step::terminal("touch at-work; sleep 60")]);
 
     let (mut accepted, mut exited) = (Vec::new(), Vec::new());
     for _ in 0..RUNS {
-        let (to_callback, to_exit) = one_run(&runner, &server, &llm).await?;
+        let (to_callback, to_exit) = one_run(runner, &server, &llm).await?;
         accepted.push(to_callback);
         exited.push(to_exit);
     }
-    println!("of {RUNS} runs on agent-server {NEWEST}        median    worst");
-    line("SIGTERM to accepted callback", &mut accepted, "(limit 800 ms)");
-    line("SIGTERM to exit", &mut exited, "");
+    println!("{RUNS} runs on agent-server {NEWEST}");
+    let middle = milliseconds(median(&mut accepted));
+    let note = format!("worst; median {middle:.0} ms");
+    rows.judge("SIGTERM to accepted callback", milliseconds(accepted[RUNS - 1]), Unit::Milliseconds, 800.0, &note);
+    let middle = milliseconds(median(&mut exited));
+    let note = format!("worst; median {middle:.0} ms");
+    rows.show("SIGTERM to exit", milliseconds(exited[RUNS - 1]), Unit::Milliseconds, &note);
     Ok(())
 }
 
-fn line(name: &str, times: &mut [Duration], limit: &str) {
-    times.sort();
-    let (median, worst) = (times[times.len() / 2].as_millis(), times[times.len() - 1].as_millis());
-    println!("{name:36} {median:6} ms {worst:6} ms   {limit}");
-}
-
-async fn one_run(
-    runner: &str,
-    server: &AgentServer,
-    llm: &ScriptedLlm,
-) -> Result<(Duration, Duration), Box<dyn std::error::Error>> {
+async fn one_run(runner: &Path, server: &AgentServer, llm: &ScriptedLlm) -> Result<(Duration, Duration), Failure> {
     let (receiver, folder, working_dir) = (Receiver::start().await, tempfile::tempdir()?, server.working_dir());
     std::fs::write(folder.path().join("task.md"), "Do the task.")?;
-    let mut child = Command::new(std::fs::canonicalize(runner)?)
+    let mut child = Command::new(runner)
         .current_dir(folder.path())
         .env_clear()
         .envs([

@@ -1,7 +1,4 @@
-//! An agent-server and a callback receiver that answer at once, for measurements: whatever time a run takes against it is
-//! the runner's own.
-
-#![allow(dead_code, missing_docs, unreachable_pub, reason = "support code of the benchmark")]
+//! An agent-server and a callback receiver that respond at once: the time that a run takes with them is the runner's own.
 
 use std::sync::{Arc, Mutex};
 
@@ -19,43 +16,35 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Message, Role};
 
-/// What happens while a run is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Moment {
-    /// The first request has come.
-    FirstRequest,
-    /// The callback is there; the run is as good as over, and the process waits for the answer.
-    Callback,
-}
+/// The length of each event of the agent, in bytes of JSON.
+const EVENT_LENGTH: usize = 900;
 
 /// The running server.
-pub struct InstantServer {
-    pub port: u16,
+pub(super) struct InstantServer {
+    pub(super) port: u16,
 }
 
 struct State {
     /// Events of the agent in a turn.
     events: usize,
-    on: Box<dyn Fn(Moment) + Send + Sync>,
+    on_callback: Box<dyn Fn() + Send + Sync>,
     sockets: Mutex<Vec<mpsc::UnboundedSender<Turn>>>,
     status: Mutex<&'static str>,
-    asked: Mutex<bool>,
 }
 
-/// A message has come: play the agent's turn.
+/// A message has arrived: play the agent's turn.
 struct Turn;
 
 impl InstantServer {
-    /// Serves on a free port. `on` hears of the moments; it may block.
-    pub async fn start(events: usize, on: impl Fn(Moment) + Send + Sync + 'static) -> std::io::Result<Self> {
+    /// Serves on a free port. Calls `on_callback` when a callback arrives, before it is accepted; it may block.
+    pub(super) async fn start(events: usize, on_callback: impl Fn() + Send + Sync + 'static) -> std::io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let port = listener.local_addr()?.port();
         let state = Arc::new(State {
             events,
-            on: Box::new(on),
+            on_callback: Box::new(on_callback),
             sockets: Mutex::default(),
             status: Mutex::new("idle"),
-            asked: Mutex::new(false),
         });
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -70,23 +59,20 @@ async fn serve(stream: TcpStream, state: Arc<State>) {
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request: Request<Incoming>| {
         let state = Arc::clone(&state);
-        async move { Ok::<_, std::convert::Infallible>(state.answer(request).await) }
+        async move { Ok::<_, std::convert::Infallible>(state.respond(request).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     let _ = connection.with_upgrades().await;
 }
 
 impl State {
-    async fn answer(self: Arc<Self>, mut request: Request<Incoming>) -> Response<Full<Bytes>> {
-        if !std::mem::replace(&mut *self.asked.lock().expect("not poisoned"), true) {
-            (self.on)(Moment::FirstRequest);
-        }
+    async fn respond(self: Arc<Self>, mut request: Request<Incoming>) -> Response<Full<Bytes>> {
         let path = request.uri().path().to_owned();
         if path.starts_with("/sockets/") {
             return self.subscribe(&mut request);
         }
         let _ = request.body_mut().collect().await;
-        let answer = match (request.method(), path.rsplit('/').next().unwrap_or_default()) {
+        let value = match (request.method(), path.rsplit('/').next().unwrap_or_default()) {
             (_, "server_info") => json!({"version": "1.58.0"}),
             (&Method::POST, "conversations") => {
                 *self.status.lock().expect("not poisoned") = "idle";
@@ -101,14 +87,13 @@ impl State {
             (_, "search") => json!({"items": [], "next_page_id": null}),
             (_, "agent_final_response") => json!({"response": "Done."}),
             (_, "complete") => {
-                (self.on)(Moment::Callback);
-                *self.asked.lock().expect("not poisoned") = false;
+                (self.on_callback)();
                 json!({"status": "ok"})
             }
             (&Method::GET, _) if path.starts_with("/api/conversations/") => self.info(),
             _ => json!({"success": true}),
         };
-        body(StatusCode::OK, &answer)
+        body(StatusCode::OK, &value)
     }
 
     fn info(&self) -> Value {
@@ -146,28 +131,59 @@ impl State {
         mut socket: WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>,
         mut turns: mpsc::UnboundedReceiver<Turn>,
     ) {
-        let mut number = 0_u64;
-        let mut event = move |kind: &str, rest: Value| {
+        let mut number = 0;
+        let mut next = || {
             number += 1;
-            let mut event = json!({"id": format!("event-{number}"), "kind": kind, "timestamp": "2026-01-01T00:00:00", "source": "agent"});
-            if let (Value::Object(event), Value::Object(rest)) = (&mut event, rest) {
-                event.extend(rest);
-            }
-            Message::text(event.to_string())
+            number
         };
-        let state = |status: &str| json!({"key": "full_state", "value": {"execution_status": status}});
-        let _ = socket.send(event("ConversationStateUpdateEvent", state("idle"))).await;
+        let _ = socket.send(state_update(next(), "idle")).await;
         while turns.recv().await.is_some() {
             for _ in 0..self.events {
-                let action =
-                    json!({"tool_name": "terminal", "action": {"kind": "TerminalAction", "command": "x".repeat(800)}});
-                if socket.feed(event("ActionEvent", action)).await.is_err() {
+                if socket.feed(action(next())).await.is_err() {
                     return;
                 }
             }
-            let _ = socket.send(event("ConversationStateUpdateEvent", state("finished"))).await;
+            let _ = socket.send(state_update(next(), "finished")).await;
         }
     }
+}
+
+fn event(number: u64, kind: &str, source: &str, rest: Value) -> String {
+    let mut event = json!({
+        "id": format!("event-{number}"), "kind": kind, "timestamp": "2026-01-01T00:00:00", "source": source,
+    });
+    if let (Value::Object(event), Value::Object(rest)) = (&mut event, rest) {
+        event.extend(rest);
+    }
+    event.to_string()
+}
+
+fn state_update(number: u64, status: &str) -> Message {
+    let rest = json!({"key": "full_state", "value": {"execution_status": status}});
+    Message::text(event(number, "ConversationStateUpdateEvent", "environment", rest))
+}
+
+/// A command of the agent with the fields of agent-server 1.58.0, as long as every other.
+fn action(number: u64) -> Message {
+    let with_thought = |length: usize| {
+        let rest = json!({
+            "thought": [{"type": "text", "text": "x".repeat(length)}],
+            "reasoning_content": null,
+            "thinking_blocks": [],
+            "action": {"kind": "TerminalAction", "command": "ls -l src", "is_input": false, "timeout": null, "reset": false},
+            "tool_name": "terminal",
+            "tool_call_id": "call-1",
+            "tool_call": {
+                "id": "call-1", "name": "terminal", "arguments": "{\"command\": \"ls -l src\"}", "origin": "completion",
+            },
+            "llm_response_id": "response-1",
+            "security_risk": "LOW",
+            "summary": "list the sources",
+        });
+        event(number, "ActionEvent", "agent", rest)
+    };
+    let rest = with_thought(0).len();
+    Message::text(with_thought(EVENT_LENGTH.saturating_sub(rest)))
 }
 
 fn body(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {

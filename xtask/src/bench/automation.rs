@@ -1,51 +1,27 @@
 //! Measures runs that the real automation service triggers, from the trigger to the terminal status: with the runner as the
 //! entrypoint of a prompt preset, and with the preset as the service makes it; see `scripts/bench automation`.
-//!
-//!     bench_automation RUNNER [NAME=VALUE...]
-//!
-//! The NAME=VALUEs are what the preset's own set-up needs of the environment: a PATH with uv, a cache, certificates.
 
-#![allow(
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a measurement: it prints, and ends at what is unexpected"
-)]
-
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-#[allow(dead_code, missing_docs, unreachable_pub, reason = "support code, of which tests use more")]
-#[path = "../../../tests/support"]
-mod support {
-    pub mod agent_server;
-    pub mod asked;
-    pub mod automation_service;
-    pub mod http_listener;
-    pub mod keys;
-    pub(crate) mod repository;
-    pub mod scripted_llm;
-
-    pub use agent_server::{AgentServer, NEWEST};
-    pub use scripted_llm::{ScriptedLlm, Step};
-}
-
-use support::automation_service::{Automation, AutomationService};
-use support::{AgentServer, NEWEST, ScriptedLlm, Step};
+use crate::Failure;
+use crate::support::automation_service::{Automation, AutomationService};
+use crate::support::{AgentServer, NEWEST, ScriptedLlm, Step};
 
 const OUR_RUNS: usize = 7;
 const PRESET_RUNS: usize = 3;
 
-#[tokio::main]
-async fn main() {
-    let mut arguments = std::env::args().skip(1);
-    let runner = std::path::PathBuf::from(arguments.next().expect("give the runner"));
-    let llm = ScriptedLlm::start(0).await.unwrap();
+/// Prints a table of both entrypoints. `environment` is what the preset's own set-up needs, as `NAME=VALUE`: a PATH with uv, a
+/// cache, certificates.
+pub(super) async fn measure(runner: PathBuf, environment: &[String]) -> Result<(), Failure> {
+    let llm = ScriptedLlm::start(0).await?;
     let finish = json!({"message": "Hello.", "status": "success", "outcome_summary": "Said hello."});
     llm.script("Say hello", [Step::terminal("echo hello"), Step::call("finish", finish)]);
 
     let mut server = AgentServer::not_started(NEWEST);
-    server.more_variables = arguments.collect();
+    server.more_variables = environment.to_vec();
     server.launch();
     server.await_ready().await;
     let own = json!({"model": "openai/scripted", "api_key": "sk-key-of-the-bench", "base_url": llm.url()});
@@ -66,6 +42,7 @@ async fn main() {
         Ok(_) => row("the preset's own script", &preset, PRESET_RUNS).await,
         Err(ended) => println!("The preset's own script is not measured, its packages cannot be installed: {ended}"),
     }
+    Ok(())
 }
 
 async fn row(name: &str, automation: &Automation<'_>, runs: usize) {

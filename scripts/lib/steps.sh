@@ -1,0 +1,50 @@
+# Steps of a long check, each with its time. Sourced, never run.
+#
+# A step's output is in target/test/NAME.log; a failed step shows the end of it, and the others run on.
+
+steps=${CARGO_TARGET_DIR:-$root/target}/test
+mkdir -p "$steps"
+rm -f "$steps"/*.log "$steps"/*.status "$steps"/left-out
+
+# step NAME COMMAND...: runs a step, shows one line about it, and its output if it fails.
+step() {
+    local name=$1 started=$SECONDS status=0
+    shift
+    "$@" >"$steps/$name.log" 2>&1 </dev/null || status=$?
+    ended "$name" "$status" "$started"
+    [ "$status" = 0 ] || tail -n 100 "$steps/$name.log" | sed "s/^/    $name: /"
+    return "$status"
+}
+
+# step_shown NAME COMMAND...: the same, with its output as it comes.
+step_shown() {
+    local name=$1 started=$SECONDS status=0
+    shift
+    printf '\n\033[1m== %s\033[0m\n' "$name"
+    "$@" </dev/null || status=$?
+    ended "$name" "$status" "$started"
+    return "$status"
+}
+
+ended() {
+    printf '%s %s\n' "$2" "$((SECONDS - $3))" >"$steps/$1.status"
+    printf '\033[1m== %-16s %4d s  %s\033[0m\n' "$1" "$((SECONDS - $3))" "$([ "$2" = 0 ] && echo ok || echo FAILED)"
+}
+
+# Prints the time of each step, and fails if one has failed.
+summary() {
+    local file name status seconds failed=0
+    printf '\n\033[1m== Steps\033[0m\n'
+    for file in "$steps"/*.status; do
+        name=$(basename "$file" .status)
+        read -r status seconds <"$file"
+        [ "$status" = 0 ] || failed=1
+        printf '%-18s %5d s  %s\n' "$name" "$seconds" "$([ "$status" = 0 ] && echo ok || echo "FAILED, see $steps/$name.log")"
+    done
+    printf '%-18s %5d s\n' "all, in parallel" "$SECONDS"
+    if [ -s "$steps/left-out" ]; then
+        printf '\nLeft out:\n'
+        sed 's/^/  /' "$steps/left-out"
+    fi
+    return "$failed"
+}

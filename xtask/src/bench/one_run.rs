@@ -1,0 +1,130 @@
+//! One run of the runner against a server that answers at once: its time, memory and CPU time.
+
+use std::io;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::instant_server::InstantServer;
+
+/// What one run took.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OneRun {
+    /// From exec to exit.
+    pub(super) time: Duration,
+    pub(super) at_callback: Reading,
+}
+
+/// What `/proc` says while the runner waits for the response to its callback: its work is done by then.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reading {
+    /// The runner's highest resident memory, in bytes.
+    pub(super) runner_memory: u64,
+    /// The guardian's resident memory, in bytes.
+    pub(super) guardian_memory: u64,
+    /// CPU time of runner and guardian, user and system. The kernel counts in steps of 10 ms.
+    pub(super) cpu: Duration,
+}
+
+/// A server that plays the same turn in each run, and reads the runner's numbers when its callback arrives.
+pub(super) struct Bench {
+    server: InstantServer,
+    probe: Arc<Probe>,
+}
+
+#[derive(Default)]
+struct Probe {
+    runner: AtomicU32,
+    reading: Mutex<Option<Reading>>,
+}
+
+impl Bench {
+    /// The agent's turn has this many events. `settle` is how long a callback waits before the numbers are read; a guardian needs
+    /// some milliseconds to wait again.
+    pub(super) async fn start(events: usize, settle: Duration) -> io::Result<Self> {
+        let probe = Arc::new(Probe::default());
+        let read = Arc::clone(&probe);
+        let on_callback = move || {
+            std::thread::sleep(settle);
+            *read.reading.lock().expect("not poisoned") = Reading::of(read.runner.load(Ordering::SeqCst));
+        };
+        Ok(Self { server: InstantServer::start(events, on_callback).await?, probe })
+    }
+
+    /// Runs the runner once, with its progress in this format.
+    pub(super) async fn run(&self, runner: &Path, format: &str) -> io::Result<OneRun> {
+        let folder = tempfile::tempdir()?;
+        let mut command = self.command(Command::new(runner), folder.path(), format)?;
+        command.env("RUST_LOG", "warn");
+        let probe = Arc::clone(&self.probe);
+        let (time, status) = tokio::task::spawn_blocking(move || {
+            let started = Instant::now();
+            let mut child = command.spawn()?;
+            probe.runner.store(child.id(), Ordering::SeqCst);
+            let status = child.wait()?;
+            Ok::<_, io::Error>((started.elapsed(), status))
+        })
+        .await??;
+        if !status.success() {
+            return Err(io::Error::other(format!("the run ended with {status}")));
+        }
+        let reading = self.probe.reading.lock().expect("not poisoned").take();
+        let at_callback = reading.ok_or_else(|| io::Error::other("no runner with a guardian sent the callback"))?;
+        Ok(OneRun { time, at_callback })
+    }
+
+    /// Completes the command of a run: arguments, environment, and a task in `folder`.
+    pub(super) fn command(&self, mut runner: Command, folder: &Path, format: &str) -> io::Result<Command> {
+        std::fs::write(folder.join("task.md"), "Do the task.")?;
+        runner
+            .args(["run", "--format", format])
+            .current_dir(folder)
+            .env_clear()
+            .envs([
+                ("PATH", "/usr/local/bin:/usr/bin:/bin".to_owned()),
+                ("AGENT_SERVER_PORT", self.server.port.to_string()),
+                ("SESSION_API_KEY", "session-key".to_owned()),
+                ("LLM_MODEL", "openai/instant".to_owned()),
+                ("LLM_API_KEY", "llm-key".to_owned()),
+                ("RUN_ID", "bench".to_owned()),
+                ("CALLBACK_URL", format!("http://127.0.0.1:{}/complete", self.server.port)),
+            ])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        Ok(runner)
+    }
+}
+
+impl Reading {
+    /// The numbers of this process and of its first child, the guardian.
+    fn of(runner: u32) -> Option<Self> {
+        let children = std::fs::read_to_string(format!("/proc/{runner}/task/{runner}/children")).ok()?;
+        let guardian = children.split_whitespace().next()?.parse().ok()?;
+        Some(Self {
+            runner_memory: memory(runner, "VmHWM")?,
+            guardian_memory: memory(guardian, "VmRSS")?,
+            cpu: cpu(runner)? + cpu(guardian)?,
+        })
+    }
+}
+
+/// A size from `/proc/<pid>/status`, in bytes.
+fn memory(pid: u32, name: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let kib: u64 = status.lines().find(|line| line.starts_with(name))?.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// The CPU time of all threads of a process, the ended ones too: the fields `utime` and `stime` of `/proc/<pid>/stat`.
+fn cpu(pid: u32) -> Option<Duration> {
+    // A tick is 10 ms for every program: USER_HZ is part of the kernel's interface.
+    const TICK: Duration = Duration::from_millis(10);
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name of the program, in parentheses, may contain spaces.
+    let after_name = stat.rsplit_once(')')?.1;
+    let ticks = after_name.split_whitespace().skip(11).take(2).map(str::parse::<u32>);
+    Some(TICK * ticks.sum::<Result<u32, _>>().ok()?)
+}
