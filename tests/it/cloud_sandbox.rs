@@ -1,7 +1,7 @@
 //! Sandboxes of the real open-source app server.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use nix::sys::signal::Signal;
 use openhands_client::agent_server::wire::Agent;
@@ -52,13 +52,15 @@ async fn a_workspace_has_everything_that_the_guide_shows() {
 
     let directory = cloud.folder_of(&id).join("work").display().to_string();
     std::fs::create_dir_all(&directory).unwrap();
-    let seen = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let seen = Arc::new(AtomicU64::new(0));
     let counter = seen.clone();
     let mut conversation = workspace
         .conversation(Agent::default_with(&inherited))
         .working_dir(directory)
         .secrets(secrets)
-        .on_event(move |_| drop(counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed)))
+        .on_event(move |_| {
+            counter.fetch_add(1, Ordering::Relaxed);
+        })
         .start()
         .await
         .unwrap();
@@ -66,7 +68,7 @@ async fn a_workspace_has_everything_that_the_guide_shows() {
     assert_eq!(conversation.run().await.unwrap(), TurnEnd::Finished);
     assert_eq!(conversation.final_message().await.unwrap().as_deref(), Some("Shown."));
     assert!(conversation.event_count() > 4, "{}", conversation.event_count());
-    assert_eq!(seen.load(std::sync::atomic::Ordering::Relaxed), conversation.event_count());
+    assert_eq!(seen.load(Ordering::Relaxed), conversation.event_count());
     assert!(conversation.usage().tokens().prompt > 0);
     conversation.close().await.unwrap();
 
