@@ -104,7 +104,7 @@ impl From<ConversationError> for Failure {
             ConversationError::Ended(TurnEnd::WaitingForConfirmation) => FailureKind::ConfirmationRequired,
             ConversationError::Ended(TurnEnd::Deleted) => FailureKind::ConversationDeleted,
             ConversationError::Ended(_) => FailureKind::ConversationError,
-            ConversationError::Follow(FollowError::ServerLost(_) | FollowError::OnlyErrors(_)) => {
+            ConversationError::Follow(FollowError::ServerLost { .. } | FollowError::OnlyErrors { .. }) => {
                 FailureKind::AgentServerUnreachable
             }
             ConversationError::Follow(FollowError::Refused(_)) => FailureKind::CredentialsRefused,

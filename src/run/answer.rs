@@ -3,9 +3,9 @@
 use openhands_client::agent_server::AgentServer;
 use openhands_client::agent_server::Capabilities;
 use openhands_client::agent_server::hooks::HookConfig;
-use openhands_client::conversation::{ConversationError, ConversationPlan, SETUP_POLICY, last_words};
+use openhands_client::conversation::{ConversationError, ConversationPlan, last_words};
 use openhands_client::http::HttpError;
-use openhands_client::retry::retry;
+use openhands_client::retry::{Policy, retry};
 
 use crate::agent_result::{AgentResult, FinishFields, ResultSpec};
 use crate::outcome::{Failure, FailureKind};
@@ -56,9 +56,10 @@ pub(super) async fn answer(
     if !matches!(result_spec, ResultSpec::Schema(_)) {
         return Ok(None);
     }
-    let (finish, message) = retry("reading the agent's result", SETUP_POLICY, || last_words(server, plan.id))
-        .await
-        .map_err(|source| ConversationError::Request { doing: "read the agent's result", source })?;
+    let (finish, message) =
+        retry("reading the agent's result", Policy::setup(server.client.time_limits()), || last_words(server, plan.id))
+            .await
+            .map_err(|source| ConversationError::Request { doing: "read the agent's result", source })?;
     result_spec
         .read(finish.as_ref(), message.as_deref(), finish_fields(plan, server.capabilities))
         .map_err(|error| Failure::new(FailureKind::InvalidAnswer, error.to_string()))

@@ -1,17 +1,17 @@
 //! The conversation's log: which of its events were seen, and how to read the others.
 
+use std::time::Duration;
+
 use jiff::SignedDuration;
 use jiff::civil::DateTime;
 
 use super::seen::Seen;
-use super::start::POLICY;
 use crate::agent_server::client::EventQuery;
 use crate::agent_server::event::Meaning;
 use crate::agent_server::{AgentServerClient, Event};
 use crate::http::HttpError;
 use crate::ids::ConversationId;
-use crate::retry::retry;
-use crate::time_limits;
+use crate::retry::{Policy, retry};
 
 /// Admits every event once, from whatever source it comes.
 #[derive(Debug)]
@@ -60,7 +60,9 @@ impl Log {
 
     /// Reads which message from our side is the last one.
     pub(super) async fn know_messages(&mut self) -> Result<(), HttpError> {
-        let newest = retry("reading the conversation", POLICY, || self.newest_messages()).await?;
+        let newest =
+            retry("reading the conversation", Policy::setup(self.client.time_limits()), || self.newest_messages())
+                .await?;
         self.last_message = newest.into_iter().next().map(|(id, _)| id);
         Ok(())
     }
@@ -81,7 +83,10 @@ impl Log {
     /// Counts what the log holds now as seen, and gives the newest of it, the newest first.
     pub(super) async fn skip(&mut self) -> Result<Vec<Event>, HttpError> {
         let query = EventQuery { newest_first: true, ..EventQuery::default() };
-        let page = retry("reading the conversation", POLICY, || self.client.events(self.id, &query)).await?;
+        let page = retry("reading the conversation", Policy::setup(self.client.time_limits()), || {
+            self.client.events(self.id, &query)
+        })
+        .await?;
         let events: Vec<Event> = page.items.iter().filter_map(|item| Event::parse(item.get())).collect();
         for event in &events {
             self.admit(event);
@@ -93,7 +98,10 @@ impl Log {
 
     /// Starts to read from a little before the last event seen.
     pub(super) fn cursor(&self) -> Cursor {
-        let since = self.last_timestamp.as_deref().map(a_little_before);
+        let since = self
+            .last_timestamp
+            .as_deref()
+            .map(|timestamp| a_little_before(timestamp, self.client.time_limits().log_overlap));
         Cursor { query: EventQuery { since, ..EventQuery::default() }, at_end: false }
     }
 
@@ -111,8 +119,8 @@ impl Log {
 }
 
 /// A naive timestamp, a little earlier, in the server's own format.
-fn a_little_before(timestamp: &str) -> String {
-    let overlap = SignedDuration::try_from(time_limits::LOG_OVERLAP).unwrap_or(SignedDuration::ZERO);
+fn a_little_before(timestamp: &str, overlap: Duration) -> String {
+    let overlap = SignedDuration::try_from(overlap).unwrap_or(SignedDuration::ZERO);
     let earlier = timestamp.parse::<DateTime>().ok().and_then(|time| time.checked_sub(overlap).ok());
     earlier.map_or_else(|| timestamp.to_owned(), |time| time.to_string())
 }
@@ -123,8 +131,9 @@ mod tests {
 
     #[test]
     fn the_overlap_keeps_the_servers_format() {
-        assert_eq!(a_little_before("2026-11-22T08:15:03.652534"), "2026-11-22T08:14:58.652534");
-        assert_eq!(a_little_before("2026-01-01T00:00:00"), "2025-12-31T23:59:55");
-        assert_eq!(a_little_before("soon"), "soon");
+        let before = |timestamp| a_little_before(timestamp, Duration::from_secs(5));
+        assert_eq!(before("2026-11-22T08:15:03.652534"), "2026-11-22T08:14:58.652534");
+        assert_eq!(before("2026-01-01T00:00:00"), "2025-12-31T23:59:55");
+        assert_eq!(before("soon"), "soon");
     }
 }

@@ -31,7 +31,6 @@ pub use self::error::ConversationError;
 pub use self::follow::FollowError;
 pub use self::observer::{Observer, Record, Unobserved};
 pub use self::plan::{ConversationPlan, DEFAULT_WORKING_DIR};
-pub use self::start::POLICY as SETUP_POLICY;
 pub use self::turns::WRAP_UP;
 
 /// What is known of the conversation at this moment; for whoever has to report when the drive is cut off.

@@ -12,7 +12,6 @@ use crate::agent_server::wire::{Agent, ConversationInfo, Cost, LocalWorkspace, S
 use crate::agent_server::{AgentServerClient, Capabilities, Event};
 use crate::http::HttpError;
 use crate::retry::{Policy, retry};
-use crate::time_limits;
 
 /// The conversation that a run drives, and what of the run it holds already.
 #[derive(Debug)]
@@ -35,9 +34,6 @@ pub(super) struct Found {
     /// Whether what we bring may send the agent back to work.
     may_veto: bool,
 }
-
-/// How a request of the set-up is retried.
-pub const POLICY: Policy = Policy::agent_server(time_limits::SETUP_BUDGET);
 
 /// Starts the planned conversation, or finds it.
 pub(super) async fn start_or_find(
@@ -69,7 +65,9 @@ pub(super) async fn start_or_find(
         hook_config,
         trace: plan.trace.clone(),
     };
-    let (created, info) = retry("starting the conversation", POLICY, || client.start_conversation(&body)).await?;
+    let (created, info) =
+        retry("starting the conversation", Policy::setup(client.time_limits()), || client.start_conversation(&body))
+            .await?;
     Ok(Found { created, info, secrets: body.secrets, may_veto })
 }
 
@@ -85,7 +83,10 @@ pub(super) async fn attach(
         return Ok(Started { created, sent: 0, spent_before: Some(Cost::default()), may_veto });
     }
     if !secrets.is_empty() {
-        retry("adding secrets to the conversation", POLICY, || client.add_secrets(plan.id, &secrets)).await?;
+        retry("adding secrets to the conversation", Policy::setup(client.time_limits()), || {
+            client.add_secrets(plan.id, &secrets)
+        })
+        .await?;
     }
     let beginning = known_beginning(plan, &info);
     let found = match &beginning {
@@ -124,13 +125,15 @@ pub(super) async fn begin_here(
     capabilities: Capabilities,
     plan: &ConversationPlan,
 ) -> Result<Cost, HttpError> {
-    let info = retry("reading the conversation", POLICY, || client.conversation(plan.id)).await?;
+    let info =
+        retry("reading the conversation", Policy::setup(client.time_limits()), || client.conversation(plan.id)).await?;
     let here = Beginning { after: info.last_user_message_id.clone(), spent: info.cost() };
     if let Some(run) = plan.run_id.as_ref().filter(|_| capabilities.patch_tags) {
         let mut tags = Beginning::cleared(info.tags.unwrap_or_default());
         tags.extend(plan.tags.clone());
         tags.extend(here.tags(run));
-        retry("marking where the run begins", POLICY, || client.set_tags(plan.id, &tags)).await?;
+        retry("marking where the run begins", Policy::setup(client.time_limits()), || client.set_tags(plan.id, &tags))
+            .await?;
     }
     Ok(here.spent)
 }
@@ -144,7 +147,10 @@ async fn user_messages(
     let mut texts = Vec::new();
     let mut query = EventQuery { source: Some("user"), newest_first: true, ..EventQuery::default() };
     'pages: loop {
-        let page = retry("reading the messages of the conversation", POLICY, || client.events(plan.id, &query)).await?;
+        let page = retry("reading the messages of the conversation", Policy::setup(client.time_limits()), || {
+            client.events(plan.id, &query)
+        })
+        .await?;
         for event in page.items.iter().filter_map(|item| Event::parse(item.get())) {
             if Some(event.id.as_str()) == after {
                 break 'pages;

@@ -7,7 +7,7 @@ use super::ConversationError;
 use super::Record;
 use super::fold::TurnEnd;
 use super::follow::{Budget, Follower};
-use super::start::{self, POLICY, Started};
+use super::start::{self, Started};
 use crate::agent_server::AgentServer;
 use crate::agent_server::Event;
 use crate::agent_server::client::Created;
@@ -15,9 +15,8 @@ use crate::agent_server::event::Meaning;
 use crate::agent_server::wire::Status;
 use crate::conversation::ConversationPlan;
 use crate::http::HttpError;
-use crate::retry::{Retry, Retryable as _, retry};
+use crate::retry::{Policy, Retry, Retryable as _, retry};
 use crate::text;
-use crate::time_limits;
 
 /// The one message that an agent gets when its time is nearly up.
 pub const WRAP_UP: &str = "Your time is nearly up: this run ends in a few seconds. Start nothing new. \
@@ -43,7 +42,10 @@ impl Turns<'_> {
                 let newest = self.follower.skip().await.map_err(unread)?;
                 // A server that has started again knows the true status when it has read the events.
                 let client = &self.server.client;
-                let info = retry("reading the conversation", POLICY, || client.conversation(self.plan.id)).await;
+                let info = retry("reading the conversation", Policy::setup(client.time_limits()), || {
+                    client.conversation(self.plan.id)
+                })
+                .await;
                 (newest, info.map_err(unread)?.execution_status)
             }
         };
@@ -92,7 +94,7 @@ impl Turns<'_> {
         // On some versions the request waits for the running command, and with it for nothing.
         tokio::select! {
             end = &mut following => return end.map_err(ConversationError::Follow),
-            sent = client.send_message(id, WRAP_UP, time_limits::BUSY_REQUEST) => {
+            sent = client.send_message(id, WRAP_UP, client.time_limits().busy_request) => {
                 if let Err(error) = sent {
                     tracing::warn!(error = %text::chain(&error), "the agent could not be asked");
                 }
@@ -135,7 +137,11 @@ impl Turns<'_> {
 
     /// Starts the run of a message that is stored. May be repeated: a run that goes on is no error.
     async fn start_run(&self) -> Result<(), HttpError> {
-        retry("starting the run", POLICY, || self.server.client.run(self.plan.id)).await.map(drop)
+        retry("starting the run", Policy::setup(self.server.client.time_limits()), || {
+            self.server.client.run(self.plan.id)
+        })
+        .await
+        .map(drop)
     }
 
     /// Sends a message exactly once, as far as the server lets one know: a message carries no id. A server that is away is
@@ -144,9 +150,13 @@ impl Turns<'_> {
         const MOST_ATTEMPTS: u8 = 3;
         let failed = |source: HttpError| ConversationError::Request { doing: "send the message", source };
         self.follower.know_messages().await.map_err(failed)?;
-        let give_up = Instant::now() + time_limits::SERVER_SILENCE;
+        let give_up = Instant::now() + self.server.client.time_limits().server_silence;
         for attempt in 1_u8.. {
-            let sent = self.server.client.send_message(self.plan.id, message, time_limits::SERVER_SILENCE).await;
+            let sent = self
+                .server
+                .client
+                .send_message(self.plan.id, message, self.server.client.time_limits().server_silence)
+                .await;
             let Err(error) = sent else { return Ok(()) };
             if error.retry() == Retry::No {
                 return Err(failed(error));
@@ -174,10 +184,10 @@ impl Turns<'_> {
     /// Whether the message of a failed request is there all the same; nothing if the server does not say. One that is too
     /// busy to answer may store the message later, so that after a time-out this is asked for a while.
     async fn has_arrived(&self, message: &str, error: &HttpError) -> Option<bool> {
-        let give_up = Instant::now() + time_limits::SERVER_SILENCE;
+        let give_up = Instant::now() + self.server.client.time_limits().server_silence;
         let believed_from = match error {
             HttpError::Timeout { .. } => give_up,
-            _ => Instant::now() + time_limits::POLL_WITHOUT_SOCKET,
+            _ => Instant::now() + self.server.client.time_limits().poll_without_socket,
         };
         loop {
             match timeout_at(give_up, self.follower.has_new(message)).await {
@@ -185,10 +195,10 @@ impl Turns<'_> {
                 Ok(Ok(false)) if Instant::now() >= believed_from => return Some(false),
                 // It never got there.
                 Ok(Err(HttpError::Connect { .. })) if matches!(error, HttpError::Connect { .. }) => {
-                    tokio::time::sleep(time_limits::POLL_WITHOUT_SOCKET / 2).await;
+                    tokio::time::sleep(self.server.client.time_limits().poll_without_socket / 2).await;
                     return Some(false);
                 }
-                Ok(_) => tokio::time::sleep(time_limits::POLL_WITHOUT_SOCKET / 2).await,
+                Ok(_) => tokio::time::sleep(self.server.client.time_limits().poll_without_socket / 2).await,
                 Err(_) => return None,
             }
         }

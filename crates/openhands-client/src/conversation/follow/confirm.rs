@@ -5,7 +5,6 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::super::fold::{Claim, TurnEnd};
 use super::{FollowError, Follower};
 use crate::agent_server::client::RunStarted;
-use crate::time_limits;
 
 /// A server that dies again and again is not helped for ever.
 const MOST_RESUMES: u8 = 3;
@@ -27,7 +26,7 @@ impl Follower<'_> {
             }
             Err(_) => {
                 // Other signs of life may wait to be heard.
-                self.confirm_at = Some(Instant::now() + time_limits::CONFIRM_AGAIN);
+                self.confirm_at = Some(Instant::now() + self.limits().confirm_again);
                 return Ok(None);
             }
         }
@@ -59,17 +58,17 @@ impl Follower<'_> {
 
     /// Until when a request may be the server's next sign of life. A busy one takes half a minute for each.
     fn last_chance(&self) -> Instant {
-        (self.last_sign + time_limits::SERVER_SILENCE).max(Instant::now() + time_limits::LAST_LOOK)
+        (self.last_sign + self.limits().server_silence).max(Instant::now() + self.limits().last_look)
     }
 
     /// The error with its reason, which may come a moment later. An error without one after an outage is a server that
     /// has started again: its conversation is run again.
     async fn explained_error(&mut self) -> Option<TurnEnd> {
-        let patience = Instant::now() + time_limits::ERROR_REASON;
+        let patience = Instant::now() + self.limits().error_reason;
         loop {
             self.catch_up().await;
             match self.fold.end() {
-                Some(TurnEnd::Error(None)) if Instant::now() < patience => sleep(time_limits::ERROR_REASON / 10).await,
+                Some(TurnEnd::Error(None)) if Instant::now() < patience => sleep(self.limits().error_reason / 10).await,
                 Some(TurnEnd::Error(None)) if self.outage && self.resumes < MOST_RESUMES => {
                     self.resumes += 1;
                     tracing::warn!("the agent-server has started again; resuming the conversation");

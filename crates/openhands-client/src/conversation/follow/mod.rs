@@ -21,19 +21,29 @@ use crate::conversation::{Observer, Record};
 use crate::http::HttpError;
 use crate::ids::ConversationId;
 use crate::text;
-use crate::time_limits;
+use crate::time_limits::TimeLimits;
 
 pub(super) use budget::Budget;
 
 /// The turn could not be followed to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum FollowError {
-    /// No sign of life for [`time_limits::SERVER_SILENCE`].
-    #[error("the agent-server gave no sign of life for {} s", time_limits::SERVER_SILENCE.as_secs())]
-    ServerLost(#[source] Option<HttpError>),
-    /// Nothing but errors for [`time_limits::SERVER_ERRORS`].
-    #[error("the agent-server answered with nothing but errors for {} s", time_limits::SERVER_ERRORS.as_secs())]
-    OnlyErrors(#[source] HttpError),
+    /// No sign of life for this time ([`TimeLimits::server_silence`]).
+    #[error("the agent-server gave no sign of life for {} s", limit.as_secs())]
+    ServerLost {
+        /// The time without a sign of life.
+        limit: Duration,
+        /// The last failure, if a request failed.
+        source: Option<HttpError>,
+    },
+    /// Nothing but errors for this time ([`TimeLimits::server_errors`]).
+    #[error("the agent-server answered with nothing but errors for {} s", limit.as_secs())]
+    OnlyErrors {
+        /// The time with nothing but errors.
+        limit: Duration,
+        /// The last error.
+        source: HttpError,
+    },
     /// The server refuses our key.
     #[error("the agent-server refuses the session key")]
     Refused(#[source] HttpError),
@@ -113,11 +123,15 @@ impl<'s> Follower<'s> {
             last_failure: None,
             target,
         };
-        match timeout(time_limits::SUBSCRIBE, follower.socket.next()).await {
+        match timeout(follower.limits().subscribe, follower.socket.next()).await {
             Ok(report) => follower.report(report).await,
             Err(_) => tracing::warn!("no events socket yet; going on with polling"),
         }
         follower
+    }
+
+    fn limits(&self) -> TimeLimits {
+        *self.target.client.time_limits()
     }
 
     /// Counts what the log holds now as seen, and gives the newest of it, the newest first.
@@ -176,11 +190,11 @@ impl<'s> Follower<'s> {
             if self.fold.end().is_none() {
                 self.target.budget.check(self.fold.cost())?;
             }
-            let lost_at = self.last_sign + time_limits::SERVER_SILENCE;
+            let lost_at = self.last_sign + self.limits().server_silence;
             tokio::select! {
                 biased;
                 () = at(self.confirm_at) => {
-                    self.confirm_at = Some(Instant::now() + time_limits::CONFIRM_AGAIN);
+                    self.confirm_at = Some(Instant::now() + self.limits().confirm_again);
                     match self.confirmed().await {
                         Ok(Some(end)) => return Ok(end),
                         Ok(None) => {}
@@ -189,7 +203,7 @@ impl<'s> Follower<'s> {
                 }
                 report = self.socket.next() => {
                     if matches!(report, Report::Lost { .. }) {
-                        next_poll = next_poll.min(Instant::now() + time_limits::POLL_WITHOUT_SOCKET);
+                        next_poll = next_poll.min(Instant::now() + self.limits().poll_without_socket);
                     }
                     self.report(report).await;
                 }
@@ -216,27 +230,31 @@ impl<'s> Follower<'s> {
     /// What a turn ends with when the server is lost: an end that is certain needs nobody to confirm it.
     fn last_word(&self, error: FollowError) -> Result<TurnEnd, FollowError> {
         match (error, self.claim, self.fold.end()) {
-            (FollowError::ServerLost(_) | FollowError::OnlyErrors(_), Claim::Certain, Some(end)) => Ok(end),
+            (FollowError::ServerLost { .. } | FollowError::OnlyErrors { .. }, Claim::Certain, Some(end)) => Ok(end),
             (error, ..) => Err(error),
         }
     }
 
     /// What seems to be the server's silence may be our own: a process that was frozen finds all its times over at once.
     async fn look_once_more(&mut self) -> Result<(), FollowError> {
-        match timeout(time_limits::LAST_LOOK, self.target.client.conversation(self.target.id)).await {
-            Ok(Err(error)) if !Self::is_sign_of_life(&error) => Err(FollowError::ServerLost(Some(error))),
+        match timeout(self.limits().last_look, self.target.client.conversation(self.target.id)).await {
+            Ok(Err(error)) if !Self::is_sign_of_life(&error) => {
+                Err(FollowError::ServerLost { limit: self.limits().server_silence, source: Some(error) })
+            }
             Ok(state) => self.polled(state).await,
-            Err(_) => Err(FollowError::ServerLost(self.last_failure.take())),
+            Err(_) => {
+                Err(FollowError::ServerLost { limit: self.limits().server_silence, source: self.last_failure.take() })
+            }
         }
     }
 
     fn poll_interval(&self) -> Duration {
         if !self.connected {
-            time_limits::POLL_WITHOUT_SOCKET
+            self.limits().poll_without_socket
         } else if self.target.budget.limit.is_some() {
-            time_limits::POLL_WITH_BUDGET
+            self.limits().poll_with_budget
         } else {
-            time_limits::POLL_WITH_SOCKET
+            self.limits().poll_with_socket
         }
     }
 
@@ -249,7 +267,7 @@ impl<'s> Follower<'s> {
             self.confirm_at = match claim {
                 Claim::Ongoing => None,
                 Claim::Perhaps if self.target.capabilities.state_after_run && self.connected => {
-                    Some(Instant::now() + time_limits::LAST_WORD)
+                    Some(Instant::now() + self.limits().last_word)
                 }
                 Claim::Perhaps | Claim::Certain => Some(Instant::now()),
             };
@@ -294,14 +312,14 @@ impl<'s> Follower<'s> {
                 if !self.connected || self.gap {
                     self.catch_up().await;
                 }
-                if info.execution_status == Status::Idle && self.turn_began.elapsed() > time_limits::IDLE_AFTER_MESSAGE
+                if info.execution_status == Status::Idle && self.turn_began.elapsed() > self.limits().idle_after_message
                 {
                     tracing::info!("the conversation is idle after a message; starting its run");
                     let started = self.start_run().await;
                     let since = *self.not_started_since.get_or_insert_with(Instant::now);
                     match started {
                         Ok(()) => self.not_started_since = None,
-                        Err(error) if since.elapsed() > time_limits::SERVER_ERRORS => {
+                        Err(error) if since.elapsed() > self.limits().server_errors => {
                             return Err(FollowError::NotStarted(error));
                         }
                         Err(_) => {}
@@ -320,9 +338,10 @@ impl<'s> Follower<'s> {
             Some(401 | 403) => return Err(FollowError::Refused(error)),
             status => {
                 let is_error = status.is_some_and(|status| status >= 500);
-                if is_error && self.errors_since.get_or_insert_with(Instant::now).elapsed() > time_limits::SERVER_ERRORS
+                if is_error
+                    && self.errors_since.get_or_insert_with(Instant::now).elapsed() > self.limits().server_errors
                 {
-                    return Err(FollowError::OnlyErrors(error));
+                    return Err(FollowError::OnlyErrors { limit: self.limits().server_errors, source: error });
                 }
                 if Self::is_sign_of_life(&error) {
                     self.last_sign = Instant::now();
@@ -375,7 +394,7 @@ impl<'s> Follower<'s> {
         self.gap = true;
         let mut cursor = self.log.cursor();
         loop {
-            match timeout(time_limits::REQUEST, self.log.page(&mut cursor)).await {
+            match timeout(self.limits().request, self.log.page(&mut cursor)).await {
                 Ok(Ok(Some(events))) => {
                     self.answered();
                     for event in &events {
