@@ -10,6 +10,7 @@ use crate::cli::{self, Cli, Command, HookEvent, LogFormat};
 use crate::commands::schema;
 use crate::input::Environment;
 use crate::input::env::{RawEnv, SECRET_NAMES};
+use crate::input::time_limits::RunnerTimeLimits;
 use crate::process::hook;
 use crate::process::scrub::scrub;
 use crate::process::signals::Shutdown;
@@ -42,7 +43,7 @@ async fn dispatch() -> ExitCode {
         Ok(Cli { command: Some(Command::Outside(command)) }) => {
             scrub(SECRET_NAMES);
             let _log = logging::start(command.common().log_format, raw.rust_log.as_deref(), redactor.clone());
-            let environment = Environment { raw, not_text, redactor };
+            let environment = Environment { raw, not_text, redactor, time_limits: command.time_limits() };
             return ExitCode::from(Box::pin(commands::run(command, environment, shutdown)).await.0);
         }
         Ok(Cli { command: Some(Command::Schema { of }) }) => return print(&schema::text(of)),
@@ -62,7 +63,8 @@ async fn dispatch() -> ExitCode {
     scrub(SECRET_NAMES);
     let _log = logging::start(log_format, raw.rust_log.as_deref(), redactor.clone());
     std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
-    let environment = Environment { raw, not_text, redactor };
+    let time_limits = command.as_ref().map_or_else(|_| RunnerTimeLimits::default(), |args| args.time_limits());
+    let environment = Environment { raw, not_text, redactor, time_limits };
     let exit_code = match command {
         Ok(args) => Box::pin(run::run(*args, environment, shutdown)).await,
         Err(message) => run::refuse_usage(environment, message, shutdown).await,

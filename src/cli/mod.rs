@@ -10,15 +10,16 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use openhands_client::ids::ConversationId;
-use openhands_client::time_limits;
 use url::Url;
 
 use crate::input::problem::nearest;
 use crate::input::task;
+use crate::input::time_limits::RunnerTimeLimits;
+#[cfg(debug_assertions)]
+use crate::input::time_scale::TimeScale;
 
 pub(crate) use outside::{
-    CommonArgs, CopyPlace, CpArgs, ExecArgs, LaunchArgs, NewSandboxArgs, OutsideCommand, ResultFormat, SandboxCommand,
-    TimesArgs,
+    CopyPlace, CpArgs, ExecArgs, LaunchArgs, NewSandboxArgs, OutsideCommand, ResultFormat, SandboxCommand, TimesArgs,
 };
 pub(crate) use values::{HookEvent, LogFormat, OutputFormat};
 
@@ -132,6 +133,11 @@ pub(crate) struct RunArgs {
     #[cfg(debug_assertions)]
     #[arg(long, hide = true)]
     pub(crate) panic: bool,
+
+    /// Multiply time limits; for tests that wait for them.
+    #[cfg(debug_assertions)]
+    #[arg(long, hide = true, value_name = "FACTORS")]
+    pub(crate) time_scale: Option<TimeScale>,
 }
 
 /// Arguments that beat the task and the environment.
@@ -169,16 +175,23 @@ pub(crate) enum WorkspaceKind {
 }
 
 impl RunArgs {
-    /// How long to wait for the agent-server.
+    /// The time limits of this run.
     #[must_use]
-    pub(crate) fn ready_timeout(&self) -> Duration {
-        self.ready_timeout.unwrap_or(time_limits::READY_TIMEOUT)
-    }
-
-    /// How long before the end the agent is asked to wrap up, if at all.
-    #[must_use]
-    pub(crate) fn soft_landing(&self) -> Option<Duration> {
-        (!self.no_soft_landing).then(|| self.soft_landing.unwrap_or(time_limits::SOFT_LANDING))
+    pub(crate) fn time_limits(&self) -> RunnerTimeLimits {
+        let mut limits = RunnerTimeLimits::default();
+        #[cfg(debug_assertions)]
+        if let Some(scale) = &self.time_scale {
+            scale.apply(&mut limits);
+        }
+        for (limit, flag) in [
+            (&mut limits.run.ready_timeout, self.ready_timeout),
+            (&mut limits.run.soft_landing, self.soft_landing),
+            (&mut limits.guardian.budget, self.guardian_budget),
+            (&mut limits.guardian.takeover_window, self.restart_grace),
+        ] {
+            *limit = flag.unwrap_or(*limit);
+        }
+        limits
     }
 }
 

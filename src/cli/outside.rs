@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use openhands_client::secret::Secret;
-use openhands_client::time_limits;
+use openhands_client::time_limits::TimeLimits;
 
 use super::LogFormat;
 use super::OverrideArgs;
 use crate::input::env;
 use crate::input::task;
+use crate::input::time_limits::RunnerTimeLimits;
+#[cfg(debug_assertions)]
+use crate::input::time_scale::TimeScale;
 
 /// What to do from outside.
 #[derive(Debug, Subcommand)]
@@ -73,7 +76,7 @@ pub(crate) enum SandboxCommand {
 }
 
 /// What every command from outside takes.
-#[derive(Debug, Clone, Copy, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct CommonArgs {
     /// What standard output holds.
     #[arg(long, value_enum, default_value_t, global = true)]
@@ -82,6 +85,11 @@ pub(crate) struct CommonArgs {
     /// How log lines look; RUST_LOG says which there are.
     #[arg(long, value_enum, default_value_t, global = true)]
     pub(crate) log_format: LogFormat,
+
+    /// Multiply time limits, here and in the sandbox; for tests that wait for them.
+    #[cfg(debug_assertions)]
+    #[arg(long, hide = true, value_name = "FACTORS")]
+    pub(crate) time_scale: Option<TimeScale>,
 }
 
 /// What standard output holds.
@@ -113,14 +121,14 @@ pub(crate) struct TimesArgs {
 impl TimesArgs {
     /// How long a sandbox may take until it is ready.
     #[must_use]
-    pub(crate) fn init_timeout(&self) -> Duration {
-        self.init_timeout.unwrap_or(time_limits::SANDBOX_INIT)
+    pub(crate) fn init_timeout(&self, limits: &TimeLimits) -> Duration {
+        self.init_timeout.unwrap_or(limits.sandbox_init)
     }
 
     /// How long one call of the Cloud API may take.
     #[must_use]
-    pub(crate) fn api_timeout(&self) -> Duration {
-        self.api_timeout.unwrap_or(time_limits::SANDBOX_REQUEST)
+    pub(crate) fn api_timeout(&self, limits: &TimeLimits) -> Duration {
+        self.api_timeout.unwrap_or(limits.sandbox_request)
     }
 }
 
@@ -203,14 +211,26 @@ fn variable(text: &str) -> Result<(String, Secret), String> {
 impl OutsideCommand {
     /// Output and log of the command.
     #[must_use]
-    pub(crate) fn common(&self) -> CommonArgs {
+    pub(crate) fn common(&self) -> &CommonArgs {
         match self {
-            Self::Sandbox { common, .. } => *common,
-            Self::Exec(args) => args.common,
-            Self::Cp(args) => args.common,
-            Self::Launch(args) => args.common,
-            Self::Check(args) => args.common,
+            Self::Sandbox { common, .. } => common,
+            Self::Exec(args) => &args.common,
+            Self::Cp(args) => &args.common,
+            Self::Launch(args) => &args.common,
+            Self::Check(args) => &args.common,
         }
+    }
+
+    /// The time limits of this command.
+    #[must_use]
+    pub(crate) fn time_limits(&self) -> RunnerTimeLimits {
+        #[cfg_attr(not(debug_assertions), expect(unused_mut, reason = "only builds for tests change limits"))]
+        let mut limits = RunnerTimeLimits::default();
+        #[cfg(debug_assertions)]
+        if let Some(scale) = &self.common().time_scale {
+            scale.apply(&mut limits);
+        }
+        limits
     }
 }
 

@@ -12,7 +12,6 @@ use openhands_client::cloud::{CloudKey, Sandboxes};
 use openhands_client::http::{self, Http, HttpError};
 use openhands_client::secret::MASK;
 use openhands_client::text;
-use openhands_client::time_limits;
 use openhands_client::workspace::SecretSelection;
 use openhands_client::workspace::WorkspaceError;
 use serde_json::{Value, json};
@@ -198,7 +197,7 @@ async fn agent_server(client: &agent_server::AgentServerClient) -> CheckLine {
 /// The account: whether it takes the key, and what it has for a run.
 async fn cloud(http: &Http, key: &CloudKey, settings: &Settings) -> Vec<CheckLine> {
     let address = http::without_secrets(&key.url);
-    let user = match Sandboxes::new(http.clone(), key.clone(), time_limits::REQUEST).user().await {
+    let user = match Sandboxes::new(http.clone(), key.clone(), http.time_limits().request).user().await {
         Ok(user) => user,
         Err(error) => {
             let advice = if error.is_refusal() {
@@ -272,7 +271,7 @@ async fn callback(http: &Http, raw: &RawEnv) -> CheckLine {
     url.set_path("/");
     url.set_query(None);
     let address = http::without_secrets(&url);
-    match http.request(http::Method::GET, url).timeout(time_limits::CALLBACK_ATTEMPT).send().await {
+    match http.request(http::Method::GET, url).timeout(http.time_limits().callback_attempt).send().await {
         Ok(_) | Err(HttpError::Status { .. } | HttpError::TooLarge { .. }) => {
             CheckLine::good(what, format!("{address} answers"))
         }

@@ -1,43 +1,38 @@
 //! The outcome of a launched run that is still being delivered when the run has ended: with the sandbox it would be gone.
 
-use std::time::Duration;
-
 use openhands_client::agent_server::AgentServer;
-use openhands_client::time_limits;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::input::time_limits::RunLimits;
 use crate::process::guardian;
 
-/// Between two looks.
-const AGAIN: Duration = Duration::from_millis(500);
-
 /// Waits until the guardian of the run that has ended in this sandbox has delivered what the run itself could not.
-pub(super) async fn await_delivery(server: &AgentServer) {
+pub(super) async fn await_delivery(server: &AgentServer, limits: &RunLimits) {
     let began = Instant::now();
     let mut seen = false;
     loop {
         match is_under_way(server).await {
             Some(false) => return,
             Some(true) if !seen => {
-                let limit = time_limits::LAST_DELIVERY.as_secs();
+                let limit = limits.last_delivery.as_secs();
                 tracing::info!("the run's outcome is still being delivered: waiting for that, at most {limit} s");
                 seen = true;
             }
             Some(true) | None => {}
         }
         // A sandbox that does not say is not asked for long.
-        let limit = if seen { time_limits::LAST_DELIVERY } else { time_limits::TIDY_UP };
+        let limit = if seen { limits.last_delivery } else { server.client.time_limits().tidy_up };
         if began.elapsed() >= limit {
             return tracing::warn!("the run's outcome may be undelivered: deleting the sandbox all the same");
         }
-        sleep(AGAIN).await;
+        sleep(limits.delivery_poll).await;
     }
 }
 
 /// `None` when the sandbox does not say.
 async fn is_under_way(server: &AgentServer) -> Option<bool> {
-    let line = look("/proc");
-    let done = timeout(time_limits::TIDY_UP, server.client.execute(&line, time_limits::TIDY_UP)).await.ok()?.ok()?;
+    let (line, limit) = (look("/proc"), server.client.time_limits().tidy_up);
+    let done = timeout(limit, server.client.execute(&line, limit)).await.ok()?.ok()?;
     match done.stdout().trim() {
         "yes" => Some(true),
         "no" => Some(false),

@@ -1,9 +1,10 @@
 //! A command in a sandbox, from its start to its end or to the signal that ends it.
 
+use std::time::Duration;
+
 use openhands_client::agent_server::AgentServer;
 use openhands_client::sandbox::exec::{self, Command, Exit, Output, Running, Started};
 use openhands_client::text;
-use openhands_client::time_limits;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _, stderr, stdout};
 use tokio::time::timeout;
 
@@ -29,7 +30,7 @@ pub(super) async fn follow(
     match followed {
         Ok(exit) => exit.map(exit_code).map_err(Failure::from),
         Err(signal) => {
-            terminate(running, shutdown).await;
+            terminate(running, server.client.time_limits().tidy_up, shutdown).await;
             Err(Failure::from(signal))
         }
     }
@@ -54,10 +55,10 @@ pub(super) async fn start<'s>(
     }
 }
 
-async fn terminate(running: Running<'_>, shutdown: &mut Shutdown) {
+async fn terminate(running: Running<'_>, limit: Duration, shutdown: &mut Shutdown) {
     let folder = running.folder().to_owned();
     let ended = tokio::select! {
-        ended = timeout(time_limits::TIDY_UP, running.terminate()) => ended,
+        ended = timeout(limit, running.terminate()) => ended,
         _ = shutdown.requested() => {
             return tracing::warn!(folder, "the command may go on in the sandbox");
         }

@@ -12,7 +12,6 @@ use openhands_client::sandbox::install::install;
 use openhands_client::sandbox::providers::cloud::CloudProvider;
 use openhands_client::sandbox::ready::Ready;
 use openhands_client::secret::Secret;
-use openhands_client::time_limits;
 use serde_json::json;
 
 use super::delivery::await_delivery;
@@ -56,7 +55,7 @@ pub(super) async fn run(
                 if args.sandbox.is_deleted() && shutdown.received() < 2 {
                     // The first signal goes on to the deletion, the second leaves the sandbox.
                     tokio::select! {
-                        () = await_delivery(&ready.server) => {}
+                        () = await_delivery(&ready.server, &context.environment.time_limits.run) => {}
                         _ = shutdown.requested() => {}
                     }
                 }
@@ -118,7 +117,7 @@ async fn load(context: &CommandContext, args: &LaunchArgs) -> Result<Load, Failu
             return Err(super::invalid(Problems(problems.into_iter().chain(task.err()).collect())));
         }
     };
-    let plan = RunPlan::new(settings.clone(), parsed, time_limits::READY_TIMEOUT).map_err(super::invalid)?;
+    let plan = RunPlan::new(settings.clone(), parsed, context.environment.time_limits.run).map_err(super::invalid)?;
     let program = match &args.binary {
         Some(path) => path.clone(),
         None => std::env::current_exe().map_err(|error| {
@@ -209,6 +208,8 @@ async fn prepare(
     flag("--working-dir", args.overrides.working_dir.clone());
     flag("--conversation-id", load.names_conversation.then(|| load.conversation.to_string()));
     flag("--format", (args.common.format == ResultFormat::Json).then(|| "json".to_owned()));
+    #[cfg(debug_assertions)]
+    flag("--time-scale", args.common.time_scale.as_ref().map(ToString::to_string));
     words
         .extend(args.overrides.params.iter().flat_map(|(key, value)| ["--param".to_owned(), format!("{key}={value}")]));
     words.push(task);

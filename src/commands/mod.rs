@@ -13,6 +13,7 @@ mod sandbox;
 pub(crate) mod schema;
 
 use std::io::{self, Write as _};
+use std::time::Duration;
 
 use openhands_client::cloud::CloudKey;
 use openhands_client::http::Http;
@@ -22,11 +23,10 @@ use openhands_client::sandbox::providers::cloud::CloudProvider;
 use openhands_client::sandbox::ready::Ready;
 use openhands_client::secret::Redactor;
 use openhands_client::text;
-use openhands_client::time_limits;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::cli::{CommonArgs, NewSandboxArgs, OutsideCommand, ResultFormat, TimesArgs};
+use crate::cli::{NewSandboxArgs, OutsideCommand, ResultFormat, TimesArgs};
 use crate::input::Environment;
 use crate::input::env::RawEnv;
 use crate::input::problem::Problems;
@@ -37,9 +37,10 @@ use crate::process::signals::Shutdown;
 
 /// Runs a command from outside.
 pub(crate) async fn run(command: OutsideCommand, environment: Environment, mut shutdown: Shutdown) -> ExitCode {
-    let CommonArgs { format, .. } = command.common();
+    let format = command.common().format;
     let redactor = environment.redactor.clone();
     environment.raw.secrets().for_each(|secret| redactor.learn(&secret));
+    let limits = environment.time_limits.shutdown.after_time_limit;
     let context = CommandContext { environment, format };
     let done = match command {
         OutsideCommand::Sandbox { command, .. } => sandbox::run(&context, command, &mut shutdown).await,
@@ -50,18 +51,18 @@ pub(crate) async fn run(command: OutsideCommand, environment: Environment, mut s
     };
     match done {
         Ok(exit_code) => exit_code,
-        Err(failure) => refuse(&failure, format, &redactor).await,
+        Err(failure) => refuse(&failure, format, &redactor, limits.output).await,
     }
 }
 
-async fn refuse(failure: &Failure, format: ResultFormat, redactor: &Redactor) -> ExitCode {
+async fn refuse(failure: &Failure, format: ResultFormat, redactor: &Redactor, limit: Duration) -> ExitCode {
     let exit_code = failure.kind.exit_code();
     tracing::error!(code = failure.code(), "{}", failure.detail);
     if format == ResultFormat::Json {
         let detail = redactor.redact(&failure.detail);
         let error = json!({"error": {"code": failure.code(), "detail": detail}, "exit_code": exit_code.0});
         // Where nobody reads it, the exit code says the same.
-        let _ = timeout(time_limits::AFTER_TIME_LIMIT.output, line(pretty(&error))).await;
+        let _ = timeout(limit, line(pretty(&error))).await;
     }
     exit_code
 }
@@ -92,7 +93,7 @@ impl CommandContext {
     }
 
     fn http(&self) -> Result<Http, Failure> {
-        Http::new(&settings::network(self.raw()))
+        Http::new(&settings::network(self.raw()), self.environment.time_limits.client)
             .map_err(|error| Failure::new(FailureKind::InvalidInput, text::chain(&error)))
     }
 

@@ -37,13 +37,17 @@ async fn act(context: &CommandContext, command: SandboxCommand) -> Result<ExitCo
         SandboxCommand::Pause { id } => {
             let provider = context.provider(&TimesArgs::default())?;
             let id = SandboxId::new(id);
-            retry("pausing the sandbox", Policy::cloud(), || provider.pause(&id)).await.map_err(failed)?;
+            retry("pausing the sandbox", Policy::cloud(provider.http().time_limits()), || provider.pause(&id))
+                .await
+                .map_err(failed)?;
             context.tell("", &json!({"id": id.as_str(), "status": "PAUSED"})).await;
         }
         SandboxCommand::Resume { id, times } => {
             let provider = context.provider(&times)?;
             let id = SandboxId::new(id);
-            retry("resuming the sandbox", Policy::cloud(), || provider.resume(&id)).await.map_err(failed)?;
+            retry("resuming the sandbox", Policy::cloud(provider.http().time_limits()), || provider.resume(&id))
+                .await
+                .map_err(failed)?;
             let mut sandbox = Sandbox::existing(provider, id.clone());
             sandbox.keep();
             let ready = sandbox.ready().await.map_err(failed)?;
@@ -53,7 +57,11 @@ async fn act(context: &CommandContext, command: SandboxCommand) -> Result<ExitCo
             let provider = context.provider(&TimesArgs::default())?;
             let (mut deleted, mut first_failure) = (Vec::new(), None);
             for id in ids.into_iter().map(SandboxId::new) {
-                match retry("deleting the sandbox", Policy::cloud(), || provider.sandboxes.delete(&id)).await {
+                match retry("deleting the sandbox", Policy::cloud(provider.sandboxes.http().time_limits()), || {
+                    provider.sandboxes.delete(&id)
+                })
+                .await
+                {
                     Ok(was_there) => {
                         if !was_there {
                             tracing::info!(sandbox = %id, "there is no such sandbox any more");
@@ -93,7 +101,8 @@ async fn create(context: &CommandContext, times: TimesArgs, shutdown: &mut Shutd
 }
 
 async fn status(sandboxes: &openhands_client::cloud::Sandboxes, id: &SandboxId) -> Result<SandboxInfo, SandboxError> {
-    let found = retry("looking at the sandbox", Policy::cloud(), || sandboxes.get(id)).await;
+    let found =
+        retry("looking at the sandbox", Policy::cloud(sandboxes.http().time_limits()), || sandboxes.get(id)).await;
     let found = found.map_err(SandboxError::request("looking at the sandbox"))?;
     found.ok_or_else(|| SandboxError::Gone { id: id.clone() })
 }
@@ -105,7 +114,9 @@ async fn list(context: &CommandContext) -> Result<(), SandboxError> {
     let mut all = Vec::new();
     let mut page_id = None::<String>;
     loop {
-        let page = retry("listing the sandboxes", Policy::cloud(), || provider.sandboxes.search(page_id.as_deref()));
+        let page = retry("listing the sandboxes", Policy::cloud(provider.sandboxes.http().time_limits()), || {
+            provider.sandboxes.search(page_id.as_deref())
+        });
         let page = page.await.map_err(SandboxError::request("listing the sandboxes"))?;
         all.extend(page.items);
         if page.next_page_id.is_none() || page.next_page_id == page_id {

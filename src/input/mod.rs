@@ -7,13 +7,17 @@ pub(crate) mod problem;
 pub(crate) mod reporting;
 pub(crate) mod settings;
 pub(crate) mod task;
+pub(crate) mod time_limits;
+#[cfg(debug_assertions)]
+pub(crate) mod time_scale;
 mod title;
 
 use openhands_client::secret::Redactor;
 
 use self::env::RawEnv;
+use self::time_limits::RunnerTimeLimits;
 
-/// What the process was given, besides its command line.
+/// What the process was given, besides its command line, and its time limits.
 #[derive(Debug)]
 pub(crate) struct Environment {
     /// The known variables.
@@ -22,4 +26,6 @@ pub(crate) struct Environment {
     pub(crate) not_text: Vec<String>,
     /// Shared with the log.
     pub(crate) redactor: Redactor,
+    /// For everything that this process does.
+    pub(crate) time_limits: RunnerTimeLimits,
 }

@@ -26,6 +26,7 @@ use crate::input::settings::{Account, DirectLlm, Settings};
 use crate::input::task::plugins::{Experiment, Variant};
 use crate::input::task::skills::SkillSources;
 use crate::input::task::{LlmChoice, Task};
+use crate::input::time_limits::RunLimits;
 use crate::plan::context::Context;
 use crate::plan::repos::RepoPlan;
 
@@ -37,7 +38,7 @@ pub(crate) struct RunPlan {
     /// The agent-server to talk to.
     pub(crate) agent_server: AgentServerAddress,
     /// How long to wait until it is ready.
-    pub(crate) ready_timeout: Duration,
+    pub(crate) time_limits: RunLimits,
     /// Where the LLM and the secrets are inherited from.
     pub(crate) account: Account,
     /// Where the LLM comes from.
@@ -122,7 +123,7 @@ impl RunPlan {
     ///
     /// # Errors
     /// [`Problems`]: everything that the settings and the task ask for and that cannot be had with these settings.
-    pub(crate) fn new(settings: Settings, mut task: Task, ready_timeout: Duration) -> Result<Self, Problems> {
+    pub(crate) fn new(settings: Settings, mut task: Task, time_limits: RunLimits) -> Result<Self, Problems> {
         let mut problems = Vec::new();
         let run_id = settings.run_id.clone();
         let (messages, context) =
@@ -175,11 +176,11 @@ impl RunPlan {
             result_spec: task.result.unwrap_or(by_default),
             with_hooks: !matches!(settings.account, Account::OfSandbox(_)),
             agent_server: settings.agent_server,
-            ready_timeout,
+            time_limits,
             account: settings.account,
             llm,
             secrets,
-            repos: RepoPlan::of(task.repos),
+            repos: RepoPlan::of(task.repos, time_limits.clone),
             skills: task.skills,
             context,
             conversation,
@@ -289,7 +290,7 @@ mod tests {
     fn plan(vars: &[(&str, &str)], task: &str) -> Result<RunPlan, Problems> {
         let (raw, _) = RawEnv::from_vars(vars.iter().map(|(name, value)| (name.into(), value.into())));
         let settings = Settings::from_env(&raw, &[], Overrides::default()).unwrap();
-        RunPlan::new(settings, parse(task, TaskFormat::Yaml, "task").unwrap(), Duration::from_secs(1))
+        RunPlan::new(settings, parse(task, TaskFormat::Yaml, "task").unwrap(), RunLimits::default())
     }
 
     fn account_and(vars: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static str)> {
@@ -341,7 +342,7 @@ mod tests {
             let flags = Overrides { profile: flag.map(str::to_owned), ..Overrides::default() };
             let settings = Settings::from_env(&raw, &[], flags).unwrap();
             let task = parse(&format!("prompt: x\n{task}"), TaskFormat::Yaml, "task").unwrap();
-            let plan = RunPlan::new(settings, task, Duration::from_secs(1)).unwrap();
+            let plan = RunPlan::new(settings, task, RunLimits::default()).unwrap();
             let LlmBase::Inherited { profile, .. } = plan.llm.base else { panic!("nothing was given") };
             let profile = profile.map(|profile| (profile.name, profile.default_will_do));
             (profile, plan.conversation.tags.get("modelprofile").cloned())

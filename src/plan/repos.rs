@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use openhands_client::time_limits;
 use url::Url;
 
 use crate::input::task::repos::{Address, RepoSource};
@@ -41,9 +40,10 @@ pub(crate) struct ClonedRepo {
 
 impl RepoPlan {
     /// Plans all repositories of a task, in their order. One that is named twice is cloned once; others with the same name
-    /// get `_1`, `_2` … behind it, as the automation service's own script has it (`openhands-sdk` 1.58.0).
+    /// get `_1`, `_2` … behind it, as the automation service's own script has it (`openhands-sdk` 1.58.0). `limit` is for
+    /// those without a limit of their own.
     #[must_use]
-    pub(crate) fn of(sources: Vec<RepoSource>) -> Vec<Self> {
+    pub(crate) fn of(sources: Vec<RepoSource>, limit: Duration) -> Vec<Self> {
         let mut plans: Vec<Self> = Vec::new();
         for source in sources {
             let shown = source.address.shown().to_owned();
@@ -66,7 +66,7 @@ impl RepoPlan {
                 directory,
                 access,
                 optional: source.optional,
-                timeout: source.timeout.unwrap_or(time_limits::CLONE),
+                timeout: source.timeout.unwrap_or(limit),
             });
         }
         plans
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     fn plans(value: Value) -> Vec<RepoPlan> {
-        RepoPlan::of(serde_json::from_value(value).unwrap())
+        RepoPlan::of(serde_json::from_value(value).unwrap(), Duration::from_secs(300))
     }
 
     #[test]

@@ -14,6 +14,7 @@ use futures_util::future::join_all;
 use openhands_client::agent_server::AgentServerClient;
 use openhands_client::agent_server::skill::{Skill, SkillInfo};
 use openhands_client::redact;
+use openhands_client::retry::Policy;
 use openhands_client::secret::Redactor;
 use openhands_client::text;
 use openhands_client::workspace::Workspace;
@@ -57,7 +58,7 @@ pub(crate) async fn prepare(
         sinks.record(&Record::Stage(Stage::CloningRepositories)).await;
     }
     let first_query = skills::first_query(plan.skills, repos_to_come, working_dir);
-    let first_skills = async { Ok(skills::load(client, &first_query).await) };
+    let first_skills = async { Ok(skills::load(client, &first_query, plan.time_limits.skills_budget).await) };
     let (cloned, first_skills) = tokio::try_join!(clone(workspace, plan, redactor), first_skills)?;
     sinks.record(&Record::Stage(Stage::LoadingSkills)).await;
     let project_skills = if repos_to_come { project_skills(client, plan, &cloned).await } else { Vec::new() };
@@ -76,8 +77,9 @@ async fn clone(workspace: &dyn Workspace, plan: &RunPlan, redactor: &Redactor) -
         let token = tokens.iter().find(|(owner, _)| *owner == provider);
         token.map_or(Token::Missing(provider.token_names()[0]), |(_, token)| token.clone())
     };
+    let policy = Policy::git_server(workspace.agent_server().time_limits(), plan.time_limits.clone_attempts);
     let ConversationPlan { working_dir, run_id, .. } = &plan.conversation;
-    repos::clone_all(&plan.repos, Path::new(working_dir), run_id.as_ref(), token_of)
+    repos::clone_all(&plan.repos, Path::new(working_dir), run_id.as_ref(), policy, token_of)
         .await
         .map_err(|error| Failure::new(FailureKind::RepositoryNotCloned, text::chain(&error)))
 }
@@ -121,7 +123,7 @@ async fn token(workspace: &dyn Workspace, provider: GitProvider, redactor: &Reda
 async fn project_skills(client: &AgentServerClient, plan: &RunPlan, cloned: &[ClonedRepo]) -> Vec<Vec<SkillInfo>> {
     let paths: Vec<PathBuf> = cloned.iter().map(|repo| repo.path.clone()).collect();
     let queries = skills::project_queries(plan.skills, &paths, &plan.conversation.working_dir);
-    join_all(queries.iter().map(|query| skills::load(client, query))).await
+    join_all(queries.iter().map(|query| skills::load(client, query, plan.time_limits.skills_budget))).await
 }
 
 /// What the task file brought of secrets.
@@ -134,19 +136,18 @@ fn learn_secrets(plan: &RunPlan, redactor: &Redactor) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::input::env::RawEnv;
     use crate::input::settings::{Overrides, Settings};
     use crate::input::task::parse::{TaskFormat, parse};
+    use crate::input::time_limits::RunLimits;
 
     #[test]
     fn the_keys_in_the_tasks_addresses_are_known() {
         let settings = Settings::from_env(&RawEnv::default(), &[], Overrides::default()).unwrap();
         let task = "prompt: x\nllm: {model: m}\nplugins: [{source: 'https://me:hunter22@h/p.git'}]\nrepos: ['https://me:hunter33@h/r']";
         let task = parse(task, TaskFormat::Yaml, "task").unwrap();
-        let plan = RunPlan::new(settings, task, Duration::ZERO).unwrap();
+        let plan = RunPlan::new(settings, task, RunLimits::default()).unwrap();
         let redactor = Redactor::default();
         learn_secrets(&plan, &redactor);
         assert_eq!(redactor.redact("me hunter22 hunter33"), "me *** ***");

@@ -11,10 +11,11 @@ use crate::input::env::RawEnv;
 
 /// The provider that the flags describe.
 pub(crate) fn provider(times: &TimesArgs, key: &CloudKey, http: Http, raw: &RawEnv) -> CloudProvider {
+    let limits = *http.time_limits();
     CloudProvider {
-        sandboxes: Sandboxes::new(http, key.clone(), times.api_timeout()),
+        sandboxes: Sandboxes::new(http, key.clone(), times.api_timeout(&limits)),
         spec: times.sandbox_spec.clone().or_else(|| raw.openhands_sandbox_spec_id.clone()),
-        init_timeout: times.init_timeout(),
+        init_timeout: times.init_timeout(&limits),
     }
 }
 

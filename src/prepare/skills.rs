@@ -1,21 +1,22 @@
 //! The skills of a run: from every source that the task allows, by name.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use openhands_client::agent_server::AgentServerClient;
 use openhands_client::agent_server::skill::{Skill, SkillInfo, SkillQuery};
 use openhands_client::retry::{Policy, retry};
 use openhands_client::text;
-use openhands_client::time_limits;
 
 use crate::input::task::skills::SkillSources;
 
-/// Asks for skills. A run is not worth less without them: a failure is a warning, and no skills.
-pub(crate) async fn load(client: &AgentServerClient, query: &SkillQuery) -> Vec<SkillInfo> {
+/// Asks for skills. A run is not worth less without them: a failure is a warning, and no skills. `budget` is for all
+/// attempts.
+pub(crate) async fn load(client: &AgentServerClient, query: &SkillQuery, budget: Duration) -> Vec<SkillInfo> {
     if query.is_empty() {
         return Vec::new();
     }
-    let policy = Policy::agent_server(time_limits::SKILLS_BUDGET);
+    let policy = Policy::agent_server(client.time_limits(), budget);
     match retry("loading skills", policy, || client.skills(query)).await {
         Ok(list) => list.skills,
         Err(error) => {

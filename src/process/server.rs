@@ -40,8 +40,6 @@ pub(crate) enum StartError {
 
 /// Lines of output that are kept to explain a death.
 const KEPT_LINES: usize = 20;
-/// How long the last output of a dead server is waited for.
-const LAST_OUTPUT: Duration = Duration::from_secs(1);
 /// Bytes of one line of output.
 const LONGEST_LINE: u64 = 64 * 1024;
 
@@ -52,15 +50,23 @@ pub(crate) struct ServerProcess {
     group: Option<rustix::process::Pid>,
     last_lines: Arc<Mutex<VecDeque<String>>>,
     output: JoinSet<()>,
+    /// How long the last output of a dead server is waited for.
+    patience: Duration,
 }
 
 impl ServerProcess {
     /// Starts `command`, split into words as a shell would, in a process group of its own. It gets our environment without
-    /// our keys, and this session key. Its output goes to `log`, else to our log at level `debug`.
+    /// our keys, and this session key. Its output goes to `log`, else to our log at level `debug`; after
+    /// its end that is waited for as long as `patience`.
     ///
     /// # Errors
     /// [`StartError`].
-    pub(crate) fn start(command: &str, session_key: &Secret, log: Option<&Path>) -> Result<Self, StartError> {
+    pub(crate) fn start(
+        command: &str,
+        session_key: &Secret,
+        log: Option<&Path>,
+        patience: Duration,
+    ) -> Result<Self, StartError> {
         let words = shell_words::split(command).map_err(StartError::Words)?;
         let (program, arguments) = words.split_first().ok_or(StartError::Empty)?;
         let mut command = Command::new(program);
@@ -88,7 +94,7 @@ impl ServerProcess {
             output.spawn(pass_on(pipe, Arc::clone(&last_lines)));
         }
         let group = child.id().and_then(|id| rustix::process::Pid::from_raw(i32::try_from(id).ok()?));
-        Ok(Self { child, group, last_lines, output })
+        Ok(Self { child, group, last_lines, output, patience })
     }
 
     /// Its process group.
@@ -104,7 +110,7 @@ impl ServerProcess {
             Err(error) => format!("ended ({error})"),
         };
         // What it said last is still on its way; a child of its own may hold the pipe open.
-        let _ = timeout(LAST_OUTPUT, async { while self.output.join_next().await.is_some() {} }).await;
+        let _ = timeout(self.patience, async { while self.output.join_next().await.is_some() {} }).await;
         let lines = self.last_lines.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = format!("the agent-server {how}");
         for line in lines.iter() {

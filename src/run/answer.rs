@@ -2,10 +2,10 @@
 
 use openhands_client::agent_server::AgentServer;
 use openhands_client::agent_server::hooks::HookConfig;
-use openhands_client::conversation::{ConversationError, SETUP_POLICY, last_words};
+use openhands_client::conversation::{ConversationError, last_words};
 use openhands_client::http::HttpError;
 use openhands_client::ids::ConversationId;
-use openhands_client::retry::retry;
+use openhands_client::retry::{Policy, retry};
 
 use crate::agent_result::{AgentResult, FinishFields, ResultSpec};
 use crate::outcome::{Failure, FailureKind};
@@ -34,7 +34,8 @@ pub(super) async fn answer(server: &AgentServer, asked: &Asked) -> Result<Option
     if !matches!(asked.result_spec, ResultSpec::Schema(_)) {
         return Ok(None);
     }
-    let read = retry("reading the agent's result", SETUP_POLICY, || last_words(server, asked.conversation));
+    let policy = Policy::setup(server.client.time_limits());
+    let read = retry("reading the agent's result", policy, || last_words(server, asked.conversation));
     let (finish, message) =
         read.await.map_err(|source| ConversationError::Request { doing: "read the agent's result", source })?;
     asked

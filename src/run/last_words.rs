@@ -4,20 +4,20 @@ use openhands_client::agent_server::AgentServer;
 use openhands_client::conversation;
 use openhands_client::http::HttpError;
 use openhands_client::text;
-use openhands_client::time_limits::{self, ShutdownBudgets};
 use tokio::time::timeout;
 
 use super::answer::{Asked, task_outcome};
+use crate::input::time_limits::{ShutdownBudgets, ShutdownLimits};
 use crate::outcome::{Failure, FailureKind, LastWords, Verdict};
 
 /// How long the last words may take.
-pub(super) fn budgets(failure: Option<&Failure>) -> ShutdownBudgets {
+pub(super) fn budgets(failure: Option<&Failure>, limits: &ShutdownLimits) -> ShutdownBudgets {
     match failure.map(|failure| failure.kind) {
         Some(FailureKind::HungUp | FailureKind::Interrupted | FailureKind::Quit | FailureKind::Terminated) => {
-            time_limits::AFTER_SIGNAL
+            limits.after_signal
         }
-        Some(FailureKind::Timeout) => time_limits::AFTER_TIME_LIMIT,
-        _ => time_limits::UNHURRIED,
+        Some(FailureKind::Timeout) => limits.after_time_limit,
+        _ => limits.unhurried,
     }
 }
 

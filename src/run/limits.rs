@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use openhands_client::agent_server::AgentServer;
 use openhands_client::text;
-use openhands_client::time_limits;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::deadline;
@@ -25,8 +24,8 @@ impl Limit {
     }
 
     /// Not so early that the agent of a run which goes on could not be found and stopped.
-    pub(super) fn with_time_to_attach(self) -> Self {
-        Self { at: self.at.max(Instant::now() + time_limits::ATTACH), ..self }
+    pub(super) fn with_time_to_attach(self, time: Duration) -> Self {
+        Self { at: self.at.max(Instant::now() + time), ..self }
     }
 
     /// When the agent is asked to wrap up. A run that is as short as its landing is not asked.
@@ -37,7 +36,7 @@ impl Limit {
 
 /// The task's limit, or the one of our process where that comes first.
 pub(super) async fn earliest(own: Option<Limit>, server: &AgentServer, plan: &RunPlan) -> Option<Limit> {
-    match timeout(time_limits::LIMIT_SEARCH, limit_of_process(server, plan)).await.ok().flatten() {
+    match timeout(plan.time_limits.limit_search, limit_of_process(server, plan)).await.ok().flatten() {
         Some(theirs) if own.as_ref().is_none_or(|own| theirs.at < own.at) => Some(theirs),
         _ => own,
     }
@@ -65,7 +64,7 @@ async fn limit_of_process(server: &AgentServer, plan: &RunPlan) -> Option<Limit>
         Ok(left) => left.map(|left| {
             tracing::info!("the agent-server will end this process in {} s", left.as_secs());
             Limit {
-                at: Instant::now() + left.saturating_sub(time_limits::BEFORE_KILL),
+                at: Instant::now() + left.saturating_sub(plan.time_limits.before_kill),
                 reason: "the run reached the time-out that the agent-server has for this process".to_owned(),
             }
         }),

@@ -21,8 +21,6 @@ mod work;
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt as _;
-use openhands_client::secret::Redactor;
-use openhands_client::time_limits::{self, ShutdownBudgets};
 
 use self::last_words::budgets;
 use self::report::Reporter;
@@ -31,6 +29,7 @@ use self::work::Run;
 use crate::agent_result::AgentResult;
 use crate::cli::RunArgs;
 use crate::input::Environment;
+use crate::input::time_limits::ShutdownBudgets;
 use crate::outcome::{ExitCode, Failure, FailureKind, Verdict};
 use crate::process::hook;
 use crate::process::init::RestartState;
@@ -46,17 +45,17 @@ use crate::sinks::{Record, Sinks, Stage};
 /// From the moment in which the reporting part of the environment is read, every way out delivers one outcome.
 pub(crate) async fn run(args: RunArgs, environment: Environment, mut shutdown: Shutdown) -> ExitCode {
     let mut report = Reporter::new(&environment);
-    if let Err(failure) = report.guard(&args, &mut shutdown).await {
+    if let Err(failure) = report.guard(&mut shutdown).await {
         tracing::error!(code = failure.code(), "{}", failure.detail);
         return failure.kind.exit_code();
     }
     let restart = RestartState::of(&environment.raw);
     let run = Run::new(&args, &environment, restart.as_ref());
-    let mut sinks = sinks(&args, &environment.redactor);
+    let mut sinks = sinks(&args, &environment);
     let mut own_server = None;
     let ended = execute(&run, &mut report, &mut sinks, &mut own_server, &mut shutdown).await;
 
-    let budgets = budgets(ended.as_ref().err());
+    let budgets = budgets(ended.as_ref().err(), &environment.time_limits.shutdown);
     let verdict = report.decide(ended, run.state());
     if restart.is_some() && report.is_guarded() {
         RestartState::outcome_is_known();
@@ -126,26 +125,26 @@ async fn finish(
 /// Reports a command line that cannot be understood.
 pub(crate) async fn refuse_usage(environment: Environment, message: String, mut shutdown: Shutdown) -> ExitCode {
     let mut report = Reporter::new(&environment);
-    if report.guard(&RunArgs::default(), &mut shutdown).await.is_err() {
+    if report.guard(&mut shutdown).await.is_err() {
         return ExitCode::USAGE;
     }
     let verdict = report.decide(Err(Failure::new(FailureKind::Usage, message)), RunState::default());
     let (outcome, mut sinks) = (verdict.alone(), Sinks::default());
     tokio::select! {
-        () = report.publish(&outcome, &mut sinks, time_limits::UNHURRIED) => {}
+        () = report.publish(&outcome, &mut sinks, environment.time_limits.shutdown.unhurried) => {}
         _ = shutdown.requested() => {}
     }
     verdict.exit_code()
 }
 
-fn sinks(args: &RunArgs, redactor: &Redactor) -> Sinks {
-    let sinks = Sinks::default().with(Progress::new(redactor.clone()));
+fn sinks(args: &RunArgs, environment: &Environment) -> Sinks {
+    let sinks = Sinks::default().with(Progress::new(environment.redactor.clone()));
     // Before standard output, which may have a reader that is slow.
     let sinks = match &args.result {
         Some(path) => sinks.with(ResultFile::new(path.clone())),
         None => sinks,
     };
-    sinks.with(Output::new(args.format))
+    sinks.with(Output::new(args.format, environment.time_limits.run.slow_reader))
 }
 
 fn bug(panic: &(dyn std::any::Any + Send)) -> Failure {

@@ -8,14 +8,13 @@ use openhands_client::http::Http;
 use openhands_client::http::Network;
 use openhands_client::secret::Redactor;
 use openhands_client::text;
-use openhands_client::time_limits::{self, ShutdownBudgets};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::agent_result::AgentResult;
-use crate::cli::RunArgs;
 use crate::input::Environment;
 use crate::input::reporting::Reporting;
+use crate::input::time_limits::{RunnerTimeLimits, ShutdownBudgets};
 use crate::outcome::{Failure, FailureKind, Outcome, Verdict};
 use crate::process::guardian::rendezvous::{self, Found};
 use crate::process::guardian::{Guardian, GuardianConfig};
@@ -28,6 +27,7 @@ pub(super) struct Reporter {
     pub(super) http: Http,
     reporting: Reporting,
     network: Network,
+    time_limits: RunnerTimeLimits,
     redactor: Redactor,
     guardian: Option<Guardian>,
 }
@@ -39,33 +39,35 @@ impl Reporter {
             tracing::warn!("{warning}");
         }
         environment.raw.secrets().for_each(|secret| environment.redactor.learn(&secret));
+        let time_limits = environment.time_limits;
         let network = crate::input::settings::network(&environment.raw);
-        let (http, complaint) = Http::lenient(&network);
+        let (http, complaint) = Http::lenient(&network, time_limits.client);
         if let Some(error) = complaint {
             tracing::warn!(error = %text::chain(&error), "going on with the built-in certificates");
         }
-        Self { http, reporting, network, redactor: environment.redactor.clone(), guardian: None }
+        Self { http, reporting, network, time_limits, redactor: environment.redactor.clone(), guardian: None }
     }
 
     /// The sink that posts phases, if somebody wants them, and what tells that the run is settled without us.
     pub(super) fn phases(&self) -> Option<(Phases, SettledElsewhere)> {
         let endpoint = PhaseEndpoint { url: self.reporting.phase_url.clone()?, key: self.reporting.key.clone() };
-        Some(Phases::to(endpoint, self.http.clone(), self.redactor.clone()))
+        Some(Phases::to(endpoint, self.http.clone(), self.redactor.clone(), &self.time_limits.run))
     }
 
     /// Puts a guardian behind the run, or takes over the run from a runner that died.
     ///
     /// # Errors
     /// Another runner is at work on the run, or a signal came before it was ours.
-    pub(super) async fn guard(&mut self, args: &RunArgs, shutdown: &mut Shutdown) -> Result<(), Failure> {
-        let budget = args.guardian_budget.unwrap_or(time_limits::GUARDIAN_BUDGET);
-        let grace = args.restart_grace.unwrap_or(time_limits::TAKEOVER_WINDOW);
-        let Some(config) = GuardianConfig::new(&self.reporting, &self.network, budget, grace) else { return Ok(()) };
+    pub(super) async fn guard(&mut self, shutdown: &mut Shutdown) -> Result<(), Failure> {
+        let Some(config) = GuardianConfig::new(&self.reporting, &self.network, &self.time_limits) else {
+            return Ok(());
+        };
+        let limits = self.time_limits.guardian;
         let mut handover = None;
         if let Some(run_id) = &self.reporting.run_id {
             let asked = run_id.as_str().to_owned();
             let found = tokio::select! {
-                found = tokio::task::spawn_blocking(move || rendezvous::take_over(&asked)) => found,
+                found = tokio::task::spawn_blocking(move || rendezvous::take_over(&asked, &limits)) => found,
                 signal = shutdown.requested() => return Err(Failure::from(signal)),
             };
             match found.unwrap_or_else(|bug| std::panic::resume_unwind(bug.into_panic())) {
@@ -80,7 +82,7 @@ impl Reporter {
                 }
             }
         }
-        match Guardian::start(config, &self.silence(RunState::default())) {
+        match Guardian::start(config, &limits, &self.silence(RunState::default())) {
             Ok(guardian) => self.guardian = Some(guardian),
             Err(error) => tracing::warn!(%error, "no guardian: if the runner is killed, nobody will say so"),
         }

@@ -10,7 +10,6 @@ use openhands_client::http::Http;
 use openhands_client::ids::SandboxId;
 use openhands_client::secret::Secret;
 use openhands_client::text;
-use openhands_client::time_limits::ShutdownBudgets;
 use tokio::sync::{OnceCell, watch};
 use tokio::time::Instant;
 
@@ -27,6 +26,7 @@ use crate::input::Environment;
 use crate::input::problem::Problems;
 use crate::input::settings::{Account, Overrides, Settings};
 use crate::input::task::source::Source;
+use crate::input::time_limits::ShutdownBudgets;
 use crate::outcome::{Failure, FailureKind, LastWords, Verdict};
 use crate::plan::RunPlan;
 use crate::prepare::workspace::workspace;
@@ -110,9 +110,14 @@ impl<'r> Run<'r> {
         let key = plan.agent_server.session_key.get_or_insert_with(new_key);
         self.environment.redactor.learn(key);
         tracing::info!("starting the agent-server");
-        ServerProcess::start(command, key, self.args.server_log.as_deref())
-            .map(Some)
-            .map_err(|error| Failure::new(FailureKind::InvalidInput, text::chain(&error)))
+        ServerProcess::start(
+            command,
+            key,
+            self.args.server_log.as_deref(),
+            self.environment.time_limits.shutdown.last_output,
+        )
+        .map(Some)
+        .map_err(|error| Failure::new(FailureKind::InvalidInput, text::chain(&error)))
     }
 
     /// See `RunArgs::panic`.
@@ -142,12 +147,11 @@ impl<'r> Run<'r> {
         };
         let settings = Settings::from_env(&self.environment.raw, &self.environment.not_text, flags);
         let task = task.await.unwrap_or_else(|bug| std::panic::resume_unwind(bug.into_panic()));
+        let limits = self.environment.time_limits.run;
         let plan = match (settings, task) {
             (Ok(settings), Ok(task)) => match args.workspace {
-                WorkspaceKind::Inside => RunPlan::new(settings, task, args.ready_timeout()),
-                WorkspaceKind::Cloud => {
-                    RunPlan::new(settings, task, args.ready_timeout()).and_then(RunPlan::driven_from_outside)
-                }
+                WorkspaceKind::Inside => RunPlan::new(settings, task, limits),
+                WorkspaceKind::Cloud => RunPlan::new(settings, task, limits).and_then(RunPlan::driven_from_outside),
             },
             (settings, task) => {
                 let of_settings = settings.err().map(|problems| problems.0).unwrap_or_default();
@@ -168,7 +172,8 @@ impl<'r> Run<'r> {
     ) -> Result<Option<AgentResult>, Failure> {
         let args = self.args;
         let own_limit = plan.timeout.map(|limit| Limit::of_task(self.started, limit));
-        let own_limit = own_limit.map(|limit| if self.is_resumed() { limit.with_time_to_attach() } else { limit });
+        let own_limit = own_limit
+            .map(|limit| if self.is_resumed() { limit.with_time_to_attach(plan.time_limits.attach) } else { limit });
         if self.is_resumed() && !plan.conversation.continued {
             // It may be there, its agent at work, and that is to be stopped however little time is left.
             self.known.send_modify(|known| (known.conversation_id, known.at_work) = (Some(plan.conversation.id), true));
@@ -181,7 +186,8 @@ impl<'r> Run<'r> {
             account => {
                 let workspace = workspace(&http, &plan.agent_server, account);
                 let ready =
-                    within(own_limit.as_ref(), await_ready(workspace.agent_server(), plan.ready_timeout)).await?;
+                    within(own_limit.as_ref(), await_ready(workspace.agent_server(), plan.time_limits.ready_timeout))
+                        .await?;
                 let capabilities = ready.map_err(Failure::from)?;
                 let server = AgentServer { client: workspace.agent_server().clone(), capabilities };
                 (workspace, server)
@@ -190,7 +196,8 @@ impl<'r> Run<'r> {
         let server = self.server.get_or_init(async || server).await;
 
         let limit = limits::earliest(own_limit, server, &plan).await;
-        let wrap_up_at = limit.as_ref().and_then(|limit| limit.wrap_up_at(args.soft_landing()?));
+        let landing = (!args.no_soft_landing).then_some(plan.time_limits.soft_landing);
+        let wrap_up_at = limit.as_ref().and_then(|limit| limit.wrap_up_at(landing?));
         let driven = async {
             let redactor = &self.environment.redactor;
             let fields = FinishFields::known(server.capabilities.finish_schema, plan.conversation.continued);

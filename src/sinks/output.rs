@@ -3,9 +3,9 @@
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt as _};
-use openhands_client::time_limits;
 use rustix::fs::{OFlags, fcntl_setfl};
 use serde_json::{Value, json};
 use tokio::io::{AsyncWriteExt as _, BufWriter};
@@ -21,6 +21,8 @@ use crate::outcome::RunResult;
 #[derive(Debug)]
 pub(crate) struct Output {
     format: OutputFormat,
+    /// How long a record may wait for a slow reader.
+    patience: Duration,
     lines: Option<mpsc::Sender<String>>,
     writer: JoinHandle<()>,
 }
@@ -29,22 +31,22 @@ pub(crate) struct Output {
 const WAITING_LINES: usize = 64;
 
 impl Output {
-    /// Standard output in this format. Must be called in a tokio runtime.
+    /// Standard output in this format; a record that no one reads for the time of `patience` is the last one. Must be called in a tokio runtime.
     #[must_use]
-    pub(crate) fn new(format: OutputFormat) -> Self {
+    pub(crate) fn new(format: OutputFormat, patience: Duration) -> Self {
         let (lines, waiting) = mpsc::channel(WAITING_LINES);
         let writer = tokio::spawn(async {
             if let Err(error) = write_all(waiting).await {
                 tracing::warn!(%error, "standard output is not read any more; going on without it");
             }
         });
-        Self { format, lines: Some(lines), writer }
+        Self { format, patience, lines: Some(lines), writer }
     }
 
     async fn line(&mut self, line: String) {
         let Some(lines) = &self.lines else { return };
         // Refused when the writer has given up.
-        if timeout(time_limits::SLOW_READER, lines.send(line)).await.is_err() {
+        if timeout(self.patience, lines.send(line)).await.is_err() {
             tracing::warn!("standard output is not read; going on without it");
             self.lines = None;
             self.writer.abort();

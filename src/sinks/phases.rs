@@ -9,11 +9,11 @@ use openhands_client::http::Http;
 use openhands_client::redact;
 use openhands_client::secret::Redactor;
 use openhands_client::text;
-use openhands_client::time_limits;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{Record, Sink, Stage};
+use crate::input::time_limits::RunLimits;
 
 /// Turns records into phases.
 #[derive(Debug)]
@@ -45,11 +45,17 @@ impl SettledElsewhere {
 impl Phases {
     /// A sink that posts to this endpoint. Must be called in a tokio runtime.
     #[must_use]
-    pub(crate) fn to(endpoint: PhaseEndpoint, http: Http, redactor: Redactor) -> (Self, SettledElsewhere) {
+    pub(crate) fn to(
+        endpoint: PhaseEndpoint,
+        http: Http,
+        redactor: Redactor,
+        limits: &RunLimits,
+    ) -> (Self, SettledElsewhere) {
         let (newest, to_post) = watch::channel(Phase::default());
         let (settled, settled_elsewhere) = oneshot::channel();
+        let limits = *limits;
         tokio::spawn(async move {
-            if let Some(reason) = post_all(&endpoint, &http, to_post).await {
+            if let Some(reason) = post_all(&endpoint, &http, limits, to_post).await {
                 let _ = settled.send(reason);
             }
         });
@@ -89,11 +95,16 @@ fn phase_text(summary: &str, redactor: &Redactor) -> String {
 
 /// Posts the newest phase whenever there is a new one. The last one is repeated from time to time: the answer is the only
 /// sign of a run that was cancelled. Ends with the sink, or with the service's words when the run is settled.
-async fn post_all(endpoint: &PhaseEndpoint, http: &Http, mut newest: watch::Receiver<Phase>) -> Option<String> {
+async fn post_all(
+    endpoint: &PhaseEndpoint,
+    http: &Http,
+    limits: RunLimits,
+    mut newest: watch::Receiver<Phase>,
+) -> Option<String> {
     let mut next_summary = Instant::now();
     let mut failing = false;
     loop {
-        if let Ok(closed @ Err(_)) = timeout(time_limits::PHASE_REPEAT, newest.changed()).await {
+        if let Ok(closed @ Err(_)) = timeout(limits.phase_repeat, newest.changed()).await {
             closed.ok()?;
         }
         while !newest.borrow_and_update().is_stage && Instant::now() < next_summary {
@@ -107,7 +118,7 @@ async fn post_all(endpoint: &PhaseEndpoint, http: &Http, mut newest: watch::Rece
             continue;
         }
         if !is_stage {
-            next_summary = Instant::now() + time_limits::SUMMARY_INTERVAL;
+            next_summary = Instant::now() + limits.summary_interval;
         }
         match endpoint.post(http, &text).await {
             Ok(()) => failing = false,

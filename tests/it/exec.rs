@@ -12,6 +12,7 @@ use openhands_client::http::Network;
 use openhands_client::sandbox::copy::{CopyError, download, download_file, upload};
 use openhands_client::sandbox::exec::{Command, Exit, Output, execute, start};
 use openhands_client::secret::Secret;
+use openhands_client::time_limits::TimeLimits;
 
 use serde_json::{Value, json};
 use wiremock::matchers::path;
@@ -25,7 +26,7 @@ async fn server_of(server: &AgentServer) -> Server {
         url: server.url("").parse().unwrap(),
         session_key: Some(Secret::new(&server.key)),
     };
-    let client = AgentServerClient::new(Http::new(&Network::default()).unwrap(), &address);
+    let client = AgentServerClient::new(Http::new(&Network::default(), TimeLimits::default()).unwrap(), &address);
     let capabilities = await_ready(&client, Duration::from_secs(60)).await.unwrap();
     Server { client, capabilities }
 }
@@ -235,7 +236,7 @@ async fn a_file_that_is_being_downloaded_is_private() {
         std::future::pending::<()>().await;
     });
     let client = AgentServerClient::new(
-        Http::new(&Network::default()).unwrap(),
+        Http::new(&Network::default(), TimeLimits::default()).unwrap(),
         &agent_server::AgentServerAddress { url, session_key: None },
     );
     let server = Server { client, capabilities: Capabilities::newest() };
@@ -263,7 +264,7 @@ async fn a_part_of_a_file_is_a_part_where_the_whole_file_comes() {
     let whole = ResponseTemplate::new(200).set_body_string("0123456789");
     Mock::given(path("/api/file/download")).respond_with(whole).mount(&fake).await;
     let address = agent_server::AgentServerAddress { url: fake.uri().parse().unwrap(), session_key: None };
-    let client = AgentServerClient::new(Http::new(&Network::default()).unwrap(), &address);
+    let client = AgentServerClient::new(Http::new(&Network::default(), TimeLimits::default()).unwrap(), &address);
     for (offset, rest) in [(0, Some("0123456789")), (4, Some("456789")), (10, None), (11, None)] {
         let part = client.read_from("/file", offset, 100, Capabilities::newest()).await.unwrap();
         let part = match part {
@@ -297,7 +298,7 @@ async fn a_servers_refusal_of_a_folder_is_told_and_not_the_pipe_that_it_breaks()
     let here = tempfile::tempdir().unwrap();
     write(&here.path().join("big"), &vec![0; 50_000_000]);
     let client = AgentServerClient::new(
-        Http::new(&Network::default()).unwrap(),
+        Http::new(&Network::default(), TimeLimits::default()).unwrap(),
         &agent_server::AgentServerAddress { url, session_key: None },
     );
     let server = Server { client, capabilities: Capabilities::newest() };
@@ -316,7 +317,7 @@ async fn the_environment_of_a_command_that_is_not_started_is_removed() {
         Mock::given(path("/api/file/upload")).respond_with(ResponseTemplate::new(200)).mount(&fake).await;
         Mock::given(path("/api/bash/start_bash_command")).respond_with(refused).mount(&fake).await;
         let address = agent_server::AgentServerAddress { url: fake.uri().parse().unwrap(), session_key: None };
-        let client = AgentServerClient::new(Http::new(&Network::default()).unwrap(), &address);
+        let client = AgentServerClient::new(Http::new(&Network::default(), TimeLimits::default()).unwrap(), &address);
         let server = Server { client, capabilities: Capabilities::newest() };
         let command = Command::shell("true").env("KEY", Secret::new("x"));
         let started =

@@ -11,6 +11,7 @@ use openhands_client::sandbox::providers::docker::Docker;
 use openhands_client::sandbox::providers::runtime_api::RuntimeApi;
 use openhands_client::sandbox::{Provider, Sandbox};
 use openhands_client::secret::Secret;
+use openhands_client::time_limits::TimeLimits;
 use openhands_client::workspace::RemoteWorkspace;
 use serde_json::{Value, json};
 use wiremock::matchers::{any, header, path};
@@ -19,7 +20,7 @@ use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 use crate::support::{AgentServer, NEWEST};
 
 fn http() -> Http {
-    Http::new(&Network::default()).unwrap()
+    Http::new(&Network::default(), TimeLimits::default()).unwrap()
 }
 
 /// What every provider's sandbox goes through.

@@ -18,6 +18,7 @@ use nix::unistd::Pid;
 use openhands_client::http::Network;
 use openhands_client::http::{Http, HttpError};
 use openhands_client::secret::Secret;
+use openhands_client::time_limits::TimeLimits;
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, OnceCell};
 use tokio::time::{Instant, sleep};
@@ -146,7 +147,7 @@ impl AgentServer {
 
     /// Runs a command as the automation service does; gives its last output event.
     pub async fn bash(&self, command: &str, timeout: u32) -> Value {
-        let http = Http::new(&Network::default()).unwrap();
+        let http = Http::new(&Network::default(), TimeLimits::default()).unwrap();
         let request = http.request(reqwest::Method::POST, self.url("/api/bash/start_bash_command").parse().unwrap());
         let body = json!({"command": command, "timeout": timeout});
         let started: Value =
@@ -223,14 +224,14 @@ impl AgentServer {
 
     async fn try_get(&self, path: &str) -> Result<Value, HttpError> {
         // A new client for each request: connections do not outlive a test's runtime.
-        let http = Http::new(&Network::default()).unwrap();
+        let http = Http::new(&Network::default(), TimeLimits::default()).unwrap();
         let request = http.request(reqwest::Method::GET, self.url(path).parse().unwrap());
         request.session_key(&Secret::new(&self.key)).send().await?.json()
     }
 
     /// A request with the session key and a JSON body.
     pub async fn send(&self, method: reqwest::Method, path: &str, body: &Value) -> Value {
-        let http = Http::new(&Network::default()).unwrap();
+        let http = Http::new(&Network::default(), TimeLimits::default()).unwrap();
         let request = http.request(method, self.url(path).parse().unwrap());
         let answer = request.session_key(&Secret::new(&self.key)).json(body).send().await;
         answer.and_then(|answer| answer.json()).unwrap_or_else(|error| panic!("{path}: {error}"))

@@ -8,6 +8,7 @@ use std::time::Duration;
 use openhands_client::http::Network;
 use openhands_client::http::{Http, HttpError, Request};
 use openhands_client::secret::Secret;
+use openhands_client::time_limits::TimeLimits;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -73,7 +74,7 @@ impl AutomationService {
 
     fn request(&self, method: Method, path: &str) -> Request {
         // A new client for each request: connections do not outlive a test's runtime.
-        let http = Http::new(&Network::default()).unwrap();
+        let http = Http::new(&Network::default(), TimeLimits::default()).unwrap();
         let url = format!("http://127.0.0.1:{}/api/automation{path}", self.port);
         http.request(method, url.parse().unwrap()).bearer(&Secret::new(self.key))
     }

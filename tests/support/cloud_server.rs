@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use openhands_client::http::Network;
 use openhands_client::http::{Http, HttpError};
+use openhands_client::time_limits::TimeLimits;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -74,7 +75,7 @@ impl CloudServer {
 
     async fn request(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, HttpError> {
         // A new client for each request: connections do not outlive a test's runtime.
-        let http = Http::new(&Network::default()).unwrap();
+        let http = Http::new(&Network::default(), TimeLimits::default()).unwrap();
         let request = http.request(method, format!("{}{path}", self.url()).parse().unwrap());
         let request = match body {
             Some(body) => request.json(&body),
@@ -107,7 +108,7 @@ impl CloudServer {
         // A port in TIME_WAIT is passed over.
         let ports = self.base_port..self.base_port + 5;
         tokio::spawn(async move {
-            let http = Http::new(&Network::default()).unwrap();
+            let http = Http::new(&Network::default(), TimeLimits::default()).unwrap();
             loop {
                 for port in ports.clone() {
                     let url: url::Url = format!("http://127.0.0.1:{port}/alive").parse().unwrap();

@@ -11,7 +11,7 @@ use backoff::backoff::Backoff as _;
 use backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
 use tokio::time::Instant;
 
-use crate::time_limits;
+use crate::time_limits::{RetryDelays, TimeLimits};
 
 /// Whether an error may go away by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +33,7 @@ pub trait Retryable: Error {
 /// How often, and for how long in all.
 #[derive(Debug, Clone, Copy)]
 pub struct Policy {
-    first: Duration,
-    longest: Duration,
+    delays: RetryDelays,
     budget: Option<Duration>,
     /// Where attempts differ too much in length for a common budget.
     attempts: Option<u32>,
@@ -44,53 +43,58 @@ pub struct Policy {
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 impl Policy {
-    const fn delays_of(first: Duration, longest: Duration, budget: Option<Duration>) -> Self {
-        Self { first, longest, budget, attempts: None }
+    const fn new(delays: RetryDelays, budget: Option<Duration>) -> Self {
+        Self { delays, budget, attempts: None }
     }
 
     /// A local agent-server: it is near, and it may be just starting.
     #[must_use]
-    pub const fn agent_server(budget: Duration) -> Self {
-        Self::delays_of(Duration::from_millis(50), Duration::from_secs(2), Some(budget))
+    pub const fn agent_server(limits: &TimeLimits, budget: Duration) -> Self {
+        Self::new(limits.agent_server_delays, Some(budget))
+    }
+
+    /// The agent-server while a conversation is set up.
+    #[must_use]
+    pub const fn setup(limits: &TimeLimits) -> Self {
+        Self::agent_server(limits, limits.setup_budget)
     }
 
     /// The Cloud API, which slows down an address with more than 10 requests a second.
     #[must_use]
-    pub const fn cloud() -> Self {
-        Self::delays_of(Duration::from_millis(500), Duration::from_secs(10), Some(time_limits::CLOUD_BUDGET))
+    pub const fn cloud(limits: &TimeLimits) -> Self {
+        Self::new(limits.cloud_delays, Some(limits.cloud_budget))
     }
 
     /// A git server, for a clone that failed on the way: its limit is the whole clone's.
     #[must_use]
-    pub const fn git_server() -> Self {
-        let delays = Self::delays_of(Duration::from_secs(1), Duration::from_secs(5), None);
-        Self { attempts: Some(time_limits::CLONE_ATTEMPTS), ..delays }
+    pub const fn git_server(limits: &TimeLimits, attempts: u32) -> Self {
+        Self { attempts: Some(attempts), ..Self::new(limits.git_server_delays, None) }
     }
 
     /// Looks at a sandbox that is not ready yet: without an end, because the wait has its own.
     #[must_use]
-    pub const fn cloud_poll() -> Self {
-        Self::delays_of(Duration::from_millis(250), Duration::from_secs(2), None)
+    pub const fn cloud_poll(limits: &TimeLimits) -> Self {
+        Self::new(limits.cloud_poll_delays, None)
     }
 
     /// The automation service's callback: patient, because there is only one outcome.
     #[must_use]
-    pub const fn callback(budget: Duration) -> Self {
-        Self::delays_of(Duration::from_millis(250), Duration::from_secs(15), Some(budget))
+    pub const fn callback(limits: &TimeLimits, budget: Duration) -> Self {
+        Self::new(limits.callback_delays, Some(budget))
     }
 
     /// The events socket: without an end, because the run has its own.
     #[must_use]
-    pub const fn socket() -> Self {
-        Self::delays_of(Duration::from_millis(100), Duration::from_secs(5), None)
+    pub const fn socket(limits: &TimeLimits) -> Self {
+        Self::new(limits.socket_delays, None)
     }
 
     fn backoff(self) -> ExponentialBackoff {
         ExponentialBackoffBuilder::new()
-            .with_initial_interval(self.first)
+            .with_initial_interval(self.delays.first)
             .with_multiplier(2.0)
             .with_randomization_factor(0.3)
-            .with_max_interval(self.longest)
+            .with_max_interval(self.delays.longest)
             .with_max_elapsed_time(self.budget)
             .build()
     }
@@ -153,7 +157,7 @@ where
                     Retry::No => backoff::Error::permanent(error),
                     Retry::Soon => backoff::Error::transient(error),
                     Retry::After(delay) => {
-                        let delay = delay.clamp(policy.first, LONGEST_RETRY_AFTER);
+                        let delay = delay.clamp(policy.delays.first, LONGEST_RETRY_AFTER);
                         // `backoff` asks its budget for delays of its own only.
                         if policy.budget.is_some_and(|budget| started.elapsed() + delay > budget) {
                             backoff::Error::permanent(error)
@@ -185,9 +189,13 @@ mod tests {
         }
     }
 
+    fn delays(first: u64, longest: u64) -> RetryDelays {
+        RetryDelays { first: Duration::from_millis(first), longest: Duration::from_millis(longest) }
+    }
+
     async fn attempts_of(answers: &[Result<(), Retry>]) -> (u32, bool) {
         let attempts = Cell::new(0_usize);
-        let policy = Policy::delays_of(Duration::from_millis(1), Duration::from_millis(2), Some(time_limits::CONNECT));
+        let policy = Policy::new(delays(1, 2), Some(Duration::from_secs(5)));
         let result = retry("testing", policy, || {
             let answer = answers[attempts.get()];
             attempts.set(attempts.get() + 1);
@@ -209,8 +217,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_used_up_budget_ends_it() {
-        let policy =
-            Policy::delays_of(Duration::from_millis(5), Duration::from_millis(5), Some(Duration::from_millis(30)));
+        let policy = Policy::new(delays(5, 5), Some(Duration::from_millis(30)));
         for again in [Retry::Soon, Retry::After(Duration::ZERO), Retry::After(Duration::from_millis(7))] {
             let mut attempts = 0;
             let result: Result<(), _> = retry("testing", policy, || {
@@ -225,7 +232,7 @@ mod tests {
 
     #[tokio::test]
     async fn attempts_are_counted_where_there_is_no_budget() {
-        let policy = Policy { attempts: Some(3), ..Policy::delays_of(Duration::ZERO, Duration::ZERO, None) };
+        let policy = Policy { attempts: Some(3), ..Policy::new(delays(0, 0), None) };
         let mut attempts = 0;
         let result: Result<(), _> = retry("testing", policy, || {
             attempts += 1;
@@ -238,7 +245,7 @@ mod tests {
 
     #[test]
     fn delays_grow_to_the_longest_and_start_over() {
-        let mut delays = Policy::socket().delays();
+        let mut delays = Policy::socket(&TimeLimits::default()).delays();
         let grown = (0..12).filter_map(|_| delays.next_delay()).max().unwrap();
         assert!(grown > Duration::from_secs(3), "{grown:?}");
         delays.reset();

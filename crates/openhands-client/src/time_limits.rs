@@ -1,149 +1,181 @@
-//! Every time limit, interval and retry budget of the program, in one table.
+//! Every time limit, interval and retry budget of the library, as one value.
 //!
-//! All are measured on the monotonic clock. Limits of the run itself (`limits` of the task file) are the user's.
+//! All are measured on the monotonic clock. An [`Http`](crate::http::Http) client carries the value, so that everything that
+//! is made with the client finds it there.
 
 use std::time::Duration;
 
-/// How long a run waits for the agent-server to be ready, unless `--ready-timeout` says otherwise.
-pub const READY_TIMEOUT: Duration = Duration::from_secs(120);
-/// One look at `/ready` while waiting.
-pub const READY_ATTEMPT: Duration = Duration::from_secs(5);
+/// Time limits, intervals and retry budgets. [`TimeLimits::default`] is right for all but tests.
+///
+/// ```
+/// use std::time::Duration;
+/// use openhands_client::time_limits::TimeLimits;
+///
+/// let mut limits = TimeLimits::default();
+/// limits.stalled = Duration::from_secs(5);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TimeLimits {
+    /// One look at `/ready` while waiting for an agent-server (5 s).
+    pub ready_attempt: Duration,
 
-/// Opening a TCP connection, TLS included.
-pub const CONNECT: Duration = Duration::from_secs(5);
-/// One call of the agent-server or the Cloud API. With five runs on two cores, an agent-server took 30 s for a
-/// `GET`.
-pub const REQUEST: Duration = Duration::from_secs(40);
-/// One call that the agent-server answers only after the command that the agent has running: `pause`, `run` and
-/// `events` on some versions.
-pub const BUSY_REQUEST: Duration = Duration::from_secs(120);
-/// A transfer of a file that moves no byte for this time is given up.
-pub const STALLED: Duration = Duration::from_secs(60);
-/// An idle connection is not used again after this time: uvicorn closes it after 5 s.
-pub const IDLE_CONNECTION: Duration = Duration::from_secs(4);
+    /// Opening a TCP connection, TLS included (5 s).
+    pub connect: Duration,
+    /// One call of the agent-server or the Cloud API (40 s). With five runs on two cores, an agent-server took 30 s for a
+    /// `GET`.
+    pub request: Duration,
+    /// One call that the agent-server answers only after the command that the agent has running (120 s): `pause`, `run` and
+    /// `events` on some versions.
+    pub busy_request: Duration,
+    /// A transfer of a file that moves no byte for this time fails (60 s).
+    pub stalled: Duration,
+    /// An idle connection is not used again after this time (4 s): uvicorn closes it after 5 s.
+    pub idle_connection: Duration,
 
-/// A new sandbox may take this long until it is ready, unless told otherwise.
-pub const SANDBOX_INIT: Duration = Duration::from_secs(300);
-/// One call of the Cloud API about a sandbox, unless told otherwise.
-pub const SANDBOX_REQUEST: Duration = Duration::from_secs(60);
-/// A sandbox may report an error for this long while it boots (1.11.0: 5 to 10 s, more on a busy machine).
-pub const SANDBOX_ERROR: Duration = Duration::from_secs(60);
-/// A sandbox may be unknown for this long after it was made.
-pub const SANDBOX_UNKNOWN: Duration = Duration::from_secs(15);
-/// A sandbox whose making was cut off shows up within this time: it is listed a second after the request came.
-pub const SANDBOX_SHOWS_UP: Duration = Duration::from_secs(20);
-/// Whose the only new sandbox is, nobody can tell before this time after the request: another job's may be listed before ours.
-pub const SANDBOX_LISTED: Duration = Duration::from_secs(3);
-/// Deleting a sandbox from `Drop`, which holds up its thread.
-pub const SANDBOX_DROP: Duration = Duration::from_secs(30);
-/// A launched run's guardian may take this long to deliver the outcome before the sandbox is deleted under it.
-pub const LAST_DELIVERY: Duration = Duration::from_secs(60);
-/// Ending a command that could not be started for certain, and removing its files.
-pub const TIDY_UP: Duration = Duration::from_secs(10);
+    /// A new sandbox may take this long until it is ready, unless the caller sets another limit (300 s).
+    pub sandbox_init: Duration,
+    /// One call of the Cloud API about a sandbox, unless the caller sets another limit (60 s).
+    pub sandbox_request: Duration,
+    /// A sandbox may report an error for this long while it boots (60 s; 1.11.0: 5 to 10 s, more on a busy machine).
+    pub sandbox_error: Duration,
+    /// A sandbox may be unknown for this long after it was created (15 s).
+    pub sandbox_unknown: Duration,
+    /// A sandbox whose creation was cut off shows up within this time (20 s): it is listed a second after the request came.
+    pub sandbox_shows_up: Duration,
+    /// The owner of the only new sandbox is uncertain for this time after the request (3 s): another job's may be listed
+    /// before ours.
+    pub sandbox_listed: Duration,
+    /// Deleting a sandbox from `Drop`, which blocks its thread (30 s).
+    pub sandbox_drop: Duration,
+    /// A command of our own in a sandbox: a few file operations (60 s).
+    pub housekeeping: Duration,
+    /// Ending a command whose start is uncertain, and removing its files (10 s).
+    pub tidy_up: Duration,
 
-/// All attempts of one call of the Cloud API.
-pub const CLOUD_BUDGET: Duration = Duration::from_secs(90);
-/// All attempts of one call that sets up the conversation.
-pub const SETUP_BUDGET: Duration = Duration::from_secs(60);
+    /// All attempts of one call of the Cloud API (90 s).
+    pub cloud_budget: Duration,
+    /// All attempts of one call that sets up the conversation (60 s).
+    pub setup_budget: Duration,
+    /// One call for skills (60 s): the agent-server may clone the public ones meanwhile.
+    pub skills: Duration,
 
-/// Cloning one repository, unless the task says otherwise.
-pub const CLONE: Duration = Duration::from_secs(300);
-/// Attempts at a clone that fails on the way, some 12 s of waiting: names that do not exist look the same.
-pub const CLONE_ATTEMPTS: u32 = 5;
-/// One call for skills: the agent-server may clone the public ones meanwhile.
-pub const SKILLS: Duration = Duration::from_secs(60);
-/// All attempts of such a call: a run does without.
-pub const SKILLS_BUDGET: Duration = Duration::from_secs(5);
+    /// The handshake of the events socket (10 s).
+    pub socket_handshake: Duration,
+    /// Between two of our pings on the events socket (10 s); agent-servers before 1.22.1 send none.
+    pub socket_ping: Duration,
+    /// A socket on which nothing arrives for this time, not even the response to a ping, is replaced (32 s).
+    pub socket_silence: Duration,
+    /// A first subscription may take this long before the run continues with polling (10 s).
+    pub subscribe: Duration,
+    /// The state of the conversation is read this often while the socket works (15 s).
+    pub poll_with_socket: Duration,
+    /// The state of the conversation is read this often while the socket is down (2 s).
+    pub poll_without_socket: Duration,
+    /// The same while the socket works and the run has a cost limit, for versions that do not send the cost (5 s; to 1.16.1).
+    pub poll_with_budget: Duration,
+    /// A claimed end of a turn waits this long for the state that follows a run, on versions that send it (2 s).
+    pub last_word: Duration,
+    /// A result that could not be confirmed is checked again after this time (1 s).
+    pub confirm_again: Duration,
+    /// A conversation that is still idle this long after a message has its run started once more (5 s).
+    pub idle_after_message: Duration,
+    /// The reason of an error may come this long after the error (1 s).
+    pub error_reason: Duration,
+    /// The log is read again from this long before the last event (5 s): storage order is not strictly the order of
+    /// timestamps.
+    pub log_overlap: Duration,
+    /// An agent-server that gives no sign of life for this time is lost, and with it the run (45 s). A frozen or restarted one
+    /// that is back earlier is not.
+    pub server_silence: Duration,
+    /// An agent-server that responds with nothing but errors for this time is lost too (300 s).
+    pub server_errors: Duration,
+    /// The last look at a server that seems lost (8 s).
+    pub last_look: Duration,
+    /// Stopping an agent at a cost or time limit (20 s). A pause works when its answer is not waited for.
+    pub stop_agent: Duration,
 
-/// The handshake of the events socket.
-pub const SOCKET_HANDSHAKE: Duration = Duration::from_secs(10);
-/// Our own pings on the events socket; agent-servers before 1.22.1 send none.
-pub const SOCKET_PING: Duration = Duration::from_secs(10);
-/// A socket on which nothing arrives for this time, not even an answer to a ping, is opened anew.
-pub const SOCKET_SILENCE: Duration = Duration::from_secs(32);
-/// The state of the conversation is read this often while the socket works.
-pub const POLL_WITH_SOCKET: Duration = Duration::from_secs(15);
-/// The state of the conversation is read this often while the socket is down.
-pub const POLL_WITHOUT_SOCKET: Duration = Duration::from_secs(2);
-/// The same while the socket works and the run has a cost limit, for versions that do not send the cost (to 1.16.1).
-pub const POLL_WITH_BUDGET: Duration = Duration::from_secs(5);
-/// A first subscription may take this long before the run goes on with polling.
-pub const SUBSCRIBE: Duration = SOCKET_HANDSHAKE;
-/// A claimed end of a turn waits this long for the state that follows a run, on versions that send it.
-pub const LAST_WORD: Duration = Duration::from_secs(2);
-/// An end that could not be confirmed is looked at again after this time.
-pub const CONFIRM_AGAIN: Duration = Duration::from_secs(1);
-/// A conversation that is still idle this long after a message has its run started once more.
-pub const IDLE_AFTER_MESSAGE: Duration = Duration::from_secs(5);
-/// The reason of an error may come this long after the error.
-pub const ERROR_REASON: Duration = Duration::from_secs(1);
-/// The log is read again from this long before the last event: storage order is not strictly the order of timestamps.
-pub const LOG_OVERLAP: Duration = Duration::from_secs(5);
-/// An agent-server that gives no sign of life for this time is lost, and with it the run. A frozen or restarted one
-/// that is back earlier is not.
-pub const SERVER_SILENCE: Duration = Duration::from_secs(45);
-/// An agent-server that answers with nothing but errors for this time is lost too.
-pub const SERVER_ERRORS: Duration = Duration::from_secs(300);
-/// The last look at a server that seems lost.
-pub const LAST_LOOK: Duration = Duration::from_secs(8);
+    /// One attempt to deliver the completion callback (20 s). The service reads the conversation meanwhile, which can take it
+    /// 30 s (1.25.0, with a hung agent-server); a second attempt then finds the run settled.
+    pub callback_attempt: Duration,
+    /// One attempt to post a phase (10 s).
+    pub phase_attempt: Duration,
 
-/// One attempt to deliver the completion callback. The service reads the conversation meanwhile, which can take it 30 s
-/// (1.25.0, with a hung agent-server); a second attempt then finds the run settled.
-pub const CALLBACK_ATTEMPT: Duration = Duration::from_secs(20);
-/// One attempt to post a phase.
-pub const PHASE_ATTEMPT: Duration = Duration::from_secs(10);
-/// Between two of the agent's summaries that are posted as phases.
-pub const SUMMARY_INTERVAL: Duration = Duration::from_secs(4);
-/// A phase that lasts is posted again after this time: so a cancelled run is noticed.
-pub const PHASE_REPEAT: Duration = Duration::from_secs(10);
-/// How long the guardian tries to deliver what the runner could not, unless `--guardian-budget` says otherwise.
-pub const GUARDIAN_BUDGET: Duration = Duration::from_secs(15 * 60);
-/// How long a new runner of the same run may take over from one that died, unless `--restart-grace` says otherwise.
-pub const TAKEOVER_WINDOW: Duration = Duration::from_secs(3);
-
-/// A run that goes on after its time has this long to find its agent and stop it.
-pub const ATTACH: Duration = Duration::from_secs(20);
-/// The agent is asked to wrap up this long before the end, unless `--soft-landing` says otherwise.
-pub const SOFT_LANDING: Duration = Duration::from_secs(10);
-/// Finding out when the agent-server would end this process.
-pub const LIMIT_SEARCH: Duration = Duration::from_secs(5);
-/// A run ends this long before the agent-server would end it, so that its outcome is delivered by then.
-pub const BEFORE_KILL: Duration = Duration::from_secs(3);
-
-/// A record's way into standard output while nobody reads it; then the run goes on without standard output.
-pub const SLOW_READER: Duration = Duration::from_secs(30);
-
-/// What the end of a run may take.
-#[derive(Debug, Clone, Copy)]
-pub struct ShutdownBudgets {
-    /// Stopping the agent and reading its final message.
-    pub agent: Duration,
-    /// The result's way into a pipe that is slow to be read.
-    pub output: Duration,
-    /// All attempts that the runner itself makes to deliver the callback; then it is the guardian's.
-    pub callback: Duration,
-    /// The end of an agent-server that we started; agent-server 1.58.0 takes 6 s.
-    pub server: Duration,
+    /// Between attempts at a local agent-server (50 ms to 2 s).
+    pub agent_server_delays: RetryDelays,
+    /// Between attempts at the Cloud API (500 ms to 10 s).
+    pub cloud_delays: RetryDelays,
+    /// Between looks at a sandbox that is not ready yet (250 ms to 2 s).
+    pub cloud_poll_delays: RetryDelays,
+    /// Between attempts at a clone (1 s to 5 s).
+    pub git_server_delays: RetryDelays,
+    /// Between attempts to deliver the completion callback (250 ms to 15 s).
+    pub callback_delays: RetryDelays,
+    /// Between attempts to open the events socket (100 ms to 5 s).
+    pub socket_delays: RetryDelays,
 }
 
-/// Nobody is in a hurry.
-pub const UNHURRIED: ShutdownBudgets = ShutdownBudgets {
-    agent: Duration::from_secs(20),
-    output: Duration::from_secs(5),
-    callback: Duration::from_secs(60),
-    server: Duration::from_secs(15),
-};
-/// A time limit: the next thing may be a signal.
-pub const AFTER_TIME_LIMIT: ShutdownBudgets = ShutdownBudgets {
-    agent: Duration::from_secs(1),
-    output: Duration::from_millis(500),
-    callback: Duration::from_secs(60),
-    server: Duration::from_secs(15),
-};
-/// A signal: one second after SIGTERM comes SIGKILL (agent-server, bash commands), ten seconds after it in a container.
-pub const AFTER_SIGNAL: ShutdownBudgets = ShutdownBudgets {
-    agent: Duration::from_millis(150),
-    output: Duration::from_millis(50),
-    callback: Duration::from_millis(500),
-    server: Duration::from_secs(4),
-};
+/// The delays between the attempts of a retry. They double from the first to the longest, with jitter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryDelays {
+    /// After the first attempt.
+    pub first: Duration,
+    /// After so many attempts that they do not grow further.
+    pub longest: Duration,
+}
+
+impl RetryDelays {
+    const fn from_millis(first: u64, longest: u64) -> Self {
+        Self { first: Duration::from_millis(first), longest: Duration::from_millis(longest) }
+    }
+}
+
+impl Default for TimeLimits {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            ready_attempt: seconds(5),
+            connect: seconds(5),
+            request: seconds(40),
+            busy_request: seconds(120),
+            stalled: seconds(60),
+            idle_connection: seconds(4),
+            sandbox_init: seconds(300),
+            sandbox_request: seconds(60),
+            sandbox_error: seconds(60),
+            sandbox_unknown: seconds(15),
+            sandbox_shows_up: seconds(20),
+            sandbox_listed: seconds(3),
+            sandbox_drop: seconds(30),
+            housekeeping: seconds(60),
+            tidy_up: seconds(10),
+            cloud_budget: seconds(90),
+            setup_budget: seconds(60),
+            skills: seconds(60),
+            socket_handshake: seconds(10),
+            socket_ping: seconds(10),
+            socket_silence: seconds(32),
+            subscribe: seconds(10),
+            poll_with_socket: seconds(15),
+            poll_without_socket: seconds(2),
+            poll_with_budget: seconds(5),
+            last_word: seconds(2),
+            confirm_again: seconds(1),
+            idle_after_message: seconds(5),
+            error_reason: seconds(1),
+            log_overlap: seconds(5),
+            server_silence: seconds(45),
+            server_errors: seconds(300),
+            last_look: seconds(8),
+            stop_agent: seconds(20),
+            callback_attempt: seconds(20),
+            phase_attempt: seconds(10),
+            agent_server_delays: RetryDelays::from_millis(50, 2_000),
+            cloud_delays: RetryDelays::from_millis(500, 10_000),
+            cloud_poll_delays: RetryDelays::from_millis(250, 2_000),
+            git_server_delays: RetryDelays::from_millis(1_000, 5_000),
+            callback_delays: RetryDelays::from_millis(250, 15_000),
+            socket_delays: RetryDelays::from_millis(100, 5_000),
+        }
+    }
+}

@@ -60,6 +60,7 @@ pub(crate) async fn clone_all(
     plans: &[RepoPlan],
     working_dir: &Path,
     run: Option<&RunId>,
+    policy: Policy,
     token: impl Fn(GitProvider) -> Token,
 ) -> Result<Vec<ClonedRepo>, CloneError> {
     if plans.is_empty() {
@@ -76,7 +77,7 @@ pub(crate) async fn clone_all(
                     tracing::info!(repository = plan.shown, "is there already; going on with it as it is");
                     return (place, Ok(path), token);
                 }
-                (place, clone(plan, working_dir, run, &path, token.as_ref()).await.map(|()| path), token)
+                (place, clone(plan, working_dir, run, policy, &path, token.as_ref()).await.map(|()| path), token)
             }
         })
         .buffer_unordered(AT_ONCE);
@@ -142,6 +143,7 @@ async fn clone(
     plan: &RepoPlan,
     working_dir: &Path,
     run: Option<&RunId>,
+    policy: Policy,
     path: &Path,
     token: Option<&Token>,
 ) -> Result<(), Refusal> {
@@ -174,7 +176,7 @@ async fn clone(
         partial.remove();
         git(&arguments, working_dir, credentials.as_ref(), left())
     };
-    retry(&format!("cloning {}", plan.shown), Policy::git_server(), attempt).await.map_err(whole_limit)?;
+    retry(&format!("cloning {}", plan.shown), policy, attempt).await.map_err(whole_limit)?;
     if let Some(commit) = plan.git_ref.as_deref().filter(|_| plan.may_be_commit()) {
         let checkout = git(["checkout", "--quiet", commit, "--"], &partial.0, credentials.as_ref(), left());
         checkout.await.map_err(whole_limit)?;
@@ -249,7 +251,10 @@ mod tests {
     #[test]
     fn a_foreign_entry_takes_its_name_and_a_clone_of_ours_is_found_under_any() {
         let folder = tempfile::tempdir().unwrap();
-        let plans = RepoPlan::of(serde_json::from_value(json!(["file:///a/demo", "file:///b/demo"])).unwrap());
+        let plans = RepoPlan::of(
+            serde_json::from_value(json!(["file:///a/demo", "file:///b/demo"])).unwrap(),
+            std::time::Duration::MAX,
+        );
         let (this, other) = (RunId::new("this"), RunId::new("other"));
         let found = |run| -> Vec<(String, bool)> {
             targets(&plans, folder.path(), run).into_iter().map(|target| (target.name, target.is_cloned)).collect()

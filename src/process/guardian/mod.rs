@@ -19,21 +19,16 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 pub(crate) use process::guard;
 pub(crate) use protocol::GuardianConfig;
 
 use self::protocol::{ARMED, Message};
+use crate::input::time_limits::GuardianLimits;
 use openhands_client::automation::completion::CompletionReport;
 
 /// The guardian's name in `ps`, so that nobody takes it for a leftover of the run. The kernel keeps 15 characters of it.
 pub(crate) const NAME: &str = "openhands-guardian";
-
-/// A guardian should be armed within milliseconds; a machine that is this slow goes on without waiting.
-const ARMING: Duration = Duration::from_secs(2);
-/// The guardian reads all the time; if it does not, the runner must not wait for it.
-const SENDING: Duration = Duration::from_millis(100);
 
 /// The runner's end of the line to its guardian.
 #[derive(Debug)]
@@ -49,10 +44,14 @@ impl Guardian {
     ///
     /// # Errors
     /// The operating system's. The run can go on without a guardian.
-    pub(crate) fn start(config: GuardianConfig, if_silent: &CompletionReport) -> io::Result<Self> {
+    pub(crate) fn start(
+        config: GuardianConfig,
+        limits: &GuardianLimits,
+        if_silent: &CompletionReport,
+    ) -> io::Result<Self> {
         let (line, other_end) = UnixStream::pair()?;
-        line.set_write_timeout(Some(SENDING))?;
-        line.set_read_timeout(Some(ARMING))?;
+        line.set_write_timeout(Some(limits.sending))?;
+        line.set_read_timeout(Some(limits.arming))?;
         let mut guardian = Self { line, unsent: Vec::new() };
         // Before there is a process: whatever becomes of us from now on, it knows what to do.
         guardian.send(&Message::GuardianConfig(Box::new(config), if_silent.clone()))?;
@@ -134,6 +133,8 @@ fn is_slow(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

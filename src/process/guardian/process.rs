@@ -17,9 +17,7 @@ use tokio::sync::Mutex;
 use super::footprint::give_back_code;
 use super::protocol::{ARMED, GuardianConfig, Message};
 use super::rendezvous::{Asker, Rendezvous};
-
-/// A runner that is being killed is given this time to be dead before it counts as alive.
-const DYING: Duration = Duration::from_millis(500);
+use crate::input::time_limits::GuardianLimits;
 
 /// Is the guardian: to be called first thing in a process that was started as [`NAME`](super::NAME). Returns when there is nothing left
 /// to do.
@@ -60,11 +58,12 @@ fn leave_everything() {
 struct Place {
     run_id: Option<String>,
     open: Option<Rendezvous>,
+    limits: GuardianLimits,
 }
 
 impl Place {
     fn of(run_id: Option<String>) -> Self {
-        let mut place = Self { run_id, open: None };
+        let mut place = Self { run_id, open: None, limits: GuardianLimits::default() };
         place.reopen();
         place
     }
@@ -76,7 +75,7 @@ impl Place {
 
     /// Whether the run was left to this asker.
     fn left_to(&mut self, asker: Asker) -> bool {
-        let taken = self.open.take().is_some_and(|open| asker.yours(open));
+        let taken = self.open.take().is_some_and(|open| asker.yours(open, self.limits.taking));
         if !taken {
             self.reopen();
         }
@@ -111,7 +110,7 @@ fn watch(line: &mut Line, mut place: Place, grace: Duration, if_silent: Completi
         }
         // The end of the line, or somebody who asks for the run; then the runner may be dying at this moment.
         if let Some(asker) = place.open.as_ref().filter(|_| !line.closed).and_then(Rendezvous::accept) {
-            while let Some(message) = line.next_within(DYING) {
+            while let Some(message) = line.next_within(place.limits.dying) {
                 last_words.hear(message);
             }
             if last_words.settled {
@@ -265,7 +264,7 @@ fn timespec(duration: Duration) -> Timespec {
 fn deliver(config: &GuardianConfig, report: &CompletionReport, place: Option<Place>) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
     runtime.block_on(async {
-        let (http, _) = Http::lenient(&config.network());
+        let (http, _) = Http::lenient(&config.network(), config.time_limits());
         let key = config.key();
         let progress = Arc::new(Mutex::new(Progress::default()));
         let callback = Callback { http: &http, url: config.url(), key: key.as_ref(), budget: config.budget };

@@ -5,10 +5,12 @@ use std::time::Duration;
 use openhands_client::automation::completion::CompletionReport;
 use openhands_client::http::Network;
 use openhands_client::secret::Secret;
+use openhands_client::time_limits::{RetryDelays, TimeLimits};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::input::reporting::Reporting;
+use crate::input::time_limits::RunnerTimeLimits;
 
 /// The guardian's one answer.
 pub(super) const ARMED: &[u8] = b"armed";
@@ -40,13 +42,15 @@ pub(crate) struct GuardianConfig {
     no_proxy: Option<String>,
     pub(super) budget: Duration,
     pub(super) grace: Duration,
+    callback_attempt: Duration,
+    callback_delays: (Duration, Duration),
 }
 
 impl GuardianConfig {
-    /// The charge for a run with a callback; `None` without one. `budget` limits the attempts to deliver, `grace` is how
-    /// long a new runner of the same run may take over.
+    /// The charge for a run with a callback; `None` without one.
     #[must_use]
-    pub(crate) fn new(reporting: &Reporting, network: &Network, budget: Duration, grace: Duration) -> Option<Self> {
+    pub(crate) fn new(reporting: &Reporting, network: &Network, limits: &RunnerTimeLimits) -> Option<Self> {
+        let RetryDelays { first, longest } = limits.client.callback_delays;
         let text = |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.expose().to_owned());
         Some(Self {
             callback_url: reporting.callback_url.clone()?,
@@ -57,8 +61,10 @@ impl GuardianConfig {
             http_proxy: text(&network.http_proxy),
             https_proxy: text(&network.https_proxy),
             no_proxy: network.no_proxy.clone(),
-            budget,
-            grace,
+            budget: limits.guardian.budget,
+            grace: limits.guardian.takeover_window,
+            callback_attempt: limits.client.callback_attempt,
+            callback_delays: (first, longest),
         })
     }
 
@@ -68,6 +74,15 @@ impl GuardianConfig {
 
     pub(super) fn key(&self) -> Option<Secret> {
         self.key.clone().map(Secret::new)
+    }
+
+    /// The runner's own, as far as they bound the delivery.
+    pub(super) fn time_limits(&self) -> TimeLimits {
+        let (first, longest) = self.callback_delays;
+        let mut limits = TimeLimits::default();
+        limits.callback_attempt = self.callback_attempt;
+        limits.callback_delays = RetryDelays { first, longest };
+        limits
     }
 
     pub(super) fn network(&self) -> Network {

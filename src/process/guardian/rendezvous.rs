@@ -9,11 +9,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-/// A guardian that is there answers within milliseconds.
-const ANSWER: Duration = Duration::from_secs(2);
-
-/// An attempt to report the run is under way; what comes of it is waited for, though not as long as it may take.
-const DECISION: Duration = Duration::from_secs(6);
+use crate::input::time_limits::GuardianLimits;
 
 const YOURS: u8 = b'y';
 const BUSY: u8 = b'b';
@@ -51,17 +47,17 @@ fn address(run_id: &str) -> io::Result<SocketAddr> {
 
 /// Asks the guardian of an earlier runner of this run to leave the run to us.
 #[must_use]
-pub(crate) fn take_over(run_id: &str) -> Found {
+pub(crate) fn take_over(run_id: &str, limits: &GuardianLimits) -> Found {
     let ask = || -> io::Result<Found> {
         let mut guardian = UnixStream::connect_addr(&address(run_id)?)?;
-        guardian.set_read_timeout(Some(ANSWER))?;
+        guardian.set_read_timeout(Some(limits.answer))?;
         let mut answer = [0];
         let mut waited = false;
         loop {
             match guardian.read(&mut answer) {
                 Ok(1) if answer == [WAIT] => {
                     waited = true;
-                    guardian.set_read_timeout(Some(DECISION))?;
+                    guardian.set_read_timeout(Some(limits.decision))?;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Ok(1) if answer == [YOURS] => return Ok(Found::Yours(Handover(guardian))),
@@ -104,10 +100,10 @@ pub(super) struct Asker(UnixStream);
 impl Asker {
     /// Leaves the run to it. The place is closed first, because the asker's own guardian opens it next. Whether the run
     /// was taken: an asker that dies before leaves it with us.
-    pub(super) fn yours(mut self, place: Rendezvous) -> bool {
+    pub(super) fn yours(mut self, place: Rendezvous, patience: Duration) -> bool {
         drop(place);
         let mut answer = [0; TAKEN.len()];
-        let asked = self.0.set_read_timeout(Some(ANSWER * 5)).and_then(|()| self.0.write_all(&[YOURS]));
+        let asked = self.0.set_read_timeout(Some(patience)).and_then(|()| self.0.write_all(&[YOURS]));
         asked.and_then(|()| self.0.read_exact(&mut answer)).is_ok() && answer == TAKEN
     }
 
@@ -128,7 +124,7 @@ mod tests {
 
     #[test]
     fn nobody_is_there_for_a_new_run() {
-        assert!(matches!(take_over(&Uuid::new_v4().to_string()), Found::Nobody));
+        assert!(matches!(take_over(&Uuid::new_v4().to_string(), &GuardianLimits::default()), Found::Nobody));
     }
 
     #[test]
@@ -136,14 +132,14 @@ mod tests {
         let run = Uuid::new_v4().to_string();
         let place = Rendezvous::open(&run).unwrap();
         assert!(Rendezvous::open(&run).is_err());
-        let asking = |run: String| std::thread::spawn(move || take_over(&run));
+        let asking = |run: String| std::thread::spawn(move || take_over(&run, &GuardianLimits::default()));
         let first = asking(run.clone());
         place.accept().unwrap().busy();
         assert!(matches!(first.join().unwrap(), Found::Busy));
 
         let second = asking(run.clone());
         let asker = place.accept().unwrap();
-        let leaving = std::thread::spawn(move || asker.yours(place));
+        let leaving = std::thread::spawn(move || asker.yours(place, GuardianLimits::default().taking));
         let Found::Yours(handover) = second.join().unwrap() else { panic!("the run was not left") };
         assert!(Rendezvous::open(&run).is_ok());
         handover.taken();
@@ -156,9 +152,9 @@ mod tests {
         let place = Rendezvous::open(&run).unwrap();
         let asking = {
             let run = run.clone();
-            std::thread::spawn(move || drop(take_over(&run)))
+            std::thread::spawn(move || drop(take_over(&run, &GuardianLimits::default())))
         };
-        assert!(!place.accept().unwrap().yours(place));
+        assert!(!place.accept().unwrap().yours(place, GuardianLimits::default().taking));
         asking.join().unwrap();
     }
 }

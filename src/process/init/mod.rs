@@ -22,24 +22,19 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::input::env::{self, RawEnv, SECRET_NAMES};
 use crate::input::reporting::Reporting;
+use crate::input::time_limits::InitLimits;
 use crate::outcome::ExitCode;
 use crate::process::guardian;
 use crate::process::scrub::scrub;
 
 pub(crate) use life::RestartState;
 
-/// `docker stop` kills 10 s after its SIGTERM; a guardian gets what is left of that after the runner.
-const AFTER_SIGNAL: Duration = Duration::from_secs(8);
-/// A guardian ends by itself when its own budget is over; this is only a bound.
-const AFTER_DEATH: Duration = Duration::from_secs(3600);
 /// The kernel keeps 15 bytes of a process's name.
 const KEPT_OF_A_NAME: usize = 15;
 /// A program that is killed again and again is not helped by another start.
 const MOST_STARTS: u8 = 3;
 /// SIGKILL.
 const KILL: u8 = 9;
-/// How often the end of a guardian is looked for.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// Whether this process has the duties of PID 1.
 #[must_use]
@@ -97,12 +92,14 @@ pub(crate) fn run() -> ExitCode {
             Some(End::Killed) => break ExitCode::ended_by(KILL),
         }
     };
-    let ended = Instant::now();
+    let (ended, limits) = (Instant::now(), InitLimits::default());
     while guardian_is_at_work() {
-        if ended.elapsed() > AFTER_DEATH || asked_to_end.is_some_and(|asked| asked.elapsed() > AFTER_SIGNAL) {
+        if ended.elapsed() > limits.after_death
+            || asked_to_end.is_some_and(|asked| asked.elapsed() > limits.after_signal)
+        {
             break;
         }
-        if next_signal(&signals, Some(LOOK)).is_some_and(|(signal, _)| asks_to_end(signal)) {
+        if next_signal(&signals, Some(limits.guardian_poll)).is_some_and(|(signal, _)| asks_to_end(signal)) {
             asked_to_end.get_or_insert_with(Instant::now);
         }
         reap(child);

@@ -8,7 +8,6 @@ use serde_json::json;
 
 use super::AgentServerClient;
 use crate::http::HttpError;
-use crate::time_limits;
 
 /// What `POST /api/bash/execute_bash_command` answers. Output over 1 MiB is cut on some versions.
 #[derive(Debug, Clone, Deserialize)]
@@ -55,7 +54,7 @@ impl AgentServerClient {
     /// [`HttpError`].
     pub async fn execute(&self, command: &str, limit: Duration) -> Result<BashResult, HttpError> {
         self.request(Method::POST, &["api", "bash", "execute_bash_command"])
-            .timeout(limit + time_limits::REQUEST)
+            .timeout(limit + self.time_limits().request)
             .json(&json!({"command": command, "timeout": limit.as_secs().max(1)}))
             .send()
             .await?
@@ -83,7 +82,7 @@ impl AgentServerClient {
     pub async fn authenticated(&self) -> Result<(), HttpError> {
         self.request(Method::GET, &["api", "bash", "bash_events", "search"])
             .query(&[("limit", "1")])
-            .timeout(time_limits::READY_ATTEMPT)
+            .timeout(self.time_limits().ready_attempt)
             .send()
             .await
             .map(drop)

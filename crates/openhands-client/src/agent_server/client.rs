@@ -22,7 +22,7 @@ use crate::agent_server::AgentServerAddress;
 use crate::http::{self, Http, HttpError, Request};
 use crate::ids::ConversationId;
 use crate::secret::Secret;
-use crate::time_limits;
+use crate::time_limits::TimeLimits;
 
 /// One agent-server. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -83,6 +83,12 @@ impl AgentServerClient {
         Some(Self { http: self.http.with_fresh_connections().ok()?, ..self.clone() })
     }
 
+    /// The time limits of its HTTP client.
+    #[must_use]
+    pub fn time_limits(&self) -> &TimeLimits {
+        self.http.time_limits()
+    }
+
     /// The server's address as it may be shown.
     #[must_use]
     pub fn address(&self) -> String {
@@ -109,10 +115,10 @@ impl AgentServerClient {
     /// # Errors
     /// 503 while the server is initialising; no connection until it listens.
     pub async fn ready(&self) -> Result<(), HttpError> {
-        let ready = self.request(Method::GET, &["ready"]).timeout(time_limits::READY_ATTEMPT).send().await;
+        let ready = self.request(Method::GET, &["ready"]).timeout(self.time_limits().ready_attempt).send().await;
         match ready {
             Err(error) if error.status() == Some(404) => {
-                self.request(Method::GET, &["alive"]).timeout(time_limits::READY_ATTEMPT).send().await.map(drop)
+                self.request(Method::GET, &["alive"]).timeout(self.time_limits().ready_attempt).send().await.map(drop)
             }
             other => other.map(drop),
         }
@@ -133,7 +139,7 @@ impl AgentServerClient {
     /// [`HttpError`]; 422 for a body that the server does not take (1.22.1 answers 500 to some).
     pub async fn start_conversation(&self, body: &StartConversation) -> Result<(Created, ConversationInfo), HttpError> {
         let mut request =
-            self.request(Method::POST, &["api", "conversations"]).timeout(time_limits::BUSY_REQUEST).json(body);
+            self.request(Method::POST, &["api", "conversations"]).timeout(self.time_limits().busy_request).json(body);
         if let Some(traceparent) = &body.trace.traceparent {
             request = request.header("traceparent", traceparent);
         }
@@ -170,7 +176,7 @@ impl AgentServerClient {
     /// # Errors
     /// [`HttpError`]; 429 for a full server (1.58.0).
     pub async fn run(&self, id: ConversationId) -> Result<RunStarted, HttpError> {
-        match self.of_conversation(Method::POST, id, &["run"]).timeout(time_limits::BUSY_REQUEST).send().await {
+        match self.of_conversation(Method::POST, id, &["run"]).timeout(self.time_limits().busy_request).send().await {
             Ok(_) => Ok(RunStarted::Started),
             Err(error) if error.status() == Some(409) => Ok(RunStarted::AlreadyRunning),
             Err(error) => Err(error),
@@ -184,7 +190,11 @@ impl AgentServerClient {
     /// [`HttpError`].
     pub async fn stop(&self, id: ConversationId, capabilities: Capabilities) -> Result<(), HttpError> {
         let endpoint = if capabilities.interrupt { "interrupt" } else { "pause" };
-        self.of_conversation(Method::POST, id, &[endpoint]).timeout(time_limits::BUSY_REQUEST).send().await.map(drop)
+        self.of_conversation(Method::POST, id, &[endpoint])
+            .timeout(self.time_limits().busy_request)
+            .send()
+            .await
+            .map(drop)
     }
 
     /// `GET …/events/search`. May be repeated. Storage order is not strictly the order of timestamps.
@@ -233,7 +243,7 @@ impl AgentServerClient {
     /// [`HttpError`].
     pub async fn add_secrets(&self, id: ConversationId, secrets: &Secrets) -> Result<(), HttpError> {
         self.of_conversation(Method::POST, id, &["secrets"])
-            .timeout(time_limits::BUSY_REQUEST)
+            .timeout(self.time_limits().busy_request)
             .json(&json!({ "secrets": secrets }))
             .send()
             .await
@@ -245,7 +255,12 @@ impl AgentServerClient {
     /// # Errors
     /// [`HttpError`].
     pub async fn skills(&self, query: &SkillQuery) -> Result<SkillList, HttpError> {
-        self.request(Method::POST, &["api", "skills"]).timeout(time_limits::SKILLS).json(query).send().await?.json()
+        self.request(Method::POST, &["api", "skills"])
+            .timeout(self.time_limits().skills)
+            .json(query)
+            .send()
+            .await?
+            .json()
     }
 
     /// `GET /api/bash/bash_events/search`: the last commands, the newest first. May be repeated.
@@ -342,7 +357,12 @@ impl AgentServerClient {
         let scheme = if url.scheme() == "https" { "wss" } else { "ws" };
         // Both schemes are special, so the change cannot be refused.
         let _ = url.set_scheme(scheme);
-        SocketEndpoint { url, session_key: self.session_key.clone(), tls: self.http.tls() }
+        SocketEndpoint {
+            url,
+            session_key: self.session_key.clone(),
+            tls: self.http.tls(),
+            time_limits: *self.time_limits(),
+        }
     }
 }
 
@@ -351,6 +371,7 @@ pub(super) struct SocketEndpoint {
     pub(super) url: Url,
     pub(super) session_key: Option<Secret>,
     pub(super) tls: std::sync::Arc<rustls::ClientConfig>,
+    pub(super) time_limits: TimeLimits,
 }
 
 /// Reads a version text; an unknown one counts as the newest known.

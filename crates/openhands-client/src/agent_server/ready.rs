@@ -9,7 +9,6 @@ use super::{AgentServerClient, Capabilities};
 use crate::http::HttpError;
 use crate::retry::{Policy, retry};
 use crate::text;
-use crate::time_limits;
 
 /// The agent-server did not become ready.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +38,7 @@ const TELL: Duration = Duration::from_secs(10);
 pub async fn await_ready(client: &AgentServerClient, limit: Duration) -> Result<Capabilities, ReadyError> {
     let address = client.address();
     let deadline = Instant::now() + limit;
-    let mut delays = Policy::agent_server(limit).delays();
+    let mut delays = Policy::agent_server(client.time_limits(), limit).delays();
     let mut told = None::<Instant>;
     let mut last = None;
     loop {
@@ -62,7 +61,7 @@ pub async fn await_ready(client: &AgentServerClient, limit: Duration) -> Result<
         }
         tokio::time::sleep(delay).await;
     }
-    let policy = Policy::agent_server(time_limits::SETUP_BUDGET);
+    let policy = Policy::setup(client.time_limits());
     let version = retry("reading the agent-server's version", policy, || client.version())
         .await
         .map_err(ReadyError::NoVersion)?;

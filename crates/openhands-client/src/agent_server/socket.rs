@@ -23,7 +23,7 @@ use super::{AgentServerClient, Capabilities};
 use crate::http::{SESSION_KEY_HEADER, USER_AGENT};
 use crate::ids::ConversationId;
 use crate::retry::Policy;
-use crate::time_limits;
+use crate::time_limits::TimeLimits;
 
 /// What happens on the socket.
 #[derive(Debug)]
@@ -87,10 +87,10 @@ impl Drop for Socket {
 }
 
 async fn keep_subscribed(endpoint: SocketEndpoint, auth: SocketAuth, reports: mpsc::Sender<SocketUpdate>) {
-    let mut delays = Policy::socket().delays();
+    let mut delays = Policy::socket(&endpoint.time_limits).delays();
     loop {
         let reason = match connect(&endpoint, auth).await {
-            Ok(stream) => match listen(stream, &reports, &mut || delays.reset()).await {
+            Ok(stream) => match listen(stream, &endpoint.time_limits, &reports, &mut || delays.reset()).await {
                 Some(reason) => reason,
                 None => return,
             },
@@ -99,7 +99,7 @@ async fn keep_subscribed(endpoint: SocketEndpoint, auth: SocketAuth, reports: mp
         if reports.send(SocketUpdate::Lost { reason }).await.is_err() {
             return;
         }
-        tokio::time::sleep(delays.next_delay().unwrap_or(time_limits::POLL_WITHOUT_SOCKET)).await;
+        tokio::time::sleep(delays.next_delay().unwrap_or(endpoint.time_limits.poll_without_socket)).await;
     }
 }
 
@@ -124,7 +124,7 @@ async fn connect(endpoint: &SocketEndpoint, auth: SocketAuth) -> Result<Stream, 
         .max_frame_size(Some(LONGEST_MESSAGE));
     let connector = Connector::Rustls(endpoint.tls.clone());
     match timeout(
-        time_limits::SOCKET_HANDSHAKE,
+        endpoint.time_limits.socket_handshake,
         connect_async_tls_with_config(request, Some(config), true, Some(connector)),
     )
     .await
@@ -145,17 +145,22 @@ fn reason_of(error: &tungstenite::Error) -> String {
 }
 
 /// Passes on what arrives until the connection ends; then why, or `None` when nobody listens any more.
-async fn listen(mut stream: Stream, reports: &mpsc::Sender<SocketUpdate>, works: &mut impl FnMut()) -> Option<String> {
-    let mut ping = interval_at(Instant::now() + time_limits::SOCKET_PING, time_limits::SOCKET_PING);
+async fn listen(
+    mut stream: Stream,
+    limits: &TimeLimits,
+    reports: &mpsc::Sender<SocketUpdate>,
+    works: &mut impl FnMut(),
+) -> Option<String> {
+    let mut ping = interval_at(Instant::now() + limits.socket_ping, limits.socket_ping);
     let mut last_sign = Instant::now();
     let mut subscribed = false;
     loop {
-        let silent_at = last_sign + time_limits::SOCKET_SILENCE;
+        let silent_at = last_sign + limits.socket_silence;
         let message = tokio::select! {
             message = timeout_at(silent_at, stream.next()) => message,
             _ = ping.tick() => {
                 // A peer that reads nothing would hold the ping back for ever.
-                match timeout(time_limits::SOCKET_PING, stream.send(Message::Ping(Bytes::new()))).await {
+                match timeout(limits.socket_ping, stream.send(Message::Ping(Bytes::new()))).await {
                     Ok(Ok(())) => continue,
                     Ok(Err(error)) => return Some(reason_of(&error)),
                     Err(_) => return Some("a ping could not be sent".to_owned()),
@@ -163,7 +168,7 @@ async fn listen(mut stream: Stream, reports: &mpsc::Sender<SocketUpdate>, works:
             }
         };
         let message = match message {
-            Err(_) => return Some(format!("silence for {:?}", time_limits::SOCKET_SILENCE)),
+            Err(_) => return Some(format!("silence for {:?}", limits.socket_silence)),
             Ok(None) => return Some("closed".to_owned()),
             Ok(Some(Err(error))) => return Some(reason_of(&error)),
             Ok(Some(Ok(message))) => message,

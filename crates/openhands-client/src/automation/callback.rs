@@ -11,7 +11,6 @@ use crate::automation::completion::CompletionReport;
 use crate::http::{Http, HttpError};
 use crate::retry::{Policy, Retry, Retryable, retry};
 use crate::secret::Secret;
-use crate::time_limits;
 
 /// How a delivery ended well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,11 +101,11 @@ impl Callback<'_> {
     }
 
     async fn post(self, report: &CompletionReport, progress: &Mutex<Progress>) -> Result<Delivered, AttemptError> {
-        retry("delivering the completion callback", Policy::callback(self.budget), || async {
+        retry("delivering the completion callback", Policy::callback(self.http.time_limits(), self.budget), || async {
             let mut progress = progress.lock().await;
             let before = std::mem::replace(&mut *progress, Progress::Unknown);
             let request = self.http.request(Method::POST, self.url.clone());
-            let request = request.timeout(time_limits::CALLBACK_ATTEMPT).json(report);
+            let request = request.timeout(self.http.time_limits().callback_attempt).json(report);
             let request = match self.key {
                 Some(key) => request.bearer(key),
                 None => request,

@@ -6,7 +6,6 @@ use url::Url;
 
 use crate::http::{Http, HttpError};
 use crate::secret::Secret;
-use crate::time_limits;
 
 /// The longest phase that the service takes, in characters (422 above).
 pub const LONGEST: usize = 200;
@@ -40,7 +39,7 @@ impl PhaseEndpoint {
     /// # Errors
     /// [`PhaseError`].
     pub async fn post(&self, http: &Http, phase: &str) -> Result<(), PhaseError> {
-        let request = http.request(Method::POST, self.url.clone()).timeout(time_limits::PHASE_ATTEMPT);
+        let request = http.request(Method::POST, self.url.clone()).timeout(http.time_limits().phase_attempt);
         let request = request.json(&json!({ "phase": phase }));
         let request = if let Some(key) = &self.key { request.bearer(key) } else { request };
         request.send().await.map(drop).map_err(|error| match error.status() {

@@ -8,6 +8,7 @@ use crate::agent_server::settings::SecretList;
 use crate::cloud::CloudAccount;
 use crate::http::{self, Http, HttpError};
 use crate::secret::Secret;
+use crate::time_limits::TimeLimits;
 
 /// The Cloud API as a sandbox sees it. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -21,6 +22,12 @@ impl CloudClient {
     #[must_use]
     pub fn new(http: Http, account: CloudAccount) -> Self {
         Self { http, account }
+    }
+
+    /// The time limits of its HTTP client.
+    #[must_use]
+    pub fn time_limits(&self) -> &TimeLimits {
+        self.http.time_limits()
     }
 
     /// The account that the client asks for.

@@ -9,7 +9,6 @@ use super::delivery::{Delivery, Looked, Next, SendFailure};
 use super::follow::{Action, Follow, FollowError, Input, Note, StateRead};
 use super::history::{Cursor, History};
 use super::limits::FollowLimits;
-use super::start::SETUP_POLICY;
 use super::turn::TurnEnd;
 use super::{ConversationError, Update};
 use crate::agent_server::client::RunStarted;
@@ -19,8 +18,8 @@ use crate::agent_server::wire::{ConversationInfo, Cost, Usage};
 use crate::agent_server::{AgentServer, AgentServerClient, Event};
 use crate::http::HttpError;
 use crate::ids::ConversationId;
-use crate::retry::retry;
-use crate::{text, time_limits};
+use crate::retry::{Policy, retry};
+use crate::text;
 
 /// A request that has ended.
 enum Completed {
@@ -71,7 +70,7 @@ impl Driver {
             left_at: None,
             over: None,
         };
-        match timeout(time_limits::SUBSCRIBE, driver.socket.next()).await {
+        match timeout(driver.server.client.time_limits().subscribe, driver.socket.next()).await {
             Ok(update) => driver.hear(update),
             Err(_) => tracing::warn!("no events socket yet; polling"),
         }
@@ -109,7 +108,8 @@ impl Driver {
     /// Sends a message while the turn is followed. On some versions the request waits for the running command.
     pub(super) fn send_aside(&mut self, message: String) {
         let (client, id) = (self.server.client.clone(), self.id);
-        self.aside = Some(Box::pin(async move { client.send_message(id, &message, time_limits::BUSY_REQUEST).await }));
+        let limit = client.time_limits().busy_request;
+        self.aside = Some(Box::pin(async move { client.send_message(id, &message, limit).await }));
     }
 
     /// The next thing that happens. Cancel safe.
@@ -178,7 +178,7 @@ impl Driver {
             }
             Action::ReadLog => self.read(self.history.cursor()),
             Action::StartRun { by } => {
-                let by = by.unwrap_or_else(|| Instant::now() + time_limits::BUSY_REQUEST);
+                let by = by.unwrap_or_else(|| Instant::now() + client.time_limits().busy_request);
                 self.pending = Some(Box::pin(async move {
                     Completed::Run(match timeout_at(by, client.run(id)).await {
                         Ok(started) => started.map_err(Some),
@@ -201,8 +201,9 @@ impl Driver {
 
     fn read(&mut self, cursor: Cursor) {
         let (client, id): (AgentServerClient, _) = (self.server.client.clone(), self.id);
+        let limit = client.time_limits().request;
         self.pending = Some(Box::pin(async move {
-            Completed::Log(match timeout(time_limits::REQUEST, cursor.read(client, id)).await {
+            Completed::Log(match timeout(limit, cursor.read(client, id)).await {
                 Ok(read) => read.map_err(Some),
                 Err(_) => Err(None),
             })
@@ -328,7 +329,9 @@ impl Driver {
 
     /// Starts the run of a message that is stored. May be repeated: a run that is under way is no error.
     pub(super) async fn start_run(&self) -> Result<(), HttpError> {
-        retry("starting the run", SETUP_POLICY, || self.server.client.run(self.id)).await.map(drop)
+        retry("starting the run", Policy::setup(self.server.client.time_limits()), || self.server.client.run(self.id))
+            .await
+            .map(drop)
     }
 }
 

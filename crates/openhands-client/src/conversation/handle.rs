@@ -11,7 +11,7 @@ use super::budget::Budget;
 use super::driver::Driver;
 use super::follow::{Follow, FollowError};
 use super::limits::FollowLimits;
-use super::start::{self, SETUP_POLICY, Started};
+use super::start::{self, Started};
 use super::turn::TurnEnd;
 use super::{ConversationBuilder, ConversationError, ConversationSpec, final_message};
 use crate::agent_server::client::Created;
@@ -20,8 +20,8 @@ use crate::agent_server::wire::{Agent, Cost, Secrets, Status, Usage};
 use crate::agent_server::{AgentServer, Event};
 use crate::http::HttpError;
 use crate::ids::ConversationId;
-use crate::retry::retry;
-use crate::{text, time_limits};
+use crate::retry::{Policy, retry};
+use crate::text;
 
 pub(super) type EventHandler = Box<dyn FnMut(&Event) + Send>;
 
@@ -110,7 +110,7 @@ impl Conversation {
         on_event: Option<EventHandler>,
         ends_at: Option<Instant>,
     ) -> Result<Self, ConversationError> {
-        let limits = FollowLimits::default();
+        let limits = FollowLimits::from(server.client.time_limits());
         let Started { created, sent, spent_before, may_veto } = started;
         let budget = Budget { limit: spec.cost_limit, spent_before: spent_before.unwrap_or_default() };
         let follow = Follow::new(limits, server.capabilities.state_after_run, may_veto, budget, Instant::now());
@@ -120,8 +120,8 @@ impl Conversation {
             Created::Existing => {
                 let newest = driver.history.skip().await.map_err(request("read the conversation"))?;
                 // A server that has restarted knows the true status when it has read the events.
-                let info =
-                    retry("reading the conversation", SETUP_POLICY, || server.client.conversation(spec.id)).await;
+                let policy = Policy::setup(server.client.time_limits());
+                let info = retry("reading the conversation", policy, || server.client.conversation(spec.id)).await;
                 (newest, Some(info.map_err(request("read the conversation"))?.execution_status))
             }
         };
@@ -262,7 +262,7 @@ impl Conversation {
 
     async fn stop_at_limit(&self) {
         // A pause works all the same when its answer is not waited for.
-        match timeout(time_limits::UNHURRIED.agent, self.stop()).await {
+        match timeout(self.server.client.time_limits().stop_agent, self.stop()).await {
             Ok(Err(error)) => tracing::warn!(error = %text::chain(&error), "the agent could not be stopped"),
             Ok(Ok(())) | Err(_) => {}
         }
@@ -279,9 +279,10 @@ impl Conversation {
     /// # Errors
     /// [`ConversationError::Request`].
     pub async fn update_secrets(&self, secrets: &Secrets) -> Result<(), ConversationError> {
-        let added = retry("adding secrets to the conversation", SETUP_POLICY, || {
-            self.server.client.add_secrets(self.id(), secrets)
-        });
+        let added =
+            retry("adding secrets to the conversation", Policy::setup(self.server.client.time_limits()), || {
+                self.server.client.add_secrets(self.id(), secrets)
+            });
         added.await.map_err(request("add secrets to the conversation"))
     }
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::time_limits;
+use crate::time_limits::TimeLimits;
 
-/// What the state machine needs of the time limits.
+/// What the state machines need of the time limits.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct FollowLimits {
     pub(super) server_silence: Duration,
@@ -19,19 +19,26 @@ pub(super) struct FollowLimits {
     pub(super) poll_with_budget: Duration,
 }
 
+impl From<&TimeLimits> for FollowLimits {
+    fn from(limits: &TimeLimits) -> Self {
+        Self {
+            server_silence: limits.server_silence,
+            server_errors: limits.server_errors,
+            last_look: limits.last_look,
+            last_word: limits.last_word,
+            confirm_again: limits.confirm_again,
+            error_reason: limits.error_reason,
+            idle_after_message: limits.idle_after_message,
+            poll_with_socket: limits.poll_with_socket,
+            poll_without_socket: limits.poll_without_socket,
+            poll_with_budget: limits.poll_with_budget,
+        }
+    }
+}
+
+#[cfg(test)]
 impl Default for FollowLimits {
     fn default() -> Self {
-        Self {
-            server_silence: time_limits::SERVER_SILENCE,
-            server_errors: time_limits::SERVER_ERRORS,
-            last_look: time_limits::LAST_LOOK,
-            last_word: time_limits::LAST_WORD,
-            confirm_again: time_limits::CONFIRM_AGAIN,
-            error_reason: time_limits::ERROR_REASON,
-            idle_after_message: time_limits::IDLE_AFTER_MESSAGE,
-            poll_with_socket: time_limits::POLL_WITH_SOCKET,
-            poll_without_socket: time_limits::POLL_WITHOUT_SOCKET,
-            poll_with_budget: time_limits::POLL_WITH_BUDGET,
-        }
+        Self::from(&TimeLimits::default())
     }
 }

@@ -39,7 +39,6 @@ pub use self::error::ConversationError;
 pub use self::follow::FollowError;
 pub use self::handle::{Conversation, Turn, Update};
 pub use self::spec::{ConversationSpec, DEFAULT_WORKING_DIR, RunSpec};
-pub use self::start::SETUP_POLICY;
 pub use self::turn::TurnEnd;
 
 /// The one message that an agent gets when its time is nearly up.

@@ -11,7 +11,6 @@ use crate::agent_server::wire::{ConversationInfo, Cost, LocalWorkspace, StartCon
 use crate::agent_server::{AgentServer, AgentServerClient, Capabilities, Event};
 use crate::http::HttpError;
 use crate::retry::{Policy, retry};
-use crate::time_limits;
 
 /// The conversation that a run drives, and what of the run it holds already.
 #[derive(Debug)]
@@ -33,9 +32,6 @@ pub(super) struct Found {
     /// Whether what we bring may send the agent back to work.
     may_veto: bool,
 }
-
-/// How a request of the set-up is retried.
-pub const SETUP_POLICY: Policy = Policy::agent_server(time_limits::SETUP_BUDGET);
 
 /// Starts the conversation, or finds it.
 pub(super) async fn start_or_find(server: &AgentServer, spec: &ConversationSpec) -> Result<Found, HttpError> {
@@ -65,7 +61,9 @@ pub(super) async fn start_or_find(server: &AgentServer, spec: &ConversationSpec)
         hook_config,
         trace: spec.trace.clone(),
     };
-    let (created, info) = retry("starting the conversation", SETUP_POLICY, || client.start_conversation(&body)).await?;
+    let (created, info) =
+        retry("starting the conversation", Policy::setup(client.time_limits()), || client.start_conversation(&body))
+            .await?;
     Ok(Found { created, info, may_veto })
 }
 
@@ -81,8 +79,10 @@ pub(super) async fn attach(
         return Ok(Started { created, sent: 0, spent_before: Some(Cost::default()), may_veto });
     }
     if !spec.secrets.is_empty() {
-        retry("adding secrets to the conversation", SETUP_POLICY, || client.add_secrets(spec.id, &spec.secrets))
-            .await?;
+        retry("adding secrets to the conversation", Policy::setup(client.time_limits()), || {
+            client.add_secrets(spec.id, &spec.secrets)
+        })
+        .await?;
     }
     let beginning = known_beginning(spec, &info);
     let found = match &beginning {
@@ -121,13 +121,15 @@ pub(super) async fn begin_here(
     capabilities: Capabilities,
     spec: &ConversationSpec,
 ) -> Result<Cost, HttpError> {
-    let info = retry("reading the conversation", SETUP_POLICY, || client.conversation(spec.id)).await?;
+    let info =
+        retry("reading the conversation", Policy::setup(client.time_limits()), || client.conversation(spec.id)).await?;
     let here = Beginning { after: info.last_user_message_id.clone(), spent: info.cost() };
     if let Some(run) = spec.run_id().filter(|_| capabilities.patch_tags) {
         let mut tags = Beginning::cleared(info.tags.unwrap_or_default());
         tags.extend(spec.tags.clone());
         tags.extend(here.tags(run));
-        retry("marking where the run begins", SETUP_POLICY, || client.set_tags(spec.id, &tags)).await?;
+        retry("marking where the run begins", Policy::setup(client.time_limits()), || client.set_tags(spec.id, &tags))
+            .await?;
     }
     Ok(here.spent)
 }
@@ -141,8 +143,10 @@ async fn user_messages(
     let mut texts = Vec::new();
     let mut query = EventQuery { source: Some("user"), newest_first: true, ..EventQuery::default() };
     'pages: loop {
-        let page =
-            retry("reading the messages of the conversation", SETUP_POLICY, || client.events(spec.id, &query)).await?;
+        let page = retry("reading the messages of the conversation", Policy::setup(client.time_limits()), || {
+            client.events(spec.id, &query)
+        })
+        .await?;
         for event in page.items.iter().filter_map(|item| Event::parse(item.get())) {
             if Some(event.id.as_str()) == after {
                 break 'pages;

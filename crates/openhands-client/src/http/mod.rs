@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use crate::secret::Secret;
-use crate::time_limits;
+use crate::time_limits::TimeLimits;
 
 pub use error::HttpError;
 pub use network::{Network, SetupError};
@@ -40,28 +40,29 @@ pub struct Http {
     client: reqwest::Client,
     tls: Arc<rustls::ClientConfig>,
     network: Network,
+    time_limits: Arc<TimeLimits>,
 }
 
 impl Http {
-    /// A client for these network settings.
+    /// A client for these network settings, with these limits for all that is done with it.
     ///
     /// # Errors
     /// [`SetupError`] when the extra certificates cannot be read or a library refuses its configuration.
-    pub fn new(network: &Network) -> Result<Self, SetupError> {
+    pub fn new(network: &Network, time_limits: TimeLimits) -> Result<Self, SetupError> {
         let tls = network::tls_config(network)?;
         #[expect(clippy::disallowed_methods, reason = "this module is the one home of HTTP clients")]
         let mut client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls.clone())
             .user_agent(USER_AGENT)
             .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(time_limits::CONNECT)
-            .pool_idle_timeout(time_limits::IDLE_CONNECTION)
+            .connect_timeout(time_limits.connect)
+            .pool_idle_timeout(time_limits.idle_connection)
             .no_proxy();
         for proxy in network::proxies(network).map_err(SetupError::Client)? {
             client = client.proxy(proxy);
         }
         let client = client.build().map_err(SetupError::Client)?;
-        Ok(Self { client, tls: Arc::new(tls), network: network.clone() })
+        Ok(Self { client, tls: Arc::new(tls), network: network.clone(), time_limits: Arc::new(time_limits) })
     }
 
     /// The same without its connections, which belong to the runtime in which they were made.
@@ -69,7 +70,7 @@ impl Http {
     /// # Errors
     /// [`SetupError`], as in [`Http::new`].
     pub fn with_fresh_connections(&self) -> Result<Self, SetupError> {
-        Self::new(&self.network)
+        Self::new(&self.network, *self.time_limits)
     }
 
     /// A client for what can be used of these settings, and the first complaint about what cannot.
@@ -77,14 +78,20 @@ impl Http {
     /// # Panics
     /// When a library refuses its defaults, which read nothing that could be wrong.
     #[must_use]
-    pub fn lenient(network: &Network) -> (Self, Option<SetupError>) {
-        let complaint = match Self::new(network) {
+    pub fn lenient(network: &Network, time_limits: TimeLimits) -> (Self, Option<SetupError>) {
+        let complaint = match Self::new(network, time_limits) {
             Ok(http) => return (http, None),
             Err(complaint) => Some(complaint),
         };
         let without_file = Network { ca_file: None, ..network.clone() };
-        let http = Self::new(&without_file).or_else(|_| Self::new(&Network::default()));
+        let http = Self::new(&without_file, time_limits).or_else(|_| Self::new(&Network::default(), time_limits));
         (http.expect("the defaults are sound"), complaint)
+    }
+
+    /// The limits of all that is done with this client.
+    #[must_use]
+    pub fn time_limits(&self) -> &TimeLimits {
+        &self.time_limits
     }
 
     /// The TLS configuration, for connections that are not HTTP requests.
@@ -96,7 +103,8 @@ impl Http {
     /// A request to be completed with the methods of [`Request`].
     pub fn request(&self, method: Method, url: Url) -> Request {
         let target = format!("{method} {}", without_secrets(&url));
-        Request { builder: self.client.request(method, url).timeout(time_limits::REQUEST), target }
+        let builder = self.client.request(method, url).timeout(self.time_limits.request);
+        Request { builder, target, time_limits: Arc::clone(&self.time_limits) }
     }
 }
 
@@ -129,6 +137,7 @@ pub fn join(base: &Url, segments: &[&str]) -> Url {
 pub struct Request {
     builder: reqwest::RequestBuilder,
     target: String,
+    time_limits: Arc<TimeLimits>,
 }
 
 impl Request {
@@ -178,7 +187,7 @@ impl Request {
         Self { builder: self.builder.json(body), ..self }
     }
 
-    /// Sets the limit of the whole request (default [`time_limits::REQUEST`]).
+    /// Sets the limit of the whole request (default [`TimeLimits::request`]).
     pub fn timeout(self, limit: Duration) -> Self {
         Self { builder: self.builder.timeout(limit), ..self }
     }
@@ -188,7 +197,7 @@ impl Request {
     /// # Errors
     /// [`HttpError`]; an answer that is not 2xx is one too ([`HttpError::Status`]).
     pub async fn send(self) -> Result<Response, HttpError> {
-        let Self { builder, target } = self;
+        let Self { builder, target, .. } = self;
         let response = builder.send().await.map_err(|error| HttpError::from_transport(target.clone(), error))?;
         Response::read(response, target).await
     }
@@ -267,7 +276,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_key_that_is_no_header_value_is_an_error_and_not_sent() {
-        let http = Http::new(&Network::default()).unwrap();
+        let http = Http::new(&Network::default(), TimeLimits::default()).unwrap();
         let url = Url::parse("http://127.0.0.1:9/").unwrap();
         let error = http.request(Method::GET, url).bearer(&Secret::new("a\nb")).send().await.unwrap_err();
         assert!(matches!(error, HttpError::Invalid { .. }), "{error:?}");

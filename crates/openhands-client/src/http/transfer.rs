@@ -14,7 +14,6 @@ use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use super::{HttpError, Request, Response};
-use crate::time_limits;
 
 /// Longer than any transfer: its limit is its progress.
 const NO_LIMIT: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -40,14 +39,14 @@ impl Upload {
 }
 
 impl Request {
-    /// Sends the request with a file as its body: the field `file` of a form. The limit is [`time_limits::STALLED`] without
-    /// progress; the answer may come [`time_limits::BUSY_REQUEST`] after the last byte, and later for a large file.
+    /// Sends the request with a file as its body: the field `file` of a form. The limit is [`TimeLimits::stalled`](crate::time_limits::TimeLimits::stalled) without
+    /// progress; the answer may come [`TimeLimits::busy_request`](crate::time_limits::TimeLimits::busy_request) after the last byte, and later for a large file.
     ///
     /// # Errors
     /// [`HttpError`].
     pub async fn send_file(self, upload: Upload) -> Result<Response, HttpError> {
         let Upload { pieces, size, sent } = upload;
-        let Self { builder, target } = self;
+        let Self { builder, target, time_limits } = self;
         let Form { content_type, head, tail } = Form::of_one_file();
         let length = size.map(|size| size + (head.len() + tail.len()) as u64);
         let piece = |text: String| stream::iter([Ok(Bytes::from(text))]);
@@ -66,15 +65,15 @@ impl Request {
         let mut before = 0;
         let mut waited = Duration::ZERO;
         loop {
-            if let Ok(answer) = timeout(time_limits::STALLED, &mut request).await {
+            if let Ok(answer) = timeout(time_limits.stalled, &mut request).await {
                 return answer;
             }
             let now = sent.load(Ordering::Relaxed);
-            waited = if now == before { waited + time_limits::STALLED } else { Duration::ZERO };
+            waited = if now == before { waited + time_limits.stalled } else { Duration::ZERO };
             before = now;
             let complete = size.is_none_or(|size| now >= size);
             // The server writes the file when all of it has come.
-            let patience = time_limits::BUSY_REQUEST + Duration::from_secs(now / SLOW_DISK);
+            let patience = time_limits.busy_request + Duration::from_secs(now / SLOW_DISK);
             if waited > Duration::ZERO && (!complete || waited > patience) {
                 return Err(stalled);
             }
@@ -86,20 +85,20 @@ impl Request {
         Self { builder: self.builder.header(RANGE, format!("bytes={first}-{last}")), ..self }
     }
 
-    /// Sends the request and leaves the body to be read piece by piece. Each piece may take [`time_limits::STALLED`].
+    /// Sends the request and leaves the body to be read piece by piece. Each piece may take [`TimeLimits::stalled`](crate::time_limits::TimeLimits::stalled).
     ///
     /// # Errors
     /// [`HttpError`]; an answer that is not 2xx is one too.
     pub async fn download(self) -> Result<Download, HttpError> {
-        let Self { builder, target } = self;
-        let sent = timeout(time_limits::BUSY_REQUEST, builder.timeout(NO_LIMIT).send()).await;
+        let Self { builder, target, time_limits } = self;
+        let sent = timeout(time_limits.busy_request, builder.timeout(NO_LIMIT).send()).await;
         let response = sent
             .map_err(|_| HttpError::Timeout { target: target.clone() })?
             .map_err(|error| HttpError::from_transport(target.clone(), error))?;
         if response.status().is_success() {
-            return Ok(Download { response, first: None, target });
+            return Ok(Download { response, first: None, target, stalled: time_limits.stalled });
         }
-        match timeout(time_limits::STALLED, Response::read(response, target.clone())).await {
+        match timeout(time_limits.stalled, Response::read(response, target.clone())).await {
             Ok(Err(refusal)) => Err(refusal),
             Ok(Ok(_)) => unreachable!("an answer is read as an error unless its status is a success"),
             Err(_) => Err(HttpError::Timeout { target }),
@@ -136,6 +135,8 @@ pub struct Download {
     /// What has been read already.
     first: Option<Bytes>,
     target: String,
+    /// How long a piece may take.
+    stalled: Duration,
 }
 
 impl Download {
@@ -179,7 +180,7 @@ impl Download {
             piece = self.response.chunk() => {
                 piece.map_err(|error| HttpError::from_transport(self.target.clone(), error))
             }
-            () = sleep(time_limits::STALLED) => Err(HttpError::Timeout { target: self.target.clone() }),
+            () = sleep(self.stalled) => Err(HttpError::Timeout { target: self.target.clone() }),
         }
     }
 }

@@ -5,7 +5,6 @@ use tokio::time::timeout;
 use super::blocking_cleanup::blocking_cleanup;
 use super::exec::housekeeping;
 use crate::agent_server::AgentServer;
-use crate::time_limits;
 
 /// A command that may be started, or be about to be: with its environment in a file. Unless it is handed over, it is ended and
 /// its folder removed.
@@ -25,7 +24,7 @@ impl<'s> Prepared<'s> {
         self.folder = None;
     }
 
-    /// Leaves nothing, within 10 s ([`time_limits::TIDY_UP`]).
+    /// Leaves nothing, within 10 s ([`TimeLimits::tidy_up`](crate::time_limits::TimeLimits::tidy_up)).
     pub async fn undo(&mut self) {
         if let Some(folder) = &self.folder {
             tidy_up(self.server, &end(folder), &left(folder)).await;
@@ -54,9 +53,9 @@ fn left(folder: &str) -> String {
     format!("what was to start a command may be left in the sandbox, its environment included: {folder}")
 }
 
-/// Removes what is ours, within 10 s ([`time_limits::TIDY_UP`]); whether that worked. Else the user is told what is left.
+/// Removes what is ours, within 10 s ([`TimeLimits::tidy_up`](crate::time_limits::TimeLimits::tidy_up)); whether that worked. Else the user is told what is left.
 pub(super) async fn tidy_up(server: &AgentServer, line: &str, left: &str) -> bool {
-    let error = match timeout(time_limits::TIDY_UP, housekeeping(server, "tidying up", line)).await {
+    let error = match timeout(server.client.time_limits().tidy_up, housekeeping(server, "tidying up", line)).await {
         Ok(Ok(())) => return true,
         Ok(Err(error)) => crate::text::chain(&error),
         Err(_) => "no answer in time".to_owned(),

@@ -11,7 +11,6 @@ use crate::http::HttpError;
 use crate::ids::SandboxId;
 use crate::retry::{Policy, Retry, Retryable, retry};
 use crate::text;
-use crate::time_limits;
 
 /// What is wanted of the sandbox. It only moves down this list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,8 +105,8 @@ pub(super) async fn make<P: Provider>(
     provider: P,
     order: Arc<CreationGuard>,
 ) -> Result<CreatedSandbox<P>, SandboxError> {
-    let attempts =
-        retry("creating the sandbox", Policy::cloud(), || Attempt::new(provider.clone(), Arc::clone(&order)).make());
+    let policy = Policy::cloud(provider.http().time_limits());
+    let attempts = retry("creating the sandbox", policy, || Attempt::new(provider.clone(), Arc::clone(&order)).make());
     tokio::select! {
         biased;
         made = attempts => made.map_err(|error| match error {
@@ -158,7 +157,10 @@ impl<P: Provider> Attempt<P> {
     }
 
     async fn make(mut self) -> Result<CreatedSandbox<P>, NotMade> {
-        let mark = retry("looking at the sandboxes", Policy::cloud(), || self.provider.mark()).await;
+        let mark = retry("looking at the sandboxes", Policy::cloud(self.provider.http().time_limits()), || {
+            self.provider.mark()
+        })
+        .await;
         let mark = mark.map_err(NotMade::Failed)?;
         let order = Arc::clone(&self.order);
         let _under_way = order.under_way.lock().await;
@@ -213,16 +215,18 @@ fn may_have_made_one(error: &HttpError) -> bool {
 /// too where the server has answered that it made none, or where ours may not be listed yet: these are given back. So is none,
 /// when nobody could be asked.
 async fn clean_up<P: Provider>(provider: &P, asked: &Asked<P>) -> Result<(), Vec<SandboxId>> {
-    let patience = if asked.refused { time_limits::CONFIRM_AGAIN } else { time_limits::SANDBOX_SHOWS_UP };
+    let limits = provider.http().time_limits();
+    let patience = if asked.refused { limits.confirm_again } else { limits.sandbox_shows_up };
     let until = Instant::now() + patience;
     let mut before: Option<Vec<SandboxId>> = None;
     loop {
-        let candidates = retry("looking for the sandbox", Policy::cloud(), || provider.made_since(&asked.mark)).await;
+        let candidates =
+            retry("looking for the sandbox", Policy::cloud(limits), || provider.made_since(&asked.mark)).await;
         let candidates = candidates.map_err(|error| {
             tracing::error!(error = %text::chain(&error), "nobody tells whether a sandbox is left");
             Vec::new()
         })?;
-        let is_settled = asked.at.elapsed() >= time_limits::SANDBOX_LISTED && before.as_ref() == Some(&candidates);
+        let is_settled = asked.at.elapsed() >= limits.sandbox_listed && before.as_ref() == Some(&candidates);
         // One that has only now shown up is looked at once more, however late it is.
         let is_over = Instant::now() >= until && before.as_ref().is_some_and(|before| !before.is_empty());
         match candidates.as_slice() {
@@ -235,7 +239,7 @@ async fn clean_up<P: Provider>(provider: &P, asked: &Asked<P>) -> Result<(), Vec
             }
             _ => {
                 before = Some(candidates);
-                sleep(time_limits::CONFIRM_AGAIN).await;
+                sleep(limits.confirm_again).await;
             }
         }
     }

@@ -7,10 +7,10 @@ use super::{Provider, SandboxError};
 use crate::ids::SandboxId;
 use crate::retry::{Policy, retry};
 use crate::text;
-use crate::time_limits;
 
 pub(super) async fn delete<P: Provider>(provider: &P, id: &SandboxId) -> Result<(), SandboxError> {
-    let deleted = retry("deleting the sandbox", Policy::cloud(), || provider.delete(id)).await;
+    let deleted =
+        retry("deleting the sandbox", Policy::cloud(provider.http().time_limits()), || provider.delete(id)).await;
     match &deleted {
         Ok(()) => tracing::info!(sandbox = %id, "sandbox deleted"),
         Err(error) => {
@@ -27,7 +27,8 @@ where
     W: AsyncFnOnce(P) -> Result<(), SandboxError> + Send + 'static,
 {
     let Some(provider) = provider.with_fresh_connections() else { return };
-    blocking_cleanup("sandbox-cleanup", async move || match timeout(time_limits::SANDBOX_DROP, work(provider)).await {
+    let limit = provider.http().time_limits().sandbox_drop;
+    blocking_cleanup("sandbox-cleanup", async move || match timeout(limit, work(provider)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::error!(error = %text::chain(&error), "a sandbox may be left"),
         Err(_) => tracing::error!("a sandbox may be left: it could not be deleted in time"),

@@ -15,7 +15,7 @@ use crate::text;
 ///
 /// Unless it is to be kept, it is deleted: by [`Sandbox::delete`], which tells whether that worked; else by `Drop`, also when a
 /// panic unwinds or a future is dropped. `Drop` cannot be awaited, so it deletes from a thread of its own and holds its caller
-/// up meanwhile, for at most 30 s ([`time_limits::SANDBOX_DROP`](crate::time_limits::SANDBOX_DROP)); what fails then is only logged. A
+/// up meanwhile, for at most 30 s ([`TimeLimits::sandbox_drop`](crate::time_limits::TimeLimits::sandbox_drop)); what fails then is only logged. A
 /// sandbox whose making is under way is deleted when it has been made; one that was not asked for yet is not asked for any more.
 /// Nothing is deleted by a process that is killed: by SIGKILL, by an abort, or by any signal that it has no handler for, SIGINT and
 /// SIGTERM included, for no `Drop` runs then. Handle them (`tokio::signal::ctrl_c()` in a `select!` beside the work) and drop what

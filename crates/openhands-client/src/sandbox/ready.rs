@@ -15,7 +15,7 @@ use crate::http::HttpError;
 use crate::ids::SandboxId;
 use crate::retry::{Policy, Retry, Retryable as _, retry};
 use crate::text;
-use crate::time_limits;
+use crate::time_limits::TimeLimits;
 
 /// The log tells this often that the wait goes on.
 const TELL: Duration = Duration::from_secs(15);
@@ -36,9 +36,10 @@ pub struct Ready {
 /// # Errors
 /// [`SandboxError`].
 pub async fn await_ready<P: Provider>(provider: &P, id: &SandboxId) -> Result<Ready, SandboxError> {
+    let limits = provider.http().time_limits();
     let limit = provider.init_timeout();
     let mut wait = Wait { id, limit, started: Instant::now(), told: Instant::now(), bad: None, refusals: 0 };
-    let mut delays = Policy::cloud_poll().delays();
+    let mut delays = Policy::cloud_poll(limits).delays();
     let mut last_access: Option<Access> = None;
     loop {
         let look = match provider.look(id).await {
@@ -49,7 +50,7 @@ pub async fn await_ready<P: Provider>(provider: &P, id: &SandboxId) -> Result<Re
         if let SandboxState::Usable(access) = &look {
             last_access = Some(access.clone());
         }
-        let mut last = wait.judge(&look)?;
+        let mut last = wait.judge(&look, limits)?;
         let mut source = None;
         if matches!(look, SandboxState::Paused) {
             tracing::info!(sandbox = %id, "the sandbox is paused; letting it go on");
@@ -74,7 +75,7 @@ pub async fn await_ready<P: Provider>(provider: &P, id: &SandboxId) -> Result<Re
             last = format!("{last}; its agent-server does not answer yet");
         }
         wait.go_on(&last, source)?;
-        sleep(delays.next_delay().unwrap_or(time_limits::CONFIRM_AGAIN)).await;
+        sleep(delays.next_delay().unwrap_or(limits.confirm_again)).await;
     }
 }
 
@@ -82,9 +83,11 @@ async fn usable<P: Provider>(access: &Access, provider: &P) -> Result<AgentServe
     let client = access.client(provider.http().clone());
     client.ready().await?;
     client.authenticated().await?;
-    let version = retry("reading the agent-server's version", Policy::agent_server(time_limits::READY_ATTEMPT), || {
-        client.version()
-    })
+    let version = retry(
+        "reading the agent-server's version",
+        Policy::agent_server(client.time_limits(), client.time_limits().ready_attempt),
+        || client.version(),
+    )
     .await?;
     tracing::info!(version, "the agent-server at {} is ready", client.address());
     Ok(AgentServer { client, capabilities: capabilities_of(&version) })
@@ -102,14 +105,14 @@ struct Wait<'w> {
 
 impl Wait<'_> {
     /// What the look says; an error where it is a verdict.
-    fn judge(&mut self, look: &SandboxState) -> Result<String, SandboxError> {
+    fn judge(&mut self, look: &SandboxState, limits: &TimeLimits) -> Result<String, SandboxError> {
         let id = self.id.clone();
         let (text, bad) = match look {
             SandboxState::Usable(_) => ("RUNNING".to_owned(), None),
             SandboxState::Waiting(status) => (status.clone(), None),
             SandboxState::Paused => ("PAUSED".to_owned(), None),
-            SandboxState::Failed(status) => (status.clone(), Some(("failed", time_limits::SANDBOX_ERROR))),
-            SandboxState::Gone => ("not known".to_owned(), Some(("gone", time_limits::SANDBOX_UNKNOWN))),
+            SandboxState::Failed(status) => (status.clone(), Some(("failed", limits.sandbox_error))),
+            SandboxState::Gone => ("not known".to_owned(), Some(("gone", limits.sandbox_unknown))),
         };
         let Some((kind, patience)) = bad else {
             self.bad = None;

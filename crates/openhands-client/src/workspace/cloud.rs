@@ -18,7 +18,7 @@ use crate::sandbox::providers::cloud::CloudProvider;
 use crate::sandbox::ready::Ready;
 use crate::sandbox::{Sandbox, SandboxError};
 use crate::secret::Secret;
-use crate::time_limits;
+use crate::time_limits::TimeLimits;
 use crate::workspace::SecretSelection;
 
 /// How a [`CloudWorkspace`] is opened.
@@ -27,8 +27,9 @@ pub struct CloudWorkspaceBuilder {
     key: CloudKey,
     sandbox_spec_id: Option<String>,
     sandbox_id: Option<SandboxId>,
-    init_timeout: Duration,
-    api_timeout: Duration,
+    init_timeout: Option<Duration>,
+    api_timeout: Option<Duration>,
+    time_limits: TimeLimits,
     keep_alive: bool,
     agent_server_port: u16,
     http: Option<Http>,
@@ -53,14 +54,14 @@ impl CloudWorkspaceBuilder {
     /// How long the sandbox may take until it is ready (default 300 s).
     #[must_use]
     pub fn init_timeout(mut self, limit: Duration) -> Self {
-        self.init_timeout = limit;
+        self.init_timeout = Some(limit);
         self
     }
 
     /// How long one call of the Cloud API may take (default 60 s).
     #[must_use]
     pub fn api_timeout(mut self, limit: Duration) -> Self {
-        self.api_timeout = limit;
+        self.api_timeout = Some(limit);
         self
     }
 
@@ -97,11 +98,18 @@ impl CloudWorkspaceBuilder {
     fn client(&self) -> Result<Http, SetupError> {
         match &self.http {
             Some(http) => Ok(http.clone()),
-            None => Http::new(&Network::default()),
+            None => Http::new(&Network::default(), self.time_limits),
         }
     }
 
-    /// Uses this HTTP client, for proxies and certificates of its own.
+    /// Uses these limits for everything else, unless a client is given with [`CloudWorkspaceBuilder::http`], which has its own.
+    #[must_use]
+    pub fn time_limits(mut self, limits: TimeLimits) -> Self {
+        self.time_limits = limits;
+        self
+    }
+
+    /// Uses this HTTP client, for proxies, certificates and time limits of its own.
     #[must_use]
     pub fn http(mut self, http: Http) -> Self {
         self.http = Some(http);
@@ -113,10 +121,13 @@ impl CloudWorkspaceBuilder {
     /// # Errors
     /// [`SetupError`].
     pub fn provider(&self) -> Result<CloudProvider, SetupError> {
+        let http = self.client()?;
+        let limits = *http.time_limits();
+        let api_timeout = self.api_timeout.unwrap_or(limits.sandbox_request);
         Ok(CloudProvider {
-            sandboxes: Sandboxes::new(self.client()?, self.key.clone(), self.api_timeout),
+            sandboxes: Sandboxes::new(http, self.key.clone(), api_timeout),
             spec: self.sandbox_spec_id.clone(),
-            init_timeout: self.init_timeout,
+            init_timeout: self.init_timeout.unwrap_or(limits.sandbox_init),
         })
     }
 
@@ -168,8 +179,9 @@ impl CloudWorkspace {
             key: CloudKey { url: cloud_api_url, api_key: cloud_api_key },
             sandbox_spec_id: None,
             sandbox_id: None,
-            init_timeout: time_limits::SANDBOX_INIT,
-            api_timeout: time_limits::SANDBOX_REQUEST,
+            init_timeout: None,
+            api_timeout: None,
+            time_limits: TimeLimits::default(),
             keep_alive: false,
             agent_server_port: DEFAULT_PORT,
             http: None,

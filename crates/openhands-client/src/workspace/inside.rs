@@ -40,7 +40,8 @@ impl Inside {
 
     /// The account's settings, read once.
     async fn settings(&self, cloud: &cloud::CloudClient, what: &'static str) -> Result<&UserSettings, WorkspaceError> {
-        let read = || retry("reading the account's settings", Policy::cloud(), || cloud.user_settings());
+        let read =
+            || retry("reading the account's settings", Policy::cloud(cloud.time_limits()), || cloud.user_settings());
         self.settings.get_or_try_init(read).await.map_err(|source| WorkspaceError::Account { what, source })
     }
 }
@@ -75,10 +76,12 @@ impl Workspace for Inside {
                 (None, SecretSelection::Named(_)) => return Err(WorkspaceError::NoAccount { what }),
                 (Some(cloud), _) => cloud,
             };
-            let known = retry("reading the names of the account's secrets", Policy::cloud(), || cloud.secret_names())
-                .await
-                .map_err(|source| WorkspaceError::Account { what, source })?
-                .secrets;
+            let known = retry("reading the names of the account's secrets", Policy::cloud(cloud.time_limits()), || {
+                cloud.secret_names()
+            })
+            .await
+            .map_err(|source| WorkspaceError::Account { what, source })?
+            .secrets;
             Ok(selected(known, selection)?.into_iter().map(|secret| Self::reference(cloud, secret)).collect())
         }
         .boxed()
@@ -87,7 +90,7 @@ impl Workspace for Inside {
     fn secret_value<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Secret>, WorkspaceError>> {
         async move {
             let Some(cloud) = &self.cloud else { return Ok(None) };
-            retry("reading a secret of the account", Policy::cloud(), || cloud.secret_value(name))
+            retry("reading a secret of the account", Policy::cloud(cloud.time_limits()), || cloud.secret_value(name))
                 .await
                 .map_err(|source| WorkspaceError::Account { what: "a secret", source })
         }

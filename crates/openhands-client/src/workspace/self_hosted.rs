@@ -12,10 +12,7 @@ use crate::http::HttpError;
 use crate::ids::ConversationId;
 use crate::retry::{Policy, retry};
 use crate::secret::Secret;
-use crate::time_limits;
 use crate::workspace::SecretSelection;
-
-const POLICY: Policy = Policy::agent_server(time_limits::SETUP_BUDGET);
 
 /// The workspace of a self-hosted agent-server.
 #[derive(Debug)]
@@ -31,10 +28,14 @@ impl SelfHosted {
         Self { agent_server, settings: OnceCell::new() }
     }
 
+    fn policy(&self) -> Policy {
+        Policy::setup(self.agent_server.time_limits())
+    }
+
     /// The server's settings, read once. Versions that have none (before 1.22.1) count as fresh ones.
     async fn settings(&self, what: &'static str) -> Result<&ServerSettings, WorkspaceError> {
         let read = || async {
-            match retry("reading the agent-server's settings", POLICY, || self.agent_server.settings()).await {
+            match retry("reading the agent-server's settings", self.policy(), || self.agent_server.settings()).await {
                 Err(error) if error.status() == Some(404) => Ok(ServerSettings::default()),
                 other => other,
             }
@@ -44,7 +45,7 @@ impl SelfHosted {
 
     /// A named profile; `None` when there is no such profile.
     async fn profile(&self, name: &str) -> Result<Option<Llm>, HttpError> {
-        match retry("reading the LLM profile", POLICY, || self.agent_server.profile(name)).await {
+        match retry("reading the LLM profile", self.policy(), || self.agent_server.profile(name)).await {
             Ok(profile) => Ok(profile.llm()),
             Err(error) if error.status() == Some(404) => Ok(None),
             Err(error) => Err(error),
@@ -97,7 +98,8 @@ impl Workspace for SelfHosted {
             if matches!(selection, SecretSelection::Named(names) if names.is_empty()) {
                 return Ok(Secrets::new());
             }
-            let names = retry("reading the names of the secrets", POLICY, || self.agent_server.secret_names()).await;
+            let names =
+                retry("reading the names of the secrets", self.policy(), || self.agent_server.secret_names()).await;
             let known = match names {
                 Err(error) if error.status() == Some(404) => SecretList::default(),
                 other => other.map_err(|source| WorkspaceError::Account { what: "the secrets", source })?,
@@ -113,7 +115,7 @@ impl Workspace for SelfHosted {
 
     fn secret_value<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Secret>, WorkspaceError>> {
         async move {
-            retry("reading a secret", POLICY, || self.agent_server.secret_value(name))
+            retry("reading a secret", self.policy(), || self.agent_server.secret_value(name))
                 .await
                 .map_err(|source| WorkspaceError::Account { what: "a secret", source })
         }

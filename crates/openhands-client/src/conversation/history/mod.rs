@@ -2,18 +2,18 @@
 
 mod seen;
 
+use std::time::Duration;
+
 use jiff::SignedDuration;
 use jiff::civil::DateTime;
 
 use self::seen::Seen;
-use super::start::SETUP_POLICY;
 use crate::agent_server::client::EventQuery;
 use crate::agent_server::event::Meaning;
 use crate::agent_server::{AgentServerClient, Event};
 use crate::http::HttpError;
 use crate::ids::ConversationId;
-use crate::retry::retry;
-use crate::time_limits;
+use crate::retry::{Policy, retry};
 
 /// Admits every event once, from whatever source it comes.
 #[derive(Debug)]
@@ -63,7 +63,9 @@ impl History {
 
     /// Reads which message from our side is the last one.
     pub(super) async fn know_messages(&mut self) -> Result<(), HttpError> {
-        let newest = retry("reading the conversation", SETUP_POLICY, || self.newest_messages()).await?;
+        let newest =
+            retry("reading the conversation", Policy::setup(self.client.time_limits()), || self.newest_messages())
+                .await?;
         self.last_message = newest.into_iter().next().map(|(id, _)| id);
         Ok(())
     }
@@ -84,7 +86,10 @@ impl History {
     /// Counts what the log holds now as seen, and gives the newest of it, the newest first.
     pub(super) async fn skip(&mut self) -> Result<Vec<Event>, HttpError> {
         let query = EventQuery { newest_first: true, ..EventQuery::default() };
-        let page = retry("reading the conversation", SETUP_POLICY, || self.client.events(self.id, &query)).await?;
+        let page = retry("reading the conversation", Policy::setup(self.client.time_limits()), || {
+            self.client.events(self.id, &query)
+        })
+        .await?;
         let events: Vec<Event> = page.items.iter().filter_map(|item| Event::parse(item.get())).collect();
         for event in &events {
             self.admit(event);
@@ -96,7 +101,8 @@ impl History {
 
     /// Starts to read from a little before the last event seen.
     pub(super) fn cursor(&self) -> Cursor {
-        let since = self.last_timestamp.as_deref().map(a_little_before);
+        let overlap = self.client.time_limits().log_overlap;
+        let since = self.last_timestamp.as_deref().map(|timestamp| a_little_before(timestamp, overlap));
         Cursor { query: EventQuery { since, ..EventQuery::default() }, pages: 0 }
     }
 }
@@ -120,8 +126,8 @@ impl Cursor {
 }
 
 /// A naive timestamp, a little earlier, in the server's own format.
-fn a_little_before(timestamp: &str) -> String {
-    let overlap = SignedDuration::try_from(time_limits::LOG_OVERLAP).unwrap_or(SignedDuration::ZERO);
+fn a_little_before(timestamp: &str, overlap: Duration) -> String {
+    let overlap = SignedDuration::try_from(overlap).unwrap_or(SignedDuration::ZERO);
     let earlier = timestamp.parse::<DateTime>().ok().and_then(|time| time.checked_sub(overlap).ok());
     earlier.map_or_else(|| timestamp.to_owned(), |time| time.to_string())
 }
@@ -132,8 +138,9 @@ mod tests {
 
     #[test]
     fn the_overlap_keeps_the_servers_format() {
-        assert_eq!(a_little_before("2026-11-22T08:15:03.652534"), "2026-11-22T08:14:58.652534");
-        assert_eq!(a_little_before("2026-01-01T00:00:00"), "2025-12-31T23:59:55");
-        assert_eq!(a_little_before("soon"), "soon");
+        let before = |timestamp| a_little_before(timestamp, Duration::from_secs(5));
+        assert_eq!(before("2026-11-22T08:15:03.652534"), "2026-11-22T08:14:58.652534");
+        assert_eq!(before("2026-01-01T00:00:00"), "2025-12-31T23:59:55");
+        assert_eq!(before("soon"), "soon");
     }
 }

@@ -18,7 +18,6 @@ use super::command_cleanup::{Prepared, end};
 use crate::agent_server::AgentServer;
 use crate::http::{HttpError, Upload};
 use crate::retry::{Policy, retry};
-use crate::time_limits;
 
 pub use command::Command;
 pub use executed::{Executed, Exit, Output};
@@ -55,8 +54,6 @@ impl ExecError {
 
 /// A time limit for commands without one.
 const NO_LIMIT: Duration = Duration::from_secs(30 * 24 * 3600);
-/// A command of our own: a few file operations.
-pub(super) const HOUSEKEEPING: Duration = Duration::from_secs(60);
 /// The most that is read of an output at once, in bytes.
 const PIECE: u64 = 4 * 1024 * 1024;
 /// A command that runs is looked at again after this time at the latest.
@@ -194,7 +191,7 @@ impl Running<'_> {
 
     async fn exit_code(&self) -> Result<Option<i64>, ExecError> {
         let client = &self.server.client;
-        retry("looking at the command", Policy::agent_server(time_limits::SETUP_BUDGET), || {
+        retry("looking at the command", Policy::setup(self.server.client.time_limits()), || {
             client.bash_exit_code(&self.id)
         })
         .await
@@ -227,7 +224,7 @@ impl Running<'_> {
             }
             Ok(Some(bytes.into()).filter(|bytes: &Bytes| !bytes.is_empty()))
         };
-        retry("reading the command's output", Policy::agent_server(time_limits::SETUP_BUDGET), read)
+        retry("reading the command's output", Policy::setup(self.server.client.time_limits()), read)
             .await
             .map_err(ExecError::request("reading the command's output"))
     }
@@ -264,7 +261,11 @@ pub(super) async fn housekeeping(server: &AgentServer, doing: &'static str, line
 
 /// The same for what it writes.
 pub(super) async fn ask(server: &AgentServer, doing: &'static str, line: &str) -> Result<String, ExecError> {
-    let done = server.client.execute(line, HOUSEKEEPING).await.map_err(ExecError::request(doing))?;
+    let done = server
+        .client
+        .execute(line, server.client.time_limits().housekeeping)
+        .await
+        .map_err(ExecError::request(doing))?;
     if done.is_success() {
         return Ok(done.stdout().trim_end().to_owned());
     }
@@ -288,7 +289,7 @@ pub async fn put(server: &AgentServer, path: &str, content: impl Into<Bytes>) ->
         let upload = Upload::new(Some(piece.len() as u64), stream::once(async { Ok(piece) }));
         client.upload(path, upload, *capabilities).await
     };
-    retry("writing a file", Policy::agent_server(time_limits::SETUP_BUDGET), write)
+    retry("writing a file", Policy::setup(client.time_limits()), write)
         .await
         .map_err(ExecError::request("writing a file"))
 }

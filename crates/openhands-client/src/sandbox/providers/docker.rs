@@ -16,7 +16,6 @@ use crate::http::Http;
 use crate::ids::SandboxId;
 use crate::sandbox::{Access, Provider, SandboxError, SandboxState};
 use crate::secret::Secret;
-use crate::time_limits;
 
 /// A container. Cheap to clone; clones mean the same container.
 #[derive(Debug, Clone)]
@@ -52,6 +51,7 @@ impl Docker {
     #[must_use]
     pub fn new(http: Http) -> Self {
         Self {
+            init_timeout: http.time_limits().sandbox_init,
             http,
             name: format!("agent-server-{}", uuid::Uuid::new_v4()),
             session_key: Secret::new(uuid::Uuid::new_v4().simple().to_string()),
@@ -62,7 +62,6 @@ impl Docker {
             forward_env: Vec::new(),
             network: None,
             enable_gpu: false,
-            init_timeout: time_limits::SANDBOX_INIT,
         }
     }
 
@@ -101,7 +100,11 @@ impl Docker {
 
     async fn inspect(&self, id: &str) -> Result<Option<Value>, SandboxError> {
         match self
-            .docker("looking at the container", &["inspect", "--type", "container", id], time_limits::REQUEST)
+            .docker(
+                "looking at the container",
+                &["inspect", "--type", "container", id],
+                self.http.time_limits().request,
+            )
             .await
         {
             Ok(text) => {
@@ -161,15 +164,20 @@ impl Provider for Docker {
     }
 
     async fn pause(&self, id: &SandboxId) -> Result<(), SandboxError> {
-        self.docker("pausing the container", &["pause", id.as_str()], time_limits::REQUEST).await.map(drop)
+        self.docker("pausing the container", &["pause", id.as_str()], self.http.time_limits().request).await.map(drop)
     }
 
     async fn resume(&self, id: &SandboxId) -> Result<(), SandboxError> {
-        self.docker("resuming the container", &["unpause", id.as_str()], time_limits::REQUEST).await.map(drop)
+        self.docker("resuming the container", &["unpause", id.as_str()], self.http.time_limits().request)
+            .await
+            .map(drop)
     }
 
     async fn delete(&self, id: &SandboxId) -> Result<(), SandboxError> {
-        match self.docker("deleting the container", &["rm", "--force", id.as_str()], time_limits::REQUEST).await {
+        match self
+            .docker("deleting the container", &["rm", "--force", id.as_str()], self.http.time_limits().request)
+            .await
+        {
             Err(SandboxError::Other { reason, .. }) if is_unknown(&reason) => Ok(()),
             other => other.map(drop),
         }

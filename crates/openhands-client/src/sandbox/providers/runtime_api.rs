@@ -14,7 +14,6 @@ use crate::http::{self, Http, HttpError, Request};
 use crate::ids::SandboxId;
 use crate::sandbox::{Access, Provider, SandboxError, SandboxState};
 use crate::secret::Secret;
-use crate::time_limits;
 
 /// A runtime of the Runtime API. Cheap to clone; clones mean the same session.
 #[derive(Debug, Clone)]
@@ -78,6 +77,8 @@ impl RuntimeApi {
     #[must_use]
     pub fn new(http: Http, url: Url, api_key: Secret, server_image: impl Into<String>) -> Self {
         Self {
+            init_timeout: http.time_limits().sandbox_init,
+            api_timeout: http.time_limits().sandbox_request,
             http,
             url,
             api_key,
@@ -88,8 +89,6 @@ impl RuntimeApi {
             resource_factor: 1,
             runtime_class: Some("sysbox-runc".to_owned()),
             environment: BTreeMap::new(),
-            init_timeout: time_limits::SANDBOX_INIT,
-            api_timeout: time_limits::SANDBOX_REQUEST,
         }
     }
 
