@@ -274,6 +274,60 @@ async fn a_part_of_a_file_is_a_part_where_the_whole_file_comes() {
     }
 }
 
+/// A hostile sandbox answers the request for 4 MiB with 600 MB.
+#[tokio::test]
+async fn a_read_of_output_stops_at_what_was_asked_for() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    const CLAIMED: u64 = 600_000_000;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let sent = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&sent);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let counter = Arc::clone(&counter);
+            tokio::spawn(async move {
+                let mut head = vec![0; 65536];
+                let length = stream.read(&mut head).await.unwrap();
+                if String::from_utf8_lossy(&head[..length]).contains("/file/download") {
+                    let head = format!("HTTP/1.1 206 Partial Content\r\ncontent-length: {CLAIMED}\r\n\r\n");
+                    stream.write_all(head.as_bytes()).await.unwrap();
+                    let piece = vec![b'x'; 65536];
+                    while stream.write_all(&piece).await.is_ok() {
+                        counter.fetch_add(65536, Ordering::Relaxed);
+                    }
+                    return;
+                }
+                let body = r#"{"id": "5b716b4b-78d1-4d0c-9f3a-0123456789ab", "items": [], "exit_code": 0}"#;
+                let answer =
+                    format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+                let _ = stream.write_all(answer.as_bytes()).await;
+            });
+        }
+    });
+    let client = AgentServerClient::new(
+        Http::new(&Network::default()).unwrap(),
+        &agent_server::AgentServerAddress { url, session_key: None },
+    );
+    let server = Server { client, capabilities: Capabilities::newest() };
+    let mut running = start(&server, &Command::shell("true")).await.unwrap();
+    let (tell, mut told) = tokio::sync::mpsc::channel(1);
+    let followed = running.follow(async |output| {
+        let Output::Stdout(bytes) = output else { panic!("{output:?}") };
+        tell.send(bytes.len()).await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    tokio::select! {
+        exit = followed => panic!("{exit:?}"),
+        length = told.recv() => assert_eq!(length, Some(4 << 20)),
+    }
+    // What is on its way in buffers comes on top.
+    assert!(sent.load(Ordering::Relaxed) < 64 << 20, "{}", sent.load(Ordering::Relaxed));
+}
+
 /// An early answer, which a server gives whose disk is full.
 #[tokio::test]
 async fn a_servers_refusal_of_a_folder_is_told_and_not_the_pipe_that_it_breaks() {

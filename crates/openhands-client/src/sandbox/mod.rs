@@ -17,6 +17,7 @@ mod owned;
 mod pipe;
 pub mod providers;
 pub mod ready;
+mod shell;
 
 pub use owned::Sandbox;
 

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Take};
 use super::{Copied, CopyError, here, send, transfer};
 use crate::agent_server::AgentServer;
 use crate::http::Upload;
-use crate::sandbox::exec::ask;
+use crate::sandbox::shell::ask;
 
 /// Bytes that are read at once.
 const PIECE: usize = 256 * 1024;
