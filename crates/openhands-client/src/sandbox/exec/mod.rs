@@ -8,10 +8,11 @@ mod command;
 mod executed;
 
 use std::convert::Infallible;
+use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{Stream, stream};
 use tokio::time::{Instant, sleep};
 
 use super::command_cleanup::end;
@@ -66,7 +67,7 @@ pub enum Started<'s, S> {
     Stopped(S, Prepared<'s>),
 }
 
-/// Starts a command, unless `stop` comes first.
+/// Starts a command, unless `stop` comes first. The command sees an empty standard input.
 ///
 /// # Errors
 /// [`ExecError`].
@@ -75,13 +76,36 @@ pub async fn start_unless<'s, S>(
     command: &Command,
     stop: impl Future<Output = S>,
 ) -> Result<Started<'s, S>, ExecError> {
+    start_with(server, command, None, stop).await
+}
+
+/// Starts a command with this standard input, unless `stop` comes first. The input is stored in the sandbox while it arrives; the
+/// command starts when the input has ended. Its size is limited by the sandbox's disk alone.
+///
+/// # Errors
+/// [`ExecError`].
+pub async fn start_with_stdin_unless<'s, S>(
+    server: &'s AgentServer,
+    command: &Command,
+    stdin: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+    stop: impl Future<Output = S>,
+) -> Result<Started<'s, S>, ExecError> {
+    start_with(server, command, Some(Upload::new(None, stdin)), stop).await
+}
+
+async fn start_with<'s, S>(
+    server: &'s AgentServer,
+    command: &Command,
+    stdin: Option<Upload>,
+    stop: impl Future<Output = S>,
+) -> Result<Started<'s, S>, ExecError> {
     if let Some(name) = command.misnamed_variable() {
         return Err(ExecError::Variable(name.to_owned()));
     }
     let folder = new_folder();
     let mut prepared = Prepared::new(server, &folder);
     let begun = async {
-        let begun = begin(server, command, &folder).await;
+        let begun = begin(server, command, stdin, &folder).await;
         if begun.is_err() {
             prepared.undo().await;
         }
@@ -96,11 +120,22 @@ pub async fn start_unless<'s, S>(
     Ok(Started::Running(Running { server, id, folder, read: [0; 2], is_limited: command.limit.is_some() }))
 }
 
-async fn begin(server: &AgentServer, command: &Command, folder: &str) -> Result<String, ExecError> {
+async fn begin(
+    server: &AgentServer,
+    command: &Command,
+    stdin: Option<Upload>,
+    folder: &str,
+) -> Result<String, ExecError> {
     let script = format!("{folder}/script");
-    // The files are there before anything is in them, for nobody else to read.
-    let prepare = format!("umask 077 && mkdir {folder} && cd {folder} && : >script && : >stdout && : >stderr");
+    let input = if stdin.is_some() { " && : >stdin" } else { "" };
+    // The files exist before anything is in them, and only their owner may read them.
+    let prepare = format!("umask 077 && mkdir {folder} && cd {folder} && : >script && : >stdout && : >stderr{input}");
     housekeeping(server, "preparing the command", &prepare).await?;
+    if let Some(stdin) = stdin {
+        // Once: what was read of a stream cannot be sent a second time.
+        let sent = server.client.upload(&format!("{folder}/stdin"), stdin, server.capabilities).await;
+        sent.map_err(ExecError::request("sending standard input"))?;
+    }
     put(server, &script, command.script()).await?;
     let line = with_argument(START, folder);
     let limit = command.limit.unwrap_or(NO_LIMIT);
