@@ -26,8 +26,8 @@ pub const IDLE_CONNECTION: Duration = Duration::from_secs(4);
 pub const SANDBOX_INIT: Duration = Duration::from_secs(300);
 /// One call of the Cloud API about a sandbox, unless told otherwise.
 pub const SANDBOX_REQUEST: Duration = Duration::from_secs(60);
-/// A sandbox may report an error for this long while it boots (1.11.0: 5 to 10 s, more on a busy machine).
-pub const SANDBOX_ERROR: Duration = Duration::from_secs(60);
+/// A sandbox may report an error without a reason for this long while it boots (1.11.0: 5 to 10 s, more on a busy machine).
+pub const SANDBOX_ERROR: Duration = Duration::from_secs(20);
 /// A sandbox may be unknown for this long after it was made.
 pub const SANDBOX_UNKNOWN: Duration = Duration::from_secs(15);
 /// A sandbox whose making was cut off shows up within this time: it is listed a second after the request came.
