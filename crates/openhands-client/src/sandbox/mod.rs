@@ -13,6 +13,7 @@ mod create;
 mod deletion;
 pub mod exec;
 pub mod install;
+mod leftover;
 mod owned;
 mod pipe;
 pub mod providers;
