@@ -12,6 +12,7 @@ mod plan;
 mod seen;
 mod start;
 mod turns;
+mod working_dir;
 
 use serde_json::{Map, Value};
 use tokio::sync::watch;

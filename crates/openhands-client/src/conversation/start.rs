@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::AgentResources;
 use super::ConversationPlan;
 use super::ledger::{Beginning, already_sent};
+use super::working_dir::StartError;
 use crate::agent_server::client::{Created, EventQuery};
 use crate::agent_server::event::Meaning;
 use crate::agent_server::skill::AgentContext;
@@ -69,7 +70,9 @@ pub(super) async fn start_or_find(
         hook_config,
         trace: plan.trace.clone(),
     };
-    let (created, info) = retry("starting the conversation", POLICY, || client.start_conversation(&body)).await?;
+    let start =
+        async || client.start_conversation(&body).await.map_err(|error| StartError::new(error, &plan.working_dir));
+    let (created, info) = retry("starting the conversation", POLICY, start).await?;
     Ok(Found { created, info, secrets: body.secrets, may_veto })
 }
 
