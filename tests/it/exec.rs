@@ -165,6 +165,56 @@ async fn folders_go_both_ways(server: &AgentServer) {
     assert_eq!(std::fs::read_link(back.join("link")).unwrap(), Path::new("../outside"));
 }
 
+async fn a_copy_has_the_name_that_cp_gives_it_and_makes_no_folder_above(server: &AgentServer) {
+    let there = server.working_dir();
+    let here = tempfile::tempdir().unwrap();
+    write(&there.join("inner/file"), b"content");
+    write(&here.path().join("file"), b"content");
+    let server = server_of(server).await;
+    // As with `cp -r`, the content of `..` goes into the folder itself, and never into the folder above it.
+    let out = here.path().join("above/out");
+    std::fs::create_dir_all(&out).unwrap();
+    download(&server, &format!("{}/inner/..", there.display()), &out).await.unwrap();
+    assert!(out.join("inner/file").exists());
+    let above: Vec<_> = std::fs::read_dir(here.path().join("above")).unwrap().flatten().collect();
+    assert_eq!(above.len(), 1, "{above:?}");
+
+    let missing = here.path().join("no/such");
+    for from in ["inner", "inner/file"] {
+        let error = download(&server, &there.join(from).to_string_lossy(), &missing.join("x")).await.unwrap_err();
+        assert!(error.to_string().contains(&format!("`{}`", missing.display())), "{error}");
+    }
+    assert!(!here.path().join("no").exists());
+    let missing = there.join("no/such");
+    for from in [here.path().join("above"), here.path().join("file")] {
+        let error = upload(&server, &from, missing.join("x").to_str().unwrap()).await.unwrap_err();
+        assert!(error.to_string().contains(&format!("`{}`", missing.display())), "{error}");
+    }
+    assert!(!there.join("no").exists());
+}
+
+async fn pipes_and_devices_are_skipped_in_both_directions(server: &AgentServer) {
+    let there = server.working_dir();
+    let here = tempfile::tempdir().unwrap();
+    let folder = here.path().join("folder");
+    write(&folder.join("file"), b"content");
+    let fifo = |path: &Path| assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+    fifo(&folder.join("fifo"));
+    let server = server_of(server).await;
+    let copied = upload(&server, &folder, there.to_str().unwrap()).await.unwrap();
+    assert_eq!(copied.files, 1);
+    assert!(!there.join("folder/fifo").exists());
+    fifo(&there.join("folder/fifo"));
+    let back = here.path().join("back");
+    let copied = download(&server, there.join("folder").to_str().unwrap(), &back).await.unwrap();
+    assert_eq!(copied.files, 1);
+    assert!(!back.join("fifo").exists());
+    let alone = download(&server, there.join("folder/fifo").to_str().unwrap(), &back).await;
+    assert!(matches!(alone, Err(CopyError::NotAFile(_))), "{alone:?}");
+    let alone = upload(&server, &folder.join("fifo"), there.to_str().unwrap()).await;
+    assert!(matches!(alone, Err(CopyError::NotAFile(_))), "{alone:?}");
+}
+
 async fn what_is_no_file_is_written_into_and_a_link_is_followed(server: &AgentServer) {
     let original = server.working_dir().join("the original");
     write(&original, b"content");
@@ -390,6 +440,8 @@ on_newest_and_oldest!(
     a_command_ends_at_its_limit_and_when_it_is_told_to,
     files_with_odd_names_go_both_ways,
     folders_go_both_ways,
+    a_copy_has_the_name_that_cp_gives_it_and_makes_no_folder_above,
+    pipes_and_devices_are_skipped_in_both_directions,
     what_is_no_file_is_written_into_and_a_link_is_followed,
     a_copy_of_a_folder_that_is_given_up_leaves_nothing_in_the_sandbox,
 );

@@ -8,8 +8,8 @@ use super::repos::GitProvider;
 #[derive(Debug, PartialEq)]
 pub(super) struct WebPage {
     shown: String,
-    /// The address of the repository, if the page belongs to one.
-    repository: Option<String>,
+    /// The address of the repository that the page belongs to.
+    repository: String,
     /// The branch, tag or commit that the page shows. A branch with a slash in its name is cut there.
     git_ref: Option<String>,
 }
@@ -17,18 +17,9 @@ pub(super) struct WebPage {
 impl WebPage {
     /// What is wrong, and what to write.
     pub(super) fn problem(&self) -> String {
-        let shown = &self.shown;
-        match (&self.repository, &self.git_ref) {
-            (Some(url), Some(name)) => format!(
-                "`{shown}` is a web page of a repository, expected its address: write `url: {url}` and `ref: {name}`"
-            ),
-            (Some(url), None) => {
-                format!("`{shown}` is a web page of a repository, expected its address: write `url: {url}`")
-            }
-            (None, _) => {
-                format!("`{shown}` names no repository: write its address, such as https://github.com/owner/repo")
-            }
-        }
+        let Self { shown, repository, git_ref } = self;
+        let git_ref = git_ref.as_ref().map(|name| format!(" and `ref: {name}`")).unwrap_or_default();
+        format!("`{shown}` is a web page of a repository, expected its address: write `url: {repository}`{git_ref}")
     }
 }
 
@@ -56,8 +47,7 @@ pub(super) fn of(url: &Url) -> Option<WebPage> {
         }
     };
     let has_extra = provider.is_some() && (url.query().is_some() || url.fragment().is_some());
-    let is_short = provider.is_some() && parts.len() < 2;
-    if parts.len() <= repository_ends && !has_extra && !is_short {
+    if parts.len() <= repository_ends && !has_extra {
         return None;
     }
     let bare = |path: &[&str]| {
@@ -76,7 +66,7 @@ pub(super) fn of(url: &Url) -> Option<WebPage> {
         [page, name, ..] if PAGES.contains(page) => Some(*name),
         _ => None,
     };
-    let repository = (!is_short).then(|| bare(parts.get(..repository_ends).unwrap_or(&parts)));
+    let repository = bare(parts.get(..repository_ends).unwrap_or(&parts));
     Some(WebPage { shown: bare(&parts), repository, git_ref: git_ref.map(str::to_owned) })
 }
 
@@ -95,24 +85,21 @@ mod tests {
             ("https://git.example.com/scm/group/sub/alpha.git?x=1", None),
             ("https://git.example.com/alpha.git", None),
             ("ssh://git@github.com/octo/alpha/tree/main", None),
-            (
-                "https://github.com/octo/alpha/tree/main/docs",
-                Some((Some("https://github.com/octo/alpha"), Some("main"))),
-            ),
-            ("https://github.com/octo/alpha/blob/v1/a.md", Some((Some("https://github.com/octo/alpha"), Some("v1")))),
-            ("https://github.com/octo/alpha/pull/3", Some((Some("https://github.com/octo/alpha"), None))),
-            ("https://github.com/octo/alpha#readme", Some((Some("https://github.com/octo/alpha"), None))),
-            ("https://github.com/octo/alpha?tab=readme", Some((Some("https://github.com/octo/alpha"), None))),
-            ("https://github.com/octo", Some((None, None))),
-            ("https://gitlab.com/g/sub/a/-/tree/dev", Some((Some("https://gitlab.com/g/sub/a"), Some("dev")))),
-            ("https://gitlab.com/g/a/tree/dev", Some((Some("https://gitlab.com/g/a"), Some("dev")))),
-            ("https://git.example.com/g/a/-/issues", Some((Some("https://git.example.com/g/a"), None))),
-            ("https://git.example.com/g/a/tree/x", Some((Some("https://git.example.com/g/a"), Some("x")))),
-            ("https://bitbucket.org/w/a/src/main/b", Some((Some("https://bitbucket.org/w/a"), Some("main")))),
-            ("https://dev.azure.com/o/p/_git/r?path=/a", Some((Some("https://dev.azure.com/o/p/_git/r"), None))),
+            ("https://github.com/octo/alpha/tree/main/docs", Some(("https://github.com/octo/alpha", Some("main")))),
+            ("https://github.com/octo/alpha/blob/v1/a.md", Some(("https://github.com/octo/alpha", Some("v1")))),
+            ("https://github.com/octo/alpha/pull/3", Some(("https://github.com/octo/alpha", None))),
+            ("https://github.com/octo/alpha#readme", Some(("https://github.com/octo/alpha", None))),
+            ("https://github.com/octo/alpha?tab=readme", Some(("https://github.com/octo/alpha", None))),
+            ("https://github.com/octo", None),
+            ("https://gitlab.com/g/sub/a/-/tree/dev", Some(("https://gitlab.com/g/sub/a", Some("dev")))),
+            ("https://gitlab.com/g/a/tree/dev", Some(("https://gitlab.com/g/a", Some("dev")))),
+            ("https://git.example.com/g/a/-/issues", Some(("https://git.example.com/g/a", None))),
+            ("https://git.example.com/g/a/tree/x", Some(("https://git.example.com/g/a", Some("x")))),
+            ("https://bitbucket.org/w/a/src/main/b", Some(("https://bitbucket.org/w/a", Some("main")))),
+            ("https://dev.azure.com/o/p/_git/r?path=/a", Some(("https://dev.azure.com/o/p/_git/r", None))),
         ] {
             let found = of(&Url::parse(address).unwrap());
-            let found = found.as_ref().map(|page| (page.repository.as_deref(), page.git_ref.as_deref()));
+            let found = found.as_ref().map(|page| (page.repository.as_str(), page.git_ref.as_deref()));
             assert_eq!(found, expected, "{address}");
         }
     }
