@@ -116,7 +116,9 @@ impl From<ConversationError> for Failure {
                 FailureKind::AgentServerUnreachable
             }
             ConversationError::Follow(FollowError::Refused(_)) => FailureKind::CredentialsRefused,
-            ConversationError::Follow(FollowError::NotStarted(_)) => FailureKind::RequestRefused,
+            ConversationError::WorkingDir { .. } | ConversationError::Follow(FollowError::NotStarted(_)) => {
+                FailureKind::RequestRefused
+            }
             ConversationError::Follow(FollowError::OverBudget { .. }) => FailureKind::CostLimitReached,
             ConversationError::Request { ref source, .. } => {
                 kind_of_request(source, FailureKind::AgentServerUnreachable)

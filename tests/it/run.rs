@@ -135,13 +135,13 @@ async fn a_refused_llm_key_fails_with_the_servers_code(server: &AgentServer) {
 
 async fn a_working_directory_that_the_server_cannot_make_fails_at_once(server: &AgentServer) {
     let llm = llm([]).await;
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     // Not even root makes a folder there.
     let run = Run::inside(server).llm(&llm).env("WORKSPACE_BASE", "/proc/nowhere/project").task("Do the task.");
     let finished = run.finish().await.exits_with(69);
     assert!(!finished.stderr.contains("starting the conversation failed, trying again"), "{}", finished.stderr);
     finished.says("RequestRefused").says("'/proc/nowhere'").says("WORKSPACE_BASE");
-    assert!(started.elapsed() < std::time::Duration::from_secs(30), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
 }
 
 async fn an_agent_that_repeats_itself_is_stuck(server: &AgentServer) {

@@ -16,6 +16,14 @@ pub enum ConversationError {
         /// Why.
         source: HttpError,
     },
+    /// The agent-server cannot make the working directory.
+    #[error("the agent-server cannot make the working directory `{path}`")]
+    WorkingDir {
+        /// The directory.
+        path: String,
+        /// The refusal, with what to do.
+        source: HttpError,
+    },
     /// A turn could not be followed to its end.
     #[error(transparent)]
     Follow(FollowError),

@@ -77,10 +77,10 @@ pub async fn drive(
         known.send_modify(|known| (known.conversation_id, known.at_work) = (Some(plan.id), true));
     }
     let found = start::start_or_find(client, *capabilities, plan, resources).await.map_err(|error| {
-        if error.status().is_some() {
+        if error.http().status().is_some() {
             known.send_modify(|known| (known.conversation_id, known.at_work) = (None, false));
         }
-        ConversationError::Request { doing: "start the conversation", source: error }
+        error.into_conversation_error(&plan.working_dir)
     })?;
     known.send_modify(|known| known.conversation_id = Some(plan.id));
     let is_new = found.created == Created::New;

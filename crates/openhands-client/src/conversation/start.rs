@@ -46,7 +46,7 @@ pub(super) async fn start_or_find(
     capabilities: Capabilities,
     plan: &ConversationPlan,
     resources: AgentResources,
-) -> Result<Found, HttpError> {
+) -> Result<Found, StartError> {
     let finish_fields = plan.finish_schema.clone().filter(|_| capabilities.finish_schema);
     let hook_config = plan.hook_config.clone().filter(|_| finish_fields.is_some());
     // A plugin may bring hooks of its own.

@@ -4,6 +4,7 @@
 //! `OSError` as `exception`, such as `[Errno 13] Permission denied: '/workspace'` (1.11.5 to 1.58.0, `event_service.py`). A 500 is
 //! worth a retry in general; this one is not.
 
+use super::ConversationError;
 use crate::http::HttpError;
 use crate::retry::{Retry, Retryable};
 
@@ -25,10 +26,8 @@ impl StartError {
             HttpError::Status { target, status: status @ 500.., detail, retry_after, body }
                 if is_about(&detail, working_dir) =>
             {
-                let detail = format!(
-                    "{detail}; the agent-server cannot make the working directory `{working_dir}`: name one that it can \
-                     write to (`--working-dir`, `WORKSPACE_BASE`)"
-                );
+                let detail =
+                    format!("{detail}; name a directory that it can write to (`--working-dir`, `WORKSPACE_BASE`)");
                 Self::WorkingDir(HttpError::Status { target, status, detail, retry_after, body })
             }
             other => Self::Other(other),
@@ -36,10 +35,17 @@ impl StartError {
     }
 }
 
-impl From<StartError> for HttpError {
-    fn from(error: StartError) -> Self {
-        match error {
-            StartError::WorkingDir(error) | StartError::Other(error) => error,
+impl StartError {
+    pub(super) fn http(&self) -> &HttpError {
+        match self {
+            Self::WorkingDir(error) | Self::Other(error) => error,
+        }
+    }
+
+    pub(super) fn into_conversation_error(self, working_dir: &str) -> ConversationError {
+        match self {
+            Self::WorkingDir(source) => ConversationError::WorkingDir { path: working_dir.to_owned(), source },
+            Self::Other(source) => ConversationError::Request { doing: "start the conversation", source },
         }
     }
 }

@@ -23,6 +23,7 @@
 
 /// What is known when the sandboxes have been listed.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "the columns of the table above")]
 pub(super) struct Sighting {
     /// Sandboxes that are listed and may be ours.
     pub(super) listed: usize,
