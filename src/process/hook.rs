@@ -91,7 +91,8 @@ impl StateFile {
     /// Whether the folder is a real one, of our user, and closed to all others.
     fn is_ours(&self) -> bool {
         self.folder.symlink_metadata().is_ok_and(|found| {
-            found.is_dir() && found.uid() == rustix::process::geteuid().as_raw() && found.mode() & 0o077 == 0
+            let is_private = found.mode().trailing_zeros() >= 6;
+            found.is_dir() && found.uid() == rustix::process::geteuid().as_raw() && is_private
         })
     }
 
