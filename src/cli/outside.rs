@@ -188,6 +188,10 @@ pub(crate) struct ExecArgs {
     #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
     pub(crate) timeout: Option<Duration>,
 
+    /// Pass standard input on to the command, which starts when the input has ended. Without it, the command sees an empty one.
+    #[arg(short = 'i', long)]
+    pub(crate) stdin: bool,
+
     /// Output and log.
     #[command(flatten)]
     pub(crate) common: CommonArgs,

@@ -5,7 +5,7 @@ use serde_json::json;
 use tokio::io::stdout;
 
 use super::CommandContext;
-use super::follow::{PassOn, follow, write};
+use super::follow::{PassOn, follow_running, start, start_with_stdin, write};
 use crate::cli::{ExecArgs, ResultFormat};
 use crate::outcome::{ExitCode, Failure};
 use crate::process::signals::Shutdown;
@@ -34,7 +34,12 @@ pub(super) async fn run(
         .within(sandbox, shutdown, async |id, ready, shutdown| {
             let mut pass_on = PassOn::new(context.format);
             let each = async |output| pass_on.take(output).await;
-            let exit = follow(&ready.server, &command, shutdown, || {}, each).await?;
+            let running = if args.stdin {
+                start_with_stdin(&ready.server, &command, shutdown).await?
+            } else {
+                start(&ready.server, &command, shutdown).await?
+            };
+            let exit = follow_running(running, shutdown, each).await?;
             if context.format == ResultFormat::Json {
                 let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
                 let object = json!({

@@ -1,16 +1,21 @@
 //! A command in a sandbox, from its start to its end or to the signal that ends it.
 
+use std::io::{self, Read as _};
+
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::{Stream, stream};
 use openhands_client::agent_server::AgentServer;
-use openhands_client::sandbox::exec::{self, Command, Exit, Output, Running, Started};
+use openhands_client::sandbox::exec::{self, Command, ExecError, Exit, Output, Running, Started};
 use openhands_client::text;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _, stderr, stdout};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::cli::ResultFormat;
 use crate::outcome::{ExitCode, Failure};
-use crate::process::signals::Shutdown;
+use crate::process::signals::{Shutdown, Signal};
 
 /// Passes on the output of a command until it ends. A signal ends it in the sandbox first, in bounded time; a second one cuts that
 /// short.
@@ -21,8 +26,18 @@ pub(super) async fn follow(
     begun: impl FnOnce(),
     each: impl AsyncFnMut(Output),
 ) -> Result<ExitCode, Failure> {
-    let mut running = start(server, command, shutdown).await?;
+    let running = start(server, command, shutdown).await?;
     begun();
+    follow_running(running, server.client.time_limits().tidy_up, shutdown, each).await
+}
+
+/// The same for a command that runs.
+pub(super) async fn follow_running(
+    mut running: Running<'_>,
+    tidy_up: Duration,
+    shutdown: &mut Shutdown,
+    each: impl AsyncFnMut(Output),
+) -> Result<ExitCode, Failure> {
     let followed = tokio::select! {
         exit = running.follow(each) => Ok(exit),
         signal = shutdown.requested() => Err(signal),
@@ -30,7 +45,7 @@ pub(super) async fn follow(
     match followed {
         Ok(exit) => exit.map(exit_code).map_err(Failure::from),
         Err(signal) => {
-            terminate(running, server.client.time_limits().tidy_up, shutdown).await;
+            terminate(running, tidy_up, shutdown).await;
             Err(Failure::from(signal))
         }
     }
@@ -42,7 +57,25 @@ pub(super) async fn start<'s>(
     command: &Command,
     shutdown: &mut Shutdown,
 ) -> Result<Running<'s>, Failure> {
-    match exec::start_unless(server, command, shutdown.requested()).await {
+    let started = exec::start_unless(server, command, shutdown.requested()).await;
+    started_or_undone(started, shutdown).await
+}
+
+/// The same with our standard input, which the command gets when the input has ended.
+pub(super) async fn start_with_stdin<'s>(
+    server: &'s AgentServer,
+    command: &Command,
+    shutdown: &mut Shutdown,
+) -> Result<Running<'s>, Failure> {
+    let started = exec::start_with_stdin_unless(server, command, standard_input(), shutdown.requested()).await;
+    started_or_undone(started, shutdown).await
+}
+
+async fn started_or_undone<'s>(
+    started: Result<Started<'s, Signal>, ExecError>,
+    shutdown: &mut Shutdown,
+) -> Result<Running<'s>, Failure> {
+    match started {
         Ok(Started::Running(running)) => Ok(running),
         Ok(Started::Stopped(signal, mut prepared)) => {
             tokio::select! {
@@ -53,6 +86,39 @@ pub(super) async fn start<'s>(
         }
         Err(error) => Err(Failure::from(error)),
     }
+}
+
+/// Pieces of standard input that wait for the connection.
+const WAITING_PIECES: usize = 4;
+/// The size of a piece, in bytes.
+const PIECE: usize = 256 * 1024;
+
+/// Our standard input, read by a thread that the end of the process does not wait for.
+fn standard_input() -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+    let (pieces, waiting) = mpsc::channel(WAITING_PIECES);
+    let reader = std::thread::Builder::new().name("standard-input".to_owned()).spawn({
+        let pieces = pieces.clone();
+        move || {
+            let mut buffer = vec![0; PIECE];
+            loop {
+                let piece = match io::stdin().lock().read(&mut buffer) {
+                    Ok(0) => return,
+                    Ok(length) => Ok(Bytes::copy_from_slice(&buffer[..length])),
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(error) => Err(error),
+                };
+                let is_over = piece.is_err();
+                if pieces.blocking_send(piece).is_err() || is_over {
+                    return;
+                }
+            }
+        }
+    });
+    if let Err(error) = reader {
+        // There is room: no one has sent anything yet.
+        let _ = pieces.try_send(Err(error));
+    }
+    stream::unfold(waiting, async |mut waiting| waiting.recv().await.map(|piece| (piece, waiting)))
 }
 
 async fn terminate(running: Running<'_>, limit: Duration, shutdown: &mut Shutdown) {

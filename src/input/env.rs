@@ -282,6 +282,14 @@ pub(crate) fn inherited_git_variables() -> Vec<OsString> {
     variables.map(|(name, _)| name).filter(is_harmful).collect()
 }
 
+/// The files of git's configuration that the user has named for this process. Without them, git uses none of the machine.
+#[must_use]
+pub(crate) fn chosen_git_configuration() -> Vec<(&'static str, OsString)> {
+    #[expect(clippy::disallowed_methods, reason = "this module is the one home of the environment")]
+    let variable = |name: &'static str| Some((name, std::env::var_os(name).filter(|value| !value.is_empty())?));
+    ["GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"].into_iter().filter_map(variable).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::ffi::OsStringExt as _;

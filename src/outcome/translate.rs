@@ -63,8 +63,9 @@ impl From<ExecError> for Failure {
 fn kind_of_exec(error: &ExecError) -> FailureKind {
     match error {
         ExecError::Request { source, .. } => kind_of_request(source, FailureKind::AgentServerUnreachable),
-        ExecError::Sandbox { .. } => FailureKind::RequestRefused,
         ExecError::Variable(_) => FailureKind::InvalidInput,
+        // Further kinds of a later version, too.
+        _ => FailureKind::RequestRefused,
     }
 }
 
@@ -77,9 +78,16 @@ impl From<CopyError> for Failure {
 fn kind_of_copy(error: &CopyError) -> FailureKind {
     match error {
         CopyError::Sandbox(error) => kind_of_exec(error),
+        // The agent-server answers 500 where the file system refuses. Gateways answer 502 to 504 where nothing answers them.
+        CopyError::Transfer { source, .. } if matches!(source.status(), Some(500 | 501 | 505..)) => {
+            FailureKind::RequestRefused
+        }
         CopyError::Transfer { source, .. } => kind_of_request(source, FailureKind::AgentServerUnreachable),
-        CopyError::Here { .. } | CopyError::NotAbsolute(_) => FailureKind::InvalidInput,
-        CopyError::Size { .. } => FailureKind::RequestRefused,
+        CopyError::Here { .. } | CopyError::NotAbsolute(_) | CopyError::NoFolder { .. } | CopyError::NotAFile(_) => {
+            FailureKind::InvalidInput
+        }
+        // Further kinds of a later version, too.
+        _ => FailureKind::RequestRefused,
     }
 }
 
@@ -100,6 +108,7 @@ impl From<ConversationError> for Failure {
             ConversationError::Ended { end: TurnEnd::Error(Some(error)), .. } => return Self::of_server(error),
             ConversationError::Ended { ref end, .. } => kind_of_end(end),
             ConversationError::Follow { error: ref source, .. } => kind_of_follow(source),
+            ConversationError::WorkingDir { .. } => FailureKind::RequestRefused,
             ConversationError::Request { ref source, .. } => {
                 kind_of_request(source, FailureKind::AgentServerUnreachable)
             }

@@ -41,18 +41,6 @@ impl GitProvider {
         }
     }
 
-    /// Whose public host this is.
-    fn of_host(host: &str) -> Option<Self> {
-        match host {
-            "github.com" => Some(Self::Github),
-            "gitlab.com" => Some(Self::Gitlab),
-            "bitbucket.org" => Some(Self::Bitbucket),
-            "dev.azure.com" => Some(Self::AzureDevops),
-            _ if host.ends_with(".visualstudio.com") => Some(Self::AzureDevops),
-            _ => None,
-        }
-    }
-
     /// Whether the host bears a provider's public name without being it: `github.com.evil.example`, `x.github.com.y`.
     fn is_lookalike(host: &str) -> bool {
         ["github.com", "gitlab.com", "bitbucket.org", "dev.azure.com", "visualstudio.com"]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::input::task::repos::{Address, RepoSource};
+use crate::input::task::repos::{Address, GitProvider, RepoSource};
 use crate::plan::access::Access;
 
 /// One repository that a run clones.
@@ -21,10 +21,32 @@ pub(crate) struct RepoPlan {
     pub(crate) directory: String,
     /// What may open it.
     pub(crate) access: Option<Access>,
-    /// Whether the run goes on without it.
+    /// The same repository over https, where the address is one for SSH and its host is known.
+    pub(crate) over_https: Option<OverHttps>,
+    /// Whether the run continues without it.
     pub(crate) optional: bool,
+    /// Whether its submodules are cloned, too.
+    pub(crate) submodules: bool,
+    /// Whether the content of its Git LFS files is fetched.
+    pub(crate) lfs: bool,
     /// How long cloning may take.
     pub(crate) timeout: Duration,
+}
+
+/// An address over https, for a token.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct OverHttps {
+    url: String,
+    access: Access,
+}
+
+/// Where a repository is cloned from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Origin<'p> {
+    /// The address, without credentials.
+    pub(crate) url: &'p str,
+    /// What may open it.
+    pub(crate) access: Option<&'p Access>,
 }
 
 /// A repository that is in the working directory.
@@ -59,17 +81,37 @@ impl RepoPlan {
                 name
             };
             let (clone_url, access) = target(&source);
+            let over_https = over_https(&source);
             plans.push(Self {
                 shown,
                 clone_url,
                 git_ref: source.git_ref,
                 directory,
                 access,
+                over_https,
                 optional: source.optional,
+                submodules: source.submodules,
+                lfs: source.lfs,
                 timeout: source.timeout.unwrap_or(limit),
             });
         }
         plans
+    }
+
+    /// The provider whose token is wanted.
+    #[must_use]
+    pub(crate) fn wants_token_of(&self) -> Option<GitProvider> {
+        let over_https = self.over_https.as_ref().map(|other| &other.access);
+        self.access.as_ref().or(over_https)?.wants_token_of()
+    }
+
+    /// Where it is cloned from: over https instead of SSH, if there is a token for that.
+    #[must_use]
+    pub(crate) fn origin(&self, has_token: bool) -> Origin<'_> {
+        match &self.over_https {
+            Some(OverHttps { url, access }) if has_token => Origin { url, access: Some(access) },
+            _ => Origin { url: &self.clone_url, access: self.access.as_ref() },
+        }
     }
 
     /// Whether the ref may be a commit, which a shallow clone of a branch or tag does not give.
@@ -95,11 +137,26 @@ fn target(source: &RepoSource) -> (String, Option<Access>) {
         Address::Scp(text) => (text.clone(), None),
         Address::Url { url, .. } => of_url(url),
         Address::Short(text) => {
-            let host = source.provider.map_or("github.com", crate::input::task::repos::GitProvider::host);
+            let host = source.provider.map_or("github.com", GitProvider::host);
             let address = format!("https://{host}/{}.git", text.strip_suffix(".git").unwrap_or(text));
             Url::parse(&address).map_or((address, None), |url| of_url(&url))
         }
     }
+}
+
+/// The https address that belongs to one for SSH, at a host whose addresses are known.
+fn over_https(source: &RepoSource) -> Option<OverHttps> {
+    let (host, path) = match &source.address {
+        Address::Scp(text) => text.strip_prefix("git@")?.split_once(':')?,
+        Address::Url { url, .. } if url.scheme() == "ssh" && url.username() == "git" && url.port().is_none() => {
+            (url.host_str()?, url.path())
+        }
+        Address::Url { .. } | Address::Short(_) => return None,
+    };
+    let url = Url::parse(&format!("https://{}/{}", host.to_ascii_lowercase(), path.trim_start_matches('/'))).ok()?;
+    GitProvider::of_host(url.host_str()?)?;
+    let access = Access::to(&url, source.provider)?;
+    access.wants_token_of().is_some().then(|| OverHttps { url: url.into(), access })
 }
 
 /// The last part of the address without `.git`, and without what is no part of a file name.
@@ -156,6 +213,27 @@ mod tests {
             ["https://host/a/b", "https://gitlab.com/octo/beta.git", "ssh://git@host/a/b", "git@host:a/b.git"]
         );
         assert!(!format!("{plans:?}").contains("hunter22"));
+    }
+
+    #[test]
+    fn an_ssh_address_at_a_known_host_is_cloned_over_https_with_a_token() {
+        for (address, over_https) in [
+            ("git@github.com:octo/alpha.git", Some("https://github.com/octo/alpha.git")),
+            ("git@GitHub.com:/octo/alpha", Some("https://github.com/octo/alpha")),
+            ("ssh://git@gitlab.com/group/sub/alpha.git", Some("https://gitlab.com/group/sub/alpha.git")),
+            ("git@git.example.com:octo/alpha.git", None),
+            ("git@github.com.evil.example:octo/alpha.git", None),
+            ("ssh://me@github.com/octo/alpha", None),
+            ("ssh://git@github.com:2222/octo/alpha", None),
+        ] {
+            let plans = plans(json!([address]));
+            let plan = &plans[0];
+            assert_eq!(plan.origin(false).url, plan.clone_url);
+            assert_eq!(plan.origin(true).url, over_https.unwrap_or(&plan.clone_url), "{address}");
+            assert_eq!(plan.wants_token_of().is_some(), over_https.is_some(), "{address}");
+        }
+        // The token of another provider is not for this host.
+        assert_eq!(plans(json!([{"url": "git@github.com:o/r", "provider": "gitlab"}]))[0].wants_token_of(), None);
     }
 
     #[test]

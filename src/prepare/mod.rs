@@ -87,7 +87,7 @@ async fn clone(workspace: &dyn Workspace, plan: &RunPlan, redactor: &Redactor) -
 /// The account's tokens for these repositories. One that cannot be had is missed only where git needs it.
 async fn tokens(workspace: &dyn Workspace, repos: &[RepoPlan], redactor: &Redactor) -> Vec<(GitProvider, Token)> {
     let mut wanted: Vec<GitProvider> = Vec::new();
-    for provider in repos.iter().filter_map(|repo| repo.access.as_ref()?.wants_token_of()) {
+    for provider in repos.iter().filter_map(RepoPlan::wants_token_of) {
         if !wanted.contains(&provider) {
             wanted.push(provider);
         }
@@ -104,7 +104,7 @@ async fn token(workspace: &dyn Workspace, provider: GitProvider, redactor: &Reda
         match workspace.secret_value(name).await {
             Ok(None) => {}
             Ok(Some(token)) if token.expose().chars().any(char::is_control) => {
-                tracing::warn!(secret = name, "is more than one line, and no token");
+                tracing::warn!(secret = name, "secret has more than one line; not using it as a token");
                 return Token::Unusable(name);
             }
             Ok(Some(token)) => {

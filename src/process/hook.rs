@@ -1,17 +1,19 @@
-//! The agent-server's hooks that see to it that an agent ends with its finish tool. They run as commands of the server,
-//! outside the run's process: `openhands-runner hook finish` after a finish, `openhands-runner hook stop` when the agent
-//! stops.
+//! The agent-server's hooks that make an agent end with its finish tool. They run as commands of the server, outside the run's
+//! process: `openhands-runner hook finish` after a finish, `openhands-runner hook stop` when the agent stops.
 //!
-//! What they know of each other is one small file per conversation in the directory for temporary files. Whatever is
-//! wrong with it, a hook lets the agent go: it never holds up a run by a fault of its own.
+//! They share one small file for each conversation, in a folder of our own. If the file cannot be used, a hook lets the agent stop: a
+//! fault of the hook never blocks a run.
 //!
-//! A hook gets a JSON object on standard input and answers with one; exit code 2 sends the agent back
+//! A hook gets a JSON object on standard input and responds with one; exit code 2 sends the agent back
 //! (agent-server 1.58.0).
 
-use std::io;
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use openhands_client::ids::ConversationId;
+use rustix::fs::OFlags;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -20,13 +22,13 @@ use crate::cli::HookEvent;
 /// What a hook tells the agent-server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// The agent may go on with what it does.
+    /// The agent may continue or stop as it wants.
     Allow,
     /// The agent is sent back to use the finish tool.
     SendBack,
 }
 
-/// An agent that does not get it is let go: one that was sent back without end would spend all of its iterations.
+/// An agent that does not finish is let go: otherwise it would spend all of its iterations.
 const MOST_OBJECTIONS: u8 = 3;
 
 #[derive(Deserialize)]
@@ -34,24 +36,24 @@ struct Input {
     session_id: String,
 }
 
-/// Takes the server's input, and decides. `directory` is for the file.
+/// Takes the server's input, and decides. `temporary` is the directory for temporary files.
 #[must_use]
-pub(crate) fn decide(event: HookEvent, input: impl io::Read, directory: &Path) -> Verdict {
-    let Some(file) = file_of(input, directory) else { return Verdict::Allow };
+pub(crate) fn decide(event: HookEvent, input: impl io::Read, temporary: &Path) -> Verdict {
+    let Some(state) = StateFile::of(input, temporary) else { return Verdict::Allow };
     match event {
         HookEvent::Finish => {
-            let _ = std::fs::write(&file, FINISHED);
+            let _ = state.write(FINISHED);
             Verdict::Allow
         }
         HookEvent::Stop => {
-            let state = std::fs::read_to_string(&file).unwrap_or_default();
-            let objections: u8 = state.trim().parse().unwrap_or(0);
-            let lets_go = state == FINISHED || objections >= MOST_OBJECTIONS;
-            if !lets_go && std::fs::write(&file, (objections + 1).to_string()).is_ok() {
+            let found = state.read().unwrap_or_default();
+            let objections: u8 = found.trim().parse().unwrap_or(0);
+            let lets_go = found == FINISHED || objections >= MOST_OBJECTIONS;
+            if !lets_go && state.write(&(objections + 1).to_string()).is_ok() {
                 return Verdict::SendBack;
             }
-            // The next turn begins anew.
-            let _ = std::fs::remove_file(&file);
+            // The next turn starts without a state.
+            state.remove();
             Verdict::Allow
         }
     }
@@ -62,20 +64,95 @@ const FINISHED: &str = "finished";
 /// A hook's input is small, but for what the tool was called with.
 const LONGEST_INPUT: u64 = 64 * 1024 * 1024;
 
-fn file_of(input: impl io::Read, directory: &Path) -> Option<PathBuf> {
-    let input: Input = serde_json::from_reader(input.take(LONGEST_INPUT)).ok()?;
-    file_of_session(&input.session_id, directory)
+/// A state is one word or one number.
+const LONGEST_STATE: u64 = 64;
+
+/// The state of one conversation: a file in a folder that only our user can write into.
+///
+/// The directory for temporary files belongs to everyone, so another user can put a link, a FIFO or a device there first. The folder
+/// is used only if it is a real one of our own with mode 0700, and the file is opened without following a link.
+struct StateFile {
+    folder: PathBuf,
+    path: PathBuf,
 }
 
-fn file_of_session(session_id: &str, directory: &Path) -> Option<PathBuf> {
-    let name: String = session_id.chars().filter(char::is_ascii_alphanumeric).collect();
-    (!name.is_empty()).then(|| directory.join(format!("openhands-runner-finish-{name}")))
+impl StateFile {
+    fn of(input: impl io::Read, temporary: &Path) -> Option<Self> {
+        let input: Input = serde_json::from_reader(input.take(LONGEST_INPUT)).ok()?;
+        Self::of_session(&input.session_id, temporary)
+    }
+
+    fn of_session(session_id: &str, temporary: &Path) -> Option<Self> {
+        let name: String = session_id.chars().filter(char::is_ascii_alphanumeric).collect();
+        let folder = temporary.join(format!("openhands-runner-hooks-{}", rustix::process::geteuid().as_raw()));
+        (!name.is_empty()).then(|| Self { path: folder.join(name), folder })
+    }
+
+    /// Whether the folder is a real one, of our user, and closed to all others.
+    fn is_ours(&self) -> bool {
+        self.folder.symlink_metadata().is_ok_and(|found| {
+            let is_private = found.mode().trailing_zeros() >= 6;
+            found.is_dir() && found.uid() == rustix::process::geteuid().as_raw() && is_private
+        })
+    }
+
+    fn read(&self) -> io::Result<String> {
+        if !self.is_ours() {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        // Without NONBLOCK, opening a FIFO waits for a writer.
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(&self.path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let mut state = String::new();
+        file.take(LONGEST_STATE).read_to_string(&mut state)?;
+        Ok(state)
+    }
+
+    /// Writes a new file and gives it its name: what has the name is replaced, never written into.
+    fn write(&self, state: &str) -> io::Result<()> {
+        match self.write_once(state) {
+            // The hook of another conversation has removed the empty folder in between.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.write_once(state),
+            written => written,
+        }
+    }
+
+    fn write_once(&self, state: &str) -> io::Result<()> {
+        match DirBuilder::new().mode(0o700).create(&self.folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        if !self.is_ours() {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        let new = self.path.with_extension(format!("{}.new", std::process::id()));
+        let _ = std::fs::remove_file(&new);
+        let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new);
+        let renamed = written
+            .and_then(|mut file| file.write_all(state.as_bytes()))
+            .and_then(|()| std::fs::rename(&new, &self.path));
+        if renamed.is_err() {
+            let _ = std::fs::remove_file(&new);
+        }
+        renamed
+    }
+
+    /// Removes the file, and the folder if no other conversation has a state.
+    fn remove(&self) {
+        if self.is_ours() {
+            let _ = std::fs::remove_file(&self.path);
+            let _ = std::fs::remove_dir(&self.folder);
+        }
+    }
 }
 
-/// Removes what an agent has left that was stopped between its finish and its end.
-pub(crate) fn clean_up(conversation: ConversationId, directory: &Path) {
-    if let Some(file) = file_of_session(&conversation.to_string(), directory) {
-        let _ = std::fs::remove_file(file);
+/// Removes the state of an agent that was stopped between its finish and its end.
+pub(crate) fn clean_up(conversation: ConversationId, temporary: &Path) {
+    if let Some(state) = StateFile::of_session(&conversation.to_string(), temporary) {
+        state.remove();
     }
 }
 
@@ -108,7 +185,7 @@ mod tests {
     const INPUT: &str = r#"{"event_type": "Stop", "session_id": "1b716b4b-78d1", "working_dir": "/w"}"#;
 
     #[test]
-    fn an_agent_that_has_finished_may_stop_and_the_next_turn_begins_anew() {
+    fn an_agent_that_has_finished_may_stop_and_the_next_turn_starts_without_a_state() {
         let directory = tempfile::tempdir().unwrap();
         let decide = |event| decide(event, INPUT.as_bytes(), directory.path());
         assert_eq!(decide(HookEvent::Stop), Verdict::SendBack);
@@ -143,5 +220,52 @@ mod tests {
         assert_eq!(decide(HookEvent::Stop, "no JSON".as_bytes(), directory.path()), Verdict::Allow);
         assert_eq!(decide(HookEvent::Stop, r#"{"session_id": "../.."}"#.as_bytes(), directory.path()), Verdict::Allow);
         assert_eq!(decide(HookEvent::Stop, INPUT.as_bytes(), Path::new("/no/such/directory")), Verdict::Allow);
+    }
+
+    /// Each must be harmless at the place of the folder and at the place of the file.
+    #[test]
+    fn a_link_a_fifo_or_a_device_in_the_way_is_neither_followed_nor_read_nor_waited_for() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+        let target = tempfile::tempdir().unwrap();
+        let theirs = target.path().join("file of another");
+        std::fs::write(&theirs, FINISHED).unwrap();
+        let put: [&dyn Fn(&Path); 4] = [
+            &|path| symlink(&theirs, path).unwrap(),
+            &|path| symlink(target.path(), path).unwrap(),
+            &|path| symlink("/dev/zero", path).unwrap(),
+            &|path| assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success()),
+        ];
+        for (index, put) in put.iter().enumerate() {
+            for in_folder in [false, true] {
+                let temporary = tempfile::tempdir().unwrap();
+                let state = StateFile::of(INPUT.as_bytes(), temporary.path()).unwrap();
+                if in_folder {
+                    DirBuilder::new().mode(0o700).create(&state.folder).unwrap();
+                    put(&state.path);
+                } else {
+                    put(&state.folder);
+                }
+                let stop = decide(HookEvent::Stop, INPUT.as_bytes(), temporary.path());
+                // Inside our own folder the file is replaced. A foreign folder is not used, and the agent is let go.
+                let expected = if in_folder { Verdict::SendBack } else { Verdict::Allow };
+                assert_eq!(stop, expected, "{index}");
+                assert_eq!(decide(HookEvent::Finish, INPUT.as_bytes(), temporary.path()), Verdict::Allow);
+                assert_eq!(std::fs::read_to_string(&theirs).unwrap(), FINISHED);
+                assert_eq!(std::fs::read_dir(target.path()).unwrap().count(), 1);
+            }
+        }
+        let temporary = tempfile::tempdir().unwrap();
+        let state = StateFile::of(INPUT.as_bytes(), temporary.path()).unwrap();
+        std::fs::create_dir(&state.folder).unwrap();
+        std::fs::set_permissions(&state.folder, std::fs::Permissions::from_mode(0o777)).unwrap();
+        assert_eq!(decide(HookEvent::Stop, INPUT.as_bytes(), temporary.path()), Verdict::Allow);
+    }
+
+    #[test]
+    fn a_state_is_read_within_a_bound() {
+        let temporary = tempfile::tempdir().unwrap();
+        let state = StateFile::of(INPUT.as_bytes(), temporary.path()).unwrap();
+        state.write(&"x".repeat(1_000_000)).unwrap();
+        assert_eq!(state.read().unwrap().len(), 64);
     }
 }

@@ -29,7 +29,7 @@ pub(super) async fn drive(
         state.send_modify(|state| (state.conversation_id, state.at_work) = (Some(id), true));
     }
     let mut conversation = Conversation::from_spec(server, spec).await.inspect_err(|error| {
-        if let ConversationError::Request { source, .. } = error
+        if let ConversationError::Request { source, .. } | ConversationError::WorkingDir { source, .. } = error
             && source.status().is_some()
         {
             state.send_modify(|state| (state.conversation_id, state.at_work) = (None, false));

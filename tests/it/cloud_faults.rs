@@ -56,6 +56,59 @@ async fn a_sandbox_that_is_never_ready_is_deleted_and_its_state_told() {
 }
 
 #[tokio::test]
+async fn a_sandbox_with_an_error_fails_within_a_few_looks_with_the_clouds_reason() {
+    let mut failed = sandbox(ID, "ERROR");
+    failed["error"] = json!("no node has room for it");
+    let cloud = Faulty::start(made(), [sandbox(ID, "STARTING"), failed]).await;
+    let started = Instant::now();
+    let error = cloud.builder().open().await.unwrap_err();
+    assert!(error.to_string().contains("has failed: ERROR: no node has room for it"), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    assert_eq!(cloud.deleted(), [ID]);
+}
+
+#[tokio::test]
+async fn a_running_sandbox_without_an_address_or_a_key_says_what_is_missing() {
+    let server = AgentServer::shared(NEWEST).await;
+    let (mut keyless, mut nowhere) = (running(server), running(server));
+    keyless["session_api_key"] = Value::Null;
+    nowhere["exposed_urls"] = Value::Null;
+    for (look, missing) in [(keyless, "no session key"), (nowhere, "no valid address of its agent-server")] {
+        let cloud = Faulty::start(made(), [look]).await;
+        let error = cloud.builder().init_timeout(Duration::from_secs(1)).open().await.unwrap_err();
+        assert!(error.to_string().contains("RUNNING, but the Cloud gives"), "{error}");
+        assert!(error.to_string().contains(missing), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn exec_passes_standard_input_on_when_asked_for() {
+    let server = AgentServer::shared(NEWEST).await;
+    for (flag, expected) in [("-i", "hi\n"), ("--stdin", "hi\n"), ("--cwd=/", "")] {
+        let cloud = Faulty::start(made(), [running(server)]).await;
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        std::io::Write::write_all(&mut writer, b"hi\n").unwrap();
+        drop(writer);
+        let command = cloud.outside().args(["exec", flag, "--sandbox", ID, "--", "cat"]).command(|command| {
+            command.stdin(reader);
+        });
+        let ended = command.start().finish().await.exits_with(0);
+        assert_eq!(ended.stdout, expected, "{flag}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_sandboxs_file_system_is_a_refusal_with_its_reason() {
+    let server = AgentServer::shared(NEWEST).await;
+    let here = tempfile::tempdir().unwrap();
+    let file = here.path().join("file");
+    std::fs::write(&file, "content").unwrap();
+    let cloud = Faulty::start(made(), [running(server)]).await;
+    let copy = cloud.outside().args(["cp", file.to_str().unwrap(), &format!("{ID}:/proc/x")]);
+    copy.start().finish().await.exits_with(69).says("RequestRefused").says("/proc/x");
+}
+
+#[tokio::test]
 async fn another_servers_port_is_noticed_by_the_key() {
     let server = AgentServer::shared(NEWEST).await;
     let mut other = running(server);

@@ -166,6 +166,56 @@ async fn folders_go_both_ways(server: &AgentServer) {
     assert_eq!(std::fs::read_link(back.join("link")).unwrap(), Path::new("../outside"));
 }
 
+async fn a_copy_has_the_name_that_cp_gives_it_and_makes_no_folder_above(server: &AgentServer) {
+    let there = server.working_dir();
+    let here = tempfile::tempdir().unwrap();
+    write(&there.join("inner/file"), b"content");
+    write(&here.path().join("file"), b"content");
+    let server = server_of(server).await;
+    // As with `cp -r`, the content of `..` goes into the folder itself, and never into the folder above it.
+    let out = here.path().join("above/out");
+    std::fs::create_dir_all(&out).unwrap();
+    download(&server, &format!("{}/inner/..", there.display()), &out).await.unwrap();
+    assert!(out.join("inner/file").exists());
+    let above: Vec<_> = std::fs::read_dir(here.path().join("above")).unwrap().flatten().collect();
+    assert_eq!(above.len(), 1, "{above:?}");
+
+    let missing = here.path().join("no/such");
+    for from in ["inner", "inner/file"] {
+        let error = download(&server, &there.join(from).to_string_lossy(), &missing.join("x")).await.unwrap_err();
+        assert!(error.to_string().contains(&format!("`{}`", missing.display())), "{error}");
+    }
+    assert!(!here.path().join("no").exists());
+    let missing = there.join("no/such");
+    for from in [here.path().join("above"), here.path().join("file")] {
+        let error = upload(&server, &from, missing.join("x").to_str().unwrap()).await.unwrap_err();
+        assert!(error.to_string().contains(&format!("`{}`", missing.display())), "{error}");
+    }
+    assert!(!there.join("no").exists());
+}
+
+async fn pipes_and_devices_are_skipped_in_both_directions(server: &AgentServer) {
+    let there = server.working_dir();
+    let here = tempfile::tempdir().unwrap();
+    let folder = here.path().join("folder");
+    write(&folder.join("file"), b"content");
+    let fifo = |path: &Path| assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+    fifo(&folder.join("fifo"));
+    let server = server_of(server).await;
+    let copied = upload(&server, &folder, there.to_str().unwrap()).await.unwrap();
+    assert_eq!(copied.files, 1);
+    assert!(!there.join("folder/fifo").exists());
+    fifo(&there.join("folder/fifo"));
+    let back = here.path().join("back");
+    let copied = download(&server, there.join("folder").to_str().unwrap(), &back).await.unwrap();
+    assert_eq!(copied.files, 1);
+    assert!(!back.join("fifo").exists());
+    let alone = download(&server, there.join("folder/fifo").to_str().unwrap(), &back).await;
+    assert!(matches!(alone, Err(CopyError::NotAFile(_))), "{alone:?}");
+    let alone = upload(&server, &folder.join("fifo"), there.to_str().unwrap()).await;
+    assert!(matches!(alone, Err(CopyError::NotAFile(_))), "{alone:?}");
+}
+
 async fn what_is_no_file_is_written_into_and_a_link_is_followed(server: &AgentServer) {
     let original = server.working_dir().join("the original");
     write(&original, b"content");
@@ -275,6 +325,60 @@ async fn a_part_of_a_file_is_a_part_where_the_whole_file_comes() {
     }
 }
 
+/// A hostile sandbox answers the request for 4 MiB with 600 MB.
+#[tokio::test]
+async fn a_read_of_output_stops_at_what_was_asked_for() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    const CLAIMED: u64 = 600_000_000;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let sent = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&sent);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let counter = Arc::clone(&counter);
+            tokio::spawn(async move {
+                let mut head = vec![0; 65536];
+                let length = stream.read(&mut head).await.unwrap();
+                if String::from_utf8_lossy(&head[..length]).contains("/file/download") {
+                    let head = format!("HTTP/1.1 206 Partial Content\r\ncontent-length: {CLAIMED}\r\n\r\n");
+                    stream.write_all(head.as_bytes()).await.unwrap();
+                    let piece = vec![b'x'; 65536];
+                    while stream.write_all(&piece).await.is_ok() {
+                        counter.fetch_add(65536, Ordering::Relaxed);
+                    }
+                    return;
+                }
+                let body = r#"{"id": "5b716b4b-78d1-4d0c-9f3a-0123456789ab", "items": [], "exit_code": 0}"#;
+                let answer =
+                    format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+                let _ = stream.write_all(answer.as_bytes()).await;
+            });
+        }
+    });
+    let client = AgentServerClient::new(
+        Http::new(&Network::default()).unwrap(),
+        &agent_server::AgentServerAddress { url, session_key: None },
+    );
+    let server = Server { client, capabilities: Capabilities::newest() };
+    let mut running = start(&server, &Command::shell("true")).await.unwrap();
+    let (tell, mut told) = tokio::sync::mpsc::channel(1);
+    let followed = running.follow(async |output| {
+        let Output::Stdout(bytes) = output else { panic!("{output:?}") };
+        tell.send(bytes.len()).await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    tokio::select! {
+        exit = followed => panic!("{exit:?}"),
+        length = told.recv() => assert_eq!(length, Some(4 << 20)),
+    }
+    // What is on its way in buffers comes on top.
+    assert!(sent.load(Ordering::Relaxed) < 64 << 20, "{}", sent.load(Ordering::Relaxed));
+}
+
 /// An early answer, which a server gives whose disk is full.
 #[tokio::test]
 async fn a_servers_refusal_of_a_folder_is_told_and_not_the_pipe_that_it_breaks() {
@@ -337,6 +441,8 @@ on_newest_and_oldest!(
     a_command_ends_at_its_limit_and_when_it_is_told_to,
     files_with_odd_names_go_both_ways,
     folders_go_both_ways,
+    a_copy_has_the_name_that_cp_gives_it_and_makes_no_folder_above,
+    pipes_and_devices_are_skipped_in_both_directions,
     what_is_no_file_is_written_into_and_a_link_is_followed,
     a_copy_of_a_folder_that_is_given_up_leaves_nothing_in_the_sandbox,
 );

@@ -137,6 +137,112 @@ async fn a_token_opens_its_host_and_is_left_nowhere() {
     assert_eq!(entries(home.path()), [".gitconfig", "hooks"]);
 }
 
+/// An earlier agent of the same user has left it.
+#[tokio::test]
+async fn the_machines_filters_and_attributes_do_not_run_and_a_checkout_has_no_credentials() {
+    let (repositories, home) = (Repositories::new(), tempfile::tempdir().unwrap());
+    repositories.create("private");
+    let git_server = GitServer::start(&repositories, Manner::AsksForToken).await;
+    let (llm, server) = (llm([Step::finish("Done."), Step::finish("Done.")]).await, AgentServer::shared(NEWEST).await);
+    let cloud = Cloud::start(&server.key, account_settings(&llm), &[("github_token", TOKEN)]).await;
+    let (config, seen) = (home.path().join(".gitconfig"), home.path().join("seen.txt"));
+    let smudge = format!("env >>{}; cat", seen.display());
+    std::fs::write(home.path().join("attributes"), "*.txt filter=left\n").unwrap();
+    let attributes = home.path().join("attributes");
+    let text = format!(
+        "[core]\n attributesFile = {}\n[filter \"left\"]\n smudge = \"{smudge}\"\n[http]\n proxy = http://127.0.0.1:1\n",
+        attributes.display()
+    );
+    std::fs::write(&config, text).unwrap();
+    std::fs::create_dir_all(home.path().join(".config/git")).unwrap();
+    std::fs::write(home.path().join(".config/git/attributes"), "*.txt filter=left\n").unwrap();
+    let task = format!("---\nrepos: [{{url: '{}', provider: github}}]\n---\nDo the task.", git_server.url("private"));
+    let working_dir = server.working_dir();
+    let run = || run_in(server, &working_dir).account(&cloud).env("HOME", home.path()).task(&task);
+    run().finish().await.exits_with(0);
+    assert!(holds(&working_dir.join("private/version.txt"), "two"));
+    assert!(!seen.exists(), "the filter ran");
+
+    // Asked for, the filters run, without the password.
+    std::fs::write(&config, format!("[filter \"left\"]\n smudge = \"{smudge}\"\n")).unwrap();
+    std::fs::write(repositories.path("private").join(".gitattributes"), "*.txt filter=left\n").unwrap();
+    git(&repositories.path("private"), &["add", "--all"]);
+    git(&repositories.path("private"), &["commit", "--quiet", "--message", "attributes"]);
+    run().env("GIT_CONFIG_GLOBAL", &config).finish().await.exits_with(0);
+    let environment = std::fs::read_to_string(&seen).unwrap();
+    assert!(environment.contains("GIT_") && !environment.contains(TOKEN), "{environment}");
+}
+
+#[tokio::test]
+async fn two_runs_clone_the_same_repository_into_one_directory_at_the_same_time() {
+    let repositories = Repositories::new();
+    repositories.create("demo");
+    // The first clone is still under way when the second begins.
+    let git_server = GitServer::start(&repositories, Manner::FailsAtFirst(1)).await;
+    let (llm, server) = (llm([Step::finish("Done."), Step::finish("Done.")]).await, AgentServer::shared(NEWEST).await);
+    let cloud = Cloud::start(&server.key, account_settings(&llm), &[("github_token", TOKEN)]).await;
+    let working_dir = server.working_dir();
+    let task = format!("---\nrepos: [{{url: '{}', provider: github}}]\n---\nDo the task.", git_server.url("demo"));
+    let start = || run_in(server, &working_dir).account(&cloud).task(&task).start();
+    let first = start();
+    first.says("returned error: 502").await;
+    assert_eq!(entries(&working_dir).len(), 1);
+    let second = start();
+    let (first, second) = tokio::join!(first.finish(), second.finish());
+    first.exits_with(0);
+    second.exits_with(0);
+    let clones: Vec<String> = entries(&working_dir).into_iter().filter(|name| name.contains("demo")).collect();
+    assert_eq!(clones, ["demo", "demo_1"]);
+    for clone in clones {
+        assert!(holds(&working_dir.join(clone).join("version.txt"), "two"));
+    }
+}
+
+#[tokio::test]
+async fn submodules_and_large_files_are_cloned_when_asked_for_and_named_otherwise() {
+    let repositories = Repositories::new();
+    repositories.create("inner");
+    repositories.create("outer");
+    let git_server = GitServer::start(&repositories, Manner::AsksForToken).await;
+    let outer = repositories.path("outer");
+    let commit = git(&repositories.path("inner"), &["rev-parse", "HEAD"]);
+    let modules = format!("[submodule \"inner\"]\n path = parts/inner\n url = {}\n", git_server.url("inner"));
+    std::fs::write(outer.join(".gitmodules"), modules).unwrap();
+    std::fs::write(outer.join(".gitattributes"), "*.bin filter=lfs\n").unwrap();
+    std::fs::write(outer.join("large.bin"), "version https://git-lfs.github.com/spec/v1\n").unwrap();
+    git(&outer, &["update-index", "--add", "--cacheinfo", &format!("160000,{commit},parts/inner")]);
+    git(&outer, &["add", ".gitmodules", ".gitattributes", "large.bin"]);
+    git(&outer, &["commit", "--quiet", "--message", "parts"]);
+    let (llm, server) = (llm([Step::finish("Done."), Step::finish("Done.")]).await, AgentServer::shared(NEWEST).await);
+    let cloud = Cloud::start(&server.key, account_settings(&llm), &[("github_token", TOKEN)]).await;
+    let url = git_server.url("outer");
+    let run = |fields: &str| {
+        let task = format!("---\nrepos: [{{url: '{url}', provider: github{fields}}}]\n---\nDo the task.");
+        let working_dir = server.working_dir();
+        (run_in(server, &working_dir).account(&cloud).task(&task), working_dir)
+    };
+    let (without, working_dir) = run("");
+    let finished = without.finish().await.exits_with(0);
+    finished.says("submodules: true").says("parts/inner").says("lfs: true").says("large.bin");
+    assert_eq!(entries(&working_dir.join("outer/parts/inner")), Vec::<String>::new());
+
+    let (with, working_dir) = run(", submodules: true");
+    with.finish().await.exits_with(0).never_shows(TOKEN);
+    assert!(holds(&working_dir.join("outer/parts/inner/version.txt"), "two"));
+
+    // A stand-in for `git-lfs`, which git finds by its name.
+    let tools = tempfile::tempdir().unwrap();
+    let (tool, seen) = (tools.path().join("git-lfs"), tools.path().join("seen.txt"));
+    let script = "#!/bin/sh\necho \"$1 ${OPENHANDS_RUNNER_GIT_PASSWORD:-none}\" >>SEEN\n"
+        .replace("SEEN", seen.to_str().unwrap());
+    std::fs::write(&tool, script).unwrap();
+    std::fs::set_permissions(&tool, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let (with, _) = run(", lfs: true");
+    with.env("PATH", format!("{}:{}", tools.path().display(), env!("PATH"))).finish().await.exits_with(0);
+    let asked = std::fs::read_to_string(&seen).unwrap();
+    assert_eq!(asked, format!("install none\nfetch {TOKEN}\ncheckout none\n"));
+}
+
 #[tokio::test]
 async fn another_host_gets_no_token() {
     let (repositories, home) = (Repositories::new(), tempfile::tempdir().unwrap());
@@ -161,6 +267,7 @@ async fn another_host_gets_no_token() {
         let finished = run_in(server, &server.working_dir())
             .account(&cloud)
             .env("HOME", home.path())
+            .env("GIT_CONFIG_GLOBAL", home.path().join(".gitconfig"))
             .task(&format!("---\nrepos: [{repo}]\n---\nDo the task."))
             .finish()
             .await
@@ -193,6 +300,7 @@ async fn the_token_goes_to_the_provider_itself_and_not_to_its_lookalike() {
         run_in(server, &server.working_dir())
             .account(&cloud)
             .env("HOME", home.path())
+            .env("GIT_CONFIG_GLOBAL", home.path().join(".gitconfig"))
             .task(&format!("---\nrepos: [{{url: '{url}', provider: github}}]\n---\nDo the task."))
             .finish()
             .await
@@ -285,7 +393,7 @@ async fn a_run_goes_on_without_an_optional_repository() {
         .finish()
         .await
         .exits_with(0)
-        .says("going on without an optional repository");
+        .says("continuing without an optional repository");
     let messages = server.user_messages(receiver.accepted()["conversation_id"].as_str().unwrap()).await;
     assert!(messages[0].contains("/demo/`\n") && !messages[0].contains("missing"), "{messages:?}");
     // The agent-server makes the working directory a repository of its own.
@@ -373,7 +481,7 @@ async fn an_optional_repository_that_comes_between_two_starts_sends_nothing_agai
     let server = AgentServer::shared(NEWEST).await;
     let (run_id, working_dir) = (unique(), server.working_dir());
     let task = format!("---\nrepos: [{{url: '{}', optional: true}}]\n---\nDo the task.", repositories.url("demo"));
-    for words in ["going on without an optional repository", "cloned in"] {
+    for words in ["continuing without an optional repository", "cloned in"] {
         let receiver = Receiver::start().await;
         let run = run_in(server, &working_dir).llm(&llm).reports_to(&receiver, &run_id).task(&task);
         run.finish().await.exits_with(0).says(words);
@@ -399,7 +507,13 @@ async fn a_clone_whose_checkout_fails_on_the_way_is_begun_anew() {
     let (llm, server) = (llm([Step::finish("Done.")]).await, AgentServer::shared(NEWEST).await);
     let working_dir = server.working_dir();
     let task = format!("---\nrepos: ['{}']\n---\nDo the task.", repositories.url("demo"));
-    let finished = run_in(server, &working_dir).llm(&llm).env("HOME", home.path()).task(&task).finish().await;
+    let finished = run_in(server, &working_dir)
+        .llm(&llm)
+        .env("HOME", home.path())
+        .env("GIT_CONFIG_GLOBAL", home.path().join(".gitconfig"))
+        .task(&task)
+        .finish()
+        .await;
     finished.exits_with(0).says("returned error: 503").says("trying again");
     assert!(holds(&working_dir.join("demo/version.txt"), "two"));
 }

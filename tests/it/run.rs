@@ -13,6 +13,7 @@ crate::on_newest_and_oldest!(
     two_turns_complete_and_report_the_servers_cost,
     the_agents_shell_sees_a_secret_and_nobody_else_does,
     a_refused_llm_key_fails_with_the_servers_code,
+    a_working_directory_that_the_server_cannot_make_fails_at_once,
     an_agent_that_repeats_itself_is_stuck,
     the_iteration_limit_fails_with_the_servers_code,
     the_cost_limit_stops_the_agent,
@@ -130,6 +131,17 @@ async fn a_refused_llm_key_fails_with_the_servers_code(server: &AgentServer) {
     let of_server = events.iter().find(|event| event["kind"] == "ConversationErrorEvent").unwrap();
     assert_eq!(report["error"]["code"], of_server["code"]);
     assert_eq!(report["error"]["id"], of_server["id"]);
+}
+
+async fn a_working_directory_that_the_server_cannot_make_fails_at_once(server: &AgentServer) {
+    let llm = llm([]).await;
+    let started = Instant::now();
+    // Not even root makes a folder there.
+    let run = Run::inside(server).llm(&llm).env("WORKSPACE_BASE", "/proc/nowhere/project").task("Do the task.");
+    let finished = run.finish().await.exits_with(69);
+    assert!(!finished.stderr.contains("starting the conversation failed, trying again"), "{}", finished.stderr);
+    finished.says("RequestRefused").says("'/proc/nowhere'").says("WORKSPACE_BASE");
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
 }
 
 async fn an_agent_that_repeats_itself_is_stuck(server: &AgentServer) {

@@ -37,7 +37,7 @@ pub struct TimeLimits {
     pub sandbox_init: Duration,
     /// One call of the Cloud API about a sandbox, unless the caller sets another limit (60 s).
     pub sandbox_request: Duration,
-    /// A sandbox may report an error for this long while it boots (60 s; 1.11.0: 5 to 10 s, more on a busy machine).
+    /// A sandbox may report an error without a reason for this long while it boots (20 s; 1.11.0: 5 to 10 s, more on a busy machine).
     pub sandbox_error: Duration,
     /// A sandbox may be unknown for this long after it was created (15 s).
     pub sandbox_unknown: Duration,
@@ -142,7 +142,7 @@ impl Default for TimeLimits {
             idle_connection: seconds(4),
             sandbox_init: seconds(300),
             sandbox_request: seconds(60),
-            sandbox_error: seconds(60),
+            sandbox_error: seconds(20),
             sandbox_unknown: seconds(15),
             sandbox_shows_up: seconds(20),
             sandbox_listed: seconds(3),

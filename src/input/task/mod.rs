@@ -8,6 +8,7 @@ pub(crate) mod plugins;
 pub(crate) mod repos;
 pub(crate) mod skills;
 pub(crate) mod source;
+mod web_page;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -10,7 +10,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, de};
 use url::{Host, Url};
 
-use super::optional_duration;
+use super::{optional_duration, web_page};
 
 /// One repository to clone before the agent starts. A bare text is its address.
 #[derive(Debug, Clone, PartialEq, JsonSchema)]
@@ -22,8 +22,12 @@ pub(crate) struct RepoSource {
     pub(crate) git_ref: Option<String>,
     /// Whose it is.
     pub(crate) provider: Option<GitProvider>,
-    /// Whether the run goes on without it.
+    /// Whether the run continues without it.
     pub(crate) optional: bool,
+    /// Whether its submodules are cloned, too.
+    pub(crate) submodules: bool,
+    /// Whether the content of its Git LFS files is fetched.
+    pub(crate) lfs: bool,
     /// How long cloning may take.
     pub(crate) timeout: Option<Duration>,
 }
@@ -40,6 +44,20 @@ pub(crate) enum GitProvider {
     Bitbucket,
     /// Azure DevOps.
     AzureDevops,
+}
+
+impl GitProvider {
+    /// The provider of a public host.
+    pub(crate) fn of_host(host: &str) -> Option<Self> {
+        match host {
+            "github.com" => Some(Self::Github),
+            "gitlab.com" => Some(Self::Gitlab),
+            "bitbucket.org" => Some(Self::Bitbucket),
+            "dev.azure.com" => Some(Self::AzureDevops),
+            _ if host.ends_with(".visualstudio.com") => Some(Self::AzureDevops),
+            _ => None,
+        }
+    }
 }
 
 /// The address of a repository. Its user part is never shown.
@@ -69,12 +87,18 @@ impl Address {
         if text.chars().any(|c| c.is_control() || c == ' ') {
             return Err(format!("an address with blanks or control characters, expected another: {HELP}"));
         }
+        // What a browser's address bar shows: `github.com/owner/repo`.
+        let completed = without_scheme(text).map(|rest| format!("https://{rest}"));
+        let text = completed.as_deref().unwrap_or(text);
         if text.contains("://") {
             // The text is not shown: it may hold a password.
             let mut url =
                 Url::parse(text).map_err(|error| format!("not an address ({error}), expected one: {HELP}"))?;
             if url.scheme() == "http" && !is_this_machine(&url) {
                 url.set_scheme("https").map_err(|()| format!("an address that cannot be had over https://: {HELP}"))?;
+            }
+            if let Some(page) = web_page::of(&url) {
+                return Err(page.problem());
             }
             return match url.scheme() {
                 "file" if url.host().is_none() => Ok(Self::Url { shown: text.to_owned(), url }),
@@ -115,6 +139,17 @@ impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.shown())
     }
+}
+
+/// The address without the scheme that is missing: its first part is a host.
+fn without_scheme(text: &str) -> Option<&str> {
+    let (host, path) = text.split_once('/')?;
+    let is_host = host.contains('.')
+        && !host.starts_with(['.', '-'])
+        && host.chars().all(|c| c.is_ascii_alphanumeric() || ".-:".contains(c));
+    // `a.b/c` is an owner with a dot, unless it is a known host.
+    let is_known = GitProvider::of_host(&host.to_ascii_lowercase()).is_some();
+    (is_host && (is_known || path.trim_matches('/').contains('/'))).then_some(text)
 }
 
 fn is_this_machine(url: &Url) -> bool {
@@ -162,10 +197,23 @@ struct RepoForm {
     /// Whether the run goes on without it when it cannot be cloned.
     #[serde(default)]
     optional: bool,
+    /// Clone its submodules, too. Default: their folders stay empty, and a warning names them.
+    #[serde(default)]
+    submodules: bool,
+    /// Fetch the content of its Git LFS files, which needs `git-lfs` in the image. Default: they are pointers, and a warning names
+    /// them.
+    #[serde(default)]
+    lfs: bool,
     /// How long cloning may take, such as `2m`. Default: 5 minutes.
     #[serde(default, deserialize_with = "optional_duration")]
     #[schemars(with = "Option<String>")]
     timeout: Option<Duration>,
+}
+
+impl RepoForm {
+    fn of_address(url: Address) -> Self {
+        Self { url, git_ref: None, provider: None, optional: false, submodules: false, lfs: false, timeout: None }
+    }
 }
 
 /// Both forms, for the schema.
@@ -180,7 +228,7 @@ enum RepoSchema {
 
 impl RepoSource {
     fn checked<E: de::Error>(form: RepoForm) -> Result<Self, E> {
-        let RepoForm { url: address, git_ref, provider, optional, timeout } = form;
+        let RepoForm { url: address, git_ref, provider, optional, submodules, lfs, timeout } = form;
         match (&address, provider) {
             (Address::Short(text), None) => Err(E::custom(format!(
                 "`{text}` is at no provider: add `provider` (github, gitlab or bitbucket), or write the whole address"
@@ -188,7 +236,7 @@ impl RepoSource {
             (Address::Short(_), Some(GitProvider::AzureDevops)) => Err(E::custom(
                 "a short address at Azure DevOps, expected a whole one such as https://dev.azure.com/org/project/_git/repo",
             )),
-            _ => Ok(Self { address, git_ref, provider, optional, timeout }),
+            _ => Ok(Self { address, git_ref, provider, optional, submodules, lfs, timeout }),
         }
     }
 }
@@ -205,7 +253,7 @@ impl<'de> Deserialize<'de> for RepoSource {
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<RepoSource, E> {
                 let url = Address::parse(text).map_err(E::custom)?;
-                RepoSource::checked(RepoForm { url, git_ref: None, provider: None, optional: false, timeout: None })
+                RepoSource::checked(RepoForm::of_address(url))
             }
 
             fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<RepoSource, A::Error> {
@@ -265,6 +313,22 @@ mod tests {
             assert!(shown.eq_ignore_ascii_case("https://github.com/o/r"), "{shown}");
         }
         assert_eq!(read(json!("http://127.0.0.1:3000/r")).unwrap().address.shown(), "http://127.0.0.1:3000/r");
+    }
+
+    #[test]
+    fn an_address_without_a_scheme_is_read_as_https() {
+        for (written, expected) in [
+            ("github.com/octo/alpha", "https://github.com/octo/alpha"),
+            ("GitHub.com/octo/alpha.git", "https://github.com/octo/alpha.git"),
+            ("gitlab.com/group/sub/alpha", "https://gitlab.com/group/sub/alpha"),
+            ("git.example.com:8443/octo/alpha", "https://git.example.com:8443/octo/alpha"),
+        ] {
+            let Address::Url { url, .. } = read(json!(written)).unwrap().address else { panic!("{written}") };
+            assert_eq!(url.as_str(), expected);
+        }
+        // An owner may have a dot in its name.
+        let short = read(json!({"url": "octo.org/alpha", "provider": "gitlab"})).unwrap();
+        assert_eq!(short.address, Address::Short("octo.org/alpha".to_owned()));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Clones the planned repositories, several at a time, and leaves nothing half-done behind.
+//! Clones the planned repositories, up to four at a time, and leaves nothing half-done behind.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -9,14 +9,18 @@ use openhands_client::retry::{Policy, retry};
 use openhands_client::text;
 use tokio::time::Instant;
 
+use super::contents;
 use super::git::{GitError, git};
+use super::partial::{Partial, names};
 use crate::input::task::repos::GitProvider;
-use crate::plan::access::{Access, Token};
+use crate::plan::access::Token;
 use crate::plan::repos::{ClonedRepo, RepoPlan};
 
 /// How many are cloned at the same time.
 const AT_ONCE: usize = 4;
-/// Keeps which run has cloned a directory from where, in its `.git`: the run goes on with it when it starts again.
+/// Names that are tried for a clone, if other runs take them in the same moment.
+const NAMES: usize = 1000;
+/// The file in `.git` that says which run has cloned the directory from where: the run reuses it when it is restarted.
 const MARK: &str = "openhands-runner";
 
 /// A repository that is needed and cannot be had.
@@ -51,11 +55,11 @@ fn of_ref(git_ref: Option<&str>) -> String {
 /// Clones all into the working directory, in their order. `token` gives an account's token. A name that something else has
 /// taken in the working directory gets `_1`, `_2` … behind it; what this very run has cloned before is taken as it is.
 ///
-/// One that is optional is left out with a warning when it cannot be had. Dropping the future ends what is under way and
-/// removes it.
+/// An optional one that cannot be cloned is skipped with a warning. Dropping the future ends what is under way and removes it.
+/// Other runs may clone into the same working directory at the same time: each gets names of its own.
 ///
 /// # Errors
-/// [`CloneError`] of the first that is needed and cannot be had; the others are given up.
+/// [`CloneError`] of the first that is needed and cannot be cloned; the others are given up.
 pub(crate) async fn clone_all(
     plans: &[RepoPlan],
     working_dir: &Path,
@@ -68,16 +72,26 @@ pub(crate) async fn clone_all(
     }
     // The agent is told of them by their whole paths.
     let working_dir = &std::path::absolute(working_dir).unwrap_or_else(|_| working_dir.to_owned());
-    let mut under_way = futures_util::stream::iter(plans.iter().zip(targets(plans, working_dir, run)).enumerate())
+    let targets = targets(plans, working_dir, run);
+    let used: BTreeSet<String> = targets.iter().map(|target| target.name.clone()).collect();
+    let reserved = |target: &Target| -> BTreeSet<String> {
+        let own = |name: &str| name == target.name;
+        let others = plans.iter().map(|plan| &plan.directory).chain(&used).filter(|name| !own(name));
+        others.cloned().collect()
+    };
+    let mut under_way = futures_util::stream::iter(plans.iter().zip(&targets).enumerate())
         .map(|(place, (plan, target))| {
-            let token = plan.access.as_ref().and_then(Access::wants_token_of).map(&token);
+            let token = plan.wants_token_of().map(&token);
+            // The planned name first. Another run may take it meanwhile.
+            let reserved = reserved(target);
+            let names = std::iter::once(target.name.clone()).chain(names(&plan.directory, &reserved));
+            let names: Vec<String> = names.take(NAMES).collect();
             async move {
-                let path = working_dir.join(target.name);
                 if target.is_cloned {
-                    tracing::info!(repository = plan.shown, "is there already; going on with it as it is");
-                    return (place, Ok(path), token);
+                    tracing::info!(repository = plan.shown, "reusing existing clone");
+                    return (place, Ok(working_dir.join(&target.name)), token);
                 }
-                (place, clone(plan, working_dir, run, policy, &path, token.as_ref()).await.map(|()| path), token)
+                (place, clone(plan, working_dir, run, policy, names.into_iter(), token.as_ref()).await, token)
             }
         })
         .buffer_unordered(AT_ONCE);
@@ -94,13 +108,13 @@ pub(crate) async fn clone_all(
         let error = CloneError {
             shown: plan.shown.clone(),
             git_ref: plan.git_ref.clone(),
-            hint: hint(token.as_ref(), &source),
+            hint: hint(plan, token.as_ref(), &source),
             source,
         };
         if !plan.optional {
             return Err(error);
         }
-        tracing::warn!(error = %text::chain(&error), "going on without an optional repository");
+        tracing::warn!(error = %text::chain(&error), "continuing without an optional repository");
     }
     Ok(cloned.into_values().collect())
 }
@@ -144,9 +158,9 @@ async fn clone(
     working_dir: &Path,
     run: Option<&RunId>,
     policy: Policy,
-    path: &Path,
+    names: impl Iterator<Item = String>,
     token: Option<&Token>,
-) -> Result<(), Refusal> {
+) -> Result<PathBuf, Refusal> {
     let io = |path: &Path| {
         let path = path.to_owned();
         move |error| Refusal::Io(path, error)
@@ -154,38 +168,41 @@ async fn clone(
     std::fs::create_dir_all(working_dir).map_err(io(working_dir))?;
     let started = Instant::now();
     let token = token.and_then(|token| if let Token::RunState(_, value) = token { Some(value) } else { None });
-    let credentials = plan.access.as_ref().and_then(|access| access.credentials(token));
-    tracing::info!(repository = plan.shown, git_ref = plan.git_ref, directory = %path.display(), "cloning");
+    let origin = plan.origin(token.is_some());
+    let credentials = origin.access.and_then(|access| access.credentials(token));
+    tracing::info!(repository = plan.shown, git_ref = plan.git_ref, "cloning");
 
-    let partial = Partial::new(working_dir, &plan.directory);
+    let partial = Partial::new(working_dir, &plan.directory).map_err(io(working_dir))?;
     let left = || plan.timeout.saturating_sub(started.elapsed());
-    let mut arguments = vec!["clone", "--quiet"];
+    // Credentials are for what talks to the server. A checkout may run programs, and gets none.
+    let mut fetch = vec!["clone", "--quiet", "--no-checkout", "--template="];
     if !plan.may_be_commit() {
-        arguments.extend(["--depth", "1"]);
+        fetch.extend(["--depth", "1"]);
     }
     let branch = plan.git_ref.as_ref().filter(|_| !plan.may_be_commit()).map(|name| format!("--branch={name}"));
-    arguments.extend(branch.as_deref());
-    let target = partial.0.display().to_string();
-    arguments.extend(["--", &plan.clone_url, &target]);
+    fetch.extend(branch.as_deref());
+    let target = partial.path().display().to_string();
+    fetch.extend(["--", origin.url, &target]);
+    let commit = plan.git_ref.as_deref().filter(|_| plan.may_be_commit());
+    let attempt = async || {
+        partial.clear();
+        git(&fetch, working_dir, credentials.as_ref(), left()).await?;
+        match commit {
+            Some(commit) => git(["checkout", "--quiet", "--force", commit, "--"], partial.path(), None, left()).await?,
+            None => git(["reset", "--quiet", "--hard"], partial.path(), None, left()).await?,
+        }
+        contents::complete(plan, partial.path(), credentials.as_ref(), left).await
+    };
     let whole_limit = |error| match error {
         GitError::Timeout(_) => GitError::Timeout(plan.timeout),
         other => other,
     };
-    let attempt = || {
-        // Git keeps a clone whose files it could not check out.
-        partial.remove();
-        git(&arguments, working_dir, credentials.as_ref(), left())
-    };
     retry(&format!("cloning {}", plan.shown), policy, attempt).await.map_err(whole_limit)?;
-    if let Some(commit) = plan.git_ref.as_deref().filter(|_| plan.may_be_commit()) {
-        let checkout = git(["checkout", "--quiet", commit, "--"], &partial.0, credentials.as_ref(), left());
-        checkout.await.map_err(whole_limit)?;
-    }
-    let mark_path = partial.0.join(".git").join(MARK);
+    let mark_path = partial.path().join(".git").join(MARK);
     std::fs::write(&mark_path, mark_of(plan, run)).map_err(io(&mark_path))?;
-    std::fs::rename(&partial.0, path).map_err(io(path))?;
-    tracing::info!(repository = plan.shown, "cloned in {:.1?}", started.elapsed());
-    Ok(())
+    let path = partial.take_name(names.map(|name| working_dir.join(name))).map_err(io(working_dir))?;
+    tracing::info!(repository = plan.shown, directory = %path.display(), "cloned in {:.1?}", started.elapsed());
+    Ok(path)
 }
 
 fn mark_of(plan: &RepoPlan, run: Option<&RunId>) -> String {
@@ -193,41 +210,22 @@ fn mark_of(plan: &RepoPlan, run: Option<&RunId>) -> String {
     format!("{}\n{}\n{run}\n", plan.clone_url, plan.git_ref.as_deref().unwrap_or_default())
 }
 
-/// A directory that is removed unless it was renamed.
-struct Partial(PathBuf);
-
-impl Partial {
-    /// Beside the place where it will be, and without what an earlier runner has left of it.
-    fn new(working_dir: &Path, directory: &str) -> Self {
-        let prefix = format!(".{directory}.cloning-");
-        let left = std::fs::read_dir(working_dir).into_iter().flatten().flatten();
-        for entry in left.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix)) {
-            let _ = std::fs::remove_dir_all(entry.path());
-        }
-        Self(working_dir.join(format!("{prefix}{}", std::process::id())))
-    }
-
-    fn remove(&self) {
-        // A killed git may have children that write for a moment longer.
-        for _ in 0..3 {
-            match std::fs::remove_dir_all(&self.0) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {}
-                _ => return,
-            }
-        }
-    }
-}
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        self.remove();
-    }
-}
-
-/// Git's own words for a missing key are about terminals.
-fn hint(token: Option<&Token>, refusal: &Refusal) -> Option<String> {
+/// What may help. The messages of git and ssh about a missing key name terminals and key files.
+fn hint(plan: &RepoPlan, token: Option<&Token>, refusal: &Refusal) -> Option<String> {
     let Refusal::Git(GitError::Refused(words)) = refusal else { return None };
-    // A provider says of a repository that one may not see that it is not found; a branch can be missing for everybody.
+    if words.contains("is not a git command") && words.contains("lfs") {
+        return Some(": `lfs: true` needs git-lfs in the image: install it, or remove `lfs`".to_owned());
+    }
+    if ["Permission denied (", "Host key verification failed"].iter().any(|part| words.contains(part)) {
+        let https = match (&plan.over_https, token) {
+            (Some(_), Some(Token::Missing(name))) => {
+                format!("add the secret {name} to the account, which opens it over https")
+            }
+            _ => "write its https:// address, with a token".to_owned(),
+        };
+        return Some(format!(" over SSH, whose keys here do not open it: {https}, or put an SSH key into the sandbox"));
+    }
+    // A provider says of a repository that one may not see that it is not found. A branch can be missing for everyone.
     let about_keys =
         ["could not read Username", "could not read Password", "Authentication failed", "epository not found"];
     let unseen = words.contains("fatal: repository ") && words.contains(" not found");

@@ -66,7 +66,8 @@ impl Event {
     #[must_use]
     pub fn parse(raw: impl Into<String>) -> Option<Self> {
         let raw = raw.into();
-        let fields: Fields<'_> = serde_json::from_str(&raw).ok()?;
+        // A struct is read from an array too.
+        let fields: Fields<'_> = serde_json::from_str(&raw).ok().filter(|_| raw.trim_start().starts_with('{'))?;
         let kind = text(fields.kind).unwrap_or_default();
         let meaning = Meaning::new(&kind, &fields, &raw);
         let (id, kind) = (owned(fields.id).unwrap_or_default(), kind.into_owned());
@@ -307,7 +308,7 @@ mod tests {
 
     #[test]
     fn only_objects_are_events() {
-        for raw in ["", "null", "[1]", "{", "\"x\"", "[null]"] {
+        for raw in ["", "null", "[1]", "{", "\"x\"", "[null]", "[1,2,3,4,5,6,7,8,9,10,11,12]"] {
             assert!(Event::parse(raw).is_none(), "{raw}");
         }
     }

@@ -10,6 +10,10 @@ use url::Url;
 use crate::http::{self, Http, HttpError, Request};
 use crate::ids::SandboxId;
 use crate::secret::Secret;
+use crate::text;
+
+/// The longest reason of a failure that is kept, in characters.
+const LONGEST_REASON: usize = 600;
 
 /// The key of an OpenHands Cloud account, and where it opens.
 #[derive(Debug, Clone)]
@@ -91,16 +95,40 @@ pub struct SandboxInfo {
     /// When it was made, UTC.
     #[serde(default)]
     pub created_at: Option<String>,
+    /// Why it has failed, under the names that such fields have in APIs of this kind; 1.11.0 has none of them.
+    #[serde(default)]
+    error: Value,
+    #[serde(default)]
+    error_message: Value,
+    #[serde(default)]
+    status_reason: Value,
+    #[serde(default)]
+    detail: Value,
 }
 
 impl SandboxInfo {
+    /// Why the sandbox has failed, in the words of the Cloud, as one bounded line. A value of another type counts as none.
+    #[must_use]
+    pub fn failure_reason(&self) -> Option<String> {
+        let fields = [&self.error, &self.error_message, &self.status_reason, &self.detail];
+        let words = fields.into_iter().find_map(|value| {
+            let value = if value.is_object() { value.get("message").or_else(|| value.get("detail"))? } else { value };
+            value.as_str().filter(|words| !words.trim().is_empty())
+        })?;
+        let line: String = words.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        Some(text::bounded(&line, LONGEST_REASON))
+    }
+
     /// The address of its agent-server, and the port that it has inside.
     #[must_use]
     pub fn agent_server(&self) -> Option<(Url, Option<u16>)> {
-        let exposed = self.exposed_urls.as_ref()?.iter().find(|exposed| exposed.name == "AGENT_SERVER")?;
+        let exposed = self.exposed_urls.as_ref()?.iter().find(|exposed| exposed.name == AGENT_SERVER)?;
         Some((exposed.url.as_ref()?.parse().ok()?, exposed.port))
     }
 }
+
+/// The name of the agent-server among the addresses of a sandbox.
+const AGENT_SERVER: &str = "AGENT_SERVER";
 
 /// One of a sandbox's addresses.
 #[derive(Debug, Clone, Deserialize)]

@@ -23,6 +23,14 @@ pub enum ConversationError {
         /// Why.
         source: HttpError,
     },
+    /// The agent-server cannot make the working directory.
+    #[error("the agent-server cannot make the working directory `{path}`")]
+    WorkingDir {
+        /// The directory.
+        path: String,
+        /// The refusal, with what to do.
+        source: HttpError,
+    },
     /// A turn could not be followed to its end. Where a cost limit is the reason, the agent has been stopped.
     #[error("{}", text::chain(error))]
     Follow {
@@ -54,7 +62,7 @@ impl ConversationError {
     #[must_use]
     pub fn cost(&self) -> Cost {
         match self {
-            Self::Request { .. } => Cost::default(),
+            Self::Request { .. } | Self::WorkingDir { .. } => Cost::default(),
             Self::Follow { cost, .. } | Self::Ended { cost, .. } | Self::TimeLimit { cost, .. } => *cost,
         }
     }
@@ -65,7 +73,7 @@ impl ConversationError {
         match self {
             Self::Request { .. } => true,
             Self::Follow { error, .. } => !matches!(error, FollowError::OverBudget { .. }),
-            Self::Ended { .. } | Self::TimeLimit { .. } => false,
+            Self::WorkingDir { .. } | Self::Ended { .. } | Self::TimeLimit { .. } => false,
         }
     }
 }

@@ -88,7 +88,8 @@ impl Conversation {
         on_event: Option<EventHandler>,
     ) -> Result<Self, ConversationError> {
         let ends_at = spec.time_limit.map(|limit| Instant::now() + limit);
-        let found = start::start_or_find(&server, &spec).await.map_err(request("start the conversation"))?;
+        let found = start::start_or_find(&server, &spec).await;
+        let found = found.map_err(|error| error.into_conversation_error(&spec.working_dir))?;
         let started = start::attach(&server.client, server.capabilities, &spec, found)
             .await
             .map_err(request("continue the conversation"))?;

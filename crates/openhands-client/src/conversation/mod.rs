@@ -25,6 +25,7 @@ mod limits;
 mod spec;
 mod start;
 mod turn;
+mod working_dir;
 
 use serde_json::{Map, Value};
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::ConversationSpec;
 use super::ledger::{Beginning, already_sent};
+use super::working_dir::StartError;
 use crate::agent_server::client::{Created, EventQuery};
 use crate::agent_server::event::Meaning;
 use crate::agent_server::skill::AgentContext;
@@ -34,7 +35,7 @@ pub(super) struct Found {
 }
 
 /// Starts the conversation, or finds it.
-pub(super) async fn start_or_find(server: &AgentServer, spec: &ConversationSpec) -> Result<Found, HttpError> {
+pub(super) async fn start_or_find(server: &AgentServer, spec: &ConversationSpec) -> Result<Found, StartError> {
     let AgentServer { client, capabilities } = server;
     let finish_schema = spec.finish_schema.clone().filter(|_| capabilities.finish_schema);
     let hook_config = spec.hook_config.clone().filter(|_| finish_schema.is_some());
@@ -61,9 +62,9 @@ pub(super) async fn start_or_find(server: &AgentServer, spec: &ConversationSpec)
         hook_config,
         trace: spec.trace.clone(),
     };
-    let (created, info) =
-        retry("starting the conversation", Policy::setup(client.time_limits()), || client.start_conversation(&body))
-            .await?;
+    let start =
+        async || client.start_conversation(&body).await.map_err(|error| StartError::new(error, &spec.working_dir));
+    let (created, info) = retry("starting the conversation", Policy::setup(client.time_limits()), start).await?;
     Ok(Found { created, info, may_veto })
 }
 

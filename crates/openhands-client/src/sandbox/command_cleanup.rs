@@ -3,7 +3,7 @@
 use tokio::time::timeout;
 
 use super::blocking_cleanup::blocking_cleanup;
-use super::exec::housekeeping;
+use super::shell::{housekeeping, with_argument};
 use crate::agent_server::AgentServer;
 
 /// A command that may be started, or be about to be: with its environment in a file. Unless it is handed over, it is ended and
@@ -73,20 +73,10 @@ pub(super) fn tidy_up_blocking(server: &AgentServer, line: String, left: String)
     });
 }
 
-/// Ends the command with this folder, and what it has started, within 6 s; then removes the folder. Its processes are its group,
-/// and where there is none, whoever writes into its files.
+/// Ends the command whose folder is `$1`.
+const END: &str = include_str!("scripts/end_command.sh");
+
+/// The command line that ends the command with this folder, and what it has started, within 6 s; then it removes the folder.
 pub(super) fn end(folder: &str) -> String {
-    format!(
-        "pid=$(cat {folder}/pid 2>/dev/null) || pid=; \
-         all() {{ \
-           if kill -s 0 -- -$pid 2>/dev/null; then echo -$pid; return; fi; \
-           kill -s 0 $pid 2>/dev/null && echo $pid; \
-           for process in /proc/[0-9]*; do \
-             {{ [ $process/fd/1 -ef {folder}/stdout ] || [ $process/fd/2 -ef {folder}/stderr ]; }} && echo ${{process#/proc/}}; \
-           done; }}; \
-         for signal in TERM KILL; do \
-           [ -n \"$pid\" ] && [ -n \"$(all)\" ] || break; kill -s $signal -- $(all) 2>/dev/null; \
-           for wait in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do [ -n \"$(all)\" ] || break 2; sleep 0.2; done; \
-         done; rm -rf {folder}"
-    )
+    format!("{}rm -rf {folder}", with_argument(END, folder))
 }

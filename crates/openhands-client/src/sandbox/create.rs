@@ -1,4 +1,18 @@
-//! Making a sandbox: what is tried again, what ends it, and what a failed request has left.
+//! Creates a sandbox: what is retried, what ends it, and what a failed request has left.
+//!
+//! Two parties share a [`CreationGuard`]: the owner ([`super::Sandbox`]), who lowers the intent, and the task that runs [`make`]. The
+//! task is in one of these states:
+//!
+//! | state | holds | dropped, or not wanted any more |
+//! | --- | --- | --- |
+//! | looks at the existing sandboxes | nothing | ends |
+//! | request under way | the mutex, [`Leftover::Requested`] | not wanted: ends after the request; dropped: looks for the leftover |
+//! | request failed, leftover looked for | the mutex, [`Leftover::Requested`] | not wanted: finishes; dropped: starts over |
+//! | created | [`Leftover::Created`] | deletes the sandbox |
+//! | taken by the owner | nothing | the owner deletes it |
+//!
+//! The mutex makes the owner wait for a request under way instead of leaving its sandbox unknown. A dropped state does its work on a
+//! thread of its own, at most 30 s ([`crate::time_limits::TimeLimits::sandbox_drop`]). After [`Intent::Forgotten`] nothing is deleted.
 
 use std::sync::Arc;
 
@@ -6,92 +20,117 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep};
 
 use super::deletion::{blocking, delete};
+use super::leftover::{Sighting, Verdict};
 use super::{Provider, SandboxError};
 use crate::http::HttpError;
 use crate::ids::SandboxId;
 use crate::retry::{Policy, Retry, Retryable, retry};
 use crate::text;
 
-/// What is wanted of the sandbox. It only moves down this list.
+/// What the owner wants of the sandbox. It only moves down this list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Intent {
+    /// It is to be created.
     Wanted,
-    /// Not to be asked for any more, and to be deleted.
+    /// It is not to be requested any more; if it exists, it is deleted.
     Unwanted,
-    /// Not even to be deleted.
+    /// It is not even deleted: the owner has left it to the user.
     Forgotten,
 }
 
-/// What the owner of a sandbox and the task that makes it know of each other.
+/// What the owner of a sandbox and the task that creates it share.
 #[derive(Debug)]
 pub(super) struct CreationGuard {
-    wish: watch::Sender<Intent>,
-    /// Held while a request for a sandbox is under way, or what it has left is looked for.
+    intent: watch::Sender<Intent>,
+    /// Held while a request for a sandbox is under way, or while its leftover is looked for.
     under_way: Mutex<()>,
 }
 
 impl CreationGuard {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { wish: watch::Sender::new(Intent::Wanted), under_way: Mutex::new(()) })
+        Arc::new(Self { intent: watch::Sender::new(Intent::Wanted), under_way: Mutex::new(()) })
     }
 
     pub(super) fn lower(&self, to: Intent) {
-        self.wish.send_if_modified(|wish| {
-            let lowers = *wish < to;
-            *wish = to.max(*wish);
+        self.intent.send_if_modified(|intent| {
+            let lowers = *intent < to;
+            *intent = to.max(*intent);
             lowers
         });
     }
 
     pub(super) fn is_wanted(&self) -> bool {
-        *self.wish.borrow() == Intent::Wanted
+        *self.intent.borrow() == Intent::Wanted
     }
 
     pub(super) fn is_forgotten(&self) -> bool {
-        *self.wish.borrow() == Intent::Forgotten
+        *self.intent.borrow() == Intent::Forgotten
     }
 
     pub(super) fn is_under_way(&self) -> bool {
         self.under_way.try_lock().is_err()
     }
 
-    /// Waits until nobody wants it any more and nothing is under way.
+    /// Waits until the sandbox is not wanted any more and no request is under way.
     async fn given_up(&self) {
-        // The sender is ours, so that this cannot fail.
-        let _ = self.wish.subscribe().wait_for(|wish| *wish != Intent::Wanted).await;
-        let _none_is_under_way = self.under_way.lock().await;
+        // The sender is ours, so this cannot fail.
+        let _ = self.intent.subscribe().wait_for(|intent| *intent != Intent::Wanted).await;
+        let _no_request = self.under_way.lock().await;
     }
 }
 
-/// A sandbox that is deleted when nobody takes it.
+/// What has to be undone if it is dropped, unless the owner has forgotten the sandbox: the one `Drop` of this module.
+#[derive(Debug)]
+struct Undo<P: Provider> {
+    provider: P,
+    guard: Arc<CreationGuard>,
+    what: Option<Leftover<P>>,
+}
+
+/// What there may be of a sandbox.
+#[derive(Debug)]
+enum Leftover<P: Provider> {
+    /// A request was sent, and its end is unknown.
+    Requested(Asked<P>),
+    /// A sandbox that no one has taken.
+    Created(SandboxId),
+}
+
+impl<P: Provider> Drop for Undo<P> {
+    fn drop(&mut self) {
+        let Some(what) = self.what.take().filter(|_| !self.guard.is_forgotten()) else { return };
+        blocking(&self.provider, async move |provider: P| match what {
+            Leftover::Created(id) => delete(&provider, &id).await,
+            Leftover::Requested(asked) => {
+                let source = Box::new(stopped());
+                let cleaned = clean_up(&provider, &asked).await;
+                cleaned.map_err(|candidates| SandboxError::MayBeLeft { candidates, source })
+            }
+        });
+    }
+}
+
+/// A sandbox that is deleted unless its owner takes it.
 #[derive(Debug)]
 pub(super) struct CreatedSandbox<P: Provider> {
-    provider: P,
-    id: Option<SandboxId>,
-    order: Arc<CreationGuard>,
+    id: SandboxId,
+    undo: Undo<P>,
 }
 
 impl<P: Provider> CreatedSandbox<P> {
     pub(super) fn taken(mut self) -> SandboxId {
-        self.id.take().expect("a sandbox that was made has an id")
+        self.undo.what = None;
+        self.id
     }
 
-    /// Nobody waits for it any more.
+    /// Deletes it: its owner is gone.
     pub(super) async fn delete(mut self) {
-        if let (Some(id), false) = (&self.id, self.order.is_forgotten()) {
-            tracing::info!(sandbox = %id, "nobody waits for the new sandbox any more: deleting it");
-            // A failure is in the log. Cut off, it is for `Drop` to do.
-            let _ = delete(&self.provider, id).await;
+        if !self.undo.guard.is_forgotten() {
+            tracing::info!(sandbox = %self.id, "the new sandbox is not wanted any more: deleting it");
+            // A failure is in the log. If this is cut off, `Drop` deletes it.
+            let _ = delete(&self.undo.provider, &self.id).await;
         }
-        self.id = None;
-    }
-}
-
-impl<P: Provider> Drop for CreatedSandbox<P> {
-    fn drop(&mut self) {
-        if let (Some(id), false) = (self.id.take(), self.order.is_forgotten()) {
-            blocking(&self.provider, async move |provider: P| delete(&provider, &id).await);
-        }
+        self.undo.what = None;
     }
 }
 
@@ -99,20 +138,20 @@ pub(super) fn stopped() -> SandboxError {
     SandboxError::Other { doing: "making the sandbox", reason: "it was given up".to_owned() }
 }
 
-/// Makes a sandbox. Only what says for certain that nothing was made, and goes away by itself, is tried again. Given up, it
-/// ends as soon as no request for a sandbox is under way.
+/// Creates a sandbox. A request is retried only if the server has said that it made none, and why that will pass (429). When the
+/// sandbox is not wanted any more, this ends as soon as no request is under way.
 pub(super) async fn make<P: Provider>(
     provider: P,
-    order: Arc<CreationGuard>,
+    guard: Arc<CreationGuard>,
 ) -> Result<CreatedSandbox<P>, SandboxError> {
     let policy = Policy::cloud(provider.http().time_limits());
-    let attempts = retry("creating the sandbox", policy, || Attempt::new(provider.clone(), Arc::clone(&order)).make());
+    let attempts = retry("creating the sandbox", policy, || attempt(provider.clone(), Arc::clone(&guard)));
     tokio::select! {
         biased;
         made = attempts => made.map_err(|error| match error {
             NotMade::NotYet(error) | NotMade::Failed(error) => error,
         }),
-        () = order.given_up() => Err(stopped()),
+        () = guard.given_up() => Err(stopped()),
     }
 }
 
@@ -135,15 +174,8 @@ impl Retryable for NotMade {
     }
 }
 
-/// One attempt; a failed one that may have made a sandbox is cleaned up, and so is one that is dropped meanwhile.
-struct Attempt<P: Provider> {
-    provider: P,
-    order: Arc<CreationGuard>,
-    asked: Option<Asked<P>>,
-}
-
 /// A request for a sandbox that was sent.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 struct Asked<P: Provider> {
     mark: P::Mark,
     at: Instant,
@@ -151,94 +183,78 @@ struct Asked<P: Provider> {
     refused: bool,
 }
 
-impl<P: Provider> Attempt<P> {
-    fn new(provider: P, order: Arc<CreationGuard>) -> Self {
-        Self { provider, order, asked: None }
+/// One attempt. What a failed attempt may have created is cleaned up, also if the attempt is dropped.
+async fn attempt<P: Provider>(provider: P, guard: Arc<CreationGuard>) -> Result<CreatedSandbox<P>, NotMade> {
+    let mark =
+        retry("looking at the sandboxes", Policy::cloud(provider.http().time_limits()), || provider.mark()).await;
+    let mark = mark.map_err(NotMade::Failed)?;
+    let _under_way = guard.under_way.lock().await;
+    if !guard.is_wanted() {
+        return Err(NotMade::Failed(stopped()));
     }
-
-    async fn make(mut self) -> Result<CreatedSandbox<P>, NotMade> {
-        let mark = retry("looking at the sandboxes", Policy::cloud(self.provider.http().time_limits()), || {
-            self.provider.mark()
-        })
-        .await;
-        let mark = mark.map_err(NotMade::Failed)?;
-        let order = Arc::clone(&self.order);
-        let _under_way = order.under_way.lock().await;
-        if !order.is_wanted() {
-            return Err(NotMade::Failed(stopped()));
+    let mut asked = Asked { mark, at: Instant::now(), refused: false };
+    let what = Some(Leftover::Requested(asked.clone()));
+    // Dropped before the lock is released.
+    let mut undo = Undo { provider: provider.clone(), guard: Arc::clone(&guard), what };
+    let error = match provider.create(&asked.mark).await {
+        Ok(id) => {
+            tracing::info!(sandbox = %id, "sandbox created");
+            undo.what = Some(Leftover::Created(id.clone()));
+            return Ok(CreatedSandbox { id, undo });
         }
-        let asked = self.asked.insert(Asked { mark, at: Instant::now(), refused: false });
-        let error = match self.provider.create(&asked.mark).await {
-            Ok(id) => {
-                tracing::info!(sandbox = %id, "sandbox created");
-                self.asked = None;
-                return Ok(CreatedSandbox { provider: self.provider.clone(), id: Some(id), order: Arc::clone(&order) });
-            }
-            Err(error) => error,
-        };
-        let status = error.http().and_then(HttpError::status);
-        asked.refused = status.is_some();
-        let made_none = status == Some(429) || !error.http().is_some_and(may_have_made_one);
-        let left = if made_none {
-            Ok(())
-        } else {
-            tracing::warn!(error = %text::chain(&error), "looking for a sandbox that was made all the same");
-            clean_up(&self.provider, asked).await
-        };
-        self.asked = None;
-        Err(match left {
-            Ok(()) if status == Some(429) => NotMade::NotYet(error),
-            Ok(()) => NotMade::Failed(error),
-            Err(candidates) => NotMade::Failed(SandboxError::MayBeLeft { candidates, source: Box::new(error) }),
-        })
-    }
+        Err(error) => error,
+    };
+    let status = error.http().and_then(HttpError::status);
+    asked.refused = status.is_some();
+    undo.what = Some(Leftover::Requested(asked.clone()));
+    let made_none = status == Some(429) || !error.http().is_some_and(may_have_made_one);
+    let left = if made_none {
+        Ok(())
+    } else {
+        tracing::warn!(error = %text::chain(&error), "create request failed; checking whether a sandbox was created anyway");
+        clean_up(&provider, &asked).await
+    };
+    undo.what = None;
+    Err(match left {
+        Ok(()) if status == Some(429) => NotMade::NotYet(error),
+        Ok(()) => NotMade::Failed(error),
+        Err(candidates) => NotMade::Failed(SandboxError::MayBeLeft { candidates, source: Box::new(error) }),
+    })
 }
 
-impl<P: Provider> Drop for Attempt<P> {
-    fn drop(&mut self) {
-        if let (Some(asked), false) = (self.asked.take(), self.order.is_forgotten()) {
-            blocking(&self.provider, async move |provider: P| {
-                let source = Box::new(stopped());
-                let cleaned = clean_up(&provider, &asked).await;
-                cleaned.map_err(|candidates| SandboxError::MayBeLeft { candidates, source })
-            });
-        }
-    }
-}
-
-/// A server that cannot be understood has done something all the same.
+/// Whether the server may have created a sandbox. If its response cannot be understood, it may have.
 fn may_have_made_one(error: &HttpError) -> bool {
     error.is_ambiguous() || matches!(error, HttpError::Unexpected { .. } | HttpError::TooLarge { .. })
 }
 
-/// Deletes the one sandbox that a failed attempt has left. Of several, all but one are somebody else's, and the only one may be
-/// too where the server has answered that it made none, or where ours may not be listed yet: these are given back. So is none,
-/// when nobody could be asked.
+/// Looks for the sandbox that a failed request has left, and deletes it if it is certainly ours ([`super::leftover`]). Otherwise the
+/// candidates are the error; none are if the provider could not be asked.
 async fn clean_up<P: Provider>(provider: &P, asked: &Asked<P>) -> Result<(), Vec<SandboxId>> {
     let limits = provider.http().time_limits();
     let patience = if asked.refused { limits.confirm_again } else { limits.sandbox_shows_up };
     let until = Instant::now() + patience;
     let mut before: Option<Vec<SandboxId>> = None;
     loop {
-        let candidates =
-            retry("looking for the sandbox", Policy::cloud(limits), || provider.made_since(&asked.mark)).await;
-        let candidates = candidates.map_err(|error| {
-            tracing::error!(error = %text::chain(&error), "nobody tells whether a sandbox is left");
+        let listed = retry("looking for the sandbox", Policy::cloud(limits), || provider.made_since(&asked.mark)).await;
+        let listed = listed.map_err(|error| {
+            tracing::error!(error = %text::chain(&error), "cannot find out whether a sandbox is left");
             Vec::new()
         })?;
-        let is_settled = asked.at.elapsed() >= limits.sandbox_listed && before.as_ref() == Some(&candidates);
-        // One that has only now shown up is looked at once more, however late it is.
-        let is_over = Instant::now() >= until && before.as_ref().is_some_and(|before| !before.is_empty());
-        match candidates.as_slice() {
-            [only] if P::KNOWS_ITS_OWN || (is_settled && !asked.refused) => {
-                return delete(provider, only).await.map_err(|_| candidates);
-            }
-            [] if Instant::now() >= until => return Ok(()),
-            [_, ..] if P::KNOWS_ITS_OWN || is_settled || asked.refused || is_over => {
-                return Err(candidates);
-            }
-            _ => {
-                before = Some(candidates);
+        let sighting = Sighting {
+            listed: listed.len(),
+            listed_before: before.as_ref().map(Vec::len),
+            is_unchanged: before.as_ref() == Some(&listed),
+            knows_its_own: P::KNOWS_ITS_OWN,
+            refused: asked.refused,
+            had_time_to_show: asked.at.elapsed() >= limits.sandbox_listed,
+            is_late: Instant::now() >= until,
+        };
+        match (sighting.verdict(), listed.as_slice()) {
+            (Verdict::Ours, [ours, ..]) => return delete(provider, ours).await.map_err(|_| listed),
+            (Verdict::Nothing, _) | (Verdict::Ours, []) => return Ok(()),
+            (Verdict::Uncertain, _) => return Err(listed),
+            (Verdict::LookAgain, _) => {
+                before = Some(listed);
                 sleep(limits.confirm_again).await;
             }
         }

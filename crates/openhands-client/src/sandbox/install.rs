@@ -5,7 +5,8 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::copy::{CopyError, upload_file};
-use super::exec::{ExecError, ask};
+use super::exec::ExecError;
+use super::shell::ask;
 use crate::agent_server::AgentServer;
 
 /// The program cannot be had in the sandbox.

@@ -13,10 +13,12 @@ mod create;
 mod deletion;
 pub mod exec;
 pub mod install;
+mod leftover;
 mod owned;
 mod pipe;
 pub mod providers;
 pub mod ready;
+mod shell;
 
 pub use owned::Sandbox;
 
@@ -100,8 +102,13 @@ pub enum SandboxState {
     Waiting(String),
     /// It is stopped and can go on.
     Paused,
-    /// It has failed, or says so.
-    Failed(String),
+    /// It has failed, or says so for a moment while it boots.
+    Failed {
+        /// Its status.
+        status: String,
+        /// Why, in the provider's words, where it gives any.
+        reason: Option<String>,
+    },
     /// Nobody knows it.
     Gone,
 }

@@ -38,7 +38,7 @@ pub struct Ready {
 pub async fn await_ready<P: Provider>(provider: &P, id: &SandboxId) -> Result<Ready, SandboxError> {
     let limits = provider.http().time_limits();
     let limit = provider.init_timeout();
-    let mut wait = Wait { id, limit, started: Instant::now(), told: Instant::now(), bad: None, refusals: 0 };
+    let mut wait = Wait { id, limit, started: Instant::now(), told: Instant::now(), suspicion: None, refusals: 0 };
     let mut delays = Policy::cloud_poll(limits).delays();
     let mut last_access: Option<Access> = None;
     loop {
@@ -93,43 +93,68 @@ async fn usable<P: Provider>(access: &Access, provider: &P) -> Result<AgentServe
     Ok(AgentServer { client, capabilities: capabilities_of(&version) })
 }
 
+/// Looks in a row that show a failed sandbox with a reason, until that is believed: a status flaps, a reason does not.
+const EXPLAINED_FAILURES: u32 = 3;
+
+/// What several looks in a row say that may be a verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bad {
+    Failed,
+    Gone,
+}
+
+/// Since when the sandbox has shown nothing but this.
+#[derive(Debug, Clone, Copy)]
+struct Suspicion {
+    bad: Bad,
+    since: Instant,
+    /// Looks in a row that came with a reason.
+    explained: u32,
+}
+
 struct Wait<'w> {
     id: &'w SandboxId,
     limit: Duration,
     started: Instant,
     told: Instant,
-    /// Since when it has said nothing but this.
-    bad: Option<(&'static str, Instant)>,
+    suspicion: Option<Suspicion>,
     refusals: u32,
 }
 
 impl Wait<'_> {
     /// What the look says; an error where it is a verdict.
     fn judge(&mut self, look: &SandboxState, limits: &TimeLimits) -> Result<String, SandboxError> {
-        let id = self.id.clone();
         let (text, bad) = match look {
             SandboxState::Usable(_) => ("RUNNING".to_owned(), None),
             SandboxState::Waiting(status) => (status.clone(), None),
             SandboxState::Paused => ("PAUSED".to_owned(), None),
-            SandboxState::Failed(status) => (status.clone(), Some(("failed", limits.sandbox_error))),
-            SandboxState::Gone => ("not known".to_owned(), Some(("gone", limits.sandbox_unknown))),
+            SandboxState::Failed { status, reason: None } => (status.clone(), Some((Bad::Failed, false))),
+            SandboxState::Failed { status, reason: Some(reason) } => {
+                (format!("{status}: {reason}"), Some((Bad::Failed, true)))
+            }
+            SandboxState::Gone => ("not known".to_owned(), Some((Bad::Gone, false))),
         };
-        let Some((kind, patience)) = bad else {
-            self.bad = None;
+        let Some((bad, is_explained)) = bad else {
+            self.suspicion = None;
             return Ok(text);
         };
-        match self.bad {
-            Some((since, at)) if since == kind => {
-                if at.elapsed() < patience {
-                    return Ok(text);
-                }
-                Err(if kind == "gone" { SandboxError::Gone { id } } else { SandboxError::Failed { id, last: text } })
-            }
-            _ => {
-                self.bad = Some((kind, Instant::now()));
-                Ok(text)
-            }
+        let suspicion = match &mut self.suspicion {
+            Some(suspicion) if suspicion.bad == bad => suspicion,
+            other => other.insert(Suspicion { bad, since: Instant::now(), explained: 0 }),
+        };
+        suspicion.explained = if is_explained { suspicion.explained + 1 } else { 0 };
+        let patience = match bad {
+            Bad::Failed => limits.sandbox_error,
+            Bad::Gone => limits.sandbox_unknown,
+        };
+        if suspicion.since.elapsed() < patience && suspicion.explained < EXPLAINED_FAILURES {
+            return Ok(text);
         }
+        let id = self.id.clone();
+        Err(match bad {
+            Bad::Gone => SandboxError::Gone { id },
+            Bad::Failed => SandboxError::Failed { id, last: text },
+        })
     }
 
     fn go_on(&mut self, last: &str, source: Option<HttpError>) -> Result<(), SandboxError> {
@@ -147,5 +172,50 @@ impl Wait<'_> {
             tracing::info!(sandbox = %self.id, "waiting for the sandbox, {} s so far: it is {last}", waited.as_secs());
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Looks at one sandbox, each after so many seconds, and the number of the look that is a verdict.
+    async fn verdict(looks: impl IntoIterator<Item = (u64, SandboxState)>) -> Option<usize> {
+        let id = SandboxId::new("x");
+        let now = Instant::now();
+        let limit = Duration::from_secs(300);
+        let mut wait = Wait { id: &id, limit, started: now, told: now, suspicion: None, refusals: 0 };
+        for (number, (seconds, look)) in looks.into_iter().enumerate() {
+            tokio::time::advance(Duration::from_secs(seconds)).await;
+            if wait.judge(&look, &TimeLimits::default()).is_err() {
+                return Some(number + 1);
+            }
+        }
+        None
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_steady_error_is_a_verdict_and_a_flapping_one_is_not() {
+        let failed = |reason: Option<&str>| SandboxState::Failed {
+            status: "ERROR".to_owned(),
+            reason: reason.map(str::to_owned),
+        };
+        let waiting = || SandboxState::Waiting("STARTING".to_owned());
+        let half = TimeLimits::default().sandbox_error.as_secs() / 2;
+        // With a reason: a few looks.
+        assert_eq!(verdict((0..9).map(|_| (1, failed(Some("no image"))))).await, Some(3));
+        assert_eq!(
+            verdict([(1, failed(Some("x"))), (1, failed(Some("x"))), (1, waiting()), (1, failed(Some("x")))]).await,
+            None
+        );
+        // Without one: some seconds.
+        assert_eq!(verdict([(1, failed(None)), (half, failed(None)), (half, failed(None))]).await, Some(3));
+        assert_eq!(
+            verdict([(1, failed(None)), (half, waiting()), (half, failed(None)), (1, failed(None))]).await,
+            None
+        );
+        let unknown = TimeLimits::default().sandbox_unknown.as_secs();
+        assert_eq!(verdict([(1, SandboxState::Gone), (unknown, SandboxState::Gone)]).await, Some(2));
+        assert_eq!(verdict([(1, SandboxState::Gone), (unknown, failed(None))]).await, None);
     }
 }

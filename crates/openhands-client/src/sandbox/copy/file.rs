@@ -12,7 +12,7 @@ use super::permissions::{chmod_like, new_private_file, set_mode};
 use super::{Copied, CopyError, here, send, transfer};
 use crate::agent_server::AgentServer;
 use crate::http::Upload;
-use crate::sandbox::exec::ask;
+use crate::sandbox::shell::ask;
 
 /// Bytes that are read at once.
 const PIECE: usize = 256 * 1024;

@@ -10,8 +10,9 @@ use super::{Copied, CopyError, here, send, transfer};
 use crate::agent_server::AgentServer;
 use crate::http::Upload;
 use crate::sandbox::command_cleanup::{end, tidy_up, tidy_up_blocking};
-use crate::sandbox::exec::{self, Command, ExecError, Exit, Output};
+use crate::sandbox::exec::{self, Command, Exit, Output};
 use crate::sandbox::pipe::{pipe, reverse_pipe};
+use crate::sandbox::shell::ExecError;
 
 /// Packing and unpacking in the sandbox.
 const TAR: Duration = Duration::from_secs(3600);
@@ -99,9 +100,68 @@ impl Drop for Archive<'_> {
 fn pack(folder: &Path, writer: impl Write) -> io::Result<Copied> {
     let mut archive = tar::Builder::new(writer);
     archive.follow_symlinks(false);
-    archive.append_dir_all(".", folder)?;
+    let mut skipped = Skipped::default();
+    let mut copied = Copied { files: 0, bytes: 0 };
+    archive.append_dir(".", folder)?;
+    pack_into(&mut archive, folder, Path::new("."), &mut copied, &mut skipped)?;
     archive.into_inner()?.flush()?;
-    count(folder)
+    skipped.warn();
+    Ok(copied)
+}
+
+fn pack_into(
+    archive: &mut tar::Builder<impl Write>,
+    folder: &Path,
+    name: &Path,
+    copied: &mut Copied,
+    skipped: &mut Skipped,
+) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let (path, name) = (entry.path(), name.join(entry.file_name()));
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            archive.append_dir(&name, &path)?;
+            pack_into(archive, &path, &name, copied, skipped)?;
+        } else if kind.is_file() || kind.is_symlink() {
+            archive.append_path_with_name(&path, &name)?;
+            copied.files += 1;
+            copied.bytes += if kind.is_file() { entry.metadata()?.len() } else { 0 };
+        } else {
+            skipped.add(&path);
+        }
+    }
+    Ok(())
+}
+
+/// FIFOs, sockets and devices of a folder, which a copy leaves out.
+#[derive(Debug, Default)]
+struct Skipped {
+    count: usize,
+    first: Vec<String>,
+}
+
+impl Skipped {
+    /// Names that the warning shows.
+    const SHOWN: usize = 5;
+
+    fn add(&mut self, path: &Path) {
+        self.count += 1;
+        if self.first.len() < Self::SHOWN {
+            self.first.push(path.display().to_string());
+        }
+    }
+
+    fn warn(&self) {
+        if self.count > 0 {
+            let paths = self.first.join(", ");
+            tracing::warn!(
+                count = self.count,
+                paths,
+                "skipped FIFOs, sockets or devices: they have no content to copy"
+            );
+        }
+    }
 }
 
 fn count(path: &Path) -> io::Result<Copied> {
@@ -155,11 +215,67 @@ pub(super) async fn download_folder(server: &AgentServer, from: &str, to: &Path)
 
 /// Unpacks an archive into a folder, and never outside of it.
 fn unpack(archive: impl Read, folder: &Path) -> io::Result<Copied> {
-    std::fs::create_dir_all(folder)?;
+    // The folder above exists: a copy makes its own folder only.
+    match std::fs::create_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
+        made => made?,
+    }
     let mut archive = tar::Archive::new(archive);
     archive.set_preserve_mtime(true);
-    archive.unpack(folder)?;
-    // To its end: whoever sends it waits for that.
+    let mut skipped = Skipped::default();
+    // The permissions of a folder may forbid to write into it, so they come last, the inner ones first.
+    let mut folders = Vec::new();
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        let kind = entry.header().entry_type();
+        if kind.is_fifo() || kind.is_character_special() || kind.is_block_special() {
+            skipped.add(&entry.path()?);
+        } else if kind.is_dir() {
+            folders.push(entry);
+        } else {
+            entry.unpack_in(folder)?;
+        }
+    }
+    folders.sort_by(|one, other| other.path_bytes().cmp(&one.path_bytes()));
+    for mut entry in folders {
+        entry.unpack_in(folder)?;
+    }
+    skipped.warn();
+    // To its end: the sender waits for that.
     io::copy(&mut archive.into_inner(), &mut io::sink())?;
     count(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_neither_file_nor_folder_is_skipped_in_both_directions() {
+        let here = tempfile::tempdir().unwrap();
+        let (from, to) = (here.path().join("from"), here.path().join("to"));
+        std::fs::create_dir_all(from.join("inner")).unwrap();
+        std::fs::write(from.join("inner/file"), "content").unwrap();
+        let fifo = from.join("inner/fifo");
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        let mut archive = Vec::new();
+        let packed = pack(&from, &mut archive).unwrap();
+        assert_eq!(packed, Copied { files: 1, bytes: 7 });
+        assert_eq!(unpack(archive.as_slice(), &to).unwrap(), packed);
+
+        // As the `tar` of a sandbox packs it.
+        let output = std::process::Command::new("tar").arg("-cC").arg(&from).args(["-f", "-", "."]).output().unwrap();
+        std::fs::remove_dir_all(&to).unwrap();
+        assert_eq!(unpack(output.stdout.as_slice(), &to).unwrap(), packed);
+        assert!(!to.join("inner/fifo").exists());
+    }
+
+    #[test]
+    fn unpacking_makes_its_own_folder_and_none_above() {
+        let here = tempfile::tempdir().unwrap();
+        let mut archive = Vec::new();
+        pack(here.path(), &mut archive).unwrap();
+        assert!(unpack(archive.as_slice(), &here.path().join("missing/folder")).is_err());
+        assert!(!here.path().join("missing").exists());
+    }
 }

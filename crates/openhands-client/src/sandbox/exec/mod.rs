@@ -8,50 +8,26 @@ mod command;
 mod executed;
 
 use std::convert::Infallible;
+use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{Stream, stream};
 use tokio::time::{Instant, sleep};
 
-use super::command_cleanup::{Prepared, end};
+use super::command_cleanup::end;
+use super::shell::{housekeeping, with_argument};
 use crate::agent_server::AgentServer;
 use crate::http::{HttpError, Upload};
 use crate::retry::{Policy, retry};
 
+pub use super::command_cleanup::Prepared;
+pub use super::shell::ExecError;
 pub use command::Command;
 pub use executed::{Executed, Exit, Output};
 
-/// The command could not be run, or not be followed.
-#[derive(Debug, thiserror::Error)]
-pub enum ExecError {
-    /// The agent-server did not do it.
-    #[error("{doing} failed")]
-    Request {
-        /// Such as "starting the command".
-        doing: &'static str,
-        /// Why.
-        source: HttpError,
-    },
-    /// The sandbox cannot run commands as we need it.
-    #[error("{doing} failed in the sandbox: {reason}")]
-    Sandbox {
-        /// Such as "preparing the command".
-        doing: &'static str,
-        /// The words of its shell.
-        reason: String,
-    },
-    /// A variable that no shell takes.
-    #[error("`{0}` is no name for a variable")]
-    Variable(String),
-}
-
-impl ExecError {
-    fn request(doing: &'static str) -> impl FnOnce(HttpError) -> Self {
-        move |source| Self::Request { doing, source }
-    }
-}
-
+/// Becomes the command whose folder is `$1`.
+const START: &str = include_str!("../scripts/start_command.sh");
 /// A time limit for commands without one.
 const NO_LIMIT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The most that is read of an output at once, in bytes.
@@ -90,7 +66,7 @@ pub enum Started<'s, S> {
     Stopped(S, Prepared<'s>),
 }
 
-/// Starts a command, unless `stop` comes first.
+/// Starts a command, unless `stop` comes first. The command sees an empty standard input.
 ///
 /// # Errors
 /// [`ExecError`].
@@ -99,13 +75,36 @@ pub async fn start_unless<'s, S>(
     command: &Command,
     stop: impl Future<Output = S>,
 ) -> Result<Started<'s, S>, ExecError> {
+    start_with(server, command, None, stop).await
+}
+
+/// Starts a command with this standard input, unless `stop` comes first. The input is stored in the sandbox while it arrives; the
+/// command starts when the input has ended. Its size is limited by the sandbox's disk alone.
+///
+/// # Errors
+/// [`ExecError`].
+pub async fn start_with_stdin_unless<'s, S>(
+    server: &'s AgentServer,
+    command: &Command,
+    stdin: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+    stop: impl Future<Output = S>,
+) -> Result<Started<'s, S>, ExecError> {
+    start_with(server, command, Some(Upload::new(None, stdin)), stop).await
+}
+
+async fn start_with<'s, S>(
+    server: &'s AgentServer,
+    command: &Command,
+    stdin: Option<Upload>,
+    stop: impl Future<Output = S>,
+) -> Result<Started<'s, S>, ExecError> {
     if let Some(name) = command.misnamed_variable() {
         return Err(ExecError::Variable(name.to_owned()));
     }
     let folder = new_folder();
     let mut prepared = Prepared::new(server, &folder);
     let begun = async {
-        let begun = begin(server, command, &folder).await;
+        let begun = begin(server, command, stdin, &folder).await;
         if begun.is_err() {
             prepared.undo().await;
         }
@@ -120,18 +119,24 @@ pub async fn start_unless<'s, S>(
     Ok(Started::Running(Running { server, id, folder, read: [0; 2], is_limited: command.limit.is_some() }))
 }
 
-async fn begin(server: &AgentServer, command: &Command, folder: &str) -> Result<String, ExecError> {
+async fn begin(
+    server: &AgentServer,
+    command: &Command,
+    stdin: Option<Upload>,
+    folder: &str,
+) -> Result<String, ExecError> {
     let script = format!("{folder}/script");
-    // The files are there before anything is in them, for nobody else to read.
-    let prepare = format!("umask 077 && mkdir {folder} && cd {folder} && : >script && : >stdout && : >stderr");
+    let input = if stdin.is_some() { " && : >stdin" } else { "" };
+    // The files exist before anything is in them, and only their owner may read them.
+    let prepare = format!("umask 077 && mkdir {folder} && cd {folder} && : >script && : >stdout && : >stderr{input}");
     housekeeping(server, "preparing the command", &prepare).await?;
+    if let Some(stdin) = stdin {
+        // Once: what was read of a stream cannot be sent a second time.
+        let sent = server.client.upload(&format!("{folder}/stdin"), stdin, server.capabilities).await;
+        sent.map_err(ExecError::request("sending standard input"))?;
+    }
     put(server, &script, command.script()).await?;
-    // Older agent-servers give a command no process group of its own. `setsid` does, and keeps the process id, unless there is one.
-    let line = format!(
-        "echo $$ >{folder}/pid; read -r pid name state parent group rest </proc/$$/stat; own=; \
-         [ \"$group\" = $$ ] || ! command -v setsid >/dev/null || own=setsid; \
-         exec $own sh {script} >{folder}/stdout 2>{folder}/stderr </dev/null"
-    );
+    let line = with_argument(START, folder);
     let limit = command.limit.unwrap_or(NO_LIMIT);
     server.client.start_command(&line, limit).await.map_err(ExecError::request("starting the command"))
 }
@@ -218,9 +223,13 @@ impl Running<'_> {
             let Some(mut download) = client.read_from(&path, self.read[stream], PIECE, *capabilities).await? else {
                 return Ok(None);
             };
+            // A server may answer with more than the range: the rest is never read.
+            let longest = usize::try_from(PIECE).unwrap_or(usize::MAX);
             let mut bytes = Vec::new();
-            while let Some(piece) = download.piece().await? {
-                bytes.extend_from_slice(&piece);
+            while bytes.len() < longest
+                && let Some(piece) = download.piece().await?
+            {
+                bytes.extend_from_slice(&piece[..piece.len().min(longest - bytes.len())]);
             }
             Ok(Some(bytes.into()).filter(|bytes: &Bytes| !bytes.is_empty()))
         };
@@ -252,29 +261,6 @@ const TIMED_OUT: i64 = -1;
 /// A negative code is a signal's, as Python has it; a shell's is 128 and more.
 fn by_signal(code: i64) -> u8 {
     u8::try_from(128 - code).unwrap_or(u8::MAX)
-}
-
-/// Runs a short command of our own.
-pub(super) async fn housekeeping(server: &AgentServer, doing: &'static str, line: &str) -> Result<(), ExecError> {
-    ask(server, doing, line).await.map(drop)
-}
-
-/// The same for what it writes.
-pub(super) async fn ask(server: &AgentServer, doing: &'static str, line: &str) -> Result<String, ExecError> {
-    let done = server
-        .client
-        .execute(line, server.client.time_limits().housekeeping)
-        .await
-        .map_err(ExecError::request(doing))?;
-    if done.is_success() {
-        return Ok(done.stdout().trim_end().to_owned());
-    }
-    let reason = match (done.exit_code, done.stderr().trim()) {
-        (Some(code), "") => format!("exit code {code}"),
-        (None, "") => "no exit code".to_owned(),
-        (_, words) => crate::text::bounded(words, 600),
-    };
-    Err(ExecError::Sandbox { doing, reason })
 }
 
 /// Writes a small file.

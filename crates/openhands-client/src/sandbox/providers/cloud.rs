@@ -66,13 +66,26 @@ pub fn look_of(info: Option<&SandboxInfo>) -> SandboxState {
     match &info.status {
         SandboxStatus::Missing => SandboxState::Gone,
         SandboxStatus::Paused => SandboxState::Paused,
-        SandboxStatus::Error => SandboxState::Failed("ERROR".to_owned()),
-        // With an address and a key it can be tried, whatever it says.
+        SandboxStatus::Error => SandboxState::Failed { status: "ERROR".to_owned(), reason: info.failure_reason() },
+        // With an address and a key, the agent-server can be tried, whatever the status is.
         status => match (info.agent_server(), &info.session_api_key) {
             (Some((url, port)), Some(key)) => SandboxState::Usable(Access::new(url, Some(key.clone()), port)),
-            _ => SandboxState::Waiting(status.to_string()),
+            (address, key) => SandboxState::Waiting(match status {
+                SandboxStatus::Running => running_without(address.is_none(), key.is_none()),
+                other => other.to_string(),
+            }),
         },
     }
+}
+
+/// What a sandbox is that runs and cannot be used.
+fn running_without(address: bool, key: bool) -> String {
+    let missing = match (address, key) {
+        (true, true) => "the Cloud gives neither an address of its agent-server nor a session key",
+        (true, false) => "the Cloud gives no valid address of its agent-server (AGENT_SERVER in exposed_urls)",
+        (false, _) => "the Cloud gives no session key (session_api_key)",
+    };
+    format!("RUNNING, but {missing}")
 }
 
 fn create_failed(error: HttpError) -> SandboxError {
@@ -142,5 +155,48 @@ fn of_existing(id: &SandboxId, doing: &'static str, error: HttpError) -> Sandbox
     match error.status() {
         Some(404) => SandboxError::Gone { id: id.clone() },
         _ => SandboxError::Request { doing, source: error },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn look(info: Value) -> SandboxState {
+        look_of(Some(&serde_json::from_value(info).unwrap()))
+    }
+
+    #[test]
+    fn a_running_sandbox_that_cannot_be_used_says_what_is_missing() {
+        let urls = json!([{"name": "AGENT_SERVER", "url": "http://h:1", "port": 1}]);
+        let bad_urls = json!([{"name": "AGENT_SERVER", "url": "", "port": 1}]);
+        for (urls, key, missing) in [
+            (Value::Null, Value::Null, "neither an address of its agent-server nor a session key"),
+            (Value::Null, json!("k"), "no valid address of its agent-server"),
+            (bad_urls, json!("k"), "no valid address of its agent-server"),
+            (urls, Value::Null, "no session key"),
+        ] {
+            let info = json!({"id": "x", "status": "RUNNING", "exposed_urls": urls, "session_api_key": key});
+            let SandboxState::Waiting(text) = look(info) else { panic!("{missing}") };
+            assert!(text.starts_with("RUNNING, but") && text.contains(missing), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_failed_sandbox_gives_the_reason_of_the_cloud() {
+        for (fields, expected) in [
+            (json!({}), None),
+            (json!({"error": null, "detail": 7}), None),
+            (json!({"error": "no\nspace"}), Some("no space")),
+            (json!({"status_reason": "image not found"}), Some("image not found")),
+            (json!({"error": {"code": 1, "message": "quota"}}), Some("quota")),
+        ] {
+            let mut info = json!({"id": "x", "status": "ERROR"});
+            info.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+            let SandboxState::Failed { reason, .. } = look(info) else { panic!("{fields}") };
+            assert_eq!(reason.as_deref(), expected, "{fields}");
+        }
     }
 }

@@ -154,7 +154,7 @@ impl Provider for Docker {
             return Ok(SandboxState::Paused);
         }
         if !state("Running") {
-            return Ok(SandboxState::Failed("a container that does not run".to_owned()));
+            return Ok(SandboxState::Failed { status: "a container that does not run".to_owned(), reason: None });
         }
         let port = container.pointer(&format!("/NetworkSettings/Ports/{PORT}~1tcp/0/HostPort")).and_then(Value::as_str);
         Ok(match port.and_then(|port| Url::parse(&format!("http://127.0.0.1:{port}")).ok()) {

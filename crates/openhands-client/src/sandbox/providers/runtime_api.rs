@@ -183,7 +183,7 @@ impl Provider for RuntimeApi {
         let status = runtime.pod_status.unwrap_or_default().to_lowercase();
         Ok(match (status.as_str(), runtime.url) {
             ("ready", Some(url)) => SandboxState::Usable(Access::new(url, runtime.session_api_key, Some(60000))),
-            ("failed" | "unknown" | "crashloopbackoff", _) => SandboxState::Failed(status),
+            ("failed" | "unknown" | "crashloopbackoff", _) => SandboxState::Failed { status, reason: None },
             _ => SandboxState::Waiting(if status.is_empty() { "without a pod".to_owned() } else { status }),
         })
     }

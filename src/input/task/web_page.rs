@@ -1,0 +1,114 @@
+//! Addresses of web pages that people paste where the address of a repository belongs. Pure.
+
+use url::Url;
+
+use super::repos::GitProvider;
+
+/// A page of a hosting service, and what to write instead.
+#[derive(Debug, PartialEq)]
+pub(super) struct WebPage {
+    shown: String,
+    /// The address of the repository that the page belongs to.
+    repository: String,
+    /// The branch, tag or commit that the page shows. A branch with a slash in its name is cut there.
+    git_ref: Option<String>,
+}
+
+impl WebPage {
+    /// What is wrong, and what to write.
+    pub(super) fn problem(&self) -> String {
+        let Self { shown, repository, git_ref } = self;
+        let git_ref = git_ref.as_ref().map(|name| format!(" and `ref: {name}`")).unwrap_or_default();
+        format!("`{shown}` is a web page of a repository, expected its address: write `url: {repository}`{git_ref}")
+    }
+}
+
+/// Parts of an address after which a branch, a tag or a commit follows.
+const PAGES: [&str; 4] = ["tree", "blob", "raw", "commit"];
+
+/// Whether the address is that of a web page. At the public hosts, whatever is not a repository is one. Elsewhere only a path with
+/// `/-/` (GitLab), or with `tree` or `blob` behind owner and repository, is certain to be one.
+pub(super) fn of(url: &Url) -> Option<WebPage> {
+    if !matches!(url.scheme(), "https" | "http") {
+        return None;
+    }
+    let provider = GitProvider::of_host(url.host_str()?);
+    let parts: Vec<&str> = url.path_segments()?.filter(|part| !part.is_empty()).collect();
+    let is_page_part = |index: usize| match parts[index] {
+        "-" => index >= 2,
+        part => index == 2 && parts.len() > 3 && ["tree", "blob"].contains(&part),
+    };
+    let repository_ends = match provider {
+        Some(GitProvider::Github | GitProvider::Bitbucket) => 2,
+        // Groups may be nested.
+        Some(GitProvider::Gitlab) | None => (0..parts.len()).find(|index| is_page_part(*index)).unwrap_or(parts.len()),
+        Some(GitProvider::AzureDevops) => {
+            parts.iter().position(|part| *part == "_git").map_or(parts.len(), |index| index + 2)
+        }
+    };
+    let has_extra = provider.is_some() && (url.query().is_some() || url.fragment().is_some());
+    if parts.len() <= repository_ends && !has_extra {
+        return None;
+    }
+    let bare = |path: &[&str]| {
+        let mut bare = url.clone();
+        let _ = (bare.set_username(""), bare.set_password(None));
+        bare.set_query(None);
+        bare.set_fragment(None);
+        bare.set_path(&path.join("/"));
+        bare.to_string()
+    };
+    let rest = parts.get(repository_ends..).unwrap_or_default();
+    let rest = rest.strip_prefix(&["-"]).unwrap_or(rest);
+    let git_ref = match rest {
+        // Bitbucket's pages of files.
+        ["src", name, ..] if provider == Some(GitProvider::Bitbucket) => Some(*name),
+        [page, name, ..] if PAGES.contains(page) => Some(*name),
+        _ => None,
+    };
+    let repository = bare(parts.get(..repository_ends).unwrap_or(&parts));
+    Some(WebPage { shown: bare(&parts), repository, git_ref: git_ref.map(str::to_owned) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_of_a_web_page_is_told_from_that_of_a_repository() {
+        for (address, expected) in [
+            ("https://github.com/octo/alpha", None),
+            ("https://github.com/octo/alpha.git", None),
+            ("https://github.com/octo/alpha/", None),
+            ("https://gitlab.com/group/sub/alpha", None),
+            ("https://dev.azure.com/org/project/_git/repo", None),
+            ("https://git.example.com/scm/group/sub/alpha.git?x=1", None),
+            ("https://git.example.com/alpha.git", None),
+            ("ssh://git@github.com/octo/alpha/tree/main", None),
+            ("https://github.com/octo/alpha/tree/main/docs", Some(("https://github.com/octo/alpha", Some("main")))),
+            ("https://github.com/octo/alpha/blob/v1/a.md", Some(("https://github.com/octo/alpha", Some("v1")))),
+            ("https://github.com/octo/alpha/pull/3", Some(("https://github.com/octo/alpha", None))),
+            ("https://github.com/octo/alpha#readme", Some(("https://github.com/octo/alpha", None))),
+            ("https://github.com/octo/alpha?tab=readme", Some(("https://github.com/octo/alpha", None))),
+            ("https://github.com/octo", None),
+            ("https://gitlab.com/g/sub/a/-/tree/dev", Some(("https://gitlab.com/g/sub/a", Some("dev")))),
+            ("https://gitlab.com/g/a/tree/dev", Some(("https://gitlab.com/g/a", Some("dev")))),
+            ("https://git.example.com/g/a/-/issues", Some(("https://git.example.com/g/a", None))),
+            ("https://git.example.com/g/a/tree/x", Some(("https://git.example.com/g/a", Some("x")))),
+            ("https://bitbucket.org/w/a/src/main/b", Some(("https://bitbucket.org/w/a", Some("main")))),
+            ("https://dev.azure.com/o/p/_git/r?path=/a", Some(("https://dev.azure.com/o/p/_git/r", None))),
+        ] {
+            let found = of(&Url::parse(address).unwrap());
+            let found = found.as_ref().map(|page| (page.repository.as_str(), page.git_ref.as_deref()));
+            assert_eq!(found, expected, "{address}");
+        }
+    }
+
+    #[test]
+    fn the_problem_says_what_to_write_and_shows_no_password() {
+        let page = of(&Url::parse("https://me:hunter22@github.com/octo/alpha/tree/main/docs").unwrap()).unwrap();
+        let problem = page.problem();
+        assert!(problem.contains("`url: https://github.com/octo/alpha` and `ref: main`"), "{problem}");
+        assert!(!problem.contains("hunter22"), "{problem}");
+    }
+}
