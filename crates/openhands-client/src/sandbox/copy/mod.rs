@@ -9,7 +9,7 @@ mod permissions;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use self::file::{download_file, upload_file};
+pub use self::file::{download_bytes, download_file, upload_bytes, upload_file};
 use self::folder::{download_folder, upload_folder};
 use super::exec::{ExecError, ask};
 use crate::agent_server::AgentServer;
@@ -84,10 +84,12 @@ enum Kind {
     Nothing,
 }
 
+fn absolute(path: &str) -> Result<(), CopyError> {
+    if path.starts_with('/') { Ok(()) } else { Err(CopyError::NotAbsolute(path.to_owned())) }
+}
+
 async fn kind(server: &AgentServer, path: &str) -> Result<Kind, CopyError> {
-    if !path.starts_with('/') {
-        return Err(CopyError::NotAbsolute(path.to_owned()));
-    }
+    absolute(path)?;
     let path = shell_words::quote(path);
     let line = format!("if [ -d {path} ]; then echo folder; elif [ -e {path} ]; then echo file; fi");
     Ok(match ask(server, "looking at the path", &line).await?.as_str() {
