@@ -2,11 +2,11 @@
 //!
 //! Everything that can be wrong with the user's input is found before, by [`crate::plan`].
 
+pub(crate) mod account;
 mod messages;
 mod repos;
 pub(crate) mod sandbox;
 mod skills;
-pub(crate) mod workspace;
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ use openhands_client::agent_server::skill::{Skill, SkillInfo};
 use openhands_client::redact;
 use openhands_client::secret::Redactor;
 use openhands_client::text;
-use openhands_client::workspace::Workspace;
+use openhands_client::workspace::AccountClient;
 use url::Url;
 
 use crate::agent_result::FinishFields;
@@ -43,14 +43,14 @@ pub(crate) struct Prepared {
 /// # Errors
 /// [`FailureKind::RepositoryNotCloned`].
 pub(crate) async fn prepare(
-    workspace: &dyn Workspace,
+    account: &AccountClient,
+    client: &AgentServerClient,
     plan: &RunPlan,
     fields: FinishFields,
     redactor: &Redactor,
     sinks: &mut Sinks,
 ) -> Result<Prepared, Failure> {
     learn_secrets(plan, redactor);
-    let client = workspace.agent_server();
     let working_dir = plan.conversation.working_dir.as_str();
     let repos_to_come = !plan.repos.is_empty();
     if repos_to_come {
@@ -58,7 +58,7 @@ pub(crate) async fn prepare(
     }
     let first_query = skills::first_query(plan.skills, repos_to_come, working_dir);
     let first_skills = async { Ok(skills::load(client, &first_query).await) };
-    let (cloned, first_skills) = tokio::try_join!(clone(workspace, plan, redactor), first_skills)?;
+    let (cloned, first_skills) = tokio::try_join!(clone(account, plan, redactor), first_skills)?;
     sinks.record(&Record::Stage(Stage::LoadingSkills)).await;
     let project_skills = if repos_to_come { project_skills(client, plan, &cloned).await } else { Vec::new() };
 
@@ -67,8 +67,8 @@ pub(crate) async fn prepare(
     Ok(Prepared { skills, messages: messages::complete(plan, &cloned, fields) })
 }
 
-async fn clone(workspace: &dyn Workspace, plan: &RunPlan, redactor: &Redactor) -> Result<Vec<ClonedRepo>, Failure> {
-    let tokens = tokens(workspace, &plan.repos, redactor).await;
+async fn clone(account: &AccountClient, plan: &RunPlan, redactor: &Redactor) -> Result<Vec<ClonedRepo>, Failure> {
+    let tokens = tokens(account, &plan.repos, redactor).await;
     let token_of = |provider: GitProvider| {
         if matches!(plan.account, Account::None { .. }) {
             return Token::NoAccount;
@@ -83,7 +83,7 @@ async fn clone(workspace: &dyn Workspace, plan: &RunPlan, redactor: &Redactor) -
 }
 
 /// The account's tokens for these repositories. One that cannot be had is missed only where git needs it.
-async fn tokens(workspace: &dyn Workspace, repos: &[RepoPlan], redactor: &Redactor) -> Vec<(GitProvider, Token)> {
+async fn tokens(account: &AccountClient, repos: &[RepoPlan], redactor: &Redactor) -> Vec<(GitProvider, Token)> {
     let mut wanted: Vec<GitProvider> = Vec::new();
     for provider in repos.iter().filter_map(|repo| repo.access.as_ref()?.wants_token_of()) {
         if !wanted.contains(&provider) {
@@ -92,14 +92,14 @@ async fn tokens(workspace: &dyn Workspace, repos: &[RepoPlan], redactor: &Redact
     }
     let mut tokens = Vec::new();
     for provider in wanted {
-        tokens.push((provider, token(workspace, provider, redactor).await));
+        tokens.push((provider, token(account, provider, redactor).await));
     }
     tokens
 }
 
-async fn token(workspace: &dyn Workspace, provider: GitProvider, redactor: &Redactor) -> Token {
+async fn token(account: &AccountClient, provider: GitProvider, redactor: &Redactor) -> Token {
     for name in provider.token_names() {
-        match workspace.secret_value(name).await {
+        match account.secret_value(name).await {
             Ok(None) => {}
             Ok(Some(token)) if token.expose().chars().any(char::is_control) => {
                 tracing::warn!(secret = name, "is more than one line, and no token");

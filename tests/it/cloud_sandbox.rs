@@ -1,13 +1,12 @@
 //! Sandboxes of the real open-source app server.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use nix::sys::signal::Signal;
 use openhands_client::agent_server::wire::Agent;
 use openhands_client::conversation::TurnEnd;
 use openhands_client::sandbox::exec::Command;
-use openhands_client::secret::Secret;
 use openhands_client::workspace::{CloudWorkspace, CloudWorkspaceBuilder};
 use serde_json::{Value, json};
 use wiremock::matchers::any;
@@ -18,7 +17,7 @@ use crate::support::git::{GitServer, Manner, Repositories};
 use crate::support::{CloudServer, Receiver, Run, ScriptedLlm, Step, asked};
 
 fn workspace(cloud: &CloudServer) -> CloudWorkspaceBuilder {
-    CloudWorkspace::builder(cloud.url().parse().unwrap(), Secret::new(API_KEY))
+    CloudWorkspace::builder(API_KEY).url(cloud.url().parse().unwrap())
 }
 
 #[tokio::test]
@@ -36,13 +35,16 @@ async fn a_workspace_has_everything_that_the_guide_shows() {
     assert!(done.is_success());
     assert!(done.stdout_text().starts_with("hello\n/"), "{}", done.stdout_text());
 
-    let inherited = workspace.get_llm(None, []).await.unwrap();
-    assert_eq!((inherited.model(), inherited.text("api_key")), (Some("openai/scripted"), Some("sk-inherited-key")));
-    let fast = workspace.get_llm(Some("fast"), [("temperature", json!(0.5))]).await.unwrap();
-    assert_eq!((fast.model(), fast.0.get("temperature")), (Some("openai/fast"), Some(&json!(0.5))));
-    workspace.get_llm(Some("slow"), []).await.unwrap_err();
-    workspace.get_secrets(Some(&["NO_SUCH"])).await.unwrap_err();
-    let secrets = workspace.get_secrets(Some(&["A_SECRET"])).await.unwrap();
+    let inherited = workspace.llm().await.unwrap();
+    assert_eq!(
+        (inherited.model_name(), inherited.text("api_key")),
+        (Some("openai/scripted"), Some("sk-inherited-key"))
+    );
+    let fast = workspace.llm_profile("fast").await.unwrap().temperature(0.5);
+    assert_eq!((fast.model_name(), fast.0.get("temperature")), (Some("openai/fast"), Some(&json!(0.5))));
+    workspace.llm_profile("slow").await.unwrap_err();
+    workspace.secrets_named(["NO_SUCH"]).await.unwrap_err();
+    let secrets = workspace.secrets_named(["A_SECRET"]).await.unwrap();
     assert!(!serde_json::to_string(&secrets).unwrap().contains("top-secret-value"));
 
     // The same key and address are good again afterwards.
@@ -52,13 +54,15 @@ async fn a_workspace_has_everything_that_the_guide_shows() {
 
     let directory = cloud.folder_of(&id).join("work").display().to_string();
     std::fs::create_dir_all(&directory).unwrap();
-    let seen = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let seen = Arc::new(AtomicU64::new(0));
     let counter = seen.clone();
     let mut conversation = workspace
-        .conversation(Agent::default_with(&inherited))
+        .conversation(Agent::default_with(inherited))
         .working_dir(directory)
         .secrets(secrets)
-        .on_event(move |_| drop(counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed)))
+        .on_event(move |_| {
+            counter.fetch_add(1, Ordering::Relaxed);
+        })
         .start()
         .await
         .unwrap();
@@ -66,7 +70,7 @@ async fn a_workspace_has_everything_that_the_guide_shows() {
     assert_eq!(conversation.run().await.unwrap(), TurnEnd::Finished);
     assert_eq!(conversation.final_message().await.unwrap().as_deref(), Some("Shown."));
     assert!(conversation.event_count() > 4, "{}", conversation.event_count());
-    assert_eq!(seen.load(std::sync::atomic::Ordering::Relaxed), conversation.event_count());
+    assert_eq!(seen.load(Ordering::Relaxed), conversation.event_count());
     assert!(conversation.usage().tokens().prompt > 0);
     conversation.close().await.unwrap();
 
@@ -302,7 +306,7 @@ async fn a_sandbox_is_worked_with_whatever_the_server_says_of_an_idle_one() {
     awake.abort();
     let done = workspace.execute_command(&Command::shell("echo here")).await.unwrap();
     assert_eq!(done.stdout_text(), "here\n");
-    let refusal = workspace.get_llm(None, []).await.unwrap_err().to_string();
+    let refusal = workspace.llm().await.unwrap_err().to_string();
     // It calls an account without users a stranger; mended, one that has set nothing yet.
     let expected = if is_unmended { "failed to read the LLM" } else { "no LLM" };
     assert!(refusal.contains(expected), "{refusal}");

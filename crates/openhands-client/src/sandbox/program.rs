@@ -96,7 +96,8 @@ impl Program {
         let message = if installed.uploaded { "program uploaded" } else { "reusing the program in the sandbox" };
         tracing::info!(path = installed.path, "{message}");
         // The folder exists even if the program brings no files.
-        super::exec::housekeeping(server, "creating the program's folder", &format!("mkdir -p {}", self.folder)).await?;
+        super::exec::housekeeping(server, "creating the program's folder", &format!("mkdir -p {}", self.folder))
+            .await?;
         for (name, content) in &self.files {
             put(server, &format!("{}/{name}", self.folder), content.clone()).await?;
         }

@@ -26,8 +26,8 @@ pub use error::{OpenError, WorkspaceError};
 pub use inside::{InsideWorkspace, InsideWorkspaceBuilder};
 pub use operations::Workspace;
 pub use program::{StartProgramError, StartedProgram};
-pub use remote::RemoteWorkspace;
 #[cfg(feature = "docker")]
 pub use remote::DockerWorkspace;
+pub use remote::RemoteWorkspace;
 #[cfg(feature = "runtime-api")]
 pub use remote::RuntimeApiWorkspace;

@@ -34,34 +34,20 @@ pub type RuntimeApiWorkspace = RemoteWorkspace<RuntimeApi>;
 #[cfg(feature = "docker")]
 pub type DockerWorkspace = RemoteWorkspace<Docker>;
 
-#[cfg(feature = "docker")]
-impl DockerWorkspace {
-    /// Creates a container and waits until it can be used. Dropping the future deletes what it has created.
-    ///
-    /// # Errors
-    /// [`SandboxError`]; then no container is left, unless the error says so.
-    pub async fn create(provider: Docker) -> Result<Self, SandboxError> {
-        Self::of(Sandbox::create(provider), settings_of_server).await
-    }
-}
-
-#[cfg(feature = "runtime-api")]
-impl RuntimeApiWorkspace {
-    /// Creates a runtime and waits until it can be used. Dropping the future deletes what it has created.
-    ///
-    /// # Errors
-    /// [`SandboxError`]; then no runtime is left, unless the error says so.
-    pub async fn create(provider: RuntimeApi) -> Result<Self, SandboxError> {
-        Self::of(Sandbox::create(provider), settings_of_server).await
-    }
-}
-
-#[cfg(any(feature = "docker", feature = "runtime-api"))]
 fn settings_of_server<P: Provider>(_: &P, _: &SandboxId, ready: &Ready) -> AccountClient {
     AccountClient::agent_server(ready.server.client.clone())
 }
 
 impl<P: Provider> RemoteWorkspace<P> {
+    /// Creates a sandbox and waits until it can be used. The agent-server's own settings give LLM and secrets; for those of a
+    /// Cloud account, see [`super::CloudWorkspace::builder`]. Dropping the future deletes what it has created.
+    ///
+    /// # Errors
+    /// [`SandboxError`]; then no sandbox is left, unless the error says so.
+    pub async fn create(provider: P) -> Result<Self, SandboxError> {
+        Self::of(Sandbox::create(provider), settings_of_server).await
+    }
+
     /// Waits until this sandbox can be used. One that cannot is deleted, unless it is kept or existed before.
     pub(super) async fn of(mut sandbox: Sandbox<P>, account: AccountOf<P>) -> Result<Self, SandboxError> {
         let made_ready = async {

@@ -37,7 +37,8 @@ impl InsideWorkspaceBuilder {
             self = self.session_key(key);
         }
         if let Some((name, value)) = first(&["AGENT_SERVER_PORT"]) {
-            let port = value.parse().map_err(|_| OpenError::Variable { name, value, expected: "a port from 1 to 65535" })?;
+            let port =
+                value.parse().map_err(|_| OpenError::Variable { name, value, expected: "a port from 1 to 65535" })?;
             self = self.port(port);
         }
         if let Some(url) = url(&["AGENT_SERVER_URL"])? {
@@ -75,9 +76,8 @@ mod tests {
 
     #[test]
     fn invalid_variables_are_named_and_empty_ones_count_as_unset() {
-        let fill = |name: &str, value: &str| {
-            InsideWorkspace::builder().variables([(name.to_owned(), value.to_owned())])
-        };
+        let fill =
+            |name: &str, value: &str| InsideWorkspace::builder().variables([(name.to_owned(), value.to_owned())]);
         for (name, value, message) in [
             ("AGENT_SERVER_PORT", "x", "AGENT_SERVER_PORT: `x` is not valid: a port from 1 to 65535"),
             ("CALLBACK_URL", "ftp://k@h", "CALLBACK_URL: `***` is not valid: an http or https URL"),

@@ -53,7 +53,8 @@ impl AgentServerClient {
     /// # Errors
     /// [`HttpError`]; [`HttpError::Unsupported`] on older versions.
     pub async fn interrupt(&self, id: ConversationId) -> Result<(), HttpError> {
-        let sent = self.of_conversation(Method::POST, id, &["interrupt"]).timeout(time_limits::BUSY_REQUEST).send().await;
+        let sent =
+            self.of_conversation(Method::POST, id, &["interrupt"]).timeout(time_limits::BUSY_REQUEST).send().await;
         self.or_unsupported("interrupt", id, sent).await.map(drop)
     }
 
@@ -62,12 +63,7 @@ impl AgentServerClient {
     ///
     /// # Errors
     /// [`HttpError`]; [`HttpError::Unsupported`] on older versions.
-    pub async fn fork(
-        &self,
-        id: ConversationId,
-        fork: ConversationId,
-        options: &ForkOptions,
-    ) -> Result<(), HttpError> {
+    pub async fn fork(&self, id: ConversationId, fork: ConversationId, options: &ForkOptions) -> Result<(), HttpError> {
         let mut body = serde_json::to_value(options).unwrap_or_else(|_| json!({}));
         body["id"] = fork.to_string().into();
         let request = self.of_conversation(Method::POST, id, &["fork"]).timeout(time_limits::BUSY_REQUEST).json(&body);
@@ -79,7 +75,8 @@ impl AgentServerClient {
     /// # Errors
     /// [`HttpError`]; 409 if the agent has no condenser for it (1.58.0).
     pub async fn condense(&self, id: ConversationId) -> Result<(), HttpError> {
-        let sent = self.of_conversation(Method::POST, id, &["condense"]).timeout(time_limits::BUSY_REQUEST).send().await;
+        let sent =
+            self.of_conversation(Method::POST, id, &["condense"]).timeout(time_limits::BUSY_REQUEST).send().await;
         self.or_unsupported("condense", id, sent).await.map(drop)
     }
 

@@ -58,12 +58,7 @@ impl Agent {
             tools: ["terminal", "file_editor", "task_tracker"].map(Tool::named).to_vec(),
             include_default_tools: None,
             mcp_config: Value::Object(Map::new()),
-            condenser: Condenser {
-                kind: "LLMSummarizingCondenser",
-                llm: condenser,
-                max_size: 80,
-                keep_first: 4,
-            },
+            condenser: Condenser { kind: "LLMSummarizingCondenser", llm: condenser, max_size: 80, keep_first: 4 },
             system_prompt_kwargs: SystemPromptArguments { cli_mode: true },
             context: None,
         }
