@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use openhands_client::agent_server;
+use openhands_client::agent_server::AgentServerClient;
 use openhands_client::agent_server::wire::Llm;
 use openhands_client::cloud::wire::UserSettings;
 use openhands_client::cloud::{CloudKey, Sandboxes};
@@ -22,7 +22,7 @@ use crate::input::reporting::Reporting;
 use crate::input::settings::{self, Account, Overrides, Settings};
 use crate::input::task::source::Source;
 use crate::outcome::{ExitCode, Failure};
-use crate::prepare::workspace::workspace;
+use crate::prepare::account::account_client;
 use crate::process::signals::Shutdown;
 
 /// One line of the table.
@@ -126,7 +126,7 @@ async fn check(context: &CommandContext) -> Vec<CheckLine> {
     };
     let inside =
         raw.sandbox_id.is_some() || raw.agent_server_url.is_some() || settings.agent_server.session_key.is_some();
-    let client = agent_server::AgentServerClient::new(http.clone(), &settings.agent_server);
+    let client = AgentServerClient::new(http.clone(), &settings.agent_server);
     lines.push(if inside {
         agent_server(&client).await
     } else {
@@ -172,7 +172,7 @@ fn set_variables(raw: &RawEnv) -> CheckLine {
     }
 }
 
-async fn agent_server(client: &agent_server::AgentServerClient) -> CheckLine {
+async fn agent_server(client: &AgentServerClient) -> CheckLine {
     let what = "agent-server";
     let answered = async {
         client.ready().await?;
@@ -228,16 +228,17 @@ async fn cloud(http: &Http, key: &CloudKey, settings: &Settings) -> Vec<CheckLin
 
 /// What a run here would inherit.
 async fn inherited(http: &Http, settings: &Settings, advice: &str) -> Vec<CheckLine> {
-    let workspace = workspace(http, &settings.agent_server, &settings.account);
+    let client = AgentServerClient::new(http.clone(), &settings.agent_server);
+    let account = account_client(http, &client, &settings.account);
     let mut lines = Vec::new();
     if !settings.llm.stands_alone() {
-        lines.push(match workspace.llm(None).await {
+        lines.push(match account.llm(None).await {
             Ok(llm) => inherited_llm(Some(llm)),
             Err(WorkspaceError::NoLlm) => inherited_llm(None),
             Err(error) => CheckLine::bad(INHERITED_LLM, State::Unavailable, text::chain(&error), advice),
         });
     }
-    lines.push(match workspace.secrets(&SecretSelection::All).await {
+    lines.push(match account.secrets(&SecretSelection::All).await {
         Ok(secrets) => CheckLine::good("secrets", text::listed(secrets.keys())),
         Err(error) => CheckLine::bad("secrets", State::Unavailable, text::chain(&error), advice),
     });
@@ -248,7 +249,7 @@ const INHERITED_LLM: &str = "account's LLM";
 
 fn inherited_llm(llm: Option<Llm>) -> CheckLine {
     match llm {
-        Some(llm) => CheckLine::good(INHERITED_LLM, llm.model().unwrap_or("unknown").to_owned()),
+        Some(llm) => CheckLine::good(INHERITED_LLM, llm.model_name().unwrap_or("unknown").to_owned()),
         None => CheckLine::bad(
             INHERITED_LLM,
             State::Wrong,

@@ -39,7 +39,7 @@ pub(super) async fn run(
             } else {
                 start(&ready.server, &command, shutdown).await?
             };
-            let exit = follow_running(running, shutdown, each).await?;
+            let exit = follow_running(running, ready.server.client.time_limits().tidy_up, shutdown, each).await?;
             if context.format == ResultFormat::Json {
                 let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
                 let object = json!({

@@ -7,17 +7,16 @@ use openhands_client::cloud::CloudKey;
 use openhands_client::http;
 use openhands_client::ids::{ConversationId, SandboxId};
 use openhands_client::sandbox::Sandbox;
-use openhands_client::sandbox::exec::{self, Command, Output};
-use openhands_client::sandbox::install::install;
+use openhands_client::sandbox::exec::{Command, Output};
+use openhands_client::sandbox::program::Program;
 use openhands_client::sandbox::providers::cloud::CloudProvider;
 use openhands_client::sandbox::ready::Ready;
-use openhands_client::secret::Secret;
 use serde_json::json;
 
 use super::delivery::await_delivery;
 use super::follow::{PassOn, start};
 use super::{CommandContext, until_signal};
-use crate::cli::{LaunchArgs, ResultFormat};
+use crate::cli::{LaunchArgs, OverrideArgs, ResultFormat};
 use crate::input::problem::{Problem, Problems};
 use crate::input::settings::{Overrides, Settings};
 use crate::input::task::source::{DEFAULT_FILES, Source, data_files, text_of};
@@ -178,7 +177,7 @@ fn changed(name: &str) -> Problem {
     Problem::new(name, "changed while it was read", "try again")
 }
 
-/// Puts everything into the sandbox; the command that starts the run there.
+/// Puts everything into the sandbox; returns the command that starts the run there.
 async fn prepare(
     context: &CommandContext,
     args: &LaunchArgs,
@@ -186,49 +185,31 @@ async fn prepare(
     id: &SandboxId,
     ready: &Ready,
 ) -> Result<Command, Failure> {
-    let installed = install(&ready.server, &load.program).await.map_err(Failure::from)?;
-    tracing::info!(
-        path = installed.path,
-        "{}",
-        if installed.uploaded { "program uploaded" } else { "the program is there already" }
-    );
-    let folder = format!("/tmp/launched-{}", uuid::Uuid::new_v4().simple());
-    let task = format!("{folder}/{}", load.task_name);
-    exec::put(&ready.server, &task, load.task.clone()).await.map_err(Failure::from)?;
-    for (name, content) in &load.data {
-        let path = format!("{folder}/{name}");
-        exec::put(&ready.server, &path, content.clone()).await.map_err(Failure::from)?;
-    }
-
-    let mut words = vec![installed.path, "run".to_owned()];
-    let mut flag =
-        |name: &str, value: Option<String>| words.extend(value.into_iter().flat_map(|value| [name.to_owned(), value]));
-    flag("--timeout", args.overrides.timeout.map(|limit| format!("{}ms", limit.as_millis())));
-    flag("--profile", args.overrides.profile.clone());
-    flag("--working-dir", args.overrides.working_dir.clone());
-    flag("--conversation-id", load.names_conversation.then(|| load.conversation.to_string()));
-    flag("--format", (args.common.format == ResultFormat::Json).then(|| "json".to_owned()));
+    let OverrideArgs { timeout, profile, working_dir, params, .. } = &args.overrides;
     #[cfg(debug_assertions)]
-    flag("--time-scale", args.common.time_scale.as_ref().map(ToString::to_string));
-    words
-        .extend(args.overrides.params.iter().flat_map(|(key, value)| ["--param".to_owned(), format!("{key}={value}")]));
-    words.push(task);
-    let mut command = Command::program(words).directory(folder);
-    let access = &ready.access;
-    let port = access.inner_port.or(access.agent_server.url.port_or_known_default()).map(|port| port.to_string());
-    let own = [
-        ("SANDBOX_ID", Some(Secret::new(id.as_str()))),
-        ("SESSION_API_KEY", access.agent_server.session_key.clone()),
-        ("AGENT_SERVER_PORT", port.map(Secret::new)),
-        ("OPENHANDS_API_KEY", Some(load.key.api_key.clone())),
-        ("OPENHANDS_CLOUD_API_URL", Some(Secret::new(load.key.url.as_str()))),
+    let time_scale = args.common.time_scale.as_ref().map(ToString::to_string);
+    #[cfg(not(debug_assertions))]
+    let time_scale = None;
+    let flags = [
+        ("--time-scale", time_scale),
+        ("--timeout", timeout.map(|limit| format!("{}ms", limit.as_millis()))),
+        ("--profile", profile.clone()),
+        ("--working-dir", working_dir.clone()),
+        ("--conversation-id", load.names_conversation.then(|| load.conversation.to_string())),
+        ("--format", (args.common.format == ResultFormat::Json).then(|| "json".to_owned())),
     ];
-    for (name, value) in
-        own.into_iter().filter_map(|(name, value)| Some((name, value?))).chain(context.raw().of_the_run())
-    {
-        command = command.env(name, value);
-    }
-    Ok(command)
+    let flags = flags.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value?]));
+    let params = params.iter().map(|(key, value)| ["--param".to_owned(), format!("{key}={value}")]);
+    let program = Program::new(&load.program).inside(id, &ready.access, &load.key);
+    let task = format!("{}/{}", program.folder(), load.task_name);
+    let program = program.arg("run").args(flags.chain(params).flatten()).arg(task);
+    let files = load.data.iter().map(|(name, content)| (name, content));
+    let program = std::iter::once((&load.task_name, &load.task))
+        .chain(files)
+        .fold(program, |program, (name, content)| program.file(name, content.clone()));
+    let variables = context.raw().of_the_run().into_iter();
+    let program = variables.fold(program, |program, (name, value)| program.env(name, value));
+    program.install(&ready.server).await.map_err(Failure::from)
 }
 
 /// Where the run can be looked at.

@@ -35,10 +35,8 @@ impl From<WorkspaceError> for Failure {
         let kind = match &error {
             WorkspaceError::Account { source, .. } if source.is_refusal() => FailureKind::CredentialsRefused,
             WorkspaceError::Account { .. } => FailureKind::CloudUnreachable,
-            WorkspaceError::NoAccount { .. }
-            | WorkspaceError::NoLlm
-            | WorkspaceError::NoSuchProfile { .. }
-            | WorkspaceError::NoSuchSecret { .. } => FailureKind::InvalidInput,
+            // The account lacks what the task or the settings ask for.
+            _ => FailureKind::InvalidInput,
         };
         Self::new(kind, text::chain(&error))
     }

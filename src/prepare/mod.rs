@@ -2,11 +2,11 @@
 //!
 //! Everything that can be wrong with the user's input is found before, by [`crate::plan`].
 
+pub(crate) mod account;
 mod messages;
 mod repos;
 pub(crate) mod sandbox;
 mod skills;
-pub(crate) mod workspace;
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ use openhands_client::redact;
 use openhands_client::retry::Policy;
 use openhands_client::secret::Redactor;
 use openhands_client::text;
-use openhands_client::workspace::Workspace;
+use openhands_client::workspace::AccountClient;
 use url::Url;
 
 use crate::agent_result::FinishFields;
@@ -44,14 +44,14 @@ pub(crate) struct Prepared {
 /// # Errors
 /// [`FailureKind::RepositoryNotCloned`].
 pub(crate) async fn prepare(
-    workspace: &dyn Workspace,
+    account: &AccountClient,
+    client: &AgentServerClient,
     plan: &RunPlan,
     fields: FinishFields,
     redactor: &Redactor,
     sinks: &mut Sinks,
 ) -> Result<Prepared, Failure> {
     learn_secrets(plan, redactor);
-    let client = workspace.agent_server();
     let working_dir = plan.conversation.working_dir.as_str();
     let repos_to_come = !plan.repos.is_empty();
     if repos_to_come {
@@ -59,7 +59,8 @@ pub(crate) async fn prepare(
     }
     let first_query = skills::first_query(plan.skills, repos_to_come, working_dir);
     let first_skills = async { Ok(skills::load(client, &first_query, plan.time_limits.skills_budget).await) };
-    let (cloned, first_skills) = tokio::try_join!(clone(workspace, plan, redactor), first_skills)?;
+    let policy = Policy::git_server(client.time_limits(), plan.time_limits.clone_attempts);
+    let (cloned, first_skills) = tokio::try_join!(clone(account, policy, plan, redactor), first_skills)?;
     sinks.record(&Record::Stage(Stage::LoadingSkills)).await;
     let project_skills = if repos_to_come { project_skills(client, plan, &cloned).await } else { Vec::new() };
 
@@ -68,8 +69,13 @@ pub(crate) async fn prepare(
     Ok(Prepared { skills, messages: messages::complete(plan, &cloned, fields) })
 }
 
-async fn clone(workspace: &dyn Workspace, plan: &RunPlan, redactor: &Redactor) -> Result<Vec<ClonedRepo>, Failure> {
-    let tokens = tokens(workspace, &plan.repos, redactor).await;
+async fn clone(
+    account: &AccountClient,
+    policy: Policy,
+    plan: &RunPlan,
+    redactor: &Redactor,
+) -> Result<Vec<ClonedRepo>, Failure> {
+    let tokens = tokens(account, &plan.repos, redactor).await;
     let token_of = |provider: GitProvider| {
         if matches!(plan.account, Account::None { .. }) {
             return Token::NoAccount;
@@ -77,7 +83,6 @@ async fn clone(workspace: &dyn Workspace, plan: &RunPlan, redactor: &Redactor) -
         let token = tokens.iter().find(|(owner, _)| *owner == provider);
         token.map_or(Token::Missing(provider.token_names()[0]), |(_, token)| token.clone())
     };
-    let policy = Policy::git_server(workspace.agent_server().time_limits(), plan.time_limits.clone_attempts);
     let ConversationPlan { working_dir, run_id, .. } = &plan.conversation;
     repos::clone_all(&plan.repos, Path::new(working_dir), run_id.as_ref(), policy, token_of)
         .await
@@ -85,7 +90,7 @@ async fn clone(workspace: &dyn Workspace, plan: &RunPlan, redactor: &Redactor) -
 }
 
 /// The account's tokens for these repositories. One that cannot be had is missed only where git needs it.
-async fn tokens(workspace: &dyn Workspace, repos: &[RepoPlan], redactor: &Redactor) -> Vec<(GitProvider, Token)> {
+async fn tokens(account: &AccountClient, repos: &[RepoPlan], redactor: &Redactor) -> Vec<(GitProvider, Token)> {
     let mut wanted: Vec<GitProvider> = Vec::new();
     for provider in repos.iter().filter_map(RepoPlan::wants_token_of) {
         if !wanted.contains(&provider) {
@@ -94,14 +99,14 @@ async fn tokens(workspace: &dyn Workspace, repos: &[RepoPlan], redactor: &Redact
     }
     let mut tokens = Vec::new();
     for provider in wanted {
-        tokens.push((provider, token(workspace, provider, redactor).await));
+        tokens.push((provider, token(account, provider, redactor).await));
     }
     tokens
 }
 
-async fn token(workspace: &dyn Workspace, provider: GitProvider, redactor: &Redactor) -> Token {
+async fn token(account: &AccountClient, provider: GitProvider, redactor: &Redactor) -> Token {
     for name in provider.token_names() {
-        match workspace.secret_value(name).await {
+        match account.secret_value(name).await {
             Ok(None) => {}
             Ok(Some(token)) if token.expose().chars().any(char::is_control) => {
                 tracing::warn!(secret = name, "secret has more than one line; not using it as a token");

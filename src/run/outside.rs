@@ -6,7 +6,7 @@ use openhands_client::http::Http;
 use openhands_client::ids::SandboxId;
 use openhands_client::sandbox::Sandbox;
 use openhands_client::sandbox::providers::cloud::CloudProvider;
-use openhands_client::workspace::{Workspace, inside_of};
+use openhands_client::workspace::{AccountClient, account_of};
 
 use crate::cli::RunArgs;
 use crate::input::Environment;
@@ -27,7 +27,7 @@ impl Outside {
         key: &CloudKey,
         http: Http,
         environment: &Environment,
-    ) -> Result<(Box<dyn Workspace>, AgentServer), Failure> {
+    ) -> Result<(AccountClient, AgentServer), Failure> {
         let mut slot = self.sandbox.lock().await;
         let sandbox = slot.insert(sandbox_of(&args.sandbox, key, http, &environment.raw));
         let ready = sandbox.ready().await.map_err(Failure::from)?;
@@ -35,8 +35,8 @@ impl Outside {
             environment.redactor.learn(key);
         }
         let id = sandbox.made().await.map_err(Failure::from)?;
-        let workspace = inside_of(&id, &sandbox.provider().sandboxes, &ready);
-        Ok((Box::new(workspace), ready.server))
+        let account = account_of(&id, &sandbox.provider().sandboxes, &ready);
+        Ok((account, ready.server))
     }
 
     /// The sandbox's id, once it is known.

@@ -4,7 +4,7 @@ use openhands_client::agent_server::mcp::McpServers;
 use openhands_client::agent_server::wire::{Llm, SecretSource, Secrets};
 use openhands_client::secret::Redactor;
 use openhands_client::text;
-use openhands_client::workspace::{SecretSelection, Workspace, WorkspaceError};
+use openhands_client::workspace::{AccountClient, SecretSelection, WorkspaceError};
 
 use crate::plan::{LlmBase, RunPlan};
 
@@ -21,18 +21,18 @@ pub(super) struct AgentResources {
 
 /// Asks for all at once. What is secret of it, the redactor learns.
 pub(super) async fn resources(
-    workspace: &dyn Workspace,
+    account: &AccountClient,
     plan: &RunPlan,
     redactor: &Redactor,
 ) -> Result<AgentResources, WorkspaceError> {
     let mcp = async {
-        workspace.mcp_servers().await.unwrap_or_else(|error| {
+        account.mcp_servers().await.unwrap_or_else(|error| {
             tracing::warn!(error = %text::chain(&error), "going on without the account's MCP servers");
             McpServers::default()
         })
     };
     let secrets = async {
-        match workspace.secrets(&plan.secrets).await {
+        match account.secrets(&plan.secrets).await {
             Err(error @ WorkspaceError::Account { .. }) if plan.secrets == SecretSelection::All => {
                 tracing::warn!(error = %text::chain(&error), "going on without the account's secrets");
                 Ok(Secrets::new())
@@ -40,7 +40,7 @@ pub(super) async fn resources(
             other => other,
         }
     };
-    let inherited = async { tokio::try_join!(llm(workspace, plan, redactor), secrets) };
+    let inherited = async { tokio::try_join!(llm(account, plan, redactor), secrets) };
     let (inherited, mcp) = tokio::join!(inherited, mcp);
     let (llm, mut secrets) = inherited?;
     let mcp = mcp.with(&plan.conversation.mcp);
@@ -49,35 +49,35 @@ pub(super) async fn resources(
         tracing::info!(servers = %mcp.names().join(", "), "MCP servers configured");
     }
     let id = plan.conversation.id;
-    if let Some(value) = workspace.session_url(id).filter(|_| plan.conversation.run_id.is_some()) {
+    if let Some(value) = account.session_url(id).filter(|_| plan.conversation.run_id.is_some()) {
         // For a person who reads what the agent writes elsewhere, such as a comment.
         secrets.entry("AUTOMATION_SESSION_URL".to_owned()).or_insert(SecretSource::Static { value });
     }
     Ok(AgentResources { llm, secrets, mcp })
 }
 
-async fn llm(workspace: &dyn Workspace, plan: &RunPlan, redactor: &Redactor) -> Result<Llm, WorkspaceError> {
+async fn llm(account: &AccountClient, plan: &RunPlan, redactor: &Redactor) -> Result<Llm, WorkspaceError> {
     let base = match &plan.llm.base {
         LlmBase::Given(llm) => llm.clone(),
-        LlmBase::Inherited { profile: None, .. } => default_llm(workspace, plan).await?,
-        LlmBase::Inherited { profile: Some(profile), .. } => match workspace.llm(Some(&profile.name)).await {
+        LlmBase::Inherited { profile: None, .. } => default_llm(account, plan).await?,
+        LlmBase::Inherited { profile: Some(profile), .. } => match account.llm(Some(&profile.name)).await {
             Err(missing @ WorkspaceError::NoSuchProfile { .. }) if profile.default_will_do => {
                 tracing::warn!("{missing}; taking the account's default LLM");
-                default_llm(workspace, plan).await?
+                default_llm(account, plan).await?
             }
             other => other?,
         },
     };
     let llm = plan.llm.complete(&base);
     llm.secrets().iter().for_each(|secret| redactor.learn(secret));
-    tracing::info!(model = llm.model().unwrap_or("unknown"), "LLM configured");
+    tracing::info!(model = llm.model_name().unwrap_or("unknown"), "LLM configured");
     Ok(llm)
 }
 
 /// The account's default; some LLMs need no more than what the task says of them.
-async fn default_llm(workspace: &dyn Workspace, plan: &RunPlan) -> Result<Llm, WorkspaceError> {
+async fn default_llm(account: &AccountClient, plan: &RunPlan) -> Result<Llm, WorkspaceError> {
     let names_model = plan.llm.fields.get("model").is_some_and(|model| !model.is_null());
-    match workspace.llm(None).await {
+    match account.llm(None).await {
         Err(WorkspaceError::NoLlm) if names_model => Ok(Llm::default()),
         other => other,
     }

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use openhands_client::agent_server::AgentServer;
 use openhands_client::agent_server::ready::await_ready;
 use openhands_client::agent_server::wire::Agent;
+use openhands_client::agent_server::{AgentServer, AgentServerClient};
 use openhands_client::conversation::{ConversationSpec, RunSpec};
 use openhands_client::http::Http;
 use openhands_client::ids::SandboxId;
@@ -29,7 +29,7 @@ use crate::input::task::source::Source;
 use crate::input::time_limits::ShutdownBudgets;
 use crate::outcome::{Failure, FailureKind, LastWords, Verdict};
 use crate::plan::RunPlan;
-use crate::prepare::workspace::workspace;
+use crate::prepare::account::account_client;
 use crate::prepare::{Prepared, prepare};
 use crate::process::init::RestartState;
 use crate::process::server::ServerProcess;
@@ -178,19 +178,17 @@ impl<'r> Run<'r> {
             // It may be there, its agent at work, and that is to be stopped however little time is left.
             self.known.send_modify(|known| (known.conversation_id, known.at_work) = (Some(plan.conversation.id), true));
         }
-        let (workspace, server) = match &plan.account {
+        let (account, server) = match &plan.account {
             Account::OfSandbox(key) => {
                 let ready = self.sandbox.ready(args, key, http, self.environment);
                 within(own_limit.as_ref(), ready).await??
             }
             account => {
-                let workspace = workspace(&http, &plan.agent_server, account);
-                let ready =
-                    within(own_limit.as_ref(), await_ready(workspace.agent_server(), plan.time_limits.ready_timeout))
-                        .await?;
+                let client = AgentServerClient::new(http.clone(), &plan.agent_server);
+                let account = account_client(&http, &client, account);
+                let ready = within(own_limit.as_ref(), await_ready(&client, plan.time_limits.ready_timeout)).await?;
                 let capabilities = ready.map_err(Failure::from)?;
-                let server = AgentServer { client: workspace.agent_server().clone(), capabilities };
-                (workspace, server)
+                (account, AgentServer { client, capabilities })
             }
         };
         let server = self.server.get_or_init(async || server).await;
@@ -201,9 +199,9 @@ impl<'r> Run<'r> {
         let driven = async {
             let redactor = &self.environment.redactor;
             let fields = FinishFields::known(server.capabilities.finish_schema, plan.conversation.continued);
-            let resources = async { Ok(resources(&*workspace, &plan, redactor).await?) };
+            let resources = async { Ok(resources(&account, &plan, redactor).await?) };
             let (prepared, resources) =
-                tokio::try_join!(prepare(&*workspace, &plan, fields, redactor, sinks), resources)?;
+                tokio::try_join!(prepare(&account, &server.client, &plan, fields, redactor, sinks), resources)?;
             sinks.record(&Record::Stage(Stage::Configuring)).await;
             let result_spec = plan.result_spec.clone();
             let asked = Asked { conversation: plan.conversation.id, result_spec, fields };
@@ -220,7 +218,7 @@ fn spec(plan: RunPlan, prepared: Prepared, resources: AgentResources) -> Convers
     let finish_schema = plan.result_spec.finish_schema();
     let hook_config = finish_schema.as_ref().filter(|_| plan.with_hooks).and_then(|_| answer::hooks());
     let plan = plan.conversation;
-    let mut spec = ConversationSpec::new(plan.id, Agent::default_with(&resources.llm));
+    let mut spec = ConversationSpec::new(plan.id, Agent::default_with(resources.llm));
     spec.working_dir = plan.working_dir;
     spec.title = plan.title;
     spec.tags = plan.tags;

@@ -1,8 +1,6 @@
 //! What a run takes from the account: LLM, profiles, secrets, and the faults of asking.
 
-use openhands_client::secret::Secret;
-use openhands_client::workspace::SecretSelection;
-use openhands_client::workspace::{CloudWorkspace, Workspace as _};
+use openhands_client::workspace::InsideWorkspace;
 use serde_json::json;
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, ResponseTemplate};
@@ -135,12 +133,11 @@ async fn the_agent_servers_refusal_is_told_apart() {
 async fn a_program_inside_has_its_workspace_by_the_port() {
     let (llm, server) = (llm().await, AgentServer::shared(NEWEST).await);
     let cloud = Cloud::start(&server.key, account_settings(&llm), &[("A", "1")]).await;
-    let builder = CloudWorkspace::builder(cloud.url().parse().unwrap(), Secret::new(API_KEY));
-    let builder = builder.agent_server_port(server.port);
-    let inside = builder.inside(SANDBOX_ID, Secret::new(&server.key)).unwrap();
-    inside.agent_server().authenticated().await.unwrap();
-    assert_eq!(inside.llm(None).await.unwrap().model(), Some("openai/scripted"));
-    assert!(inside.secrets(&SecretSelection::All).await.unwrap().contains_key("A"));
+    let builder = InsideWorkspace::builder().api_key(API_KEY).url(cloud.url().parse().unwrap()).port(server.port);
+    let inside = builder.sandbox_id(SANDBOX_ID).session_key(server.key.as_str()).open().await.unwrap();
+    inside.server().client.authenticated().await.unwrap();
+    assert_eq!(inside.llm().await.unwrap().model_name(), Some("openai/scripted"));
+    assert!(inside.secrets().await.unwrap().contains_key("A"));
 }
 
 crate::on_newest_and_oldest!(the_accounts_mcp_servers_and_the_link_for_people_reach_the_conversation);

@@ -7,7 +7,6 @@ use nix::sys::signal::Signal;
 use openhands_client::agent_server::wire::Agent;
 use openhands_client::conversation::TurnEnd;
 use openhands_client::sandbox::exec::Command;
-use openhands_client::secret::Secret;
 use openhands_client::workspace::{CloudWorkspace, CloudWorkspaceBuilder};
 use serde_json::{Value, json};
 use wiremock::matchers::any;
@@ -18,7 +17,7 @@ use crate::support::git::{GitServer, Manner, Repositories};
 use crate::support::{CloudServer, Receiver, Run, ScriptedLlm, Step, asked};
 
 fn workspace(cloud: &CloudServer) -> CloudWorkspaceBuilder {
-    CloudWorkspace::builder(cloud.url().parse().unwrap(), Secret::new(API_KEY))
+    CloudWorkspace::builder(API_KEY).url(cloud.url().parse().unwrap())
 }
 
 #[tokio::test]
@@ -36,13 +35,16 @@ async fn a_workspace_has_everything_that_the_guide_shows() {
     assert!(done.is_success());
     assert!(done.stdout_text().starts_with("hello\n/"), "{}", done.stdout_text());
 
-    let inherited = workspace.get_llm(None, []).await.unwrap();
-    assert_eq!((inherited.model(), inherited.text("api_key")), (Some("openai/scripted"), Some("sk-inherited-key")));
-    let fast = workspace.get_llm(Some("fast"), [("temperature", json!(0.5))]).await.unwrap();
-    assert_eq!((fast.model(), fast.0.get("temperature")), (Some("openai/fast"), Some(&json!(0.5))));
-    workspace.get_llm(Some("slow"), []).await.unwrap_err();
-    workspace.get_secrets(Some(&["NO_SUCH"])).await.unwrap_err();
-    let secrets = workspace.get_secrets(Some(&["A_SECRET"])).await.unwrap();
+    let inherited = workspace.llm().await.unwrap();
+    assert_eq!(
+        (inherited.model_name(), inherited.text("api_key")),
+        (Some("openai/scripted"), Some("sk-inherited-key"))
+    );
+    let fast = workspace.llm_profile("fast").await.unwrap().temperature(0.5);
+    assert_eq!((fast.model_name(), fast.0.get("temperature")), (Some("openai/fast"), Some(&json!(0.5))));
+    workspace.llm_profile("slow").await.unwrap_err();
+    workspace.secrets_named(["NO_SUCH"]).await.unwrap_err();
+    let secrets = workspace.secrets_named(["A_SECRET"]).await.unwrap();
     assert!(!serde_json::to_string(&secrets).unwrap().contains("top-secret-value"));
 
     // The same key and address are good again afterwards.
@@ -55,7 +57,7 @@ async fn a_workspace_has_everything_that_the_guide_shows() {
     let seen = Arc::new(AtomicU64::new(0));
     let counter = seen.clone();
     let mut conversation = workspace
-        .conversation(Agent::default_with(&inherited))
+        .conversation(Agent::default_with(inherited))
         .working_dir(directory)
         .secrets(secrets)
         .on_event(move |_| {
@@ -304,7 +306,7 @@ async fn a_sandbox_is_worked_with_whatever_the_server_says_of_an_idle_one() {
     awake.abort();
     let done = workspace.execute_command(&Command::shell("echo here")).await.unwrap();
     assert_eq!(done.stdout_text(), "here\n");
-    let refusal = workspace.get_llm(None, []).await.unwrap_err().to_string();
+    let refusal = workspace.llm().await.unwrap_err().to_string();
     // It calls an account without users a stranger; mended, one that has set nothing yet.
     let expected = if is_unmended { "failed to read the LLM" } else { "no LLM" };
     assert!(refusal.contains(expected), "{refusal}");

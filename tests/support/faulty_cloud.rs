@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use openhands_client::secret::Secret;
 use openhands_client::workspace::{CloudWorkspace, CloudWorkspaceBuilder};
 use serde_json::{Value, json};
 use wiremock::matchers::{any, method, path};
@@ -83,7 +82,7 @@ impl Faulty {
     }
 
     pub fn builder(&self) -> CloudWorkspaceBuilder {
-        CloudWorkspace::builder(self.server.uri().parse().unwrap(), Secret::new(API_KEY))
+        CloudWorkspace::builder(API_KEY).url(self.server.uri().parse().unwrap())
     }
 
     /// The binary with this account.

@@ -1,70 +1,73 @@
 //! A conversation in a sandbox of OpenHands Cloud, with the LLM and the secrets of the account: its key is all that is needed.
-//! The agent prints the last half of each secret, which proves that they have arrived, and gives none away.
+//! The agent prints the last half of each secret, which proves that they have arrived.
 //!
 //! ```text
 //! export OPENHANDS_CLOUD_API_KEY=…
 //! cargo run --example share_credentials
 //! ```
 //!
-//! Optional: `OPENHANDS_CLOUD_API_URL`, `OPENHANDS_SANDBOX_SPEC_ID`, `LLM_MODEL` (instead of the account's), `WORKSPACE_BASE`.
+//! Optional: `OPENHANDS_CLOUD_API_URL`, `LLM_MODEL` (instead of the account's), `WORKSPACE_BASE`.
 
-#![allow(clippy::print_stdout, reason = "an example shows what it does")]
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "an example reads its environment and shows what it does"
+)]
 
-#[path = "support/settings.rs"]
-mod settings;
-
+use std::env::var;
 use std::error::Error;
 
-use openhands_client::conversation::ConversationPlan;
-use openhands_client::conversation::Unobserved;
-use openhands_client::conversation::{self, AgentResources};
-use openhands_client::ids::ConversationId;
-use openhands_client::workspace::{CloudWorkspace, Workspace as _};
+use openhands_client::Agent;
+use openhands_client::conversation::DEFAULT_WORKING_DIR;
+use openhands_client::workspace::CloudWorkspace;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     tokio::select! {
         done = run() => done,
-        // Without a handler nothing would be deleted. Dropping the work deletes its sandbox.
+        // Dropping the work deletes its sandbox; without a handler, Ctrl-C would leave it.
         _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
     }
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {
-    let settings = settings::read()?;
-    let mut builder = CloudWorkspace::builder(settings.cloud.url.clone(), settings.cloud.api_key.clone());
-    if let Some(spec) = &settings.sandbox_spec_id {
-        builder = builder.sandbox_spec_id(spec);
+    let mut builder = CloudWorkspace::builder(var("OPENHANDS_CLOUD_API_KEY")?);
+    if let Ok(url) = var("OPENHANDS_CLOUD_API_URL") {
+        builder = builder.url(url.parse()?);
     }
     let workspace = builder.open().await?;
-    let told = share(&workspace, &settings).await;
-    workspace.close().await?;
-    println!("{}", told?);
-    Ok(())
-}
 
-async fn share(workspace: &CloudWorkspace, settings: &settings::Settings) -> Result<String, Box<dyn Error>> {
-    let model = settings.model.as_deref().map(|model| ("model", model.into()));
-    let llm = workspace.get_llm(None, model).await?;
-    println!("LLM: {}", llm.model().unwrap_or("unknown"));
-    let secrets = workspace.get_secrets(None).await?;
-    let names: Vec<&str> = secrets.keys().map(String::as_str).collect();
-    println!("Secrets: {}", names.join(", "));
+    let mut llm = workspace.llm().await?;
+    if let Ok(model) = var("LLM_MODEL") {
+        llm = llm.model(&model);
+    }
+    println!("LLM configured: model={}", llm.model_name().unwrap_or("unknown"));
+    // References: the agent-server reads the values when a command needs them.
+    let secrets = workspace.secrets().await?;
+    let names: Vec<&String> = secrets.keys().collect();
+    println!("Available secrets: {names:?}");
 
+    let mut conversation = workspace
+        .conversation(Agent::default_with(llm))
+        .working_dir(var("WORKSPACE_BASE").unwrap_or_else(|_| DEFAULT_WORKING_DIR.to_owned()))
+        .start()
+        .await?;
     let task = if names.is_empty() {
         "Tell me, is there any secret configured for you?".to_owned()
     } else {
+        conversation.update_secrets(&secrets).await?;
+        println!("Injected {} secrets into conversation", secrets.len());
         format!(
-            "For each of these environment variables: {} print its name and the LAST HALF of its value, no more. \
-             Then write a short summary into SECRETS_CHECK.txt.",
+            "For each of these environment variables: {} — print the variable name and the LAST 50% of its value \
+             (i.e. the second half of the string). Then write a short summary into SECRETS_CHECK.txt.",
             names.iter().map(|name| format!("${name}")).collect::<Vec<_>>().join(", ")
         )
     };
-    let plan = ConversationPlan {
-        working_dir: settings.working_dir.clone(),
-        ..ConversationPlan::new(ConversationId::random(), task)
-    };
-    let resources = AgentResources { llm, secrets, mcp: workspace.mcp_servers().await? };
-    workspace.drive(&plan, resources, &mut Unobserved).await?;
-    Ok(conversation::final_message(workspace.server(), plan.id).await?.unwrap_or_default())
+    conversation.send(&task).await?;
+    conversation.run().await?;
+    println!("EXAMPLE_COST: {}", conversation.cost());
+    println!("Total {} events received during conversation.", conversation.event_count());
+    conversation.close().await?;
+    workspace.close().await?;
+    Ok(())
 }

@@ -1,4 +1,66 @@
-//! A client for OpenHands: the agent-server in a sandbox, the Cloud API, and the automation service.
+//! A client for OpenHands: conversations with an agent, in a sandbox of OpenHands Cloud or beside any agent-server.
+//!
+//! # Connect, and converse
+//!
+//! A workspace is a sandbox with an account behind it; a conversation is an agent's work in it.
+//!
+//! ```no_run
+//! # async fn example(api_key: &str) -> Result<(), Box<dyn std::error::Error>> {
+//! use openhands_client::{Agent, CloudWorkspace};
+//!
+//! let workspace = CloudWorkspace::open(api_key).await?; // a builder sets URL, spec, timeouts, keep_alive
+//! let mut conversation = workspace
+//!     .conversation(Agent::default_with(workspace.llm().await?))
+//!     .secrets(workspace.secrets().await?)
+//!     .on_event(|event| eprintln!("{}", event.kind))
+//!     .start()
+//!     .await?;
+//! conversation.send("Read the current repo and write 3 facts about the project into FACTS.txt.").await?;
+//! conversation.run().await?; // until the turn is over
+//! conversation.send("Great! Now delete that file.").await?;
+//! conversation.run().await?;
+//! println!("EXAMPLE_COST: {}", conversation.cost());
+//! conversation.close().await?;
+//! workspace.close().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Work in a sandbox
+//!
+//! ```no_run
+//! # async fn example(mut workspace: openhands_client::CloudWorkspace) -> Result<(), Box<dyn std::error::Error>> {
+//! let llm = workspace.llm().await?.model("gpt-4o").temperature(0.5);
+//! let token = workspace.secrets_named(["GITHUB_TOKEN"]).await?;
+//!
+//! let result = workspace.execute_command("echo hi && pwd").await?;
+//! println!("{:?} {} {}", result.exit_code(), result.stdout_text(), result.stderr_text());
+//! workspace.upload("data", "/tmp/data").await?;
+//! workspace.upload_bytes("one line\n", "/tmp/line").await?;
+//! let line = workspace.download_bytes("/tmp/line").await?;
+//!
+//! workspace.pause().await?;
+//! workspace.resume().await?;
+//! workspace.keep_alive();
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Inside a sandbox
+//!
+//! A program that runs in a sandbox, such as an automation, opens an [`InsideWorkspace`]. It sends the completion callback.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use openhands_client::InsideWorkspace;
+//!
+//! # #[allow(clippy::disallowed_methods)]
+//! let workspace = InsideWorkspace::from_variables(std::env::vars())?.open().await?;
+//! // … a conversation …
+//! workspace.close().await?;
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # The map, from the top floor down
 //!
@@ -23,3 +85,9 @@ pub mod secret;
 pub mod text;
 pub mod time_limits;
 pub mod workspace;
+
+pub use agent_server::Event;
+pub use agent_server::wire::{Agent, Llm, Secrets};
+pub use conversation::{Conversation, ConversationError, TurnEnd};
+pub use secret::Secret;
+pub use workspace::{CloudWorkspace, InsideWorkspace, Workspace};

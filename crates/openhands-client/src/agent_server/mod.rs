@@ -5,11 +5,10 @@
 //! in what order the endpoints are called or when a run is over.
 
 mod address;
-pub mod bash;
 pub mod capabilities;
 pub mod client;
+mod endpoints;
 pub mod event;
-mod files;
 pub mod hooks;
 pub mod mcp;
 pub mod plugin;
@@ -24,5 +23,8 @@ pub mod wire;
 pub use address::{AgentServerAddress, DEFAULT_PORT, local_agent_server};
 pub use capabilities::Capabilities;
 pub use client::AgentServerClient;
+pub use endpoints::{
+    AgentProfileInfo, AgentProfileList, BashResult, ConfirmationPolicy, ForkOptions, GitChange, GitDiff,
+};
 pub use event::Event;
 pub use server::AgentServer;

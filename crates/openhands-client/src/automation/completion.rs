@@ -1,9 +1,10 @@
 //! The body of the completion callback.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::agent_server::wire::Cost;
+use crate::ids::ConversationId;
 
 /// The two statuses that the automation service knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +71,32 @@ pub struct CompletionReport {
 }
 
 impl CompletionReport {
+    /// COMPLETED.
+    #[must_use]
+    pub fn completed() -> Self {
+        Self {
+            status: OutcomeStatus::Completed,
+            run_id: None,
+            conversation_id: None,
+            cost: Cost::default(),
+            error: None,
+            task_outcome: None,
+        }
+    }
+
+    /// FAILED, with a code in one word and a text for people.
+    #[must_use]
+    pub fn failed(code: &str, detail: &str) -> Self {
+        let error = json!({"kind": "ConversationErrorEvent", "source": "environment", "code": code, "detail": detail});
+        Self { status: OutcomeStatus::Failed, error: Some(error), ..Self::completed() }
+    }
+
+    /// The same with the conversation of the run and its cost.
+    #[must_use]
+    pub fn of_conversation(self, id: ConversationId, cost: Cost) -> Self {
+        Self { conversation_id: Some(id.to_string()), cost, ..self }
+    }
+
     /// The same outcome in the fewest words: for a service that refuses the full body.
     #[must_use]
     pub fn plainest(&self) -> Self {

@@ -8,6 +8,6 @@ pub mod client;
 pub mod sandboxes;
 pub mod wire;
 
-pub use account::{CloudAccount, DEFAULT_URL};
+pub use account::{CloudAccount, DEFAULT_URL, default_url};
 pub use client::CloudClient;
 pub use sandboxes::{CloudKey, Sandboxes};

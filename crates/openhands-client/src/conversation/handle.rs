@@ -58,7 +58,7 @@ pub struct Conversation {
     server: AgentServer,
     spec: ConversationSpec,
     created: Created,
-    driver: Driver,
+    pub(super) driver: Driver,
     on_event: Option<EventHandler>,
     /// Messages of the run that the conversation held when it was started here.
     found: usize,

@@ -22,6 +22,7 @@ mod handle;
 mod history;
 mod ledger;
 mod limits;
+mod operations;
 mod spec;
 mod start;
 mod turn;
@@ -39,6 +40,7 @@ pub use self::builder::ConversationBuilder;
 pub use self::error::ConversationError;
 pub use self::follow::FollowError;
 pub use self::handle::{Conversation, Turn, Update};
+pub use self::operations::FoundEvents;
 pub use self::spec::{ConversationSpec, DEFAULT_WORKING_DIR, RunSpec};
 pub use self::turn::TurnEnd;
 

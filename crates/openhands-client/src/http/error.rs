@@ -66,6 +66,14 @@ pub enum HttpError {
         /// Where the JSON differs.
         source: serde_json::Error,
     },
+    /// The agent-server's version lacks the endpoint.
+    #[error("agent-server {version} does not support {operation}")]
+    Unsupported {
+        /// The operation, such as `fork`.
+        operation: &'static str,
+        /// The server's version.
+        version: String,
+    },
     /// An answer larger than 64 MiB.
     #[error("{target}: an answer larger than {} MiB", LONGEST_RESPONSE / (1024 * 1024))]
     TooLarge {
@@ -97,6 +105,15 @@ impl HttpError {
         }
     }
 
+    /// Whether the server may not know the address: 405, or a 404 without words of its own.
+    pub(crate) fn is_unknown_route(&self) -> bool {
+        match self {
+            Self::Status { status: 405, .. } => true,
+            Self::Status { status: 404, detail, .. } => detail == "Not Found",
+            _ => false,
+        }
+    }
+
     /// Whether the server refused our key.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
@@ -117,7 +134,11 @@ impl Retryable for HttpError {
             Self::Status { status: 408 | 429 | 500.., retry_after, .. } => {
                 retry_after.map_or(Retry::Soon, Retry::After)
             }
-            Self::Status { .. } | Self::Unexpected { .. } | Self::TooLarge { .. } | Self::Invalid { .. } => Retry::No,
+            Self::Status { .. }
+            | Self::Unexpected { .. }
+            | Self::Unsupported { .. }
+            | Self::TooLarge { .. }
+            | Self::Invalid { .. } => Retry::No,
         }
     }
 }

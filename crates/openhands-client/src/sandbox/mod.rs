@@ -6,7 +6,7 @@
 //! - [`ready`]: waiting until it can be used;
 //! - [`exec`], [`copy`], [`install`]: commands, files and this program in it.
 
-mod blocking_cleanup;
+pub(crate) mod blocking_cleanup;
 mod command_cleanup;
 pub mod copy;
 mod create;
@@ -16,6 +16,7 @@ pub mod install;
 mod leftover;
 mod owned;
 mod pipe;
+pub mod program;
 pub mod providers;
 pub mod ready;
 mod shell;

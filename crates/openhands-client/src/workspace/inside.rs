@@ -1,113 +1,286 @@
-//! The sandbox that we run in: its own agent-server, and the Cloud account that owns it.
+//! The sandbox that this program runs in, and the completion callback of its run.
 
-use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Deref;
+use std::time::Duration;
 
-use futures_util::future::{BoxFuture, FutureExt as _};
-use tokio::sync::OnceCell;
+use tokio::time::timeout;
+use url::Url;
 
-use super::{Workspace, WorkspaceError, selected};
-use crate::agent_server::mcp::McpServers;
-use crate::agent_server::settings::SecretEntry;
-use crate::agent_server::wire::{Llm, SecretSource, Secrets};
-use crate::cloud::wire::UserSettings;
-use crate::ids::ConversationId;
-use crate::retry::{Policy, retry};
+use super::{AccountClient, OpenError, Workspace};
+use crate::agent_server::ready::await_ready;
+use crate::agent_server::{AgentServer, AgentServerAddress, AgentServerClient, DEFAULT_PORT, local_agent_server};
+use crate::automation::callback::{Callback, CallbackError, Delivered};
+use crate::automation::completion::CompletionReport;
+use crate::cloud::{CloudAccount, CloudClient, default_url};
+use crate::http::{Http, Network};
+use crate::ids::SandboxId;
+use crate::sandbox::blocking_cleanup::blocking_cleanup;
 use crate::secret::Secret;
-use crate::workspace::SecretSelection;
-use crate::{agent_server, cloud, http};
+use crate::text;
+use crate::time_limits::TimeLimits;
 
-/// The workspace around this process.
-#[derive(Debug)]
-pub struct Inside {
-    agent_server: agent_server::AgentServerClient,
-    cloud: Option<cloud::CloudClient>,
-    settings: OnceCell<UserSettings>,
+/// How an [`InsideWorkspace`] is opened.
+#[derive(Clone)]
+pub struct InsideWorkspaceBuilder {
+    sandbox_id: Option<SandboxId>,
+    session_key: Option<Secret>,
+    agent_server: Url,
+    is_own_server: bool,
+    cloud_url: Url,
+    api_key: Option<Secret>,
+    callback_url: Option<Url>,
+    callback_key: Option<Secret>,
+    run_id: Option<String>,
+    callback_budget: Duration,
+    ready_timeout: Duration,
+    network: Network,
 }
 
-impl Inside {
-    /// The workspace with this agent-server, and the account behind it if there is one.
+impl InsideWorkspaceBuilder {
+    /// The id of this sandbox. With a Cloud API key, it opens the account's LLM and secrets.
     #[must_use]
-    pub fn new(agent_server: agent_server::AgentServerClient, cloud: Option<cloud::CloudClient>) -> Self {
-        Self { agent_server, cloud, settings: OnceCell::new() }
+    pub fn sandbox_id(mut self, id: impl Into<String>) -> Self {
+        self.sandbox_id = Some(SandboxId::new(id));
+        self
     }
 
-    fn reference(cloud: &cloud::CloudClient, secret: SecretEntry) -> (String, SecretSource) {
-        let key = cloud.account().session_key.expose().to_owned();
-        let headers = BTreeMap::from([("X-Session-API-Key".to_owned(), key)]);
-        let url = cloud.secret_url(&secret.name).into();
-        (secret.name, SecretSource::Lookup { url, headers, description: secret.description })
+    /// The session key of the agent-server.
+    #[must_use]
+    pub fn session_key(mut self, key: impl Into<Secret>) -> Self {
+        self.session_key = Some(key.into());
+        self
     }
 
-    /// The account's settings, read once.
-    async fn settings(&self, cloud: &cloud::CloudClient, what: &'static str) -> Result<&UserSettings, WorkspaceError> {
-        let read =
-            || retry("reading the account's settings", Policy::cloud(cloud.time_limits()), || cloud.user_settings());
-        self.settings.get_or_try_init(read).await.map_err(|source| WorkspaceError::Account { what, source })
+    /// The port of the agent-server in this sandbox (default 60000).
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        if self.is_own_server {
+            self.agent_server = local_agent_server(port);
+        }
+        self
+    }
+
+    /// Uses the agent-server at this URL, and its own settings instead of a Cloud account.
+    #[must_use]
+    pub fn agent_server(mut self, url: Url) -> Self {
+        self.agent_server = url;
+        self.is_own_server = false;
+        self
+    }
+
+    /// The key of the Cloud account.
+    #[must_use]
+    pub fn api_key(mut self, key: impl Into<Secret>) -> Self {
+        self.api_key = Some(key.into());
+        self
+    }
+
+    /// The Cloud API (default: <https://app.all-hands.dev>).
+    #[must_use]
+    pub fn url(mut self, url: Url) -> Self {
+        self.cloud_url = url;
+        self
+    }
+
+    /// Where the outcome of the run is sent.
+    #[must_use]
+    pub fn callback_url(mut self, url: Url) -> Self {
+        self.callback_url = Some(url);
+        self
+    }
+
+    /// The bearer token of the callback (default: the key of the Cloud account).
+    #[must_use]
+    pub fn callback_key(mut self, key: impl Into<Secret>) -> Self {
+        self.callback_key = Some(key.into());
+        self
+    }
+
+    /// The id of the run, which the callback carries.
+    #[must_use]
+    pub fn run_id(mut self, id: impl Into<String>) -> Self {
+        self.run_id = Some(id.into());
+        self
+    }
+
+    /// How long the delivery of the callback is retried (default 60 s).
+    #[must_use]
+    pub fn callback_budget(mut self, budget: Duration) -> Self {
+        self.callback_budget = budget;
+        self
+    }
+
+    /// How long the agent-server may take until it is ready (default: 120 s).
+    #[must_use]
+    pub fn ready_timeout(mut self, limit: Duration) -> Self {
+        self.ready_timeout = limit;
+        self
+    }
+
+    /// Proxies, and certificate authorities beside the built-in ones.
+    #[must_use]
+    pub fn network(mut self, network: Network) -> Self {
+        self.network = network;
+        self
+    }
+
+    /// Waits until the agent-server is ready.
+    ///
+    /// # Errors
+    /// [`OpenError`]. If a callback URL is set, FAILED is sent before this returns.
+    pub async fn open(self) -> Result<InsideWorkspace, OpenError> {
+        let http = Http::new(&self.network, TimeLimits::default())?;
+        let address = AgentServerAddress { url: self.agent_server, session_key: self.session_key.clone() };
+        let client = AgentServerClient::new(http.clone(), &address);
+        let completion = self.callback_url.map(|url| Completion {
+            http: http.clone(),
+            url,
+            key: self.callback_key.or_else(|| self.api_key.clone()),
+            run_id: self.run_id,
+            budget: self.callback_budget,
+        });
+        let capabilities = match await_ready(&client, self.ready_timeout).await {
+            Ok(capabilities) => capabilities,
+            Err(error) => {
+                if let Some(completion) = &completion {
+                    let report = CompletionReport::failed("AgentServerUnreachable", &text::chain(&error));
+                    completion.deliver_or_log(report).await;
+                }
+                return Err(error.into());
+            }
+        };
+        let account = match (self.is_own_server, self.sandbox_id, self.session_key, self.api_key) {
+            (false, ..) => AccountClient::agent_server(client.clone()),
+            (true, Some(sandbox_id), Some(session_key), Some(api_key)) => {
+                let account = CloudAccount { url: self.cloud_url, api_key, sandbox_id, session_key };
+                AccountClient::cloud(CloudClient::new(http, account))
+            }
+            (true, ..) => AccountClient::none(),
+        };
+        let workspace = Workspace::new(AgentServer { client, capabilities }, account);
+        Ok(InsideWorkspace { workspace, completion })
     }
 }
 
-impl Workspace for Inside {
-    fn agent_server(&self) -> &agent_server::AgentServerClient {
-        &self.agent_server
+impl fmt::Debug for InsideWorkspaceBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InsideWorkspaceBuilder").field("sandbox_id", &self.sandbox_id).finish_non_exhaustive()
     }
+}
 
-    fn llm<'a>(&'a self, profile: Option<&'a str>) -> BoxFuture<'a, Result<Llm, WorkspaceError>> {
-        async move {
-            let what = "the LLM";
-            let cloud = self.cloud.as_ref().ok_or(WorkspaceError::NoAccount { what })?;
-            let settings = self.settings(cloud, what).await?;
-            match profile {
-                None => settings.default_llm().ok_or(WorkspaceError::NoLlm),
-                Some(name) => settings.profile(name).ok_or_else(|| WorkspaceError::NoSuchProfile {
-                    name: name.to_owned(),
-                    known: settings.profile_names().into_iter().map(str::to_owned).collect(),
-                }),
-            }
+/// The sandbox that this program runs in, or any agent-server at a URL. It derefs to [`Workspace`]. Nothing is created or
+/// deleted. (`saas_runtime_mode` of the Python SDK.)
+///
+/// If a callback URL is set, the outcome is sent once: by [`InsideWorkspace::complete`] or [`InsideWorkspace::close`]. A
+/// workspace that is dropped without either, such as by an early return or a panic, sends FAILED: from a thread of its own,
+/// for at most 5 s, while its caller waits; what fails then is only logged. A process that is killed sends nothing; the
+/// program `openhands-runner` has a guardian for that.
+#[derive(Debug)]
+pub struct InsideWorkspace {
+    workspace: Workspace,
+    completion: Option<Completion>,
+}
+
+/// How long the delivery of the callback is retried, unless the builder says otherwise.
+/// How long a program waits for its agent-server.
+const READY_TIMEOUT: Duration = Duration::from_secs(120);
+const CALLBACK_BUDGET: Duration = Duration::from_secs(60);
+/// How long `Drop` may hold up its caller.
+const DROP_BUDGET: Duration = Duration::from_secs(5);
+
+impl InsideWorkspace {
+    /// A workspace with the agent-server on the default port, without an account or a callback, to be opened.
+    #[must_use]
+    pub fn builder() -> InsideWorkspaceBuilder {
+        InsideWorkspaceBuilder {
+            sandbox_id: None,
+            session_key: None,
+            agent_server: local_agent_server(DEFAULT_PORT),
+            is_own_server: true,
+            cloud_url: default_url(),
+            api_key: None,
+            callback_url: None,
+            callback_key: None,
+            run_id: None,
+            callback_budget: CALLBACK_BUDGET,
+            ready_timeout: READY_TIMEOUT,
+            network: Network::default(),
         }
-        .boxed()
     }
 
-    fn secrets<'a>(&'a self, selection: &'a SecretSelection) -> BoxFuture<'a, Result<Secrets, WorkspaceError>> {
-        async move {
-            let what = "the secrets";
-            let cloud = match (&self.cloud, selection) {
-                (_, SecretSelection::Named(names)) if names.is_empty() => return Ok(Secrets::new()),
-                (None, SecretSelection::All) => return Ok(Secrets::new()),
-                (None, SecretSelection::Named(_)) => return Err(WorkspaceError::NoAccount { what }),
-                (Some(cloud), _) => cloud,
-            };
-            let known = retry("reading the names of the account's secrets", Policy::cloud(cloud.time_limits()), || {
-                cloud.secret_names()
-            })
-            .await
-            .map_err(|source| WorkspaceError::Account { what, source })?
-            .secrets;
-            Ok(selected(known, selection)?.into_iter().map(|secret| Self::reference(cloud, secret)).collect())
+    /// The same from the variables that the sandbox gives its programs: `InsideWorkspace::from_variables(std::env::vars())`.
+    /// See [`InsideWorkspaceBuilder::variables`].
+    ///
+    /// # Errors
+    /// [`OpenError::Variable`].
+    pub fn from_variables(
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<InsideWorkspaceBuilder, OpenError> {
+        Self::builder().variables(variables)
+    }
+
+    /// Sends the outcome of the run, if a callback URL is set. The run's id is added to the report.
+    ///
+    /// # Errors
+    /// [`CallbackError`].
+    pub async fn complete(mut self, report: CompletionReport) -> Result<(), CallbackError> {
+        match self.completion.take() {
+            Some(completion) => completion.deliver(report).await.map(drop),
+            None => Ok(()),
         }
-        .boxed()
     }
 
-    fn secret_value<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Secret>, WorkspaceError>> {
-        async move {
-            let Some(cloud) = &self.cloud else { return Ok(None) };
-            retry("reading a secret of the account", Policy::cloud(cloud.time_limits()), || cloud.secret_value(name))
-                .await
-                .map_err(|source| WorkspaceError::Account { what: "a secret", source })
+    /// Sends COMPLETED, if a callback URL is set.
+    ///
+    /// # Errors
+    /// [`CallbackError`].
+    pub async fn close(self) -> Result<(), CallbackError> {
+        self.complete(CompletionReport::completed()).await
+    }
+}
+
+impl Deref for InsideWorkspace {
+    type Target = Workspace;
+
+    fn deref(&self) -> &Workspace {
+        &self.workspace
+    }
+}
+
+impl Drop for InsideWorkspace {
+    fn drop(&mut self) {
+        let Some(mut completion) = self.completion.take() else { return };
+        let Ok(http) = completion.http.with_fresh_connections() else { return };
+        completion.http = http;
+        completion.budget = completion.budget.min(DROP_BUDGET);
+        blocking_cleanup("completion-callback", async move || {
+            let report = CompletionReport::failed("NotCompleted", "the program ended without an outcome");
+            let _ = timeout(DROP_BUDGET, completion.deliver_or_log(report)).await;
+        });
+    }
+}
+
+/// Where the outcome goes.
+#[derive(Debug)]
+struct Completion {
+    http: Http,
+    url: Url,
+    key: Option<Secret>,
+    run_id: Option<String>,
+    budget: Duration,
+}
+
+impl Completion {
+    async fn deliver(&self, report: CompletionReport) -> Result<Delivered, CallbackError> {
+        let report = CompletionReport { run_id: self.run_id.clone(), ..report };
+        let callback = Callback { http: &self.http, url: &self.url, key: self.key.as_ref(), budget: self.budget };
+        callback.deliver(&report).await
+    }
+
+    async fn deliver_or_log(&self, report: CompletionReport) {
+        if let Err(error) = self.deliver(report).await {
+            tracing::error!(error = %text::chain(&error), "failed to deliver the completion callback");
         }
-        .boxed()
-    }
-
-    fn mcp_servers(&self) -> BoxFuture<'_, Result<McpServers, WorkspaceError>> {
-        async move {
-            let Some(cloud) = &self.cloud else { return Ok(McpServers::default()) };
-            Ok(self.settings(cloud, "the MCP servers").await?.mcp_servers())
-        }
-        .boxed()
-    }
-
-    /// A page of OpenHands Cloud.
-    fn session_url(&self, id: ConversationId) -> Option<String> {
-        let account = self.cloud.as_ref()?.account();
-        Some(http::join(&account.url, &["canvas", "conversations", &id.to_string()]).into())
     }
 }

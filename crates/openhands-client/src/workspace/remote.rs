@@ -1,51 +1,66 @@
-//! A sandbox from outside, whoever provides it: commands, files, conversations, and its end.
+//! A sandbox from outside: a workspace that is deleted at its end.
 
-use std::path::Path;
+use std::ops::Deref;
 
-use crate::agent_server::AgentServer;
-use crate::agent_server::wire::Agent;
-use crate::conversation::{Conversation, ConversationBuilder};
+use super::{AccountClient, Workspace};
 use crate::ids::SandboxId;
-use crate::sandbox::copy::{self, Copied, CopyError};
-use crate::sandbox::exec::{self, Command, ExecError, Executed};
+#[cfg(feature = "docker")]
 use crate::sandbox::providers::docker::Docker;
+#[cfg(feature = "runtime-api")]
 use crate::sandbox::providers::runtime_api::RuntimeApi;
 use crate::sandbox::ready::Ready;
 use crate::sandbox::{Provider, Sandbox, SandboxError};
 
-/// A sandbox that can be used.
+/// A sandbox that is ready, and the guard of its life. It derefs to [`Workspace`].
 ///
-/// It is deleted at the end, unless it is kept alive: best by [`RemoteWorkspace::close`], else by `Drop`; what that can and
-/// cannot do is told at [`Sandbox`].
+/// The sandbox is deleted at the end, unless it is kept alive: best by [`RemoteWorkspace::close`], else by `Drop`; see
+/// [`Sandbox`] for what `Drop` can do.
 #[derive(Debug)]
 pub struct RemoteWorkspace<P: Provider> {
     sandbox: Sandbox<P>,
+    id: SandboxId,
     ready: Ready,
+    workspace: Workspace,
+    account: AccountOf<P>,
 }
 
-/// A runtime of the Runtime API. It has no account to inherit from.
+/// The account behind a sandbox of this provider.
+pub(super) type AccountOf<P> = fn(&P, &SandboxId, &Ready) -> AccountClient;
+
+/// A runtime of the Runtime API. The agent-server's own settings give LLM and secrets.
+#[cfg(feature = "runtime-api")]
 pub type RuntimeApiWorkspace = RemoteWorkspace<RuntimeApi>;
-/// A local container. It has no account to inherit from.
+/// A local container. The agent-server's own settings give LLM and secrets.
+#[cfg(feature = "docker")]
 pub type DockerWorkspace = RemoteWorkspace<Docker>;
 
+fn settings_of_server<P: Provider>(_: &P, _: &SandboxId, ready: &Ready) -> AccountClient {
+    AccountClient::agent_server(ready.server.client.clone())
+}
+
 impl<P: Provider> RemoteWorkspace<P> {
-    /// Makes a sandbox and waits until it can be used. Dropping the future deletes what it has made.
+    /// Creates a sandbox and waits until it can be used. The agent-server's own settings give LLM and secrets; for those of a
+    /// Cloud account, see [`super::CloudWorkspace::builder`]. Dropping the future deletes what it has created.
     ///
     /// # Errors
-    /// [`SandboxError`]; nothing is left then, unless the error says so.
+    /// [`SandboxError`]; then no sandbox is left, unless the error says so.
     pub async fn create(provider: P) -> Result<Self, SandboxError> {
-        Self::of(Sandbox::create(provider)).await
+        Self::of(Sandbox::create(provider), settings_of_server).await
     }
 
-    /// Waits until this sandbox can be used. One that cannot is deleted, unless it is kept or was there before.
-    ///
-    /// # Errors
-    /// [`SandboxError`], as in [`RemoteWorkspace::create`].
-    pub async fn of(mut sandbox: Sandbox<P>) -> Result<Self, SandboxError> {
-        match sandbox.ready().await {
-            Ok(ready) => Ok(Self { sandbox, ready }),
+    /// Waits until this sandbox can be used. One that cannot is deleted, unless it is kept or existed before.
+    pub(super) async fn of(mut sandbox: Sandbox<P>, account: AccountOf<P>) -> Result<Self, SandboxError> {
+        let made_ready = async {
+            let ready = sandbox.ready().await?;
+            Ok((sandbox.made().await?, ready))
+        };
+        match made_ready.await {
+            Ok((id, ready)) => {
+                let workspace = Workspace::new(ready.server.clone(), account(sandbox.provider(), &id, &ready));
+                Ok(Self { sandbox, id, ready, workspace, account })
+            }
             Err(error) => {
-                // What fails now has been logged; the first error is the one to tell.
+                // A failure of the deletion is logged; the first error is the reason.
                 if sandbox.is_taken() {
                     let _ = sandbox.delete().await;
                 }
@@ -54,24 +69,15 @@ impl<P: Provider> RemoteWorkspace<P> {
         }
     }
 
-    /// The sandbox's id.
-    ///
-    /// # Panics
-    /// Never: a sandbox that is ready has one.
+    /// The sandbox's id. [`super::CloudWorkspaceBuilder::sandbox_id`] attaches to it again.
     #[must_use]
     pub fn id(&self) -> &SandboxId {
-        self.sandbox.id().expect("a sandbox that is ready has an id")
+        &self.id
     }
 
-    /// Who provides it.
+    /// The provider of the sandbox.
     pub fn provider(&self) -> &P {
         self.sandbox.provider()
-    }
-
-    /// The agent-server, and what its version can do.
-    #[must_use]
-    pub fn server(&self) -> &AgentServer {
-        &self.ready.server
     }
 
     /// How the agent-server is reached.
@@ -80,55 +86,27 @@ impl<P: Provider> RemoteWorkspace<P> {
         &self.ready
     }
 
-    /// Runs a shell command to its end. [`exec::start`] gives the output as it comes.
-    ///
-    /// # Errors
-    /// [`ExecError`].
-    pub async fn execute_command(&self, command: &Command) -> Result<Executed, ExecError> {
-        exec::execute(self.server(), command).await
-    }
-
-    /// Copies a file or a folder into the sandbox, as `cp -r` does.
-    ///
-    /// # Errors
-    /// [`CopyError`].
-    pub async fn upload(&self, from: impl AsRef<Path>, to: &str) -> Result<Copied, CopyError> {
-        copy::upload(self.server(), from.as_ref(), to).await
-    }
-
-    /// Copies a file or a folder out of the sandbox, as `cp -r` does.
-    ///
-    /// # Errors
-    /// [`CopyError`].
-    pub async fn download(&self, from: &str, to: impl AsRef<Path>) -> Result<Copied, CopyError> {
-        copy::download(self.server(), from, to.as_ref()).await
-    }
-
-    /// A conversation of this agent in the sandbox, to be started.
-    #[must_use]
-    pub fn conversation(&self, agent: Agent) -> ConversationBuilder {
-        Conversation::builder(self.server(), agent)
-    }
-
     /// Pauses the sandbox. Until [`RemoteWorkspace::resume`] nothing in it answers.
     ///
     /// # Errors
     /// [`SandboxError`].
     pub async fn pause(&self) -> Result<(), SandboxError> {
-        self.provider().pause(self.id()).await
+        self.provider().pause(&self.id).await
     }
 
-    /// Lets the sandbox go on, and waits until it can be used again.
+    /// Resumes the sandbox, and waits until it can be used again.
     ///
     /// # Errors
     /// [`SandboxError`].
     pub async fn resume(&mut self) -> Result<(), SandboxError> {
-        self.provider().resume(self.id()).await?;
+        self.provider().resume(&self.id).await?;
         self.ready = self.sandbox.ready().await?;
+        let account = (self.account)(self.sandbox.provider(), &self.id, &self.ready);
+        self.workspace = Workspace::new(self.ready.server.clone(), account);
         Ok(())
     }
 
-    /// Leaves the sandbox alone at the end, after all.
+    /// Leaves the sandbox running at the end.
     pub fn keep_alive(&mut self) {
         self.sandbox.keep();
     }
@@ -136,8 +114,16 @@ impl<P: Provider> RemoteWorkspace<P> {
     /// Deletes the sandbox, unless it is kept alive.
     ///
     /// # Errors
-    /// [`SandboxError`]: it may be left.
+    /// [`SandboxError`]: the sandbox may be left.
     pub async fn close(mut self) -> Result<(), SandboxError> {
         self.sandbox.delete().await
+    }
+}
+
+impl<P: Provider> Deref for RemoteWorkspace<P> {
+    type Target = Workspace;
+
+    fn deref(&self) -> &Workspace {
+        &self.workspace
     }
 }

@@ -50,19 +50,15 @@ struct SystemPromptArguments {
 impl Agent {
     /// Terminal, file editor, task tracker, and a condenser that sums up long histories with the same LLM.
     #[must_use]
-    pub fn default_with(llm: &Llm) -> Self {
+    pub fn default_with(llm: Llm) -> Self {
+        let condenser = llm.used_as("condenser");
         Self {
             kind: "Agent",
-            llm: llm.clone(),
+            llm,
             tools: ["terminal", "file_editor", "task_tracker"].map(Tool::named).to_vec(),
             include_default_tools: None,
             mcp_config: Value::Object(Map::new()),
-            condenser: Condenser {
-                kind: "LLMSummarizingCondenser",
-                llm: llm.used_as("condenser"),
-                max_size: 80,
-                keep_first: 4,
-            },
+            condenser: Condenser { kind: "LLMSummarizingCondenser", llm: condenser, max_size: 80, keep_first: 4 },
             system_prompt_kwargs: SystemPromptArguments { cli_mode: true },
             context: None,
         }

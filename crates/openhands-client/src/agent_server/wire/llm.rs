@@ -20,9 +20,40 @@ impl Llm {
         Self(Map::from_iter([("model".to_owned(), model.into()), ("api_key".to_owned(), api_key.into())]))
     }
 
+    /// Sets a field of the server's LLM object.
+    #[must_use]
+    pub fn set(mut self, field: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.0.insert(field.into(), value.into());
+        self
+    }
+
+    /// Sets the model, such as `anthropic/claude-sonnet-4-5-20250929`.
+    #[must_use]
+    pub fn model(self, name: &str) -> Self {
+        self.set("model", name)
+    }
+
+    /// Sets the key of the provider.
+    #[must_use]
+    pub fn api_key(self, key: &str) -> Self {
+        self.set("api_key", key)
+    }
+
+    /// Sets the provider's base URL, which the sandbox must reach.
+    #[must_use]
+    pub fn base_url(self, url: &str) -> Self {
+        self.set("base_url", url)
+    }
+
+    /// Sets the sampling temperature.
+    #[must_use]
+    pub fn temperature(self, temperature: f64) -> Self {
+        self.set("temperature", temperature)
+    }
+
     /// The model's name.
     #[must_use]
-    pub fn model(&self) -> Option<&str> {
+    pub fn model_name(&self) -> Option<&str> {
         self.text("model")
     }
 
@@ -49,7 +80,7 @@ impl Llm {
         let is_set = |value: &Value| !value.is_null() && value.as_str() != Some("");
         let fields = settings.as_object()?.iter().filter(|(_, value)| is_set(value));
         let llm = Self(fields.map(|(name, value)| (name.clone(), value.clone())).collect());
-        llm.model().is_some().then_some(llm)
+        llm.model_name().is_some().then_some(llm)
     }
 
     /// The same LLM for another use, so that the server counts its cost apart.
@@ -63,7 +94,7 @@ impl Llm {
 
 impl fmt::Debug for Llm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Llm({})", self.model().unwrap_or("no model"))
+        write!(f, "Llm({})", self.model_name().unwrap_or("no model"))
     }
 }
 

@@ -233,7 +233,7 @@ mod tests {
         let Value::Object(fields) = json!({"model": "m", "usage_id": "agent"}) else { unreachable!() };
         let body = StartConversation {
             conversation_id: "1b716b4b-78d1-5f02-9247-f78169819a82".parse().unwrap(),
-            agent: Agent::default_with(&Llm(fields)),
+            agent: Agent::default_with(Llm(fields)),
             workspace: LocalWorkspace::new("/w"),
             max_iterations: None,
             secrets: BTreeMap::from([(

@@ -9,7 +9,7 @@ use tokio::fs::{File, OpenOptions};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Take};
 
 use super::permissions::{chmod_like, new_private_file, set_mode};
-use super::{Copied, CopyError, here, send, transfer};
+use super::{Copied, CopyError, absolute, here, send, transfer};
 use crate::agent_server::AgentServer;
 use crate::http::Upload;
 use crate::sandbox::shell::ask;
@@ -44,6 +44,31 @@ fn pieces(file: Take<File>) -> impl Stream<Item = io::Result<Bytes>> + Send + 's
         piece.truncate(length);
         Ok((length > 0).then(|| (Bytes::from(piece), file)))
     })
+}
+
+/// Writes bytes to a file in the sandbox.
+///
+/// # Errors
+/// [`CopyError`].
+pub async fn upload_bytes(server: &AgentServer, content: Bytes, to: &str) -> Result<(), CopyError> {
+    absolute(to)?;
+    let size = content.len() as u64;
+    send(server, Upload::new(Some(size), stream::once(async { Ok(content) })), to).await
+}
+
+/// Reads a file of the sandbox into memory.
+///
+/// # Errors
+/// [`CopyError`].
+pub async fn download_bytes(server: &AgentServer, from: &str) -> Result<Bytes, CopyError> {
+    absolute(from)?;
+    let refused = || transfer("downloading", from);
+    let mut download = server.client.download(from, server.capabilities).await.map_err(refused())?;
+    let mut content = Vec::new();
+    while let Some(piece) = download.piece().await.map_err(refused())? {
+        content.extend_from_slice(&piece);
+    }
+    Ok(content.into())
 }
 
 /// Copies one file out of the sandbox. Its permissions go with it, if the file system here has them. An older file at this path, or

@@ -9,7 +9,7 @@ mod permissions;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use self::file::{download_file, upload_file};
+pub use self::file::{download_bytes, download_file, upload_bytes, upload_file};
 use self::folder::{download_folder, upload_folder};
 use super::shell::{ExecError, ask, with_argument};
 use crate::agent_server::AgentServer;
@@ -101,13 +101,15 @@ enum Kind {
     NoFolder,
 }
 
+fn absolute(path: &str) -> Result<(), CopyError> {
+    if path.starts_with('/') { Ok(()) } else { Err(CopyError::NotAbsolute(path.to_owned())) }
+}
+
 /// Prints what the path `$1` is.
 const KIND: &str = include_str!("../scripts/kind.sh");
 
 async fn kind(server: &AgentServer, path: &str) -> Result<Kind, CopyError> {
-    if !path.starts_with('/') {
-        return Err(CopyError::NotAbsolute(path.to_owned()));
-    }
+    absolute(path)?;
     let script = with_argument(KIND, path);
     Ok(match ask(server, "looking at the path", &script).await?.as_str() {
         "folder" => Kind::Folder,

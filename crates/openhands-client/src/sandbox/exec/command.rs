@@ -15,6 +15,24 @@ pub struct Command {
     pub(super) limit: Option<Duration>,
 }
 
+impl From<&str> for Command {
+    fn from(line: &str) -> Self {
+        Self::shell(line)
+    }
+}
+
+impl From<String> for Command {
+    fn from(line: String) -> Self {
+        Self::shell(line)
+    }
+}
+
+impl From<&Command> for Command {
+    fn from(command: &Command) -> Self {
+        command.clone()
+    }
+}
+
 impl Command {
     /// A line for the sandbox's `sh`.
     pub fn shell(line: impl AsRef<str>) -> Self {
@@ -36,8 +54,8 @@ impl Command {
 
     /// A variable that it sees, beside those that the agent-server gives.
     #[must_use]
-    pub fn env(mut self, name: impl Into<String>, value: Secret) -> Self {
-        self.environment.insert(name.into(), value);
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<Secret>) -> Self {
+        self.environment.insert(name.into(), value.into());
         self
     }
 

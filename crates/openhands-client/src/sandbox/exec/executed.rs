@@ -43,4 +43,19 @@ impl Executed {
     pub fn stdout_text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
+
+    /// Standard error as text.
+    #[must_use]
+    pub fn stderr_text(&self) -> String {
+        String::from_utf8_lossy(&self.stderr).into_owned()
+    }
+
+    /// The exit code; `None` if the time limit ended the command.
+    #[must_use]
+    pub fn exit_code(&self) -> Option<u8> {
+        match self.exit {
+            Exit::Code(code) => Some(code),
+            Exit::TimedOut => None,
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 
-use super::{AgentServerClient, Capabilities};
+use crate::agent_server::{AgentServerClient, Capabilities};
 use crate::http::{Download, HttpError, Request, Upload};
 
 impl AgentServerClient {

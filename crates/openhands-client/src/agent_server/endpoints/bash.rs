@@ -6,7 +6,8 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::AgentServerClient;
+use crate::agent_server::AgentServerClient;
+use crate::agent_server::wire::BashPage;
 use crate::http::HttpError;
 
 /// What `POST /api/bash/execute_bash_command` answers. Output over 1 MiB is cut on some versions.
@@ -86,5 +87,31 @@ impl AgentServerClient {
             .send()
             .await
             .map(drop)
+    }
+
+    /// `GET /api/bash/bash_events/search`: the last commands, the newest first. May be repeated.
+    ///
+    /// # Errors
+    /// [`HttpError`].
+    pub async fn bash_commands(&self) -> Result<BashPage, HttpError> {
+        self.bash_events(&[("kind__eq", "BashCommand"), ("sort_order", "TIMESTAMP_DESC"), ("limit", "20")]).await
+    }
+
+    /// The same for the outputs of one command: its exit code, if it has ended. May be repeated.
+    ///
+    /// # Errors
+    /// [`HttpError`].
+    pub async fn bash_exit_code(&self, command_id: &str) -> Result<Option<i64>, HttpError> {
+        let query = [
+            ("kind__eq", "BashOutput"),
+            ("command_id__eq", command_id),
+            ("sort_order", "TIMESTAMP_DESC"),
+            ("limit", "1"),
+        ];
+        Ok(self.bash_events(&query).await?.items.iter().find_map(|output| output.exit_code))
+    }
+
+    async fn bash_events(&self, query: &[(&str, &str)]) -> Result<BashPage, HttpError> {
+        self.request(Method::GET, &["api", "bash", "bash_events", "search"]).query(&query).send().await?.json()
     }
 }

@@ -1,0 +1,124 @@
+//! Operations on a conversation beside its turns: pause, interrupt, fork, condense, questions, plugins, deletion.
+
+use std::collections::BTreeMap;
+
+use reqwest::Method;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::agent_server::AgentServerClient;
+use crate::http::HttpError;
+use crate::ids::ConversationId;
+
+/// How a conversation is forked.
+#[derive(Debug, Clone, Default, Serialize)]
+#[non_exhaustive]
+pub struct ForkOptions {
+    /// The title of the fork.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// The tags of the fork.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Option<BTreeMap<String, String>>,
+    /// The last event that the fork takes over (default: all events).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from_event_id: Option<String>,
+    /// Whether the fork keeps the cost and the tokens so far (default: it starts at zero).
+    #[serde(rename = "reset_metrics", serialize_with = "negated")]
+    pub keep_metrics: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+fn negated<S: serde::Serializer>(value: &bool, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bool(!value)
+}
+
+#[derive(Deserialize)]
+struct AgentResponse {
+    response: String,
+}
+
+impl AgentServerClient {
+    /// `POST …/pause`: the agent stops after its current step. May be repeated.
+    ///
+    /// # Errors
+    /// [`HttpError`].
+    pub async fn pause(&self, id: ConversationId) -> Result<(), HttpError> {
+        self.of_conversation(Method::POST, id, &["pause"])
+            .timeout(self.time_limits().busy_request)
+            .send()
+            .await
+            .map(drop)
+    }
+
+    /// `POST …/interrupt`, from 1.24.0: the agent stops at once. May be repeated.
+    ///
+    /// # Errors
+    /// [`HttpError`]; [`HttpError::Unsupported`] on older versions.
+    pub async fn interrupt(&self, id: ConversationId) -> Result<(), HttpError> {
+        let sent = self
+            .of_conversation(Method::POST, id, &["interrupt"])
+            .timeout(self.time_limits().busy_request)
+            .send()
+            .await;
+        self.or_unsupported("interrupt", id, sent).await.map(drop)
+    }
+
+    /// `POST …/fork`: a copy of the conversation under the id `fork`, idle, with the events so far. Seen on 1.58.0, absent on
+    /// 1.11.5. May be repeated: a second request with the same id is a 409.
+    ///
+    /// # Errors
+    /// [`HttpError`]; [`HttpError::Unsupported`] on older versions.
+    pub async fn fork(&self, id: ConversationId, fork: ConversationId, options: &ForkOptions) -> Result<(), HttpError> {
+        let mut body = serde_json::to_value(options).unwrap_or_else(|_| json!({}));
+        body["id"] = fork.to_string().into();
+        let request =
+            self.of_conversation(Method::POST, id, &["fork"]).timeout(self.time_limits().busy_request).json(&body);
+        self.or_unsupported("fork", id, request.send().await).await.map(drop)
+    }
+
+    /// `POST …/condense`: sums up the history with the agent's condenser. May be repeated.
+    ///
+    /// # Errors
+    /// [`HttpError`]; 409 if the agent has no condenser for it (1.58.0).
+    pub async fn condense(&self, id: ConversationId) -> Result<(), HttpError> {
+        let sent =
+            self.of_conversation(Method::POST, id, &["condense"]).timeout(self.time_limits().busy_request).send().await;
+        self.or_unsupported("condense", id, sent).await.map(drop)
+    }
+
+    /// `POST …/ask_agent`: a question beside the conversation, which gets no event of it. Costs a call of the LLM.
+    ///
+    /// # Errors
+    /// [`HttpError`].
+    pub async fn ask_agent(&self, id: ConversationId, question: &str) -> Result<String, HttpError> {
+        let request = self.of_conversation(Method::POST, id, &["ask_agent"]).timeout(self.time_limits().busy_request);
+        let sent = request.json(&json!({ "question": question })).send().await;
+        let response: AgentResponse = self.or_unsupported("ask_agent", id, sent).await?.json()?;
+        Ok(response.response)
+    }
+
+    /// `POST …/load_plugin`: loads a plugin, named `plugin@marketplace` or by its source. Seen on 1.58.0, absent on 1.11.5. May
+    /// be repeated.
+    ///
+    /// # Errors
+    /// [`HttpError`]; [`HttpError::Unsupported`] on older versions; 400 or 404 for a plugin that cannot be loaded.
+    pub async fn load_plugin(&self, id: ConversationId, plugin: &str) -> Result<(), HttpError> {
+        let request = self.of_conversation(Method::POST, id, &["load_plugin"]).timeout(self.time_limits().busy_request);
+        match request.json(&json!({ "plugin_ref": plugin })).send().await {
+            // A plugin that is not found is a 404 with words of its own.
+            Err(error @ HttpError::Status { .. }) if error.is_unknown_route() => {
+                self.or_unsupported("load_plugin", id, Err(error)).await
+            }
+            other => other.map(drop),
+        }
+    }
+
+    /// `DELETE /api/conversations/{id}`. May be repeated: then it is a 404.
+    ///
+    /// # Errors
+    /// [`HttpError`].
+    pub async fn delete_conversation(&self, id: ConversationId) -> Result<(), HttpError> {
+        self.of_conversation(Method::DELETE, id, &[]).timeout(self.time_limits().busy_request).send().await.map(drop)
+    }
+}

@@ -1,0 +1,121 @@
+//! The agent-server's own settings: LLM profiles, agent profiles, secrets, skills.
+
+use reqwest::Method;
+use serde::Deserialize;
+
+use crate::agent_server::AgentServerClient;
+use crate::agent_server::settings::{Profile, ProfileList, SecretList, ServerSettings};
+use crate::agent_server::skill::{SkillList, SkillQuery};
+use crate::agent_server::wire::SecretSource;
+use crate::http::{self, HttpError, Request};
+use crate::secret::Secret;
+
+/// An agent profile.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct AgentProfileInfo {
+    /// Its id.
+    #[serde(default)]
+    pub id: Option<String>,
+    /// Its name.
+    pub name: String,
+}
+
+/// The agent profiles of an agent-server.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct AgentProfileList {
+    /// The profiles.
+    pub profiles: Vec<AgentProfileInfo>,
+    /// The id of the active one.
+    #[serde(default)]
+    pub active_agent_profile_id: Option<String>,
+}
+
+impl AgentServerClient {
+    /// `GET /api/agent-profiles`. Seen on 1.58.0, absent on 1.11.5. May be repeated.
+    ///
+    /// # Errors
+    /// [`HttpError`]; [`HttpError::Unsupported`] on older versions.
+    pub async fn agent_profiles(&self) -> Result<AgentProfileList, HttpError> {
+        match self.request(Method::GET, &["api", "agent-profiles"]).send().await {
+            Err(error) if matches!(error.status(), Some(404 | 405)) => Err(self.lacks("agent profiles", error).await),
+            other => other?.json(),
+        }
+    }
+
+    /// `POST /api/skills`: the skills of some sources. May be repeated.
+    ///
+    /// # Errors
+    /// [`HttpError`].
+    pub async fn skills(&self, query: &SkillQuery) -> Result<SkillList, HttpError> {
+        self.request(Method::POST, &["api", "skills"])
+            .timeout(self.time_limits().skills)
+            .json(query)
+            .send()
+            .await?
+            .json()
+    }
+
+    /// `GET /api/settings` with keys in plain text, from 1.22.1. May be repeated.
+    ///
+    /// # Errors
+    /// [`HttpError`]; 404 on older versions.
+    pub async fn settings(&self) -> Result<ServerSettings, HttpError> {
+        self.with_keys(&["api", "settings"]).send().await?.json()
+    }
+
+    /// `GET /api/profiles/{name}` with its key in plain text, from 1.22.1. May be repeated.
+    ///
+    /// # Errors
+    /// [`HttpError`]; 404 for an unknown profile.
+    pub async fn profile(&self, name: &str) -> Result<Profile, HttpError> {
+        self.with_keys(&["api", "profiles", name]).send().await?.json()
+    }
+
+    /// `GET /api/profiles`: the names of the LLM profiles, from 1.22.1. May be repeated.
+    ///
+    /// # Errors
+    /// [`HttpError`].
+    pub async fn profiles(&self) -> Result<ProfileList, HttpError> {
+        self.request(Method::GET, &["api", "profiles"]).send().await?.json()
+    }
+
+    /// `GET /api/settings/secrets`: names and descriptions, from 1.22.1. May be repeated.
+    ///
+    /// # Errors
+    /// [`HttpError`]; 404 on older versions.
+    pub async fn secret_names(&self) -> Result<SecretList, HttpError> {
+        self.request(Method::GET, &["api", "settings", "secrets"]).send().await?.json()
+    }
+
+    /// A reference to a secret of the server's own settings: `GET /api/settings/secrets/{name}`, plain text, with the
+    /// session key.
+    #[must_use]
+    pub fn secret(&self, name: &str, description: Option<String>) -> SecretSource {
+        let key = self.session_key.as_ref().map(|key| ("X-Session-API-Key".to_owned(), key.expose().to_owned()));
+        SecretSource::Lookup {
+            url: http::join(&self.base, &["api", "settings", "secrets", name]).into(),
+            headers: key.into_iter().collect(),
+            description,
+        }
+    }
+
+    /// `GET /api/settings/secrets/{name}`: the value of a secret, nothing where there is none, from 1.22.1. May be
+    /// repeated. For what the runner itself does before the agent starts; the agent gets [`AgentServerClient::secret`].
+    ///
+    /// # Errors
+    /// [`HttpError`].
+    pub async fn secret_value(&self, name: &str) -> Result<Option<Secret>, HttpError> {
+        match self.request(Method::GET, &["api", "settings", "secrets", name]).send().await {
+            Ok(answer) => Ok(Some(Secret::new(answer.text().trim())).filter(|secret| !secret.expose().is_empty())),
+            // Also a version without such settings.
+            Err(error) if error.status() == Some(404) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn with_keys(&self, segments: &[&str]) -> Request {
+        self.request(Method::GET, segments).header("X-Expose-Secrets", "plaintext")
+    }
+}

@@ -1,0 +1,108 @@
+//! A program of this machine that is to run in a sandbox.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+
+use super::Access;
+use super::exec::{Command, put};
+use super::install::{InstallError, install};
+use crate::agent_server::AgentServer;
+use crate::cloud::CloudKey;
+use crate::ids::SandboxId;
+use crate::secret::Secret;
+
+/// A program for a sandbox: a static Linux binary, its arguments, its environment, and the files that it needs.
+#[derive(Debug, Clone)]
+pub struct Program {
+    binary: PathBuf,
+    words: Vec<String>,
+    environment: Vec<(String, Secret)>,
+    folder: String,
+    files: Vec<(String, Bytes)>,
+}
+
+impl Program {
+    /// The program in this file.
+    #[must_use]
+    pub fn new(binary: impl Into<PathBuf>) -> Self {
+        Self {
+            binary: binary.into(),
+            words: Vec::new(),
+            environment: Vec::new(),
+            folder: format!("/tmp/launched-{}", uuid::Uuid::new_v4().simple()),
+            files: Vec::new(),
+        }
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(mut self, word: impl Into<String>) -> Self {
+        self.words.push(word.into());
+        self
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<W: Into<String>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
+        self.words.extend(words.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets a variable of its environment. The value is in no command line and in no event.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<Secret>) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Puts a file into its working directory, a new folder of the sandbox.
+    #[must_use]
+    pub fn file(mut self, name: impl Into<String>, content: impl Into<Bytes>) -> Self {
+        self.files.push((name.into(), content.into()));
+        self
+    }
+
+    /// The working directory that it gets in the sandbox.
+    #[must_use]
+    pub fn folder(&self) -> &str {
+        &self.folder
+    }
+
+    /// Adds the variables by which a program in the sandbox finds its agent-server and the Cloud account.
+    #[must_use]
+    pub fn inside(self, id: &SandboxId, access: &Access, key: &CloudKey) -> Self {
+        let port = access.inner_port.or(access.agent_server.url.port_or_known_default());
+        let program = self
+            .env("SANDBOX_ID", id.as_str())
+            .env("OPENHANDS_API_KEY", key.api_key.clone())
+            .env("OPENHANDS_CLOUD_API_URL", key.url.as_str());
+        let program = match &access.agent_server.session_key {
+            Some(key) => program.env("SESSION_API_KEY", key.clone()),
+            None => program,
+        };
+        match port {
+            Some(port) => program.env("AGENT_SERVER_PORT", port.to_string()),
+            None => program,
+        }
+    }
+
+    /// Puts the program and its files into the sandbox; returns the command that runs it there.
+    ///
+    /// # Errors
+    /// [`InstallError`].
+    pub async fn install(&self, server: &AgentServer) -> Result<Command, InstallError> {
+        let installed = install(server, &self.binary).await?;
+        let message = if installed.uploaded { "program uploaded" } else { "reusing the program in the sandbox" };
+        tracing::info!(path = installed.path, "{message}");
+        // The folder exists even if the program brings no files.
+        super::shell::housekeeping(server, "creating the program's folder", &format!("mkdir -p {}", self.folder))
+            .await?;
+        for (name, content) in &self.files {
+            put(server, &format!("{}/{name}", self.folder), content.clone()).await?;
+        }
+        let words = std::iter::once(installed.path).chain(self.words.iter().cloned());
+        let command = Command::program(words).directory(self.folder.clone());
+        Ok(self.environment.iter().fold(command, |command, (name, value)| command.env(name, value.clone())))
+    }
+}

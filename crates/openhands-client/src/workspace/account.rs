@@ -1,0 +1,121 @@
+//! Whose LLM, secrets and MCP servers an agent gets.
+
+use super::WorkspaceError;
+use super::cloud_source::CloudSource;
+use super::server_source::ServerSource;
+use crate::agent_server::AgentServerClient;
+use crate::agent_server::mcp::McpServers;
+use crate::agent_server::settings::SecretEntry;
+use crate::agent_server::wire::{Llm, Secrets};
+use crate::cloud::CloudClient;
+use crate::ids::ConversationId;
+use crate::secret::Secret;
+
+/// The account behind a sandbox: an OpenHands Cloud account, the agent-server's own settings, or none. Its settings are read once.
+#[derive(Debug)]
+pub struct AccountClient(Source);
+
+#[derive(Debug)]
+enum Source {
+    Cloud(CloudSource),
+    Server(ServerSource),
+}
+
+/// Which of the account's secrets the agent gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretSelection {
+    /// All secrets of the account; none where there is no account.
+    All,
+    /// These; each must exist.
+    Named(Vec<String>),
+}
+
+impl AccountClient {
+    /// An OpenHands Cloud account.
+    #[must_use]
+    pub fn cloud(client: CloudClient) -> Self {
+        Self(Source::Cloud(CloudSource::new(Some(client))))
+    }
+
+    /// The agent-server's own settings.
+    #[must_use]
+    pub fn agent_server(client: AgentServerClient) -> Self {
+        Self(Source::Server(ServerSource::new(client)))
+    }
+
+    /// No account: no LLM and no secrets.
+    #[must_use]
+    pub fn none() -> Self {
+        Self(Source::Cloud(CloudSource::new(None)))
+    }
+
+    /// The account's LLM: a named profile, or the default.
+    ///
+    /// # Errors
+    /// [`WorkspaceError`].
+    pub async fn llm(&self, profile: Option<&str>) -> Result<Llm, WorkspaceError> {
+        match &self.0 {
+            Source::Cloud(source) => source.llm(profile).await,
+            Source::Server(source) => source.llm(profile).await,
+        }
+    }
+
+    /// References to the account's secrets, for the agent. The values do not pass through this program.
+    ///
+    /// # Errors
+    /// [`WorkspaceError`].
+    pub async fn secrets(&self, selection: &SecretSelection) -> Result<Secrets, WorkspaceError> {
+        match &self.0 {
+            Source::Cloud(source) => source.secrets(selection).await,
+            Source::Server(source) => source.secrets(selection).await,
+        }
+    }
+
+    /// The value of one of the account's secrets, for what a program itself does before the agent starts. `None` if the
+    /// account has no such secret, or there is no account.
+    ///
+    /// # Errors
+    /// [`WorkspaceError`].
+    pub async fn secret_value(&self, name: &str) -> Result<Option<Secret>, WorkspaceError> {
+        match &self.0 {
+            Source::Cloud(source) => source.secret_value(name).await,
+            Source::Server(source) => source.secret_value(name).await,
+        }
+    }
+
+    /// The account's MCP servers.
+    ///
+    /// # Errors
+    /// [`WorkspaceError`].
+    pub async fn mcp_servers(&self) -> Result<McpServers, WorkspaceError> {
+        match &self.0 {
+            Source::Cloud(source) => source.mcp_servers().await,
+            Source::Server(source) => source.mcp_servers().await,
+        }
+    }
+
+    /// The page on which people see a conversation. `None` if there is no Cloud account.
+    #[must_use]
+    pub fn session_url(&self, id: ConversationId) -> Option<String> {
+        match &self.0 {
+            Source::Cloud(source) => source.session_url(id),
+            Source::Server(_) => None,
+        }
+    }
+}
+
+/// Those of the known secrets that are wanted.
+pub(super) fn selected(
+    known: Vec<SecretEntry>,
+    selection: &SecretSelection,
+) -> Result<Vec<SecretEntry>, WorkspaceError> {
+    let SecretSelection::Named(names) = selection else { return Ok(known) };
+    let missing: Vec<String> =
+        names.iter().filter(|name| known.iter().all(|secret| secret.name != **name)).cloned().collect();
+    if missing.is_empty() {
+        Ok(known.into_iter().filter(|secret| names.contains(&secret.name)).collect())
+    } else {
+        let known = known.into_iter().map(|secret| secret.name).collect();
+        Err(WorkspaceError::NoSuchSecret { names: missing, known })
+    }
+}

@@ -1,0 +1,70 @@
+//! Why a workspace cannot be opened, or its account not be read.
+
+use crate::agent_server::ready::ReadyError;
+use crate::http::{HttpError, SetupError};
+use crate::sandbox::SandboxError;
+use crate::text;
+
+/// A workspace could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The HTTP client could not be set up.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// The sandbox could not be created or used.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// The agent-server is not ready.
+    #[error(transparent)]
+    Server(#[from] ReadyError),
+    /// A variable has an invalid value.
+    #[error("{name}: `{value}` is not valid: {expected}")]
+    Variable {
+        /// The variable.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What is expected.
+        expected: &'static str,
+    },
+}
+
+/// The account could not be read, or lacks what was asked for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkspaceError {
+    /// A request to the account failed.
+    #[error("failed to read {what} of the account")]
+    Account {
+        /// "the LLM", "the secrets", "the MCP servers".
+        what: &'static str,
+        /// Why.
+        source: HttpError,
+    },
+    /// There is no account to ask.
+    #[error("there is no account to take {what} from")]
+    NoAccount {
+        /// "the LLM", "the secrets", "the MCP servers".
+        what: &'static str,
+    },
+    /// The account has no LLM settings.
+    #[error("the account has no LLM: choose one in its settings, or set LLM_MODEL and LLM_API_KEY")]
+    NoLlm,
+    /// The account has no such profile.
+    #[error("the account has no LLM profile `{name}`; it has {}", text::listed(known))]
+    NoSuchProfile {
+        /// The name that was asked for.
+        name: String,
+        /// The names that exist.
+        known: Vec<String>,
+    },
+    /// The account has no such secrets.
+    #[error("the account has no secret {}; it has {}", text::listed(names), text::listed(known))]
+    NoSuchSecret {
+        /// The names that were asked for and do not exist.
+        names: Vec<String>,
+        /// The names that exist.
+        known: Vec<String>,
+    },
+}

@@ -1,0 +1,50 @@
+//! A program that is started in a sandbox and left alone.
+
+use super::{CloudWorkspace, Workspace};
+use crate::sandbox::exec::{self, ExecError};
+use crate::sandbox::install::InstallError;
+use crate::sandbox::program::Program;
+
+/// A program that runs in a sandbox, and continues when this one ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StartedProgram {
+    /// The folder in the sandbox with its output: `stdout` and `stderr`.
+    pub output: String,
+}
+
+/// The program could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartProgramError {
+    /// It could not be installed.
+    #[error(transparent)]
+    Install(#[from] InstallError),
+    /// It could not be started.
+    #[error(transparent)]
+    Start(#[from] ExecError),
+}
+
+impl Workspace {
+    /// Installs a program and its files in the sandbox, starts it there, and returns. The program continues when this one ends.
+    ///
+    /// # Errors
+    /// [`StartProgramError`].
+    pub async fn start_program(&self, program: &Program) -> Result<StartedProgram, StartProgramError> {
+        let command = program.install(&self.server).await?;
+        let running = exec::start(&self.server, &command).await?;
+        Ok(StartedProgram { output: running.folder().to_owned() })
+    }
+}
+
+impl CloudWorkspace {
+    /// The same with the variables by which a program in the sandbox finds its agent-server and the account; see
+    /// [`super::InsideWorkspace::from_variables`].
+    ///
+    /// # Errors
+    /// [`StartProgramError`].
+    pub async fn start_program(&self, program: Program) -> Result<StartedProgram, StartProgramError> {
+        let program = program.inside(self.id(), &self.ready().access, self.provider().sandboxes.key());
+        Workspace::start_program(self, &program).await
+    }
+}

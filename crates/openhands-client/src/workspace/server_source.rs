@@ -1,0 +1,120 @@
+//! An agent-server's own settings as the source of LLM, secrets and MCP servers: where there is no Cloud account.
+
+use tokio::sync::OnceCell;
+
+use super::WorkspaceError;
+use super::account::selected;
+use crate::agent_server;
+use crate::agent_server::mcp::McpServers;
+use crate::agent_server::settings::{SecretList, ServerSettings};
+use crate::agent_server::wire::{Llm, Secrets};
+use crate::http::HttpError;
+use crate::retry::{Policy, retry};
+use crate::secret::Secret;
+use crate::workspace::SecretSelection;
+
+/// An agent-server's own settings.
+#[derive(Debug)]
+pub(super) struct ServerSource {
+    agent_server: agent_server::AgentServerClient,
+    settings: OnceCell<ServerSettings>,
+}
+
+impl ServerSource {
+    pub(super) fn new(agent_server: agent_server::AgentServerClient) -> Self {
+        Self { agent_server, settings: OnceCell::new() }
+    }
+
+    /// The server's settings, read once. Versions that have none (before 1.22.1) count as fresh ones.
+    async fn settings(&self, what: &'static str) -> Result<&ServerSettings, WorkspaceError> {
+        let read = || async {
+            match retry("reading the agent-server's settings", Policy::setup(self.agent_server.time_limits()), || {
+                self.agent_server.settings()
+            })
+            .await
+            {
+                Err(error) if error.status() == Some(404) => Ok(ServerSettings::default()),
+                other => other,
+            }
+        };
+        self.settings.get_or_try_init(read).await.map_err(|source| WorkspaceError::Account { what, source })
+    }
+
+    /// A named profile; `None` when there is no such profile.
+    async fn profile(&self, name: &str) -> Result<Option<Llm>, HttpError> {
+        match retry("reading the LLM profile", Policy::setup(self.agent_server.time_limits()), || {
+            self.agent_server.profile(name)
+        })
+        .await
+        {
+            Ok(profile) => Ok(profile.llm()),
+            Err(error) if error.status() == Some(404) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The active profile, else the LLM of the settings.
+    async fn default_llm(&self, what: &'static str) -> Result<Llm, WorkspaceError> {
+        let settings = self.settings(what).await?;
+        if let Some(active) = &settings.active_profile {
+            match self.profile(active).await.map_err(|source| WorkspaceError::Account { what, source })? {
+                Some(llm) => return Ok(llm),
+                None => {
+                    tracing::warn!("the active LLM profile `{active}` is not there; taking the LLM of the settings");
+                }
+            }
+        }
+        settings.llm().ok_or(WorkspaceError::NoLlm)
+    }
+
+    async fn profile_names(&self) -> Vec<String> {
+        // They only help to understand what is missing.
+        let list = self.agent_server.profiles().await;
+        list.map(|list| list.profiles.into_iter().map(|profile| profile.name).collect()).unwrap_or_default()
+    }
+}
+
+impl ServerSource {
+    pub(super) async fn llm(&self, profile: Option<&str>) -> Result<Llm, WorkspaceError> {
+        let what = "the LLM";
+        let Some(name) = profile else { return self.default_llm(what).await };
+        match self.profile(name).await.map_err(|source| WorkspaceError::Account { what, source })? {
+            Some(llm) => Ok(llm),
+            None => {
+                let known = self.profile_names().await;
+                Err(WorkspaceError::NoSuchProfile { name: name.to_owned(), known })
+            }
+        }
+    }
+
+    pub(super) async fn secrets(&self, selection: &SecretSelection) -> Result<Secrets, WorkspaceError> {
+        if matches!(selection, SecretSelection::Named(names) if names.is_empty()) {
+            return Ok(Secrets::new());
+        }
+        let names = retry("reading the names of the secrets", Policy::setup(self.agent_server.time_limits()), || {
+            self.agent_server.secret_names()
+        })
+        .await;
+        let known = match names {
+            Err(error) if error.status() == Some(404) => SecretList::default(),
+            other => other.map_err(|source| WorkspaceError::Account { what: "the secrets", source })?,
+        };
+        let reference = |secret: agent_server::settings::SecretEntry| {
+            let source = self.agent_server.secret(&secret.name, secret.description);
+            (secret.name, source)
+        };
+        Ok(selected(known.secrets, selection)?.into_iter().map(reference).collect())
+    }
+
+    pub(super) async fn secret_value(&self, name: &str) -> Result<Option<Secret>, WorkspaceError> {
+        retry("reading a secret", Policy::setup(self.agent_server.time_limits()), || {
+            self.agent_server.secret_value(name)
+        })
+        .await
+        .map_err(|source| WorkspaceError::Account { what: "a secret", source })
+    }
+
+    pub(super) async fn mcp_servers(&self) -> Result<McpServers, WorkspaceError> {
+        Ok(self.settings("the MCP servers").await?.mcp_servers())
+    }
+}
