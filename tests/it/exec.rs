@@ -360,7 +360,7 @@ async fn a_read_of_output_stops_at_what_was_asked_for() {
         }
     });
     let client = AgentServerClient::new(
-        Http::new(&Network::default()).unwrap(),
+        Http::new(&Network::default(), TimeLimits::default()).unwrap(),
         &agent_server::AgentServerAddress { url, session_key: None },
     );
     let server = Server { client, capabilities: Capabilities::newest() };
