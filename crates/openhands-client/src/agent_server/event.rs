@@ -3,6 +3,7 @@
 //! Of an event only `id` and `kind` are relied on. Every other field may be missing, null or of another type (events of
 //! newer servers leave null fields out); such a field then counts as absent. An unknown kind is never an error.
 
+use crate::http::json;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -83,7 +84,9 @@ impl Event {
     }
 
     fn fields(&self) -> Option<Map<String, Value>> {
-        serde_json::from_str(&self.raw).ok()
+        // Python writes half of a surrogate pair, which no text here can hold.
+        let readable = || serde_json::from_str(&json::without_lone_surrogates(&self.raw));
+        serde_json::from_str(&self.raw).or_else(|_| readable()).ok()
     }
 
     fn state_update(&self) -> Meaning {
