@@ -202,6 +202,20 @@ impl RawEnv {
         keys.chain(urls.flat_map(|url| redact::secrets_of_own_address(&url)))
     }
 
+    /// The keys that are sent in headers, with the names of their variables.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        [
+            ("SESSION_API_KEY", &self.session_api_key),
+            ("OH_SESSION_API_KEYS_0", &self.oh_session_api_keys_0),
+            ("OPENHANDS_API_KEY", &self.openhands_api_key),
+            ("OPENHANDS_CLOUD_API_KEY", &self.openhands_cloud_api_key),
+            ("AUTOMATION_CALLBACK_API_KEY", &self.automation_callback_api_key),
+            ("LLM_API_KEY", &self.llm_api_key),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value.as_deref()?)))
+    }
+
     /// What a runner inside of a sandbox takes from this environment: the run and its LLM, nothing of this machine.
     pub(crate) fn of_the_run(&self) -> impl Iterator<Item = (&'static str, Secret)> {
         [
@@ -390,7 +404,8 @@ mod tests {
 
     #[test]
     fn user_parts_and_query_values_of_our_addresses_are_secrets() {
-        let raw = read(&[("CALLBACK_URL", "http://h/?token=abcdefgh&id=5"), ("LLM_BASE_URL", "http://u:passw%40rd@h/")]);
+        let raw =
+            read(&[("CALLBACK_URL", "http://h/?token=abcdefgh&id=5"), ("LLM_BASE_URL", "http://u:passw%40rd@h/")]);
         let secrets: Vec<String> = raw.secrets().map(|secret| secret.expose().to_owned()).collect();
         for secret in ["abcdefgh", "passw%40rd", "passw@rd"] {
             assert!(secrets.iter().any(|known| known == secret), "{secret}");
