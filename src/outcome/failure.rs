@@ -192,6 +192,13 @@ pub(crate) struct Failure {
     pub(crate) event: Option<ServerError>,
 }
 
+/// A name that a server gave, as it may be shown: short, on one line, without secrets.
+pub(super) fn name(text: &str, redactor: &Redactor) -> String {
+    /// The longest name, in characters.
+    const LONGEST: usize = 120;
+    text::one_line(&redactor.redact(&text::one_line(text, 16 * LONGEST)), LONGEST)
+}
+
 /// What the automation service knows of an error object. With any other field it takes the object, but does not classify it
 /// (`openhands-automation` 1.25.0).
 const ERROR_FIELDS: [&str; 8] = ["kind", "id", "timestamp", "source", "parent_id", "code", "detail", "classification"];
@@ -205,7 +212,12 @@ impl Failure {
     /// A failure that the server has named.
     #[must_use]
     pub(crate) fn of_server(event: ServerError) -> Self {
-        Self { kind: FailureKind::ConversationError, detail: event.detail().to_owned(), event: Some(event) }
+        let detail = match event.0.get("detail") {
+            None | Some(Value::Null) => String::new(),
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+        };
+        Self { kind: FailureKind::ConversationError, detail, event: Some(event) }
     }
 
     /// The server's code, else ours.
@@ -230,8 +242,11 @@ impl Failure {
             fields
         };
         let mut error = self.event.as_ref().map_or_else(made, |event| event.0.clone());
-        error.retain(|field, _| ERROR_FIELDS.contains(&field.as_str()));
-        let detail = text::bounded(&redactor.redact(&self.detail), LONGEST_DETAIL);
+        error.retain(|field, value| ERROR_FIELDS.contains(&field.as_str()) && value.is_string());
+        for value in error.values_mut() {
+            *value = name(value.as_str().unwrap_or_default(), redactor).into();
+        }
+        let detail = text::bounded(&redactor.redact(&text::printable(&self.detail)), LONGEST_DETAIL);
         error.insert("detail".to_owned(), detail.into());
         error
     }
