@@ -3,6 +3,7 @@
 //! The agent-server adds the asked fields to its finish tool; a stop hook ([`crate::process::hook`]) sends an agent back that stops
 //! without the tool. Nothing here knows HTTP.
 
+mod references;
 pub(crate) mod schema;
 
 use openhands_client::automation::completion::TaskOutcome;
