@@ -40,7 +40,7 @@ use crate::agent_result::{AgentResult, ResultSpec};
 use crate::cli::{RunArgs, WorkspaceKind};
 use crate::input::Environment;
 use crate::input::problem::Problems;
-use crate::input::settings::{Account, Overrides, Settings};
+use crate::input::settings::{Account, Here, Overrides, Settings};
 use crate::input::task::source::Source;
 use crate::outcome::{ExitCode, Failure, FailureKind};
 use crate::plan::RunPlan;
@@ -236,9 +236,13 @@ struct Run<'r> {
 impl Run<'_> {
     /// Everything that the user gave, checked as a whole before anything is started.
     async fn plan(&self, args: &RunArgs) -> Result<RunPlan, Failure> {
-        let source = Source::named(args.task.as_deref(), Path::new("."));
+        let source = match &args.prompt {
+            Some(prompt) => Source::Text(prompt.clone()),
+            None => Source::named(args.task.as_deref(), Path::new(".")),
+        };
+        let is_plain = args.plain;
         // A pipe that nobody closes must not hold up signals.
-        let task = tokio::task::spawn_blocking(move || source.load());
+        let task = tokio::task::spawn_blocking(move || if is_plain { source.load_plain() } else { source.load() });
         let flags = Overrides {
             agent_server_url: args.agent_server_url.clone(),
             conversation_id: args.overrides.conversation_id,
@@ -246,16 +250,23 @@ impl Run<'_> {
             working_dir: args.overrides.working_dir.clone(),
             params: args.overrides.params.clone(),
             cloud: args.workspace == WorkspaceKind::Cloud,
+            here: Here::of_process(),
         };
         let settings = Settings::from_env(&self.environment.raw, &self.environment.not_text, flags);
         let task = task.await.unwrap_or_else(|bug| std::panic::resume_unwind(bug.into_panic()));
         let plan = match (settings, task) {
-            (Ok(settings), Ok(task)) => match args.workspace {
-                WorkspaceKind::Inside => RunPlan::new(settings, task, args.ready_timeout()),
-                WorkspaceKind::Cloud => {
-                    RunPlan::new(settings, task, args.ready_timeout()).and_then(RunPlan::driven_from_outside)
-                }
-            },
+            (Ok(settings), Ok(task)) => {
+                let (ready_timeout, is_outside) = (args.ready_timeout(), args.workspace == WorkspaceKind::Cloud);
+                let limit =
+                    args.overrides.timeout.or(task.limits.timeout).map(|limit| Limit::of_task(self.started, limit));
+                // Filling in the messages may take a moment, in which signals and the time limit count.
+                let filling_in = tokio::task::spawn_blocking(move || {
+                    let whole = RunPlan::new(settings, task, ready_timeout)?;
+                    if is_outside { whole.driven_from_outside() } else { Ok(whole) }
+                });
+                let ended = within(limit.as_ref(), filling_in).await?;
+                ended.unwrap_or_else(|bug| std::panic::resume_unwind(bug.into_panic()))
+            }
             (settings, task) => {
                 let of_settings = settings.err().map(|problems| problems.0).unwrap_or_default();
                 Err(Problems(of_settings.into_iter().chain(task.err()).collect()))

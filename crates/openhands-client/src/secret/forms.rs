@@ -8,8 +8,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// What `encodeURIComponent` of a browser and `quote` of Python leave as it is, besides.
-const COMPONENT: &AsciiSet =
-    &UNRESERVED.remove(b'/').remove(b'!').remove(b'*').remove(b'\'').remove(b'(').remove(b')');
+const COMPONENT: &AsciiSet = &UNRESERVED.remove(b'/').remove(b'!').remove(b'*').remove(b'\'').remove(b'(').remove(b')');
 
 /// The secret as it is, and as a sink or a peer writes it: JSON-escaped, `Debug`-quoted, on one line, percent-encoded, in
 /// base64. None is shorter than `shortest` bytes, each stands in the list once.

@@ -85,7 +85,9 @@ impl Redactor {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if !known.secrets.contains(secret) {
             known.secrets.push(secret.clone());
-            forms(value, SHORTEST_REDACTED).into_iter().for_each(|form| known.add(form));
+            for form in forms(value, SHORTEST_REDACTED) {
+                known.add(form);
+            }
         }
     }
 
@@ -172,7 +174,8 @@ mod tests {
 
     #[test]
     fn a_secret_is_removed_in_every_form_in_which_it_is_written() {
-        for secret in ["sec\"ret-123456", "line one\nline two", "b\\ack/slash+plus=", "pässwörd ✓ 123", "sk-plain-0123456789"]
+        for secret in
+            ["sec\"ret-123456", "line one\nline two", "b\\ack/slash+plus=", "pässwörd ✓ 123", "sk-plain-0123456789"]
         {
             let redactor = knowing([secret]);
             let json = serde_json::to_string(secret).unwrap();
