@@ -342,7 +342,8 @@ impl AgentServerClient {
         let scheme = if url.scheme() == "https" { "wss" } else { "ws" };
         // Both schemes are special, so the change cannot be refused.
         let _ = url.set_scheme(scheme);
-        SocketEndpoint { url, session_key: self.session_key.clone(), tls: self.http.tls() }
+        let proxy = self.http.proxy_of(&url);
+        SocketEndpoint { url, session_key: self.session_key.clone(), tls: self.http.tls(), proxy }
     }
 }
 
@@ -351,6 +352,8 @@ pub(super) struct SocketEndpoint {
     pub(super) url: Url,
     pub(super) session_key: Option<Secret>,
     pub(super) tls: std::sync::Arc<rustls::ClientConfig>,
+    /// The proxy on the way there.
+    pub(super) proxy: Option<Url>,
 }
 
 /// Reads a version text; an unknown one counts as the newest known.

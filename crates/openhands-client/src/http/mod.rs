@@ -8,6 +8,7 @@ pub mod json;
 mod network;
 mod proxy;
 mod transfer;
+pub(crate) mod tunnel;
 
 use std::borrow::Cow;
 use std::fmt;
