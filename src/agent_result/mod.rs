@@ -82,7 +82,7 @@ impl ResultSpec {
     }
 
     /// The question in words, for finish tools of which it is not known that they take its fields. A task outcome is not
-    /// asked for in words: nobody relies on it.
+    /// asked for in words: no one relies on it.
     ///
     /// A run that starts again says the same, though it may find other fields in the tool than it did at first.
     #[must_use]

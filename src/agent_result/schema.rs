@@ -110,7 +110,7 @@ impl ResultSchema {
     }
 }
 
-/// What is told of a value that is wrong in many places.
+/// The number of places that are told where a value is wrong in many.
 pub(crate) const MOST_MISFITS: usize = 5;
 
 pub(super) fn error(place: &str, found: impl Into<String>, help: impl Into<String>) -> SchemaError {

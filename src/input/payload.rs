@@ -7,7 +7,7 @@ use super::python_json;
 /// The payload. Strangers may have written what is in it.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) enum Payload {
-    /// There is none: nobody but a person triggered the run.
+    /// There is none: no event triggered the run.
     #[default]
     Absent,
     /// It cannot be used, for this reason.

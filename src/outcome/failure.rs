@@ -19,7 +19,7 @@ pub(crate) enum FailureKind {
     CostLimitReached,
     /// Somebody else has paused the conversation.
     ConversationPaused,
-    /// The conversation waits for a confirmation that nobody here can give.
+    /// The conversation waits for a confirmation, which this program cannot give.
     ConfirmationRequired,
     /// The conversation was deleted during the run.
     ConversationDeleted,
@@ -55,7 +55,7 @@ pub(crate) enum FailureKind {
     RunnerDied,
     /// The agent finished, and its result is missing or does not fit the task's schema.
     InvalidAnswer,
-    /// The automation service has settled the run without us: it was cancelled, or ended by somebody else.
+    /// The automation service has settled the run without us: it was cancelled, or ended elsewhere.
     RunEndedElsewhere,
     /// Another runner is at work on the same run. Not reported: the outcome is the other one's.
     AlreadyRunning,

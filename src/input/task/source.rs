@@ -40,7 +40,7 @@ impl Source {
         }
     }
 
-    /// Reads and parses the task. Blocks, without a limit where the source is a pipe that nobody closes.
+    /// Reads and parses the task. Blocks, without a limit where the source is a pipe that stays open.
     ///
     /// # Errors
     /// A [`Problem`] that names the file.

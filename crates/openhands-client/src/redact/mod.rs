@@ -1,4 +1,4 @@
-//! Removes what looks like a secret from text that others will read, where nobody told us the secret itself.
+//! Removes what looks like a secret from text that others will read, where we do not know the secret itself.
 //!
 //! A known prefix of a key, a user part of an address, and the value of a name that clearly is one of a secret. Innocent text
 //! stays: people read these texts.
