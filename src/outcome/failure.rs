@@ -190,6 +190,21 @@ pub(crate) struct Failure {
     pub(crate) detail: String,
     /// The server's own error event, where it gave one.
     pub(crate) event: Option<ServerError>,
+    /// Identifies the failure in every report of it.
+    stamp: Box<ErrorStamp>,
+}
+
+/// Id and time of an error event of our own. Made once, so that runner and guardian report the same event.
+#[derive(Debug, Clone, PartialEq)]
+struct ErrorStamp {
+    id: uuid::Uuid,
+    timestamp: jiff::Timestamp,
+}
+
+impl ErrorStamp {
+    fn now() -> Self {
+        Self { id: uuid::Uuid::new_v4(), timestamp: jiff::Timestamp::now() }
+    }
 }
 
 /// A name that a server gave, as it may be shown: short, on one line, without secrets.
@@ -206,7 +221,7 @@ const ERROR_FIELDS: [&str; 8] = ["kind", "id", "timestamp", "source", "parent_id
 impl Failure {
     /// A failure that we name ourselves.
     pub(crate) fn new(kind: FailureKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), event: None }
+        Self { kind, detail: detail.into(), event: None, stamp: Box::new(ErrorStamp::now()) }
     }
 
     /// A failure that the server has named.
@@ -217,7 +232,7 @@ impl Failure {
             Some(Value::String(text)) => text.clone(),
             Some(other) => other.to_string(),
         };
-        Self { kind: FailureKind::ConversationError, detail, event: Some(event) }
+        Self { event: Some(event), ..Self::new(FailureKind::ConversationError, detail) }
     }
 
     /// The server's code, else ours.
@@ -232,8 +247,8 @@ impl Failure {
         let made = || {
             let Value::Object(fields) = json!({
                 "kind": "ConversationErrorEvent",
-                "id": uuid::Uuid::new_v4(),
-                "timestamp": jiff::Timestamp::now().to_string(),
+                "id": self.stamp.id,
+                "timestamp": self.stamp.timestamp.to_string(),
                 "source": "environment",
                 "code": self.kind.code(),
             }) else {

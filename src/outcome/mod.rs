@@ -19,26 +19,42 @@ pub(crate) use result::{ResultError, RunResult};
 /// The longest `detail` or summary that is reported, in characters.
 const LONGEST_DETAIL: usize = 2000;
 
-/// How the run ended, with all that is known of it.
+/// How a run ended. Decided once; what is read afterwards is added in an [`Outcome`], and changes nothing of it.
 #[derive(Debug, Clone)]
-pub(crate) struct Outcome {
-    /// Nothing when the run completed.
+pub(crate) struct Verdict {
+    /// Why the run failed; nothing when it completed.
     pub(crate) failure: Option<Failure>,
     /// The run.
     pub(crate) run_id: Option<RunId>,
     /// The conversation, once there is one.
     pub(crate) conversation_id: Option<ConversationId>,
-    /// The sandbox of a run that is driven from outside.
-    pub(crate) sandbox_id: Option<SandboxId>,
-    /// What the conversation has cost in all.
+    /// What the conversation had cost when the run ended.
     pub(crate) cost: Cost,
-    /// The agent's final message.
-    pub(crate) message: Option<String>,
-    /// What the agent gave besides.
-    pub(crate) answer: Option<AgentResult>,
+    /// The object that the agent was asked for.
+    pub(crate) result: Option<AgentResult>,
 }
 
-impl Outcome {
+/// What the agent-server still says after the end of a run.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LastWords {
+    /// The agent's final message.
+    pub(crate) message: Option<String>,
+    /// How the task went by the agent's own account.
+    pub(crate) task_outcome: Option<AgentResult>,
+    /// What the conversation has cost in all.
+    pub(crate) cost: Cost,
+}
+
+/// How a run ended, with all that is known of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Outcome {
+    verdict: Verdict,
+    last_words: LastWords,
+    /// The sandbox of a run that is driven from outside.
+    sandbox_id: Option<SandboxId>,
+}
+
+impl Verdict {
     /// COMPLETED or FAILED.
     #[must_use]
     pub(crate) fn status(&self) -> OutcomeStatus {
@@ -51,15 +67,45 @@ impl Outcome {
         self.failure.as_ref().map_or(ExitCode::COMPLETED, |failure| failure.kind.exit_code())
     }
 
+    /// The outcome, with what was read after the end.
+    #[must_use]
+    pub(crate) fn with(self, last_words: LastWords, sandbox_id: Option<SandboxId>) -> Outcome {
+        Outcome { verdict: self, last_words, sandbox_id }
+    }
+
+    /// The outcome as far as it is known at the end of the run.
+    #[must_use]
+    pub(crate) fn alone(&self) -> Outcome {
+        self.clone().with(LastWords::default(), None)
+    }
+}
+
+impl Outcome {
+    /// How the run ended.
+    #[must_use]
+    pub(crate) fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+
+    /// US dollars that the conversation has cost.
+    fn cost(&self) -> Cost {
+        self.verdict.cost.or_more(self.last_words.cost)
+    }
+
+    /// What the agent gave besides its message.
+    fn agent_result(&self) -> Option<&AgentResult> {
+        self.verdict.result.as_ref().or(self.last_words.task_outcome.as_ref())
+    }
+
     /// The body of the completion callback.
     #[must_use]
     pub(crate) fn report(&self, redactor: &Redactor) -> CompletionReport {
         CompletionReport {
-            status: self.status(),
-            run_id: self.run_id.as_ref().map(|id| id.as_str().to_owned()),
-            conversation_id: self.conversation_id.map(|id| id.to_string()),
-            cost: self.cost,
-            error: self.failure.as_ref().map(|failure| Value::Object(failure.error_object(redactor))),
+            status: self.verdict.status(),
+            run_id: self.verdict.run_id.as_ref().map(|id| id.as_str().to_owned()),
+            conversation_id: self.verdict.conversation_id.map(|id| id.to_string()),
+            cost: self.cost(),
+            error: self.verdict.failure.as_ref().map(|failure| Value::Object(failure.error_object(redactor))),
             task_outcome: self.task_outcome(redactor).map(|TaskOutcome { status, summary }| TaskOutcome {
                 status,
                 summary: text::bounded(&summary, LONGEST_DETAIL),
@@ -68,13 +114,13 @@ impl Outcome {
     }
 
     fn task_outcome(&self, redactor: &Redactor) -> Option<TaskOutcome> {
-        let Some(AgentResult::TaskOutcome(TaskOutcome { status, summary })) = &self.answer else { return None };
+        let Some(AgentResult::TaskOutcome(TaskOutcome { status, summary })) = self.agent_result() else { return None };
         Some(TaskOutcome { status: *status, summary: redactor.redact(summary).into_owned() })
     }
 
     /// The user's object, without secrets in its texts.
     fn object(&self, redactor: &Redactor) -> Option<Value> {
-        let Some(AgentResult::Object(fields)) = &self.answer else { return None };
+        let Some(AgentResult::Object(fields)) = self.agent_result() else { return None };
         Some(redacted(&Value::Object(fields.clone()), redactor))
     }
 
@@ -82,19 +128,19 @@ impl Outcome {
     #[must_use]
     pub(crate) fn result(&self, redactor: &Redactor) -> RunResult {
         RunResult {
-            status: self.status(),
-            run_id: self.run_id.as_ref().map(|id| id.as_str().to_owned()),
-            conversation_id: self.conversation_id.map(|id| id.to_string()),
+            status: self.verdict.status(),
+            run_id: self.verdict.run_id.as_ref().map(|id| id.as_str().to_owned()),
+            conversation_id: self.verdict.conversation_id.map(|id| id.to_string()),
             sandbox_id: self.sandbox_id.as_ref().map(|id| id.as_str().to_owned()),
-            cost: self.cost,
+            cost: self.cost(),
             task_outcome: self.task_outcome(redactor),
             answer: self.object(redactor),
-            message: self.message.as_deref().map(|message| redactor.redact(message).into_owned()),
-            error: self.failure.as_ref().map(|failure| ResultError {
+            message: self.last_words.message.as_deref().map(|message| redactor.redact(message).into_owned()),
+            error: self.verdict.failure.as_ref().map(|failure| ResultError {
                 code: failure::name(failure.code(), redactor),
                 detail: text::bounded(&redactor.redact(&text::printable(&failure.detail)), LONGEST_DETAIL),
             }),
-            exit_code: self.exit_code().0,
+            exit_code: self.verdict.exit_code().0,
         }
     }
 }
@@ -119,16 +165,18 @@ mod tests {
     use openhands_client::automation::completion::TaskStatus;
     use openhands_client::secret::Secret;
 
-    fn outcome(failure: Option<Failure>) -> Outcome {
-        Outcome {
+    fn verdict(failure: Option<Failure>) -> Verdict {
+        Verdict {
             failure,
             run_id: Some(RunId::new("run")),
             conversation_id: Some("1b716b4b-78d1-5f02-9247-f78169819a82".parse().unwrap()),
-            sandbox_id: None,
             cost: Cost::dollars(0.25),
-            message: Some("done".to_owned()),
-            answer: None,
+            result: None,
         }
+    }
+
+    fn outcome(failure: Option<Failure>) -> Outcome {
+        verdict(failure).with(LastWords { message: Some("done".to_owned()), ..LastWords::default() }, None)
     }
 
     fn body(outcome: &Outcome) -> Value {
@@ -142,12 +190,12 @@ mod tests {
             json!({"status": "COMPLETED", "run_id": "run",
                 "conversation_id": "1b716b4b-78d1-5f02-9247-f78169819a82", "cost": 0.25})
         );
-        assert_eq!(outcome(None).exit_code(), ExitCode::COMPLETED);
+        assert_eq!(verdict(None).exit_code(), ExitCode::COMPLETED);
     }
 
     #[test]
     fn an_unknown_cost_is_left_out() {
-        let outcome = Outcome { cost: Cost::default(), ..outcome(None) };
+        let outcome = Verdict { cost: Cost::default(), ..verdict(None) }.alone();
         assert_eq!(body(&outcome).get("cost"), None);
     }
 
@@ -202,7 +250,7 @@ mod tests {
     fn a_summary_is_reported_in_bounds_and_given_whole() {
         let summary = "ä".repeat(100_000);
         let answer = AgentResult::TaskOutcome(TaskOutcome { status: TaskStatus::Success, summary: summary.clone() });
-        let outcome = Outcome { answer: Some(answer), ..outcome(None) };
+        let outcome = verdict(None).with(LastWords { task_outcome: Some(answer), ..LastWords::default() }, None);
         let reported = outcome.report(&Redactor::default()).task_outcome.unwrap().summary;
         assert!(reported.chars().count() < 2010, "{}", reported.len());
         assert_eq!(outcome.result(&Redactor::default()).task_outcome.unwrap().summary, summary);
@@ -218,7 +266,7 @@ mod tests {
         let redactor = Redactor::default();
         redactor.learn(&Secret::new("123456"));
         redactor.learn(&Secret::new("\"key\"-1"));
-        let outcome = Outcome { answer: Some(AgentResult::Object(fields)), ..outcome(None) };
+        let outcome = Verdict { result: Some(AgentResult::Object(fields)), ..verdict(None) }.alone();
         let expected = json!({"note": "use *** or ***", "count": 1_234_567, "list": [["***"]]});
         assert_eq!(outcome.result(&redactor).answer, Some(expected));
     }
@@ -238,5 +286,21 @@ mod tests {
             assert_ne!(kind.exit_code(), ExitCode::COMPLETED, "{kind:?}");
         }
         assert_eq!(FailureKind::Terminated.exit_code().0, 143);
+    }
+
+    #[test]
+    fn a_failure_is_the_same_event_in_every_report() {
+        let verdict = verdict(Some(Failure::new(FailureKind::Timeout, "too slow")));
+        let first = body(&verdict.alone());
+        assert_eq!(body(&verdict.with(LastWords::default(), None)), first);
+        assert!(first["error"]["id"].as_str().is_some_and(|id| id.len() == 36));
+    }
+
+    #[test]
+    fn a_cost_that_is_read_at_the_end_counts_only_if_it_is_higher() {
+        for (read, reported) in [(Cost::dollars(0.5), 0.5), (Cost::dollars(0.1), 0.25), (Cost::default(), 0.25)] {
+            let outcome = verdict(None).with(LastWords { cost: read, ..LastWords::default() }, None);
+            assert_eq!(body(&outcome)["cost"], reported);
+        }
     }
 }

@@ -16,7 +16,7 @@ use crate::agent_result::AgentResult;
 use crate::cli::RunArgs;
 use crate::input::Environment;
 use crate::input::reporting::Reporting;
-use crate::outcome::{Failure, FailureKind, Outcome};
+use crate::outcome::{Failure, FailureKind, Outcome, Verdict};
 use crate::process::guardian::rendezvous::{self, Found};
 use crate::process::guardian::{Guardian, GuardianConfig};
 use crate::process::signals::Shutdown;
@@ -108,7 +108,7 @@ impl Reporter {
     fn silence(&self, known: RunState) -> CompletionReport {
         let failure =
             Failure::new(FailureKind::RunnerDied, "the runner ended without an outcome; it was probably killed");
-        self.outcome(Some(failure), known).report(&self.redactor)
+        self.verdict(Err(failure), known).alone().report(&self.redactor)
     }
 
     /// A process group that must not outlive the run.
@@ -125,15 +125,17 @@ impl Reporter {
         }
     }
 
-    fn outcome(&self, failure: Option<Failure>, known: RunState) -> Outcome {
-        Outcome {
+    fn verdict(&self, ended: Result<Option<AgentResult>, Failure>, known: RunState) -> Verdict {
+        let (result, failure) = match ended {
+            Ok(result) => (result, None),
+            Err(failure) => (None, Some(failure)),
+        };
+        Verdict {
             failure,
             run_id: self.reporting.run_id.clone(),
             conversation_id: known.conversation_id,
-            sandbox_id: None,
             cost: known.cost,
-            message: None,
-            answer: None,
+            result,
         }
     }
 
@@ -145,19 +147,15 @@ impl Reporter {
         CompletionReport { task_outcome, ..report }
     }
 
-    /// The outcome is known: from now on it arrives, whatever becomes of us.
-    pub(super) fn decide(&mut self, ended: Result<Option<AgentResult>, Failure>, known: RunState) -> Outcome {
-        let (answer, failure) = match ended {
-            Ok(answer) => (answer, None),
-            Err(failure) => (None, Some(failure)),
-        };
-        let outcome = Outcome { answer, ..self.outcome(failure, known) };
-        self.learn(&outcome);
-        outcome
+    /// Decides how the run ended. From now on the outcome arrives, whatever becomes of this process.
+    pub(super) fn decide(&mut self, ended: Result<Option<AgentResult>, Failure>, known: RunState) -> Verdict {
+        let verdict = self.verdict(ended, known);
+        self.hand_over(&verdict.alone());
+        verdict
     }
 
-    /// The same outcome with more in it.
-    pub(super) fn learn(&mut self, outcome: &Outcome) {
+    /// Gives the guardian the report to deliver if this process cannot.
+    pub(super) fn hand_over(&mut self, outcome: &Outcome) {
         let report = self.report(outcome);
         self.tell(|guardian| guardian.outcome(&report));
     }

@@ -75,6 +75,11 @@ impl Sinks {
         self
     }
 
+    /// Adds a sink.
+    pub(crate) fn add(&mut self, sink: impl Sink + 'static) {
+        self.0.push(Box::new(sink));
+    }
+
     /// Hands a record to every sink.
     pub(crate) async fn record(&mut self, record: &Record<'_>) {
         for sink in &mut self.0 {

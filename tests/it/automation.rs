@@ -3,11 +3,12 @@
 use serde_json::{Value, json};
 
 use crate::support::automation_service::{Automation, profile};
-use crate::support::{AgentServer, AutomationService, NEWEST, ScriptedLlm, Step};
+use crate::support::{AgentServer, AutomationService, Gates, NEWEST, ScriptedLlm, Step};
 
 /// A prompt preset whose prompt is this script's marker.
 async fn prompt_preset(llm: &ScriptedLlm, prompt: &str, more: Value) -> Automation<'static> {
-    let server = AgentServer::shared(NEWEST).await;
+    // On a new machine both have to be started.
+    let (server, service) = tokio::join!(AgentServer::shared(NEWEST), AutomationService::shared());
     let mut body = json!({
         "name": "A «preset»",
         "prompt": prompt,
@@ -16,7 +17,7 @@ async fn prompt_preset(llm: &ScriptedLlm, prompt: &str, more: Value) -> Automati
         "timeout": 120,
     });
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    let automation = AutomationService::shared().await.preset("prompt", body).await;
+    let automation = service.preset("prompt", body).await;
     // The debug binary is too large to be carried around.
     let binary = env!("CARGO_BIN_EXE_openhands-runner");
     automation.with_runner(|place| std::os::unix::fs::symlink(binary, place)).await
@@ -108,13 +109,22 @@ async fn an_unknown_profile_of_the_automation_is_replaced_by_the_servers_own_llm
 #[tokio::test]
 async fn phases_tell_what_goes_on_while_it_goes_on() {
     let llm = ScriptedLlm::start(0).await.unwrap();
-    let step = |summary: &str, command: &str| {
-        Step::call("terminal", json!({"command": command, "summary": summary, "security_risk": "LOW"}))
+    let gates = Gates::new();
+    let step = |summary: &str, gate: &str| {
+        gates.close(gate);
+        let command = gates.wait(gate);
+        let arguments = json!({"command": command, "summary": summary, "security_risk": "LOW", "timeout": 150});
+        Step::call("terminal", arguments)
     };
-    let steps = [step("Look at token=abc123", "sleep 6"), step("Build it", "sleep 6"), done("built")];
-    llm.script("Work in steps", steps.map(|step| step.after(std::time::Duration::from_secs(2))));
+    // The stage before the first step has to last until it is seen.
+    let first = step("Look at token=abc123", "look").after(std::time::Duration::from_secs(2));
+    llm.script("Work in steps", [first, step("Build it", "build"), done("built")]);
     let automation = prompt_preset(&llm, "Work in steps", json!({})).await;
     let mut run = automation.dispatch().await;
+    for (phase, gate) in [("Look at token=***", "look"), ("Build it", "build")] {
+        run.until(|run| run["current_phase"] == phase || run["status"] == "FAILED").await;
+        gates.open(gate);
+    }
     let ended = run.ended().await;
     assert_eq!(ended["status"], "COMPLETED", "{ended:#}");
     let ours = ["Agent is working on the task", "Look at token=***", "Build it"];

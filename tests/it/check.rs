@@ -49,7 +49,7 @@ async fn inside_a_sandbox_it_asks_everyone_that_a_run_would_ask() {
 
 #[tokio::test]
 async fn on_a_laptop_with_a_good_account_all_is_good() {
-    let (cloud, _turn) = CloudServer::shared().await;
+    let cloud = &CloudServer::lent().await;
     let llm = ScriptedLlm::start(0).await.unwrap();
     cloud.set_llm(&llm).await;
     let table = Run::outside(cloud).args(["check", "--format", "json"]).finish().await.exits_with(0).json();

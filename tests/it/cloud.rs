@@ -50,9 +50,8 @@ async fn a_named_profile_is_used_and_a_missing_one_falls_back() {
 
 #[tokio::test]
 async fn a_task_that_brings_its_own_model_needs_neither_the_environments_profile_nor_a_default() {
-    let _turn = crate::support::agent_server::OLDEST_IN_USE.lock().await;
     // Without settings, and so without any LLM of its own.
-    let (llm, server) = (llm().await, AgentServer::shared(OLDEST).await);
+    let (llm, server) = (llm().await, &AgentServer::lent(OLDEST).await);
     let own = format!("llm: {{model: openai/scripted, api_key: sk-key-of-the-task, base_url: '{}'}}", llm.url());
     let run = |fields: &str| {
         let run = Run::inside(server).env("AGENT_SERVER_URL", server.url("")).env("AUTOMATION_MODEL", "gone");

@@ -84,7 +84,7 @@ async fn another_jobs_sandbox_that_is_listed_before_ours_is_not_deleted() {
     let opening = tokio::spawn(cloud.builder().init_timeout(Duration::from_millis(500)).open());
     cloud.asked().await;
     *cloud.state.listed.lock().unwrap() = vec![sandbox("another job's", "STARTING")];
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    cloud.listed_again().await;
     cloud.state.listed.lock().unwrap().insert(0, sandbox("ours", "STARTING"));
     let error = opening.await.unwrap().unwrap_err();
     assert!(error.to_string().contains("ours and another job's"), "{error}");
@@ -115,11 +115,11 @@ async fn a_sandbox_that_nobody_waits_for_is_deleted_also_by_a_program_that_ends(
 
 #[tokio::test]
 async fn a_forgotten_sandbox_is_not_deleted_when_it_has_been_made() {
-    let cloud = Faulty::start(made().set_delay(Duration::from_secs(1)), [Value::Null]).await;
+    let cloud = Faulty::start(made().set_delay(Duration::from_millis(500)), [Value::Null]).await;
     let sandbox = cloud.builder().sandbox().unwrap();
     cloud.asked().await;
     sandbox.forget();
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
     assert!(cloud.deleted().is_empty());
 }
 

@@ -1,5 +1,6 @@
 //! What a client of the Cloud API must survive, on wiremock: faults that the real server has and does not give on demand.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -144,8 +145,8 @@ async fn a_sandbox_that_does_not_go_on_at_once_is_asked_again() {
 /// for its output.
 #[tokio::test]
 async fn a_frozen_agent_server_ends_commands_and_copies_in_bounded_time() {
-    let server = AgentServer::start(NEWEST).await;
-    let cloud = Faulty::start(made(), [running(&server)]).await;
+    let server = &AgentServer::lent(NEWEST).await;
+    let cloud = Faulty::start(made(), [running(server)]).await;
     let big = server.working_dir().join("big");
     std::fs::File::create(&big).unwrap().set_len(1 << 30).unwrap();
     let there = format!("{ID}:{}", big.display());
@@ -176,40 +177,65 @@ async fn a_frozen_agent_server_ends_commands_and_copies_in_bounded_time() {
 /// A frozen sandbox is left soon, by one signal and by two, also while the command is being started.
 #[tokio::test]
 async fn signals_end_a_command_in_a_frozen_sandbox_in_bounded_time() {
-    let server = AgentServer::start(NEWEST).await;
-    for (begun, second) in [(true, false), (true, true), (false, false), (false, true)] {
-        let cloud = Faulty::start(made(), [running(&server)]).await;
-        let marker = server.working_dir().join(format!("begun-{begun}-{second}"));
-        let command = cloud.outside().args(["exec", "--", &format!("touch {}; sleep 100", marker.display())]).start();
-        command.says("is ready").await;
-        while begun && !marker.exists() {
+    let server = &AgentServer::lent(NEWEST).await;
+    for twice in [false, true] {
+        let begun = Begun::start(server).await;
+        while !begun.marker.exists() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        let starting = Begun::start(server).await;
         server.freeze();
         tokio::time::sleep(Duration::from_millis(500)).await;
+        let left = tokio::join!(begun.ended_by_signals(twice), starting.ended_by_signals(twice));
+        server.thaw();
+        tokio::join!(remove(left.0), remove(left.1));
+    }
+}
+
+/// A command in a new sandbox, which writes a file when it begins.
+struct Begun {
+    cloud: Faulty,
+    running: Running,
+    marker: PathBuf,
+}
+
+impl Begun {
+    /// Started as far as to the moment in which the sandbox is ready.
+    async fn start(server: &AgentServer) -> Self {
+        let cloud = Faulty::start(made(), [running(server)]).await;
+        let marker = server.working_dir().join("begun");
+        let running = cloud.outside().args(["exec", "--", &format!("touch {}; sleep 100", marker.display())]).start();
+        running.says("is ready").await;
+        Self { cloud, running, marker }
+    }
+
+    /// The folder that is left in the sandbox.
+    async fn ended_by_signals(self, twice: bool) -> String {
         let signalled = Instant::now();
-        command.signal(Signal::SIGINT);
-        if second {
+        self.running.signal(Signal::SIGINT);
+        if twice {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            command.signal(Signal::SIGTERM);
+            self.running.signal(Signal::SIGTERM);
         }
-        let ended = command.finish().await.exits_with(130);
-        assert!(signalled.elapsed() < Duration::from_secs(if second { 5 } else { 20 }), "{:?}", signalled.elapsed());
-        let ended = if second {
-            assert!(cloud.deleted().is_empty());
+        let ended = self.running.finish().await.exits_with(130);
+        assert!(signalled.elapsed() < Duration::from_secs(if twice { 5 } else { 20 }), "{:?}", signalled.elapsed());
+        let ended = if twice {
+            assert!(self.cloud.deleted().is_empty());
             ended.says(&format!("sandbox {ID} may be left"))
         } else {
-            assert_eq!(cloud.deleted(), [ID]);
+            assert_eq!(self.cloud.deleted(), [ID]);
             ended.says("no answer in time")
         };
-        server.thaw();
-        // What is left would be gone with a sandbox.
         let start = ended.stderr.find("/tmp/sandbox-command-").expect("it does not say what is left");
-        let folder = ended.stderr[start..].split(['"', ' ', '\n']).next().unwrap();
-        let remove = format!("exec 2>/dev/null; sleep 2; kill -KILL -- -$(cat {folder}/pid); rm -rf {folder}");
-        let removed = tokio::process::Command::new("sh").args(["-c", &remove]).status().await.unwrap();
-        assert!(removed.success());
+        ended.stderr[start..].split(['"', ' ', '\n']).next().unwrap().to_owned()
     }
+}
+
+/// What is left would be gone with a sandbox.
+async fn remove(folder: String) {
+    let remove = format!("exec 2>/dev/null; sleep 2; kill -KILL -- -$(cat {folder}/pid); rm -rf {folder}");
+    let removed = tokio::process::Command::new("sh").args(["-c", &remove]).status().await.unwrap();
+    assert!(removed.success());
 }
 
 #[tokio::test]

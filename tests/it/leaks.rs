@@ -16,7 +16,7 @@ const LONGEST: u64 = 24_000;
 #[tokio::test]
 async fn runs_that_a_signal_ends_leave_no_sandbox() {
     let (runs, mut random) = moments_of("LEAKS", "LEAKS_RUNS", 3);
-    let (cloud, _turn) = CloudServer::shared().await;
+    let cloud = &CloudServer::lent().await;
     let llm = ScriptedLlm::start(0).await.unwrap();
     llm.script("Do the long task", [Step::terminal("sleep 3"), Step::finish("Done.")]);
     cloud.set_llm(&llm).await;

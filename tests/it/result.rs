@@ -48,8 +48,7 @@ async fn an_agent_that_never_gives_the_object_fails_the_run() {
 
 #[tokio::test]
 async fn an_older_server_is_asked_in_words_and_the_object_is_checked_here() {
-    let _turn = crate::support::agent_server::OLDEST_IN_USE.lock().await;
-    let server = AgentServer::shared(OLDEST).await;
+    let server = &AgentServer::lent(OLDEST).await;
     let result = run(server, [Step::finish("```json\n{\"count\": 2}\n```")]).await.exits_with(0).json();
     assert_eq!(result["answer"], json!({"count": 2}));
     let asked = server.user_messages(result["conversation_id"].as_str().unwrap()).await;

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 
 use crate::support::run::{LLM_COST, account_settings};
-use crate::support::{AgentServer, Cloud, OLDEST, Receiver, Run, ScriptedLlm, Step};
+use crate::support::{AgentServer, Cloud, Gates, OLDEST, Receiver, Run, ScriptedLlm, Step};
 
 crate::on_newest_and_oldest!(
     two_turns_complete_and_report_the_servers_cost,
@@ -101,7 +102,7 @@ async fn the_agents_shell_sees_a_secret_and_nobody_else_does(server: &AgentServe
 async fn failed(server: &AgentServer, steps: Vec<Step>, front_matter: &str, exit_code: i32) -> Value {
     let llm = llm(steps).await;
     let receiver = Receiver::start().await;
-    let started = tokio::time::Instant::now();
+    let started = Instant::now();
     let finished = Run::inside(server)
         .llm(&llm)
         .reports_to(&receiver, &unique())
@@ -152,9 +153,12 @@ async fn the_cost_limit_stops_the_agent(server: &AgentServer) {
 }
 
 async fn the_time_limit_stops_the_agent(server: &AgentServer) {
-    let steps = vec![Step::terminal("sleep 8"), Step::finish("Too late.")];
+    let gates = Gates::new();
+    gates.close("the limit");
+    let steps = vec![Step::patient_terminal(&gates.wait("the limit")), Step::finish("Too late.")];
     let report = failed(server, steps, "limits: {timeout: 4s}", 124).await;
     assert_eq!(report["error"]["code"], "Timeout");
+    gates.open("the limit");
     is_stopped(server, report["conversation_id"].as_str().unwrap()).await;
 }
 
@@ -164,7 +168,7 @@ async fn is_stopped(server: &AgentServer, id: &str) {
         if server.conversation(id).await["execution_status"] == "paused" {
             return;
         }
-        tokio::time::sleep(Duration::from_millis(250)).await;
+        sleep(Duration::from_millis(250)).await;
     }
     panic!("the agent still works: {}", server.conversation(id).await["execution_status"]);
 }
@@ -220,7 +224,10 @@ async fn a_run_that_starts_again_sends_nothing_twice(server: &AgentServer) {
 }
 
 async fn a_run_that_starts_again_waits_for_the_turn_under_way(server: &AgentServer) {
-    let llm = llm([Step::terminal("sleep 6; echo done >done.txt"), Step::finish("Done.")]).await;
+    let gates = Gates::new();
+    gates.close("the second run");
+    let work = format!("echo begun >begun.txt; {}; echo done >done.txt", gates.wait("the second run"));
+    let llm = llm([Step::patient_terminal(&work), Step::finish("Done.")]).await;
     let (receiver, run_id) = (Receiver::start().await, unique());
     let working_dir = server.working_dir();
     let run = || {
@@ -231,10 +238,17 @@ async fn a_run_that_starts_again_waits_for_the_turn_under_way(server: &AgentServ
             .task("Do the task.")
     };
     let first = run().start();
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !working_dir.join("begun.txt").exists() {
+        assert!(Instant::now() < deadline, "the agent does not begin");
+        sleep(Duration::from_millis(20)).await;
+    }
     first.signal(nix::sys::signal::Signal::SIGKILL);
-    assert!(!working_dir.join("done.txt").exists(), "the first run was ended too late to show anything");
-    run().finish().await.exits_with(0);
+    let second = run().start();
+    second.says(" is ready").await;
+    assert!(!working_dir.join("done.txt").exists(), "the turn is not under way any more");
+    gates.open("the second run");
+    second.finish().await.exits_with(0);
     first.finish().await;
     assert!(working_dir.join("done.txt").exists());
     let report = receiver.accepted();

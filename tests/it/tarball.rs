@@ -10,14 +10,14 @@ use crate::support::{AgentServer, AutomationService, NEWEST, ScriptedLlm, Step};
 
 /// A preset automation as the service makes it, with our binary in its tarball. `change` changes the tarball's files.
 async fn preset(kind: &str, llm: &ScriptedLlm, more: Value, change: impl FnOnce(&Path)) -> Automation<'static> {
-    let server = AgentServer::shared(NEWEST).await;
+    let (server, service) = tokio::join!(AgentServer::shared(NEWEST), AutomationService::shared());
     let trigger = json!({"type": "cron", "schedule": "0 0 1 1 *"});
     let mut body = json!({"name": "A preset", "prompt": "Use what is there", "trigger": trigger, "timeout": 120});
     if kind == "prompt" {
         body["model"] = profile(server, llm).await.into();
     }
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    let automation = AutomationService::shared().await.preset(kind, body).await;
+    let automation = service.preset(kind, body).await;
     let put = |place: &Path| {
         change(place.parent().unwrap());
         std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_openhands-runner"), place)

@@ -34,9 +34,6 @@ fn in_place_of(version: &str) -> String {
     asked::variable("OLDEST").filter(|_| version == OLDEST).unwrap_or_else(|| version.to_owned())
 }
 
-/// Held by the test that uses the shared oldest server.
-pub static OLDEST_IN_USE: Mutex<()> = Mutex::const_new(());
-
 /// A running agent-server. It ends when dropped, and when the test process ends in any way.
 pub struct AgentServer {
     pub version: &'static str,
@@ -55,18 +52,24 @@ pub static STARTING: Mutex<()> = Mutex::const_new(());
 const START: Duration = Duration::from_secs(120);
 
 impl AgentServer {
-    /// The one of this version that all tests share.
+    /// The one of the newest version that all tests share.
     pub async fn shared(version: &'static str) -> &'static Self {
-        static SERVER_NEWEST: OnceCell<AgentServer> = OnceCell::const_new();
-        static SERVER_OLDEST: OnceCell<AgentServer> = OnceCell::const_new();
-        let server = if version == NEWEST { &SERVER_NEWEST } else { &SERVER_OLDEST };
-        server.get_or_init(|| Self::start(version)).await
+        static READY: OnceCell<()> = OnceCell::const_new();
+        let server = Self::shared_as_launched(version).await;
+        READY.get_or_init(|| server.await_ready()).await;
+        server
     }
 
-    /// A second one, to start bash commands that talk to the first.
-    pub async fn shared_starter() -> &'static Self {
-        static STARTER: OnceCell<AgentServer> = OnceCell::const_new();
-        STARTER.get_or_init(|| Self::start(NEWEST)).await
+    /// The same, perhaps before it is ready.
+    pub async fn shared_as_launched(version: &'static str) -> &'static Self {
+        static SERVER: OnceCell<AgentServer> = OnceCell::const_new();
+        assert_eq!(version, NEWEST, "only the newest server can work for several tests at a time");
+        let launched = async || {
+            let mut server = Self::not_started(version);
+            server.launch();
+            server
+        };
+        SERVER.get_or_init(launched).await
     }
 
     /// A server for one test, ready.

@@ -32,7 +32,8 @@ impl AutomationService {
     /// The one that all tests share, in front of the newest agent-server that they share.
     pub async fn shared() -> &'static Self {
         static SERVICE: OnceCell<AutomationService> = OnceCell::const_new();
-        SERVICE.get_or_init(async || Self::start(AgentServer::shared(NEWEST).await).await).await
+        // Both start at the same time.
+        SERVICE.get_or_init(async || Self::start(AgentServer::shared_as_launched(NEWEST).await).await).await
     }
 
     /// One in front of this agent-server, ready.

@@ -11,13 +11,13 @@
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use openhands_client::http::Network;
 use openhands_client::http::{Http, HttpError};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
@@ -32,27 +32,18 @@ pub struct CloudServer {
     base_port: u16,
     folder: PathBuf,
     child: Child,
-    /// The server gives the same port to two sandboxes that start at the same time.
-    turn: Mutex<()>,
 }
 
 /// Imports and a database migration take this long on a busy machine.
 const START: Duration = Duration::from_secs(120);
 
 impl CloudServer {
-    /// The mended one that tests share, for the one test whose turn it is.
-    pub async fn shared() -> (&'static Self, MutexGuard<'static, ()>) {
-        static SERVER: OnceCell<CloudServer> = OnceCell::const_new();
-        let server = SERVER.get_or_init(|| Self::start(&[])).await;
-        (server, server.turn.lock().await)
-    }
-
     /// A server for one test.
     pub async fn start(arguments: &[&str]) -> Self {
-        let free_port = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let folder = tempfile::tempdir().unwrap().keep();
         let log = std::fs::File::create(folder.join("log")).unwrap();
-        let (port, base_port) = (free_port(), free_port());
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let base_port = base_port();
         let child = Command::new(super::repository::file("scripts/cloud-server"))
             .args(["--with-stdin", "--temporary", "--port", &port.to_string(), "--base-port", &base_port.to_string()])
             .args(arguments)
@@ -64,7 +55,7 @@ impl CloudServer {
             .stderr(log)
             .spawn()
             .unwrap();
-        let server = Self { port, base_port, folder, child, turn: Mutex::new(()) };
+        let server = Self { port, base_port, folder, child };
         let deadline = Instant::now() + START;
         while server.request(Method::GET, "/alive", None).await.is_err() {
             assert!(Instant::now() < deadline, "no app server:\n{}", server.log());
@@ -137,6 +128,14 @@ impl CloudServer {
     pub fn folder_of(&self, sandbox: &str) -> PathBuf {
         self.folder.join("sandboxes").join(sandbox)
     }
+}
+
+/// The first port for a server's sandboxes: of its own among the servers of this process, and below those that the kernel
+/// gives to outgoing connections, for a sandbox listens only seconds after its port was found free.
+fn base_port() -> u16 {
+    static SERVERS: AtomicU16 = AtomicU16::new(0);
+    let process = u16::try_from(std::process::id() % 10).unwrap_or_default();
+    20_000 + 1000 * process + 100 * (SERVERS.fetch_add(1, Ordering::Relaxed) % 10)
 }
 
 impl Drop for CloudServer {

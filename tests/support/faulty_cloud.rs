@@ -18,6 +18,9 @@ use super::{AgentServer, Run};
 /// The id of the one sandbox that is made.
 pub const ID: &str = "sandbox-of-the-test";
 
+/// No request of a test is waited for longer.
+const LONGEST: Duration = Duration::from_secs(60);
+
 /// A Cloud API whose one new sandbox is a real agent-server.
 pub struct Faulty {
     pub server: MockServer,
@@ -94,16 +97,29 @@ impl Faulty {
 
     /// Until a sandbox was asked for.
     pub async fn asked(&self) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + LONGEST;
         while self.created().await == 0 {
             assert!(Instant::now() < deadline, "nobody asks for a sandbox");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
+    /// Until the sandboxes are listed once more.
+    pub async fn listed_again(&self) {
+        let (before, deadline) = (self.received("GET", "/api/v1/sandboxes/search").await, Instant::now() + LONGEST);
+        while self.received("GET", "/api/v1/sandboxes/search").await == before {
+            assert!(Instant::now() < deadline, "the sandboxes are not listed");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     pub async fn created(&self) -> usize {
+        self.received("POST", "/api/v1/sandboxes").await
+    }
+
+    async fn received(&self, method: &str, path: &str) -> usize {
         let requests = self.server.received_requests().await.unwrap();
-        requests.iter().filter(|request| request.method == "POST" && request.url.path() == "/api/v1/sandboxes").count()
+        requests.iter().filter(|request| request.method == method && request.url.path() == path).count()
     }
 }
 

@@ -6,9 +6,11 @@ pub mod automation_service;
 pub mod cloud;
 pub mod cloud_server;
 pub mod faulty_cloud;
+pub mod gates;
 pub mod git;
 pub mod http_listener;
 pub mod keys;
+pub mod lent;
 pub mod mcp_server;
 pub mod proxy;
 pub mod receiver;
@@ -22,6 +24,7 @@ pub use agent_server::{AgentServer, NEWEST, OLDEST};
 pub use automation_service::AutomationService;
 pub use cloud::Cloud;
 pub use cloud_server::CloudServer;
+pub use gates::Gates;
 pub use receiver::Receiver;
 pub use run::Run;
 pub use scripted_llm::{ScriptedLlm, Step};
@@ -39,9 +42,8 @@ macro_rules! on_newest_and_oldest {
         mod oldest {
             $(#[tokio::test]
             async fn $test() {
-                // 1.11.5 breaks for good when two conversations are set up in it at the same time.
-                let _turn = $crate::support::agent_server::OLDEST_IN_USE.lock().await;
-                super::$test($crate::support::AgentServer::shared($crate::support::OLDEST).await).await;
+                let server = $crate::support::AgentServer::lent($crate::support::OLDEST).await;
+                super::$test(&server).await;
             })+
         }
     };

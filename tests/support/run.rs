@@ -236,6 +236,11 @@ impl Pipe {
         String::from_utf8_lossy(&self.bytes.lock().unwrap()).into_owned()
     }
 
+    /// Whether nothing more can come.
+    fn is_over(&self) -> bool {
+        self.reading.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
     async fn whole(mut self) -> String {
         if let Some(reading) = self.reading.take() {
             reading.await.unwrap();
@@ -268,9 +273,19 @@ impl Running {
 
     /// Until standard error holds this.
     pub async fn says(&self, words: &str) {
+        self.says_times(words, 1).await;
+    }
+
+    /// Until standard error holds this so many times.
+    pub async fn says_times(&self, words: &str, times: usize) {
         let deadline = Instant::now() + LONGEST;
-        while !self.stderr.text().contains(words) {
-            assert!(Instant::now() < deadline, "no \"{words}\" in stderr:\n{}", self.stderr.text());
+        loop {
+            let is_over = self.stderr.is_over() || Instant::now() > deadline;
+            let text = self.stderr.text();
+            if text.matches(words).count() >= times {
+                return;
+            }
+            assert!(!is_over, "not {times} times \"{words}\" in stderr:\n{text}");
             sleep(Duration::from_millis(10)).await;
         }
     }

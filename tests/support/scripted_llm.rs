@@ -42,6 +42,11 @@ impl Step {
         Self::call("terminal", json!({ "command": command }))
     }
 
+    /// A command that may be silent for longer than the 30 s after which the tool asks the agent what to do.
+    pub fn patient_terminal(command: &str) -> Self {
+        Self::call("terminal", json!({"command": command, "timeout": 150}))
+    }
+
     pub fn finish(message: &str) -> Self {
         Self::call("finish", json!({ "message": message }))
     }

@@ -23,11 +23,13 @@ async fn a_server_that_starts_20_s_later_is_waited_for() {
 }
 
 async fn frozen_for_30_s(version: &'static str) {
-    let server = AgentServer::start(version).await;
+    let server = AgentServer::lent(version).await;
     let work = Work::on(&server).await;
+    work.hold_at("2");
     let running = work.run(&server).start();
     work.reach("2").await;
     server.freeze();
+    work.let_go("2");
     sleep(Duration::from_secs(30)).await;
     server.thaw();
     let lines = running.finish().await.exits_with(0).json_lines();
@@ -48,10 +50,15 @@ async fn a_frozen_oldest_server_is_waited_for() {
 async fn cut_twice(server: &AgentServer) {
     let work = Work::on(server).await;
     let proxy = Proxy::to(server.port).await;
+    let steps = ["2", "4"];
+    for step in steps {
+        work.hold_at(step);
+    }
     let running = work.run(server).env("AGENT_SERVER_PORT", proxy.port.to_string()).start();
-    for step in ["2", "4"] {
+    for step in steps {
         work.reach(step).await;
         proxy.cut();
+        work.let_go(step);
     }
     let lines = running.finish().await.exits_with(0).says("the events socket is back").json_lines();
     crate::run::passes_every_event_once(server, &lines).await;
@@ -93,6 +100,8 @@ async fn a_server_that_is_away_while_a_message_is_sent_gets_it_once() {
 async fn a_message_whose_answer_is_lost_is_not_sent_again() {
     let server = AgentServer::shared(NEWEST).await;
     let work = Work::on(server).await;
+    // The agent is still at work when the server is back.
+    work.take_time();
     let proxy = Proxy::to(server.port).await;
     proxy.away_after_message(Duration::from_secs(5));
     let running = work.run(server).env("AGENT_SERVER_PORT", proxy.port.to_string());
@@ -103,8 +112,9 @@ async fn a_message_whose_answer_is_lost_is_not_sent_again() {
 
 #[tokio::test]
 async fn a_killed_server_fails_the_run_within_a_minute() {
-    let server = AgentServer::start(NEWEST).await;
+    let server = AgentServer::lent(NEWEST).await;
     let work = Work::on(&server).await;
+    work.hold_at("2");
     let running = work.run(&server).start();
     work.reach("2").await;
     server.kill();
@@ -114,6 +124,7 @@ async fn a_killed_server_fails_the_run_within_a_minute() {
     let report = work.receiver.accepted();
     assert_eq!(report["error"]["code"], "AgentServerUnreachable");
     assert!(report["cost"].as_f64().unwrap() > 0.0);
+    server.discard();
 }
 
 #[tokio::test]
@@ -121,21 +132,28 @@ async fn a_gateway_that_speaks_for_a_lost_server_is_no_sign_of_life() {
     let server = AgentServer::shared(NEWEST).await;
     let work = Work::on(server).await;
     let proxy = Proxy::to(server.port).await;
+    work.hold_at("2");
     let running = work.run(server).env("AGENT_SERVER_PORT", proxy.port.to_string()).start();
     work.reach("2").await;
     proxy.speak_alone();
+    work.let_go("2");
     running.finish().await.exits_with(69).says("no sign of life for 45 s");
     work.failed_with("AgentServerUnreachable");
 }
 
 async fn started_again(version: &'static str) {
-    let mut server = AgentServer::start(version).await;
+    let mut server = AgentServer::lent(version).await;
     let work = Work::on(&server).await;
-    let _turn = STARTING.lock().await;
+    work.hold_at("2");
     let running = work.run(&server).start();
     work.reach("2").await;
-    server.kill();
-    server.launch();
+    {
+        let _turn = STARTING.lock().await;
+        server.kill();
+        server.launch();
+        work.let_go("2");
+        server.await_ready().await;
+    }
     running.finish().await.exits_with(0).says("has started again; resuming the conversation");
     assert_eq!(work.receiver.accepted()["status"], "COMPLETED");
     assert!(holds(&work.working_dir.join("steps.txt"), "6"));

@@ -15,9 +15,10 @@ const IN_PLACE_OF_THE_SHELL: &str = "exec ";
 async fn is_timed_out_by_another_server(form: &str) {
     let server = AgentServer::shared(NEWEST).await;
     // The server that starts us is not the one that we talk to, so that its time-out cannot be found.
-    let starter = AgentServer::shared_starter().await;
+    let starter = AgentServer::lent(NEWEST).await;
     // The first attempt hangs: the runner leaves the rest to its guardian and is gone when SIGKILL would come.
     let work = Work::reported_to(server, Receiver::answering([Never]).await).await;
+    work.hold_at("2");
     let (command, home) = work.run(server).into_shell_command(form);
     let ended = starter.bash(&command, 4).await;
     assert_eq!(ended["exit_code"], -1, "{ended}");
@@ -42,14 +43,15 @@ async fn foresees_its_time_out(server: &AgentServer, form: &str) {
 async fn foresees_its_time_out_when(server: &AgentServer, form: &str, change: impl FnOnce(Run) -> Run) {
     let work = Work::on(server).await;
     work.takes(60);
+    work.take_time();
     work.llm.script("Your time is nearly up", [Step::finish("Half of it is done.")]);
     let run = change(work.run_without_arguments(server))
         .file("task.md", format!("---\nllm: {LLM_COST}\n---\nDo the task."))
-        .args(["run", "--soft-landing", "12s", "--format", "json"]);
+        .args(["run", "--soft-landing", "8s", "--format", "json"]);
     let (command, home) = run.into_shell_command(form);
-    // The agent is asked to wrap up if there are twice the 12 s when the runner finds the time-out: a slow machine has time
+    // The agent is asked to wrap up if there are twice the 8 s when the runner finds the time-out: a slow machine has time
     // to start it.
-    let ended = server.bash(&command, 40).await;
+    let ended = server.bash(&command, 32).await;
     assert_eq!(ended["exit_code"], 124, "{ended}");
     let result: serde_json::Value = serde_json::from_str(ended["stdout"].as_str().unwrap()).unwrap();
     assert_eq!(result["message"], "Half of it is done.");
@@ -58,8 +60,11 @@ async fn foresees_its_time_out_when(server: &AgentServer, form: &str, change: im
     work.failed_with("Timeout");
 }
 
-async fn the_servers_time_out_is_foreseen(server: &AgentServer) {
+async fn the_servers_time_out_is_foreseen_behind_a_shell(server: &AgentServer) {
     foresees_its_time_out(server, BEHIND_A_SHELL).await;
+}
+
+async fn the_servers_time_out_is_foreseen_in_place_of_the_shell(server: &AgentServer) {
     foresees_its_time_out(server, IN_PLACE_OF_THE_SHELL).await;
 }
 
@@ -71,7 +76,11 @@ async fn the_time_out_of_a_server_under_a_name_of_its_own_is_foreseen() {
     foresees_its_time_out_when(server, BEHIND_A_SHELL, |run| run.env("AGENT_SERVER_URL", address)).await;
 }
 
-crate::on_newest_and_oldest!(the_servers_time_out_is_foreseen, the_server_sees_the_end_of_a_run_at_once);
+crate::on_newest_and_oldest!(
+    the_servers_time_out_is_foreseen_behind_a_shell,
+    the_servers_time_out_is_foreseen_in_place_of_the_shell,
+    the_server_sees_the_end_of_a_run_at_once,
+);
 
 /// The server reads the pipes of a command to their end: a guardian must not hold them.
 async fn the_server_sees_the_end_of_a_run_at_once(server: &AgentServer) {

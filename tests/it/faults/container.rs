@@ -43,9 +43,12 @@ async fn a_whole_run_in_one_container_completes_and_orphans_are_reaped() {
             Step::finish("Done."),
         ],
     );
-    let _turn = STARTING.lock().await;
+    let turn = STARTING.lock().await;
     let run = whole_run_in_one_container(&server, &work, "Leave an orphan behind.");
-    let finished = run.under(AS_PID_1).finish().await.exits_with(0);
+    let running = run.under(AS_PID_1).start();
+    running.says(" is ready").await;
+    drop(turn);
+    let finished = running.finish().await.exits_with(0);
     assert_eq!(finished.stdout, "Done.\n");
     assert_eq!(work.receiver.accepted()["status"], "COMPLETED");
     assert_eq!(std::fs::read_to_string(work.working_dir.join("zombies.txt")).unwrap(), "");
@@ -57,9 +60,11 @@ async fn a_container_that_is_stopped_reports_even_when_the_service_is_slow_to_ta
     let server = AgentServer::not_started(NEWEST);
     // What the runner itself cannot deliver within its half second is delivered before PID 1 ends.
     let work = Work::reported_to(&server, Receiver::answering([Status(503); 2]).await).await;
-    let _turn = STARTING.lock().await;
+    work.hold_at("2");
+    let turn = STARTING.lock().await;
     let running = whole_run_in_one_container(&server, &work, "Do the task.").under(AS_PID_1).start();
     work.reach("2").await;
+    drop(turn);
     kill(pid_1(&running), SIGTERM).unwrap();
     running.finish().await.exits_with(143);
     work.failed_with("Terminated");
@@ -69,6 +74,7 @@ async fn a_container_that_is_stopped_reports_even_when_the_service_is_slow_to_ta
 async fn pid_1_waits_for_its_guardian_without_being_root_too() {
     let server = AgentServer::shared(NEWEST).await;
     let work = Work::reported_to(server, Receiver::answering([Status(503); 2]).await).await;
+    work.hold_at("2");
     // Somewhere where everybody may look.
     let folder = tempfile::tempdir_in("/tmp").unwrap();
     let script = format!(
@@ -96,10 +102,17 @@ fn program_under(pid_1: Pid) -> Pid {
 async fn a_program_that_is_killed_alone_goes_on() {
     let server = AgentServer::shared(NEWEST).await;
     let work = Work::on(server).await;
+    let steps = ["2", "4"];
+    for step in steps {
+        work.hold_at(step);
+    }
     let running = work.run(server).under(AS_PID_1).start();
-    for step in ["2", "4"] {
+    for (starts, step) in (1..).zip(steps) {
         work.reach(step).await;
         kill(program_under(pid_1(&running)), SIGKILL).unwrap();
+        // The program that is started next finds the agent at work.
+        running.says_times(" is ready", starts + 1).await;
+        work.let_go(step);
     }
     running.finish().await.exits_with(0).says("going on with a run whose runner died");
     let report = work.receiver.accepted();
@@ -111,7 +124,8 @@ async fn a_program_that_is_killed_alone_goes_on() {
 async fn a_whole_run_whose_program_is_killed_goes_on_with_another_server() {
     let server = AgentServer::not_started(NEWEST);
     let work = Work::on(&server).await;
-    let _turn = STARTING.lock().await;
+    work.hold_at("2");
+    let turn = STARTING.lock().await;
     // The server's key is the program's own choice, and opens what the server before has kept.
     let run = whole_run_in_one_container(&server, &work, "Do the task.");
     let run = run.command(|command| {
@@ -120,6 +134,9 @@ async fn a_whole_run_whose_program_is_killed_goes_on_with_another_server() {
     let running = run.under(AS_PID_1).start();
     work.reach("2").await;
     kill(program_under(pid_1(&running)), SIGKILL).unwrap();
+    work.let_go("2");
+    running.says_times(" is ready", 2).await;
+    drop(turn);
     running.finish().await.exits_with(0).says("going on with a run whose runner died");
     let report = work.receiver.accepted();
     assert_eq!(report["status"], "COMPLETED", "{report}");
@@ -130,7 +147,7 @@ async fn a_whole_run_whose_program_is_killed_goes_on_with_another_server() {
 async fn a_program_that_is_killed_when_its_outcome_is_known_is_not_started_again() {
     let server = AgentServer::shared(NEWEST).await;
     let work = Work::reported_to(server, Receiver::answering([Status(503); 4]).await).await;
-    work.takes(30);
+    work.hold_at("2");
     let task = format!("---\nllm: {LLM_COST}\nlimits: {{timeout: 12s}}\n---\nDo the task.");
     let running = work.run(server).file("task.md", task).under(AS_PID_1).start();
     work.receiver.called().await;
@@ -145,6 +162,7 @@ async fn a_program_that_is_killed_when_its_outcome_is_known_is_not_started_again
 async fn pid_1_ends_when_it_is_told_to_though_its_guardian_is_at_work() {
     let server = AgentServer::shared(NEWEST).await;
     let work = Work::reported_to(server, Receiver::answering([Status(503); 100]).await).await;
+    work.hold_at("2");
     let running = work.run(server).under(AS_PID_1).start();
     work.reach("2").await;
     kill(program_under(pid_1(&running)), SIGABRT).unwrap();
@@ -159,9 +177,11 @@ async fn pid_1_ends_when_it_is_told_to_though_its_guardian_is_at_work() {
 async fn pid_1_minds_no_signal_that_it_does_not_know() {
     let server = AgentServer::shared(NEWEST).await;
     let work = Work::on(server).await;
+    work.hold_at("1");
     let running = work.run(server).under(AS_PID_1).start();
     work.reach("1").await;
     std::process::Command::new("kill").args(["-35", &pid_1(&running).to_string()]).status().unwrap();
+    work.let_go("1");
     running.finish().await.exits_with(0);
     assert_eq!(work.receiver.accepted()["status"], "COMPLETED");
 }
@@ -202,9 +222,11 @@ async fn a_server_of_our_own_that_cannot_be_started_is_bad_input() {
 async fn a_server_of_our_own_does_not_outlive_a_killed_runner() {
     let server = AgentServer::not_started(NEWEST);
     let work = Work::on(&server).await;
-    let _turn = STARTING.lock().await;
+    work.hold_at("2");
+    let turn = STARTING.lock().await;
     let running = whole_run_in_one_container(&server, &work, "Do the task.").start();
     work.reach("2").await;
+    drop(turn);
     running.signal(SIGKILL);
     running.finish().await;
     work.failed_with("RunnerDied");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nix::sys::signal::Signal::{SIGABRT, SIGCONT, SIGKILL, SIGSTOP};
+use nix::sys::signal::Signal::{self, SIGABRT, SIGCONT, SIGKILL, SIGSTOP};
 use nix::sys::signal::killpg;
 use tokio::time::sleep;
 
@@ -13,21 +13,25 @@ use crate::support::{AgentServer, NEWEST, Receiver, Run};
 #[tokio::test]
 async fn a_killed_runner_is_reported_with_conversation_and_cost() {
     let server = AgentServer::shared(NEWEST).await;
-    for signal in [SIGKILL, SIGABRT] {
-        let work = Work::on(server).await;
-        let running = work.run(server).start();
-        work.reach("3").await;
-        running.signal(signal);
-        running.finish().await.ended_by(signal);
-        let report = work.failed_with("RunnerDied");
-        assert!(report["cost"].as_f64().unwrap() > 0.0, "{report}");
-    }
+    tokio::join!(killed_with(server, SIGKILL), killed_with(server, SIGABRT));
+}
+
+async fn killed_with(server: &AgentServer, signal: Signal) {
+    let work = Work::on(server).await;
+    work.hold_at("3");
+    let running = work.run(server).start();
+    work.reach("3").await;
+    running.signal(signal);
+    running.finish().await.ended_by(signal);
+    let report = work.failed_with("RunnerDied");
+    assert!(report["cost"].as_f64().unwrap() > 0.0, "{report}");
 }
 
 #[tokio::test]
 async fn a_killed_process_group_is_reported() {
     let server = AgentServer::shared(NEWEST).await;
     let work = Work::on(server).await;
+    work.hold_at("2");
     let running = work.run(server).command(|command| _ = command.process_group(0)).start();
     work.reach("2").await;
     killpg(running.pid(), SIGKILL).unwrap();
@@ -39,6 +43,7 @@ async fn a_killed_process_group_is_reported() {
 async fn a_guardian_goes_on_until_the_service_is_back() {
     let server = AgentServer::shared(NEWEST).await;
     let work = Work::reported_to(server, Receiver::answering([Status(503); 4]).await).await;
+    work.hold_at("2");
     let running = work.run(server).start();
     work.reach("2").await;
     running.signal(SIGKILL);
@@ -66,6 +71,7 @@ async fn a_guardian_ends_when_its_budget_is_over() {
 async fn a_panic_is_an_outcome() {
     let server = AgentServer::shared(NEWEST).await;
     let work = Work::on(server).await;
+    work.hold_at("2");
     let finished = work.run_without_arguments(server).args(["run", "--panic"]).finish().await.exits_with(70);
     finished.says("asked to panic");
     let report = work.failed_with("InternalError");
@@ -77,6 +83,7 @@ async fn a_panic_is_an_outcome() {
 async fn the_guardian_is_named_and_keeps_nothing_of_the_run() {
     let server = AgentServer::shared(NEWEST).await;
     let work = Work::on(server).await;
+    work.hold_at("1");
     let running = work.run(server).start();
     work.reach("1").await;
     let read = |pid, name| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
@@ -99,6 +106,7 @@ async fn the_guardian_is_named_and_keeps_nothing_of_the_run() {
     let before = ticks();
     sleep(Duration::from_secs(2)).await;
     assert!(ticks() <= before + 1, "the guardian uses the CPU");
+    work.let_go("1");
     running.finish().await.exits_with(0);
 }
 
@@ -106,6 +114,7 @@ async fn the_guardian_is_named_and_keeps_nothing_of_the_run() {
 async fn no_other_process_can_read_the_keys_of_a_run() {
     let server = AgentServer::shared(NEWEST).await;
     let work = Work::on(server).await;
+    work.hold_at("1");
     let running = work.run(server).start();
     work.reach("1").await;
     for pid in running.processes() {
@@ -114,6 +123,7 @@ async fn no_other_process_can_read_the_keys_of_a_run() {
             running.keeps_secrets(file, &String::from_utf8_lossy(&bytes));
         }
     }
+    work.let_go("1");
     running.finish().await.exits_with(0);
 }
 
@@ -121,9 +131,11 @@ async fn no_other_process_can_read_the_keys_of_a_run() {
 async fn a_runner_that_was_frozen_longer_than_a_server_may_be_silent_goes_on() {
     let server = AgentServer::shared(NEWEST).await;
     let work = Work::on(server).await;
+    work.hold_at("2");
     let running = work.run(server).start();
     work.reach("2").await;
     running.signal(SIGSTOP);
+    work.let_go("2");
     sleep(Duration::from_secs(50)).await;
     running.signal(SIGCONT);
     running.finish().await.exits_with(0);

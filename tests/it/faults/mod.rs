@@ -22,15 +22,20 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use crate::support::run::{LLM_COST, holds};
-use crate::support::{AgentServer, Receiver, Run, ScriptedLlm, Step};
+use crate::support::{AgentServer, Gates, Receiver, Run, ScriptedLlm, Step};
 
-/// Some seconds of work, in which a fault can happen: each step leaves a line in steps.txt.
+/// Work in which a fault can happen: each step leaves a line in steps.txt. The agent goes through it as fast as it can,
+/// unless it is held at a step or told to take its time.
 pub struct Work {
     pub llm: ScriptedLlm,
     pub receiver: Receiver,
     pub working_dir: PathBuf,
     pub run_id: String,
+    gates: Gates,
 }
+
+/// The gate that makes each step take a second while it is closed.
+const SLOW: &str = "slow";
 
 impl Work {
     pub async fn on(server: &AgentServer) -> Self {
@@ -40,15 +45,39 @@ impl Work {
     pub async fn reported_to(server: &AgentServer, receiver: Receiver) -> Self {
         let llm = ScriptedLlm::start(0).await.unwrap();
         let working_dir = server.working_dir();
-        let work = Self { llm, receiver, working_dir, run_id: uuid::Uuid::new_v4().to_string() };
+        let run_id = uuid::Uuid::new_v4().to_string();
+        let work = Self { llm, receiver, working_dir, run_id, gates: Gates::new() };
         work.takes(6);
         work
     }
 
-    /// Work of this many steps, each a little longer than a second.
+    /// Work of this many steps.
     pub fn takes(&self, steps: u32) {
-        let steps = (1..=steps).map(|number| Step::terminal(&format!("echo {number} >>steps.txt; sleep 1")));
+        let is_slow = self.gates.is_closed(SLOW);
+        let steps = (1..=steps).map(|number| {
+            let wait = self.gates.wait(&number.to_string());
+            Step::patient_terminal(&format!("echo {number} >>steps.txt; {is_slow} && sleep 1; {wait}"))
+        });
         self.llm.script("Do the task", steps.chain([Step::finish("Done.")]));
+    }
+
+    /// Each step takes a second until [`Work::hurry`]. For tests that cannot see when the work may end, and for conversations
+    /// that others use meanwhile.
+    pub fn take_time(&self) {
+        self.gates.close(SLOW);
+    }
+
+    pub fn hurry(&self) {
+        self.gates.open(SLOW);
+    }
+
+    /// The agent stays at this step until it is let go, or until the test ends.
+    pub fn hold_at(&self, step: &str) {
+        self.gates.close(step);
+    }
+
+    pub fn let_go(&self, step: &str) {
+        self.gates.open(step);
     }
 
     /// A run that does the work.

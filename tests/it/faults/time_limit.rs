@@ -7,14 +7,16 @@ crate::on_newest_and_oldest!(an_agent_is_asked_to_wrap_up_before_the_end, an_age
 
 async fn an_agent_is_asked_to_wrap_up_before_the_end(server: &AgentServer) {
     let work = Work::on(server).await;
-    work.takes(60);
+    work.hold_at("2");
     work.llm.script("Your time is nearly up", [Step::finish("Half of it is done.")]);
-    let finished = work
+    let running = work
         .run_without_arguments(server)
         .args(["run", "--timeout", "12s", "--soft-landing", "5s", "--format", "json"])
-        .finish()
-        .await
-        .exits_with(124);
+        .start();
+    // On some versions the message waits for the running command.
+    running.says("asking the agent to wrap up").await;
+    work.let_go("2");
+    let finished = running.finish().await.exits_with(124);
     assert_eq!(finished.json()["message"], "Half of it is done.");
     let report = work.failed_with("Timeout");
     let messages = server.user_messages(report["conversation_id"].as_str().unwrap()).await;
@@ -23,12 +25,14 @@ async fn an_agent_is_asked_to_wrap_up_before_the_end(server: &AgentServer) {
 
 async fn an_agent_that_goes_on_is_stopped(server: &AgentServer) {
     let work = Work::on(server).await;
+    work.hold_at("2");
     work.run_without_arguments(server)
         .args(["run", "--timeout", "5s", "--no-soft-landing"])
         .finish()
         .await
         .exits_with(124);
     let report = work.failed_with("Timeout");
+    work.let_go("2");
     let messages = server.user_messages(report["conversation_id"].as_str().unwrap()).await;
     assert_eq!(messages, ["Do the task."]);
     super::agent_is_stopped(server, &report).await;

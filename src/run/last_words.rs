@@ -1,8 +1,7 @@
-//! The last words with the agent-server, once it is known how a run ended.
+//! The last requests to the agent-server, once it is decided how a run ended.
 
 use openhands_client::agent_server::AgentServer;
-use openhands_client::conversation::ConversationPlan;
-use openhands_client::conversation::{self};
+use openhands_client::conversation::{self, ConversationPlan};
 use openhands_client::http::HttpError;
 use openhands_client::text;
 use openhands_client::time_limits::{self, ShutdownBudgets};
@@ -10,7 +9,7 @@ use tokio::time::timeout;
 
 use super::answer::task_outcome;
 use crate::agent_result::ResultSpec;
-use crate::outcome::{Failure, FailureKind, Outcome};
+use crate::outcome::{Failure, FailureKind, LastWords, Verdict};
 
 /// How long the last words may take.
 pub(super) fn budgets(failure: Option<&Failure>) -> ShutdownBudgets {
@@ -40,17 +39,17 @@ fn leaves_agent_at_work(kind: FailureKind) -> bool {
     )
 }
 
-/// Stops an agent that is still at work, and reads what is to be said of it: its final message, how the task went by its own
-/// account, and what it has cost.
-pub(super) async fn conclude(
-    outcome: &mut Outcome,
+/// Stops an agent that is still at work, and reads its final message, how the task went by its own account, and what it has
+/// cost.
+pub(super) async fn last_words(
+    verdict: &Verdict,
     server: Option<&AgentServer>,
     plan: Option<&(ConversationPlan, ResultSpec)>,
     at_work: bool,
     budgets: ShutdownBudgets,
-) {
-    let (Some(server), Some(id)) = (server, outcome.conversation_id) else { return };
-    let at_work = at_work && outcome.failure.as_ref().is_some_and(|failure| leaves_agent_at_work(failure.kind));
+) -> LastWords {
+    let (Some(server), Some(id)) = (server, verdict.conversation_id) else { return LastWords::default() };
+    let at_work = at_work && verdict.failure.as_ref().is_some_and(|failure| leaves_agent_at_work(failure.kind));
     let stop = async {
         if at_work {
             // A pause is answered only after the running command; it works all the same.
@@ -62,17 +61,13 @@ pub(super) async fn conclude(
         // Of a turn that was not followed to its end the last of the cost is still to be read.
         if at_work { in_time("no final cost", budgets, server.client.conversation(id)).await } else { None }
     };
-    let completed = outcome.failure.is_none();
+    let completed = verdict.failure.is_none();
     let task_outcome = async {
         let plan = plan.filter(|_| completed)?;
         in_time("no task outcome", budgets, task_outcome(server, &plan.0, &plan.1)).await.flatten()
     };
     let ((), message, info, task_outcome) = tokio::join!(stop, message, info, task_outcome);
-    outcome.message = message.flatten();
-    outcome.answer = outcome.answer.take().or(task_outcome);
-    if let Some(info) = info {
-        outcome.cost = outcome.cost.or_more(info.cost());
-    }
+    LastWords { message: message.flatten(), task_outcome, cost: info.map(|info| info.cost()).unwrap_or_default() }
 }
 
 async fn in_time<T>(

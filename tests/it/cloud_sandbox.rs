@@ -27,7 +27,7 @@ fn workspace(cloud: &CloudServer) -> CloudWorkspaceBuilder {
 
 #[tokio::test]
 async fn a_workspace_has_everything_that_the_guide_shows() {
-    let (cloud, _turn) = CloudServer::shared().await;
+    let cloud = &CloudServer::lent().await;
     let llm = ScriptedLlm::start(0).await.unwrap();
     llm.script("Show the secret", [Step::terminal("echo ${A_SECRET#top-}"), Step::finish("Shown.")]);
     cloud.set_llm(&llm).await;
@@ -76,7 +76,7 @@ async fn a_workspace_has_everything_that_the_guide_shows() {
 
 #[tokio::test]
 async fn a_sandbox_is_not_left_behind_by_a_dropped_future() {
-    let (cloud, _turn) = CloudServer::shared().await;
+    let cloud = &CloudServer::lent().await;
     // Dropped while the server still makes it; what was dropped cannot tell when it is gone.
     let opening = tokio::spawn(workspace(cloud).open());
     while cloud.sandboxes().await.is_empty() {
@@ -97,7 +97,7 @@ fn outside<const N: usize>(cloud: &CloudServer, arguments: [&str; N]) -> Run {
 
 #[tokio::test]
 async fn a_sandbox_is_made_used_paused_resumed_and_deleted_by_commands() {
-    let (cloud, _turn) = CloudServer::shared().await;
+    let cloud = &CloudServer::lent().await;
     let id = outside(cloud, ["sandbox", "create"]).finish().await.exits_with(0).stdout.trim().to_owned();
     let status = async || outside(cloud, ["sandbox", "status", &id]).finish().await.exits_with(0).stdout;
     assert_eq!(status().await, "RUNNING\n");
@@ -123,7 +123,12 @@ async fn a_sandbox_is_made_used_paused_resumed_and_deleted_by_commands() {
     outside(cloud, ["sandbox", "pause", &id]).finish().await.exits_with(0);
     outside(cloud, ["sandbox", "resume", &id]).finish().await.exits_with(0);
 
-    let big: Vec<u8> = (0..200_000_000_u32).map(|number| number.to_le_bytes()[number as usize % 3]).collect();
+    let pattern: Vec<u8> = (0..1_u32 << 20).map(|number| number.to_le_bytes()[number as usize % 3]).collect();
+    let mut big = pattern.repeat(200);
+    // No page is the same as another.
+    for (number, page) in big.chunks_mut(4096).enumerate() {
+        page[..size_of::<usize>()].copy_from_slice(&number.to_le_bytes());
+    }
     let there = format!("{id}:{}/deep/er/big", cloud.folder_of(&id).display());
     let copied =
         outside(cloud, ["cp", "--format", "json", "big", &there]).file("big", &big).finish().await.exits_with(0);
@@ -144,7 +149,7 @@ async fn a_sandbox_is_made_used_paused_resumed_and_deleted_by_commands() {
 
 #[tokio::test]
 async fn a_run_in_the_cloud_is_driven_from_here_and_leaves_no_sandbox() {
-    let (cloud, _turn) = CloudServer::shared().await;
+    let cloud = &CloudServer::lent().await;
     let (llm, receiver) = (ScriptedLlm::start(0).await.unwrap(), Receiver::start().await);
     llm.script("Do the task", [Step::terminal("echo ${B_SECRET#top-} > left; pwd"), Step::finish("Done.")]);
     cloud.set_llm(&llm).await;
@@ -192,7 +197,7 @@ const TASK: &str = "---\nworking_dir: work\n---\nDo the launched task.";
 
 #[tokio::test]
 async fn a_run_is_launched_inside_and_followed_or_left_alone() {
-    let (cloud, _turn) = CloudServer::shared().await;
+    let cloud = &CloudServer::lent().await;
     let (llm, receiver) = (ScriptedLlm::start(0).await.unwrap(), Receiver::start().await);
     let secrets = "for p in /proc/[0-9]*; do tr '\\0' '\\n' <$p/cmdline; tr '\\0' '\\n' <$p/environ; done 2>/dev/null | grep -c cloud-api-key-of-the-[t]est; grep -ls cloud-api-key-of-the-[t]est /tmp/sandbox-command-*/script";
     llm.script("Do the launched task", [Step::terminal(&format!("({secrets}) >seen 2>&1")), Step::finish("Launched.")]);
@@ -259,7 +264,7 @@ async fn a_run_is_launched_inside_and_followed_or_left_alone() {
 
 #[tokio::test]
 async fn a_launched_runs_sandbox_is_deleted_when_the_outcome_has_been_delivered() {
-    let (cloud, _turn) = CloudServer::shared().await;
+    let cloud = &CloudServer::lent().await;
     let (llm, callback) = (ScriptedLlm::start(0).await.unwrap(), MockServer::start().await);
     llm.script("Do the launched task", [Step::terminal("sleep 600")]);
     cloud.set_llm(&llm).await;

@@ -1,0 +1,215 @@
+//! A run while it is under way: its plan, its agent-server, its conversation.
+
+use std::path::Path;
+
+use openhands_client::agent_server::AgentServer;
+use openhands_client::agent_server::ready::await_ready;
+use openhands_client::conversation::{self, ConversationPlan, RunState};
+use openhands_client::http::Http;
+use openhands_client::ids::SandboxId;
+use openhands_client::secret::Secret;
+use openhands_client::text;
+use openhands_client::time_limits::ShutdownBudgets;
+use tokio::sync::{OnceCell, watch};
+use tokio::time::Instant;
+
+use super::answer;
+use super::last_words::last_words;
+use super::limits::{self, Limit, within};
+use super::outside::Outside;
+use super::resources::resources;
+use crate::agent_result::{AgentResult, ResultSpec};
+use crate::cli::{RunArgs, WorkspaceKind};
+use crate::input::Environment;
+use crate::input::problem::Problems;
+use crate::input::settings::{Account, Here, Overrides, Settings};
+use crate::input::task::source::Source;
+use crate::outcome::{Failure, FailureKind, LastWords, Verdict};
+use crate::plan::RunPlan;
+use crate::prepare::prepare;
+use crate::prepare::workspace::workspace;
+use crate::process::init::RestartState;
+use crate::process::server::ServerProcess;
+use crate::sinks::{Record, Sinks, Stage};
+
+/// A run while it is under way.
+pub(super) struct Run<'r> {
+    args: &'r RunArgs,
+    environment: &'r Environment,
+    /// Of a run that PID 1 has started again, when it was started first, and the key of its own agent-server.
+    restart: Option<&'r RestartState>,
+    started: Instant,
+    known: watch::Sender<RunState>,
+    server: OnceCell<AgentServer>,
+    conversation: OnceCell<(ConversationPlan, ResultSpec)>,
+    sandbox: Outside,
+}
+
+impl<'r> Run<'r> {
+    /// A run that begins now, or goes on since its first start.
+    pub(super) fn new(args: &'r RunArgs, environment: &'r Environment, restart: Option<&'r RestartState>) -> Self {
+        let now = Instant::now();
+        Self {
+            args,
+            environment,
+            restart,
+            started: restart.and_then(|restart| now.checked_sub(restart.elapsed)).unwrap_or(now),
+            known: watch::Sender::default(),
+            server: OnceCell::new(),
+            conversation: OnceCell::new(),
+            sandbox: Outside::default(),
+        }
+    }
+
+    /// Whether an earlier process of the run was killed.
+    fn is_resumed(&self) -> bool {
+        self.restart.is_some_and(|restart| !restart.elapsed.is_zero())
+    }
+
+    /// What is known of the conversation now.
+    pub(super) fn state(&self) -> RunState {
+        *self.known.borrow()
+    }
+
+    /// What is known of the conversation, whenever that changes.
+    pub(super) fn watch(&self) -> watch::Receiver<RunState> {
+        self.known.subscribe()
+    }
+
+    /// Stops the agent if it may be at work, and reads what it said last.
+    pub(super) async fn last_words(&self, verdict: &Verdict, budgets: ShutdownBudgets) -> LastWords {
+        let at_work = self.state().at_work;
+        last_words(verdict, self.server.get(), self.conversation.get(), at_work, budgets).await
+    }
+
+    /// The id of the sandbox of a run that is driven from outside.
+    pub(super) async fn sandbox_id(&self) -> Option<SandboxId> {
+        self.sandbox.id().await
+    }
+
+    /// Deletes that sandbox, unless it is to stay.
+    pub(super) async fn delete_sandbox(&self) {
+        self.sandbox.delete().await;
+    }
+
+    /// The process ends now: a sandbox that is still there stays, and the user is told.
+    pub(super) fn forget_sandbox(self) {
+        self.sandbox.forget();
+    }
+
+    /// Starts the agent-server that `--server-command` names.
+    pub(super) fn start_own_server(&self, plan: &mut RunPlan) -> Result<Option<ServerProcess>, Failure> {
+        let Some(command) = &self.args.server_command else { return Ok(None) };
+        let new_key = || match self.restart {
+            Some(restart) => restart.server_key.clone(),
+            None => Secret::new(uuid::Uuid::new_v4().to_string()),
+        };
+        let key = plan.agent_server.session_key.get_or_insert_with(new_key);
+        self.environment.redactor.learn(key);
+        tracing::info!("starting the agent-server");
+        ServerProcess::start(command, key, self.args.server_log.as_deref())
+            .map(Some)
+            .map_err(|error| Failure::new(FailureKind::InvalidInput, text::chain(&error)))
+    }
+
+    /// See `RunArgs::panic`.
+    pub(super) async fn panic_if_asked(&self) {
+        #[cfg(debug_assertions)]
+        if self.args.panic {
+            let mut known = self.watch();
+            let known = known.wait_for(|known| known.cost.known().is_some_and(|dollars| dollars > 0.0)).await;
+            assert!(known.is_err(), "asked to panic");
+        }
+        std::future::pending::<()>().await;
+    }
+
+    /// Everything that the user gave, checked as a whole before anything is started.
+    pub(super) async fn plan(&self) -> Result<RunPlan, Failure> {
+        let args = self.args;
+        let source = match &args.prompt {
+            Some(prompt) => Source::Text(prompt.clone()),
+            None => Source::named(args.task.as_deref(), Path::new(".")),
+        };
+        let is_plain = args.plain;
+        // A pipe that stays open must not hold up signals.
+        let task = tokio::task::spawn_blocking(move || if is_plain { source.load_plain() } else { source.load() });
+        let flags = Overrides {
+            agent_server_url: args.agent_server_url.clone(),
+            conversation_id: args.overrides.conversation_id,
+            profile: args.overrides.profile.clone(),
+            working_dir: args.overrides.working_dir.clone(),
+            params: args.overrides.params.clone(),
+            cloud: args.workspace == WorkspaceKind::Cloud,
+            here: Here::of_process(),
+        };
+        let settings = Settings::from_env(&self.environment.raw, &self.environment.not_text, flags);
+        let task = task.await.unwrap_or_else(|bug| std::panic::resume_unwind(bug.into_panic()));
+        let plan = match (settings, task) {
+            (Ok(settings), Ok(task)) => {
+                let (ready_timeout, is_outside) = (args.ready_timeout(), args.workspace == WorkspaceKind::Cloud);
+                let limit =
+                    args.overrides.timeout.or(task.limits.timeout).map(|limit| Limit::of_task(self.started, limit));
+                // Filling in the messages may take a moment, in which signals and the time limit count.
+                let filling_in = tokio::task::spawn_blocking(move || {
+                    let whole = RunPlan::new(settings, task, ready_timeout)?;
+                    if is_outside { whole.driven_from_outside() } else { Ok(whole) }
+                });
+                let ended = within(limit.as_ref(), filling_in).await?;
+                ended.unwrap_or_else(|bug| std::panic::resume_unwind(bug.into_panic()))
+            }
+            (settings, task) => {
+                let of_settings = settings.err().map(|problems| problems.0).unwrap_or_default();
+                Err(Problems(of_settings.into_iter().chain(task.err()).collect()))
+            }
+        };
+        let mut plan = plan.map_err(|problems| Failure::new(FailureKind::InvalidInput, problems.to_string()))?;
+        plan.timeout = args.overrides.timeout.or(plan.timeout);
+        Ok(plan)
+    }
+
+    /// The work of the run, from the agent-server that is to be ready to the agent's result.
+    pub(super) async fn work(
+        &self,
+        plan: RunPlan,
+        http: Http,
+        sinks: &mut Sinks,
+    ) -> Result<Option<AgentResult>, Failure> {
+        let args = self.args;
+        let own_limit = plan.timeout.map(|limit| Limit::of_task(self.started, limit));
+        let own_limit = own_limit.map(|limit| if self.is_resumed() { limit.with_time_to_attach() } else { limit });
+        if self.is_resumed() && !plan.conversation.continued {
+            // It may be there, its agent at work, and that is to be stopped however little time is left.
+            self.known.send_modify(|known| (known.conversation_id, known.at_work) = (Some(plan.conversation.id), true));
+        }
+        let (workspace, server) = match &plan.account {
+            Account::OfSandbox(key) => {
+                let ready = self.sandbox.ready(args, key, http, self.environment);
+                within(own_limit.as_ref(), ready).await??
+            }
+            account => {
+                let workspace = workspace(&http, &plan.agent_server, account);
+                let ready =
+                    within(own_limit.as_ref(), await_ready(workspace.agent_server(), plan.ready_timeout)).await?;
+                let capabilities = ready.map_err(Failure::from)?;
+                let server = AgentServer { client: workspace.agent_server().clone(), capabilities };
+                (workspace, server)
+            }
+        };
+        let server = self.server.get_or_init(async || server).await;
+
+        let limit = limits::earliest(own_limit, server, &plan).await;
+        let wrap_up_at = limit.as_ref().and_then(|limit| limit.wrap_up_at(args.soft_landing()?));
+        let driven = async {
+            let redactor = &self.environment.redactor;
+            let resources = async { resources(&*workspace, &plan, redactor).await.map_err(Failure::from) };
+            let (conversation, resources) = tokio::try_join!(prepare(&*workspace, &plan, redactor, sinks), resources)?;
+            sinks.record(&Record::Stage(Stage::Configuring)).await;
+            let conversation = answer::asked(&plan, conversation, server.capabilities);
+            let conversation = self.conversation.get_or_init(async || (conversation, plan.result_spec.clone())).await;
+            let (conversation, result_spec) = conversation;
+            conversation::drive(server, conversation, resources, sinks, &self.known, wrap_up_at).await?;
+            answer::answer(server, conversation, result_spec).await
+        };
+        within(limit.as_ref(), driven).await?
+    }
+}
