@@ -1,10 +1,12 @@
 //! The log: tracing to standard error, without secrets, never in the way of a run.
 //!
-//! A thread of its own writes it. When nobody reads standard error, lines are lost, not time; when it is closed, all are.
+//! A thread of its own writes it. If standard error blocks, log lines are dropped rather than delaying the run. If it is closed,
+//! all are dropped.
 
 use std::io::{self, Write};
 
 use openhands_client::secret::Redactor;
+use openhands_client::text;
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::Targets;
@@ -24,16 +26,7 @@ pub(crate) fn start(format: LogFormat, filter: Option<&str>, redactor: Redactor)
         .buffered_lines_limit(WAITING_LINES)
         .thread_name("log")
         .finish(Redacted { redactor, out: io::stderr() });
-    let default = || {
-        Targets::new()
-            .with_default(LevelFilter::WARN)
-            .with_targets([("openhands_runner", LevelFilter::INFO), ("openhands_client", LevelFilter::INFO)])
-    };
-    let parsed = filter.map(str::parse::<Targets>);
-    let targets = match &parsed {
-        Some(Ok(targets)) => targets.clone(),
-        _ => default(),
-    };
+    let (targets, complaint) = targets(filter);
     let layer = fmt::layer().with_writer(writer).with_ansi(false).log_internal_errors(false);
     let layer = match format {
         LogFormat::Text => layer.with_target(false).boxed(),
@@ -41,13 +34,35 @@ pub(crate) fn start(format: LogFormat, filter: Option<&str>, redactor: Redactor)
     };
     // A second start in one process (tests of the library) keeps the first log.
     let _ = tracing_subscriber::registry().with(layer.with_filter(targets)).try_init();
-    if let Some(Err(error)) = parsed {
-        tracing::warn!(%error, "RUST_LOG is not understood; logging at level info");
+    if let Some(error) = complaint {
+        tracing::warn!(error, "RUST_LOG cannot be read; logging at level info");
     }
     guard
 }
 
-/// Removes secrets from what is written through it. The log writes whole lines.
+/// What the log shows, and what is wrong with `filter`. Our own errors and warnings are always shown: one of them says why a
+/// run failed.
+fn targets(filter: Option<&str>) -> (Targets, Option<String>) {
+    const OURS: [&str; 2] = ["openhands_runner", "openhands_client"];
+    let default =
+        || Targets::new().with_default(LevelFilter::WARN).with_targets(OURS.map(|name| (name, LevelFilter::INFO)));
+    // A word that is not a level is the name of a target to the parser.
+    let is_readable = |filter: &str| filter.contains(['=', ',', ':']) || filter.parse::<LevelFilter>().is_ok();
+    let (targets, complaint) = match filter.map(str::trim) {
+        None => (default(), None),
+        Some(filter) if !is_readable(filter) => (default(), Some("it is not a level such as `debug`".to_owned())),
+        Some(filter) => match filter.parse::<Targets>() {
+            Ok(targets) => (targets, None),
+            Err(error) => (default(), Some(error.to_string())),
+        },
+    };
+    let silent = OURS.into_iter().filter(|name| !targets.would_enable(name, &tracing::Level::WARN));
+    let at_least: Vec<_> = silent.map(|name| (name, LevelFilter::WARN)).collect();
+    (targets.with_targets(at_least), complaint)
+}
+
+/// Removes secrets, and what commands a terminal or a CI system, from what is written through it. The log writes whole events;
+/// the further lines of one are marked, so that none looks like an event of its own.
 struct Redacted<W> {
     redactor: Redactor,
     out: W,
@@ -55,8 +70,9 @@ struct Redacted<W> {
 
 impl<W: Write> Write for Redacted<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let text = String::from_utf8_lossy(bytes);
-        self.out.write_all(self.redactor.redact(&text).as_bytes())?;
+        let text = text::printable(&String::from_utf8_lossy(bytes));
+        let event = text.strip_suffix('\n').unwrap_or(&text).replace('\n', "\n  | ") + "\n";
+        self.out.write_all(self.redactor.redact(&event).as_bytes())?;
         Ok(bytes.len())
     }
 
@@ -69,6 +85,45 @@ impl<W: Write> Write for Redacted<W> {
 mod tests {
     use super::*;
     use openhands_client::secret::Secret;
+
+    #[test]
+    fn our_errors_and_warnings_are_shown_whatever_the_filter_is() {
+        for filter in [
+            None,
+            Some("myapp=debug"),
+            Some("debug"),
+            Some("verbose"),
+            Some("off"),
+            Some("=,=x"),
+            Some("openhands_runner=off"),
+        ] {
+            let (targets, _) = targets(filter);
+            for target in ["openhands_runner::run", "openhands_client::http"] {
+                assert!(targets.would_enable(target, &tracing::Level::WARN), "{filter:?} {target}");
+            }
+        }
+        for bad in ["verbose", "a=b=c", "openhands_runner=loud"] {
+            assert!(targets(Some(bad)).1.is_some(), "{bad}");
+        }
+        assert!(targets(Some("openhands_runner=trace")).0.would_enable("openhands_runner", &tracing::Level::TRACE));
+        assert!(!targets(Some("warn")).0.would_enable("openhands_runner", &tracing::Level::INFO));
+    }
+
+    #[test]
+    fn an_event_forges_no_other_and_commands_nothing() {
+        let mut log = Redacted { redactor: Redactor::default(), out: Vec::new() };
+        log.write_all("ERROR tool\n2026 ERROR forged\n::error::x\u{1b}[2J\u{202e}\n".as_bytes()).unwrap();
+        assert_eq!(String::from_utf8(log.out).unwrap(), "ERROR tool\n  | 2026 ERROR forged\n  | : :error::x\n");
+    }
+
+    #[test]
+    fn a_secret_is_found_in_the_escaped_form_of_a_log_in_json() {
+        let redactor = Redactor::default();
+        redactor.learn(&Secret::new("sec\"ret-123456"));
+        let mut log = Redacted { redactor, out: Vec::new() };
+        log.write_all(b"{\"message\":\"found sec\\\"ret-123456\"}\n").unwrap();
+        assert_eq!(log.out, b"{\"message\":\"found ***\"}\n");
+    }
 
     #[test]
     fn a_secret_never_reaches_the_log() {

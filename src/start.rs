@@ -4,12 +4,12 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use nix::sys::signal::SigSet;
-use openhands_client::secret::Redactor;
+use tracing_appender::non_blocking::WorkerGuard;
 
 use crate::cli::{self, Cli, Command, HookEvent, LogFormat};
 use crate::commands::schema;
 use crate::input::Environment;
-use crate::input::env::{RawEnv, SECRET_NAMES};
+use crate::input::env::SECRET_NAMES;
 use crate::input::time_limits::RunnerTimeLimits;
 use crate::process::hook;
 use crate::process::scrub::scrub;
@@ -35,41 +35,50 @@ async fn dispatch() -> ExitCode {
     };
     // Whoever started us may have left signals blocked too.
     let _ = SigSet::all().thread_unblock();
-    let (raw, not_text) = RawEnv::of_process();
-    let redactor = Redactor::default();
+    let mut environment = Environment::of_process();
     let (log_format, command) = match Cli::read() {
         Ok(Cli { command: None }) => (LogFormat::default(), Ok(Box::default())),
         Ok(Cli { command: Some(Command::Run(args)) }) => (args.log_format, Ok(args)),
         Ok(Cli { command: Some(Command::Outside(command)) }) => {
             scrub(SECRET_NAMES);
-            let _log = logging::start(command.common().log_format, raw.rust_log.as_deref(), redactor.clone());
-            let environment = Environment { raw, not_text, redactor, time_limits: command.time_limits() };
+            environment.time_limits = command.time_limits();
+            let _log = start_log(command.common().log_format, &environment);
             return ExitCode::from(Box::pin(commands::run(command, environment, shutdown)).await.0);
         }
         Ok(Cli { command: Some(Command::Schema { of }) }) => return print(&schema::text(of)),
         Ok(Cli { command: Some(Command::Hook { event }) }) => return hook(event),
         Err(error) => {
-            let _ = error.print();
-            match error.kind() {
-                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => return ExitCode::SUCCESS,
+            if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+                let _ = error.print();
+                return ExitCode::SUCCESS;
+            }
+            let message = cli::without_keys(&error.to_string(), std::env::args_os().skip(1));
+            let message = environment.redactor.redact(&message).into_owned();
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), message.as_bytes());
+            match () {
                 // The run that the variables name may be at work: this is not it.
-                _ if !cli::means_a_run(std::env::args_os().nth(1).as_deref()) => {
+                () if !cli::means_a_run(std::env::args_os().nth(1).as_deref()) => {
                     return ExitCode::from(outcome::ExitCode::USAGE.0);
                 }
-                _ => (LogFormat::default(), Err(error.to_string())),
+                () => (LogFormat::default(), Err(message)),
             }
         }
     };
     scrub(SECRET_NAMES);
-    let _log = logging::start(log_format, raw.rust_log.as_deref(), redactor.clone());
+    let _log = start_log(log_format, &environment);
     std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
-    let time_limits = command.as_ref().map_or_else(|_| RunnerTimeLimits::default(), |args| args.time_limits());
-    let environment = Environment { raw, not_text, redactor, time_limits };
+    environment.time_limits = command.as_ref().map_or_else(|_| RunnerTimeLimits::default(), |args| args.time_limits());
     let exit_code = match command {
         Ok(args) => Box::pin(run::run(*args, environment, shutdown)).await,
         Err(message) => run::refuse_usage(environment, message, shutdown).await,
     };
     ExitCode::from(exit_code.0)
+}
+
+fn start_log(format: LogFormat, environment: &Environment) -> WorkerGuard {
+    let guard = logging::start(format, environment.raw.rust_log.as_deref(), environment.redactor.clone());
+    environment.warn_of_quotes();
+    guard
 }
 
 fn hook(event: HookEvent) -> ExitCode {

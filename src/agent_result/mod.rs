@@ -3,6 +3,7 @@
 //! The agent-server adds the asked fields to its finish tool; a stop hook ([`crate::process::hook`]) sends an agent back that stops
 //! without the tool. Nothing here knows HTTP.
 
+mod references;
 pub(crate) mod schema;
 
 use openhands_client::automation::completion::TaskOutcome;
@@ -93,7 +94,7 @@ impl ResultSpec {
     }
 
     /// The question in words, for finish tools of which it is not known that they take its fields. A task outcome is not
-    /// asked for in words: nobody relies on it.
+    /// asked for in words: no one relies on it.
     ///
     /// A run that starts again says the same, though it may find other fields in the tool than it did at first.
     #[must_use]

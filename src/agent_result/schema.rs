@@ -1,9 +1,11 @@
 //! The part of JSON Schema that a task's `result.schema` may use, and values against it.
 //!
 //! A validator of the whole standard is larger than a third of this program. What is not checked here is refused, so
-//! that nobody relies on it.
+//! that no task relies on it.
 
 use serde_json::{Map, Value};
+
+use super::references::resolved;
 
 /// A checked JSON Schema of an object.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,6 +57,7 @@ impl ResultSchema {
     /// # Errors
     /// [`SchemaError`]: the first thing that is wrong with it, or not supported.
     pub(crate) fn new(schema: Value) -> Result<Self, SchemaError> {
+        let schema = resolved(schema)?;
         let refuse = |found: String, help: &str| Err(error("", found, help));
         let Some(object) = schema.as_object() else {
             return refuse("not an object".to_owned(), "give a JSON Schema of an object");
@@ -107,15 +110,15 @@ impl ResultSchema {
     }
 }
 
-/// What is told of a value that is wrong in many places.
+/// The number of places that are told where a value is wrong in many.
 pub(crate) const MOST_MISFITS: usize = 5;
 
-fn error(place: &str, found: impl Into<String>, help: impl Into<String>) -> SchemaError {
+pub(super) fn error(place: &str, found: impl Into<String>, help: impl Into<String>) -> SchemaError {
     let place = if place.is_empty() { "schema".to_owned() } else { format!("schema.{place}") };
     SchemaError { place, found: found.into(), help: help.into() }
 }
 
-fn below(place: &str, name: &str) -> String {
+pub(super) fn below(place: &str, name: &str) -> String {
     if place.is_empty() { name.to_owned() } else { format!("{place}.{name}") }
 }
 
@@ -246,8 +249,16 @@ fn compare(schema: &Value, value: &Value, place: &str, violations: &mut Vec<Stri
     };
     if let Some((length, least, most)) = length {
         let length = length as u64;
-        if size(least).is_some_and(|least| length < least) || size(most).is_some_and(|most| length > most) {
-            misfit(format!("a length of {length}, beyond {least} or {most}"));
+        let (least, most) = (size(least), size(most));
+        if least.is_some_and(|least| length < least) || most.is_some_and(|most| length > most) {
+            let allowed = match (least, most) {
+                (Some(least), Some(most)) => format!("{least} to {most}"),
+                (Some(least), None) => format!("at least {least}"),
+                (None, Some(most)) => format!("at most {most}"),
+                (None, None) => "any".to_owned(),
+            };
+            let unit = if value.is_string() { "characters" } else { "items" };
+            misfit(format!("{length} {unit}; allowed: {allowed}"));
         }
     }
     match value {
@@ -327,6 +338,14 @@ mod tests {
         let schema =
             of(&json!({"type": "array", "items": {"type": "object", "properties": {"y": {"type": "string"}}}}));
         assert_eq!(schema.violations(&json!({"x": [{"y": "a"}, {"y": 1}]})), ["x.1.y: an integer, not a string"]);
+    }
+
+    #[test]
+    fn a_length_out_of_bounds_is_told_with_the_bounds() {
+        let violations = |property: Value, value: Value| of(&property).violations(&json!({ "x": value })).join("");
+        let text = json!({"type": "string", "minLength": 2, "maxLength": 3});
+        assert_eq!(violations(text, json!("a")), "x: 1 characters; allowed: 2 to 3");
+        assert_eq!(violations(json!({"minItems": 1}), json!([])), "x: 0 items; allowed: at least 1");
     }
 
     #[test]

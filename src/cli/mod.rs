@@ -10,9 +10,11 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use openhands_client::ids::ConversationId;
+use openhands_client::redact;
+use openhands_client::secret::MASK;
 use url::Url;
 
-use crate::input::problem::nearest;
+use crate::input::problem::{self, nearest};
 use crate::input::task;
 use crate::input::time_limits::RunnerTimeLimits;
 #[cfg(debug_assertions)]
@@ -72,6 +74,14 @@ pub(crate) struct RunArgs {
     ///
     /// Default: the first of task.md, task.yaml, task.json and prompt.txt in the working directory.
     pub(crate) task: Option<PathBuf>,
+
+    /// Run this text as the task, instead of a file.
+    #[arg(short, long, value_name = "TEXT", conflicts_with = "task")]
+    pub(crate) prompt: Option<String>,
+
+    /// Send the text below the front matter as it is: read no fields, fill in no places.
+    #[arg(long)]
+    pub(crate) plain: bool,
 
     /// What standard output holds.
     #[arg(long, value_enum, default_value_t)]
@@ -231,6 +241,20 @@ pub(crate) fn means_a_run(first: Option<&OsStr>) -> bool {
     Path::new(first).exists() || nearest(first, names).is_none_or(|command| command == "run")
 }
 
+/// An error of the command line without the arguments in it that may be keys.
+#[must_use]
+pub(crate) fn without_keys(message: &str, arguments: impl IntoIterator<Item = OsString>) -> String {
+    let mut shown = message.to_owned();
+    for argument in arguments.into_iter().filter_map(|argument| argument.into_string().ok()) {
+        let value =
+            argument.split_once('=').filter(|_| argument.starts_with('-')).map_or(&*argument, |(_, value)| value);
+        if problem::may_be_key(value) {
+            shown = shown.replace(value, MASK);
+        }
+    }
+    redact::mask_suspected(&shown)
+}
+
 fn key_and_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
@@ -275,6 +299,24 @@ mod tests {
             assert!(refused.contains(flag[0]) && refused.contains("add `--workspace cloud`"), "{refused}");
             Cli::read_from(words(&["openhands-runner", "run", "--workspace", "cloud"])).unwrap();
         }
+    }
+
+    #[test]
+    fn an_error_of_the_command_line_shows_no_key() {
+        for (words, key) in [
+            (&["--timeout", "sk-ant-api03-abcdef"][..], "sk-ant"),
+            (&["--timeout=a1b2c3d4e5f6a7b8"], "a1b2c3d4"),
+            (&["--agent-server-url", "ftp://me:hunter22@h/"], "hunter22"),
+            (&["--nope", "ghp_0123456789abcdef"], "ghp_"),
+            (&["--conversation-id", "session-key-0123456789"], "0123456789"),
+        ] {
+            let words: Vec<&str> = ["openhands-runner", "run"].iter().chain(words).copied().collect();
+            let error = Cli::read_from(words.clone()).unwrap_err().to_string();
+            let shown = without_keys(&error, words.iter().map(OsString::from));
+            assert!(!shown.contains(key) && shown.contains("Usage") || shown.contains("For more"), "{shown}");
+        }
+        let error = Cli::read_from(["openhands-runner", "run", "--timeout", "soon"]).unwrap_err().to_string();
+        assert!(without_keys(&error, ["soon".into()]).contains("'soon'"));
     }
 
     #[test]

@@ -119,7 +119,7 @@ async fn check(context: &CommandContext) -> Vec<CheckLine> {
                 "network",
                 State::Wrong,
                 failure.detail,
-                "mend SSL_CERT_FILE or the proxy variables",
+                "correct SSL_CERT_FILE or the proxy variables",
             ));
             return lines;
         }

@@ -28,7 +28,7 @@ async fn act(context: &CommandContext, command: SandboxCommand) -> Result<ExitCo
     let failed = |error: SandboxError| Failure::from(error);
     match command {
         SandboxCommand::Create { .. } => unreachable!("handled by its caller"),
-        SandboxCommand::List => list(context).await.map_err(failed)?,
+        SandboxCommand::List => list(context).await?,
         SandboxCommand::Status { id } => {
             let provider = context.provider(&TimesArgs::default())?;
             let info = status(&provider.sandboxes, &SandboxId::new(id)).await.map_err(failed)?;
@@ -107,17 +107,15 @@ async fn status(sandboxes: &openhands_client::cloud::Sandboxes, id: &SandboxId) 
     found.ok_or_else(|| SandboxError::Gone { id: id.clone() })
 }
 
-async fn list(context: &CommandContext) -> Result<(), SandboxError> {
-    let provider = context
-        .provider(&TimesArgs::default())
-        .map_err(|failure| SandboxError::Other { doing: "reading the settings", reason: failure.detail })?;
+async fn list(context: &CommandContext) -> Result<(), Failure> {
+    let provider = context.provider(&TimesArgs::default())?;
     let mut all = Vec::new();
     let mut page_id = None::<String>;
     loop {
         let page = retry("listing the sandboxes", Policy::cloud(provider.sandboxes.http().time_limits()), || {
             provider.sandboxes.search(page_id.as_deref())
         });
-        let page = page.await.map_err(SandboxError::request("listing the sandboxes"))?;
+        let page = page.await.map_err(SandboxError::request("listing the sandboxes")).map_err(Failure::from)?;
         all.extend(page.items);
         if page.next_page_id.is_none() || page.next_page_id == page_id {
             break;

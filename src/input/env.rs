@@ -3,8 +3,10 @@
 use std::ffi::OsString;
 use std::fmt;
 
+use openhands_client::redact;
 use openhands_client::secret::Secret;
 use serde::Deserialize;
+use url::Url;
 
 macro_rules! variables {
     ($($(#[doc = $doc:literal])+ $field:ident = $name:literal,)+) => {
@@ -31,9 +33,6 @@ macro_rules! variables {
                 })
             }
 
-            fn without_empty(self) -> Self {
-                Self { $($field: self.$field.filter(|value| !value.trim().is_empty()),)+ }
-            }
         }
     };
 }
@@ -111,6 +110,8 @@ variables! {
     http_proxy = "HTTP_PROXY",
     /// Proxy for `https://` addresses.
     https_proxy = "HTTPS_PROXY",
+    /// Proxy for both, where the two before say nothing.
+    all_proxy = "ALL_PROXY",
     /// Hosts that are reached without a proxy.
     no_proxy = "NO_PROXY",
     /// What this program as PID 1 tells itself.
@@ -129,6 +130,7 @@ const HALF_SECRET: &[&str] = &[
     "LLM_BASE_URL",
     "HTTP_PROXY",
     "HTTPS_PROXY",
+    "ALL_PROXY",
 ];
 
 /// Variables whose values must not be seen.
@@ -167,12 +169,24 @@ impl fmt::Debug for RawEnv {
 }
 
 /// Variables that other programs write in lower case, and more often so.
-const LOWER_CASE_FIRST: &[&str] = &["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "TRACEPARENT"];
+const LOWER_CASE_FIRST: &[&str] = &["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "TRACEPARENT"];
 
 impl RawEnv {
-    /// The values of [`SECRET_NAMES`].
+    /// The values of [`SECRET_NAMES`], and what of our addresses opens something: user parts and values of queries.
     pub(crate) fn secrets(&self) -> impl Iterator<Item = Secret> {
-        [
+        let addresses = [
+            &self.automation_callback_url,
+            &self.callback_url,
+            &self.automation_phase_url,
+            &self.agent_server_url,
+            &self.openhands_cloud_api_url,
+            &self.llm_base_url,
+            &self.http_proxy,
+            &self.https_proxy,
+            &self.all_proxy,
+        ];
+        let urls = addresses.into_iter().flatten().filter_map(|address| Url::parse(address.trim()).ok());
+        let keys = [
             &self.session_api_key,
             &self.oh_session_api_keys_0,
             &self.openhands_api_key,
@@ -184,7 +198,22 @@ impl RawEnv {
         ]
         .into_iter()
         .flatten()
-        .map(|value| Secret::new(value.trim()))
+        .map(|value| Secret::new(value.trim()));
+        keys.chain(urls.flat_map(|url| redact::secrets_of_own_address(&url)))
+    }
+
+    /// The keys that are sent in headers, with the names of their variables.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        [
+            ("SESSION_API_KEY", &self.session_api_key),
+            ("OH_SESSION_API_KEYS_0", &self.oh_session_api_keys_0),
+            ("OPENHANDS_API_KEY", &self.openhands_api_key),
+            ("OPENHANDS_CLOUD_API_KEY", &self.openhands_cloud_api_key),
+            ("AUTOMATION_CALLBACK_API_KEY", &self.automation_callback_api_key),
+            ("LLM_API_KEY", &self.llm_api_key),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value.as_deref()?)))
     }
 
     /// What a runner inside of a sandbox takes from this environment: the run and its LLM, nothing of this machine.
@@ -219,18 +248,20 @@ impl RawEnv {
     }
 
     /// Reads this process's environment.
-    ///
-    /// A known variable whose value is not UTF-8 is reported by name and counts as unset; others do not matter.
     #[must_use]
-    pub(crate) fn of_process() -> (Self, Vec<String>) {
+    pub(crate) fn of_process() -> (Self, Faults) {
         #[expect(clippy::disallowed_methods, reason = "this module is the one home of the environment")]
         Self::from_vars(std::env::vars_os())
     }
 
-    /// The same for any set of variables.
+    /// Reads any set of variables.
+    ///
+    /// An empty variable counts as unset, in either case of its name. A byte order mark and one pair of quotes around a value
+    /// are removed: `docker --env-file` passes them on. A known variable whose value is not UTF-8 counts as unset; other
+    /// variables do not matter.
     #[must_use]
-    pub(crate) fn from_vars(vars: impl IntoIterator<Item = (OsString, OsString)>) -> (Self, Vec<String>) {
-        let mut not_text = Vec::new();
+    pub(crate) fn from_vars(vars: impl IntoIterator<Item = (OsString, OsString)>) -> (Self, Faults) {
+        let mut faults = Faults::default();
         let mut known = std::collections::BTreeMap::new();
         for (name, value) in vars {
             let Some(name) = name.to_str() else { continue };
@@ -240,21 +271,50 @@ impl RawEnv {
             if !lower_case_form && !Self::is_known(name) {
                 continue;
             }
-            match value.into_string() {
-                Ok(value) if lower_case_form => {
-                    known.insert(upper, value);
-                }
-                Ok(value) => {
-                    known.entry(upper).or_insert(value);
-                }
-                Err(_) => not_text.push(name.to_owned()),
+            let Ok(value) = value.into_string() else {
+                faults.not_text.push(name.to_owned());
+                continue;
+            };
+            let cleaned = without_quotes(&value);
+            if cleaned.trim().is_empty() {
+                continue;
+            }
+            if cleaned.len() != value.len() {
+                faults.quoted.push(name.to_owned());
+            }
+            let cleaned = cleaned.to_owned();
+            if lower_case_form {
+                known.insert(upper, cleaned);
+            } else {
+                known.entry(upper).or_insert(cleaned);
             }
         }
-        not_text.sort();
+        faults.not_text.sort();
+        faults.quoted.sort();
         // Every field is an optional text and every name is unique, so nothing is left that could be refused.
-        let raw: Self = envy::from_iter(known).unwrap_or_default();
-        (raw.without_empty(), not_text)
+        (envy::from_iter(known).unwrap_or_default(), faults)
     }
+}
+
+/// What is odd about known variables, by their names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Faults {
+    /// The value is not UTF-8; the variable counts as unset.
+    pub(crate) not_text: Vec<String>,
+    /// Quotes around the value, or a byte order mark before it, were removed.
+    pub(crate) quoted: Vec<String>,
+}
+
+/// The value without a byte order mark and without one pair of quotes around all of it. A value of JSON keeps its quotes: they
+/// are part of it.
+fn without_quotes(value: &str) -> &str {
+    let text = value.strip_prefix('\u{feff}').unwrap_or(value);
+    let trimmed = text.trim();
+    let inner = ['"', '\'']
+        .into_iter()
+        .find_map(|quote| trimmed.strip_prefix(quote)?.strip_suffix(quote))
+        .map(|inner| inner.strip_prefix('\u{feff}').unwrap_or(inner));
+    inner.unwrap_or(text)
 }
 
 /// Variables of git that only say how a server is reached.
@@ -302,8 +362,8 @@ mod tests {
 
     #[test]
     fn every_name_reaches_its_field() {
-        let (raw, not_text) = RawEnv::from_vars(NAMES.iter().map(|name| (name.into(), (*name).into())));
-        assert!(not_text.is_empty());
+        let (raw, faults) = RawEnv::from_vars(NAMES.iter().map(|name| (name.into(), (*name).into())));
+        assert_eq!(faults, Faults::default());
         assert_eq!(raw.sandbox_id.as_deref(), Some("SANDBOX_ID"));
         assert_eq!(raw.oh_session_api_keys_0.as_deref(), Some("OH_SESSION_API_KEYS_0"));
         assert_eq!(raw.no_proxy.as_deref(), Some("NO_PROXY"));
@@ -324,15 +384,52 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_variable_in_lower_case_does_not_hide_the_one_in_upper_case() {
+        let raw = read(&[("https_proxy", ""), ("HTTPS_PROXY", "http://upper")]);
+        assert_eq!(raw.https_proxy.as_deref(), Some("http://upper"));
+    }
+
+    #[test]
+    fn one_pair_of_quotes_and_a_byte_order_mark_are_removed_and_named() {
+        let (raw, faults) = RawEnv::from_vars([
+            ("OPENHANDS_API_KEY".into(), "\"key-1\"".into()),
+            ("LLM_MODEL".into(), "'m'".into()),
+            ("CALLBACK_URL".into(), "\u{feff}https://h/".into()),
+            ("LLM_API_KEY".into(), "''".into()),
+            ("AUTOMATION_NAME".into(), "\"half".into()),
+            ("AUTOMATION_EVENT_PAYLOAD".into(), "{\"event\": \"x\"}".into()),
+            ("RUN_ID".into(), "\"".into()),
+        ]);
+        assert_eq!(raw.openhands_api_key.as_deref(), Some("key-1"));
+        assert_eq!(raw.llm_model.as_deref(), Some("m"));
+        assert_eq!(raw.callback_url.as_deref(), Some("https://h/"));
+        assert_eq!(raw.llm_api_key, None);
+        assert_eq!(raw.automation_name.as_deref(), Some("\"half"));
+        assert_eq!(raw.automation_event_payload.as_deref(), Some("{\"event\": \"x\"}"));
+        assert_eq!(raw.run_id.as_deref(), Some("\""));
+        assert_eq!(faults.quoted, ["CALLBACK_URL", "LLM_MODEL", "OPENHANDS_API_KEY"]);
+    }
+
+    #[test]
+    fn user_parts_and_query_values_of_our_addresses_are_secrets() {
+        let raw =
+            read(&[("CALLBACK_URL", "http://h/?token=abcdefgh&id=5"), ("LLM_BASE_URL", "http://u:passw%40rd@h/")]);
+        let secrets: Vec<String> = raw.secrets().map(|secret| secret.expose().to_owned()).collect();
+        for secret in ["abcdefgh", "passw%40rd", "passw@rd"] {
+            assert!(secrets.iter().any(|known| known == secret), "{secret}");
+        }
+    }
+
+    #[test]
     fn values_that_are_not_utf8_matter_only_in_known_variables() {
         let bad = || OsString::from_vec(vec![0xff]);
-        let (raw, not_text) = RawEnv::from_vars([
+        let (raw, faults) = RawEnv::from_vars([
             ("OTHER".into(), bad()),
             (bad(), "x".into()),
             ("SANDBOX_ID".into(), bad()),
             ("RUN_ID".into(), "r".into()),
         ]);
-        assert_eq!(not_text, ["SANDBOX_ID"]);
+        assert_eq!(faults.not_text, ["SANDBOX_ID"]);
         assert_eq!(raw.run_id.as_deref(), Some("r"));
     }
 }

@@ -4,6 +4,7 @@
 pub(crate) mod env;
 pub(crate) mod payload;
 pub(crate) mod problem;
+mod python_json;
 pub(crate) mod reporting;
 pub(crate) mod settings;
 pub(crate) mod task;
@@ -14,7 +15,7 @@ mod title;
 
 use openhands_client::secret::Redactor;
 
-use self::env::RawEnv;
+use self::env::{Faults, RawEnv};
 use self::time_limits::RunnerTimeLimits;
 
 /// What the process was given, besides its command line, and its time limits.
@@ -24,8 +25,27 @@ pub(crate) struct Environment {
     pub(crate) raw: RawEnv,
     /// Known variables whose value is not text.
     pub(crate) not_text: Vec<String>,
+    /// Known variables around whose values quotes, or a byte order mark, were removed.
+    pub(crate) quoted: Vec<String>,
     /// Shared with the log.
     pub(crate) redactor: Redactor,
     /// For everything that this process does.
     pub(crate) time_limits: RunnerTimeLimits,
+}
+
+impl Environment {
+    /// What the process was given. The redactor knows the secrets in it from the start.
+    pub(crate) fn of_process() -> Self {
+        let (raw, Faults { not_text, quoted }) = RawEnv::of_process();
+        let redactor = Redactor::default();
+        raw.secrets().for_each(|secret| redactor.learn(&secret));
+        Self { raw, not_text, quoted, redactor, time_limits: RunnerTimeLimits::default() }
+    }
+
+    /// Tells the log about variables that were not used as they are set.
+    pub(crate) fn warn_of_quotes(&self) {
+        for name in &self.quoted {
+            tracing::warn!(variable = name, "removed the quotes around the value of the variable");
+        }
+    }
 }

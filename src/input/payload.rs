@@ -2,10 +2,12 @@
 
 use serde_json::{Map, Value};
 
+use super::python_json;
+
 /// The payload. Strangers may have written what is in it.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) enum Payload {
-    /// There is none: nobody but a person triggered the run.
+    /// There is none: no event triggered the run.
     #[default]
     Absent,
     /// It cannot be used, for this reason.
@@ -16,10 +18,10 @@ pub(crate) enum Payload {
 }
 
 impl Payload {
-    /// Reads the variable's value.
+    /// Reads the variable's value, also where Python's `json` has written what is not JSON.
     #[must_use]
     pub(crate) fn parse(text: Option<&str>) -> Self {
-        match text.map(serde_json::from_str) {
+        match text.map(python_json::parse) {
             None => Self::Absent,
             Some(Ok(Value::Object(fields))) => Self::Given(fields),
             Some(Ok(_)) => Self::Malformed("JSON, but no object".to_owned()),
@@ -75,6 +77,31 @@ mod tests {
             assert_eq!(payload.event(), None);
         }
         assert_eq!(Payload::parse(None), Payload::Absent);
+    }
+
+    #[test]
+    fn an_event_is_read_as_pythons_json_writes_it() {
+        let deep = format!("{}1{}", "[".repeat(150), "]".repeat(150));
+        let text = format!(
+            r#"{{"event": {{"half": "Fix the \ud83d", "nan": NaN, "most": [Infinity, -Infinity], "text": "NaN \" NaN",
+            "deep": {deep}, "big": 12345678901234567890123, "cost": 3.10}}}}"#
+        );
+        let payload = Payload::parse(Some(&text));
+        let event = payload.event().unwrap();
+        assert_eq!(event["half"], "Fix the \u{fffd}");
+        assert_eq!((&event["nan"], &event["most"]), (&json!(null), &json!([null, null])));
+        assert_eq!(event["text"], "NaN \" NaN");
+        assert_eq!(
+            (event["big"].to_string(), event["cost"].to_string()),
+            ("12345678901234567890123".into(), "3.10".into())
+        );
+        assert_eq!(event["deep"].to_string(), deep);
+    }
+
+    #[test]
+    fn what_is_nested_too_deeply_is_malformed() {
+        let deep = format!("{{\"event\": {}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+        assert!(Payload::parse(Some(&deep)).why_no_event().contains("nested more than"));
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use openhands_client::text;
+use openhands_client::{redact, text};
 
-/// One thing that the user has to mend.
+/// One thing that the user has to correct.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
     /// A variable, a flag, or file, line and field.
@@ -24,11 +24,16 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}; {}", self.place, self.found, self.help)
+        // A place may hold the name of a field, and what was found words of a stranger.
+        let line = |text: &str| text::one_line(&redact::mask_suspected(text), LONGEST_PART);
+        write!(f, "{}: {}; {}", line(&self.place), line(&self.found), line(&self.help))
     }
 }
 
-/// All that the user has to mend before a run can start, in one message.
+/// The longest part of a problem that is shown, in characters.
+const LONGEST_PART: usize = 1000;
+
+/// All that the user has to correct before a run can start, in one message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) struct Problems(pub(crate) Vec<Problem>);
 
@@ -50,12 +55,39 @@ impl From<Problem> for Problems {
     }
 }
 
+/// A value as an error may show it: short, on one line, and only if it can be no key. A user pastes a key into the wrong place
+/// at times.
+#[must_use]
+pub(crate) fn shown(value: &str) -> String {
+    /// Longer words are shown by their length.
+    const LONGEST: usize = 40;
+    let value = value.trim();
+    if may_be_key(value) || value.chars().count() > LONGEST {
+        return format!("a text of {} characters that is not shown", value.chars().count());
+    }
+    format!("`{}`", text::one_line(value, LONGEST))
+}
+
+/// Whether a word is like a key: it begins as one, is random, mixes letters and digits, or is an address with a password.
+#[must_use]
+pub(crate) fn may_be_key(value: &str) -> bool {
+    let holds = |kind: fn(char) -> bool| value.chars().any(kind);
+    let is_path = value.contains('/') && !value.contains("://");
+    let is_mixed = holds(|char| char.is_ascii_digit()) && holds(char::is_alphabetic) && value.len() >= 12 && !is_path;
+    is_mixed
+        || redact::is_token(value)
+        || (value.contains("://") && value.contains(['@', '?']))
+        || redact::mask_suspected(value) != value
+}
+
 /// The known name nearest to what was written, if any is near enough to be meant.
 #[must_use]
 pub(crate) fn nearest<'k>(written: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     const NEAR_ENOUGH: f64 = 0.7;
     known
         .into_iter()
+        // Of short words, two may share half their letters and mean nothing alike.
+        .filter(|name| written.chars().count() > 2 || name.chars().count() <= 4)
         .map(|name| (strsim::jaro_winkler(&written.to_lowercase(), &name.to_lowercase()), name))
         .filter(|(likeness, _)| *likeness > NEAR_ENOUGH)
         .max_by(|(one, _), (other, _)| one.total_cmp(other))
@@ -82,6 +114,19 @@ mod tests {
         assert_eq!(nearest("tmieout", known), Some("timeout"));
         assert_eq!(nearest("Iteration", known), Some("iterations"));
         assert_eq!(nearest("xyzzy", known), None);
+    }
+
+    #[test]
+    fn a_value_that_may_be_a_key_is_not_shown() {
+        for value in
+            ["sk-ant-api03-x", "ghp_0123456789abcdef", "a1b2c3d4e5f6g7", "https://u:p@h/", "two words and a b1c2d3e4"]
+        {
+            assert!(!shown(value).contains(value), "{value}");
+        }
+        for value in ["70000", "x", "abc", "3 minutes", "3,5", "tru"] {
+            assert_eq!(shown(value), format!("`{value}`"));
+        }
+        assert_eq!(shown("a\n::error::b"), "`a ::error::b`");
     }
 
     #[test]

@@ -7,6 +7,8 @@ use openhands_client::secret::Secret;
 use url::Url;
 
 use super::env::RawEnv;
+use super::settings::{default_cloud_api_url, is_header_value};
+use super::task::repos::is_this_machine;
 
 /// Where and how the outcome is reported.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +17,8 @@ pub(crate) struct Reporting {
     pub(crate) callback_url: Option<Url>,
     /// Bearer token of the callback.
     pub(crate) key: Option<Secret>,
+    /// Bearer token of the phases.
+    pub(crate) phase_key: Option<Secret>,
     /// The phases' address.
     pub(crate) phase_url: Option<Url>,
     /// The id that the callback carries.
@@ -27,38 +31,92 @@ impl Reporting {
     pub(crate) fn from_env(raw: &RawEnv) -> (Self, Option<String>) {
         let callback = [("AUTOMATION_CALLBACK_URL", &raw.automation_callback_url), ("CALLBACK_URL", &raw.callback_url)];
         let mut warning = None;
-        let callback_url = callback.into_iter().find_map(|(name, value)| {
-            let value = value.as_deref()?.trim();
-            match Url::parse(value) {
-                Ok(url) if matches!(url.scheme(), "http" | "https") => Some(url),
-                _ => {
-                    warning =
-                        Some(format!("{name} is not an http or https address: no callback can be delivered to it"));
-                    None
-                }
+        let callback = callback.into_iter().find_map(|(name, value)| {
+            let url = http_url(value.as_deref()?);
+            if url.is_none() {
+                warning = Some(format!("{name} is not an http or https address: no callback can be delivered to it"));
             }
+            url.map(|url| (name, url))
         });
         let phase_url = raw.automation_phase_url.as_deref().and_then(|value| {
-            let url = Url::parse(value.trim()).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+            let url = http_url(value);
             if url.is_none() {
                 tracing::warn!("AUTOMATION_PHASE_URL is not an http or https address: there will be no phases");
             }
             url
         });
-        let key = [&raw.automation_callback_api_key, &raw.openhands_api_key, &raw.openhands_cloud_api_key];
+        let own_key = usable(raw.automation_callback_api_key.as_ref());
+        let cloud_key = || usable(raw.openhands_api_key.as_ref().or(raw.openhands_cloud_api_key.as_ref()));
+        // `CALLBACK_URL` may be anyone's, and the key of the Cloud opens an account.
+        let key = own_key.clone().or_else(|| match &callback {
+            Some(("CALLBACK_URL", url)) => cloud_key().filter(|_| is_of_cloud(url, raw)),
+            _ => cloud_key(),
+        });
+        if let Some((name, url)) = &callback
+            && key.is_some()
+            && url.scheme() == "http"
+            && !is_this_machine(url)
+        {
+            tracing::warn!(
+                variable = name,
+                "the key of the callback is sent over plain http to another machine; use https"
+            );
+        }
         let reporting = Self {
-            callback_url,
+            callback_url: callback.map(|(_, url)| url),
             phase_url,
-            key: key.into_iter().flatten().next().map(|key| Secret::new(key.trim())),
+            key,
+            phase_key: own_key.or_else(cloud_key),
             run_id: raw.automation_run_id.as_ref().or(raw.run_id.as_ref()).map(|id| RunId::new(id.trim())),
         };
         (reporting, warning)
     }
 }
 
+/// An http or https address.
+pub(super) fn http_url(value: &str) -> Option<Url> {
+    Url::parse(value.trim()).ok().filter(|url| matches!(url.scheme(), "http" | "https"))
+}
+
+/// A key that a header can hold. The settings refuse another one; its run is still reported.
+fn usable(key: Option<&String>) -> Option<Secret> {
+    key.map(|key| key.trim()).filter(|key| is_header_value(key)).map(Secret::new)
+}
+
+/// Whether an address is on the Cloud's own host.
+fn is_of_cloud(url: &Url, raw: &RawEnv) -> bool {
+    let cloud = raw.openhands_cloud_api_url.as_deref().map_or_else(|| Some(default_cloud_api_url()), http_url);
+    cloud.is_some_and(|cloud| cloud.origin() == url.origin())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_clouds_key_goes_to_the_cloud_and_to_the_automation_service_alone() {
+        let key = |name: &str, url: &str| {
+            let vars = [(name, url), ("OPENHANDS_API_KEY", "cloud-key")];
+            let (raw, _) = RawEnv::from_vars(vars.map(|(name, value)| (name.into(), value.into())));
+            Reporting::from_env(&raw).0.key
+        };
+        assert_eq!(key("CALLBACK_URL", "http://third-party/x"), None);
+        assert_eq!(key("CALLBACK_URL", "https://app.all-hands.dev.evil.example/x"), None);
+        assert_eq!(key("CALLBACK_URL", "http://app.all-hands.dev/x"), None);
+        assert!(key("CALLBACK_URL", "https://app.all-hands.dev/x").is_some());
+        assert!(key("AUTOMATION_CALLBACK_URL", "https://service/x").is_some());
+    }
+
+    #[test]
+    fn a_key_that_no_header_can_hold_is_left_out() {
+        let raw = RawEnv {
+            callback_url: Some("https://service/".to_owned()),
+            automation_callback_api_key: Some("a\nb".to_owned()),
+            ..RawEnv::default()
+        };
+        let (reporting, _) = Reporting::from_env(&raw);
+        assert!(reporting.callback_url.is_some() && reporting.key.is_none());
+    }
 
     #[test]
     fn own_variables_come_before_fallbacks() {
@@ -84,6 +142,7 @@ mod tests {
             automation_callback_url: Some("not an address".to_owned()),
             callback_url: Some("http://other/".to_owned()),
             openhands_cloud_api_key: Some("cloud-key".to_owned()),
+            openhands_cloud_api_url: Some("http://other".to_owned()),
             ..RawEnv::default()
         };
         let (reporting, warning) = Reporting::from_env(&raw);

@@ -1,22 +1,26 @@
 //! The environment and the flags as typed values, with every problem at once. Pure: reads no process environment.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use jiff::Timestamp;
 use openhands_client::agent_server::trace::Trace;
 use openhands_client::agent_server::{AgentServerAddress, DEFAULT_PORT, local_agent_server};
 use openhands_client::cloud::CloudKey;
 use openhands_client::cloud::{self, CloudAccount};
-use openhands_client::http::Network;
+use openhands_client::http::{Network, ProxyError};
 use openhands_client::ids::{ConversationId, RunId, SandboxId};
 use openhands_client::secret::Secret;
 use url::Url;
 
-use super::env::RawEnv;
+use super::env::{self, RawEnv};
+use super::python_json;
+use super::reporting::http_url;
+use super::task::repos::is_this_machine;
 use super::title::title;
 use crate::input::payload::Payload;
-use crate::input::problem::{Problem, Problems};
+use crate::input::problem::{Problem, Problems, shown};
+use serde_json::Value;
 
 /// Everything that a run takes from the environment and the flags, but for [`super::reporting::Reporting`].
 #[derive(Debug, Clone)]
@@ -37,6 +41,10 @@ pub(crate) struct Settings {
     pub(crate) conversation_id: Option<ConversationId>,
     /// The agent's working directory, when the environment or a flag names one.
     pub(crate) working_dir: Option<String>,
+    /// What the path of a working directory means here.
+    pub(crate) working_dirs: WorkingDirs,
+    /// A key of this run that no stranger knows and that a restarted runner has too.
+    pub(crate) run_key: Option<Secret>,
     /// The account that the conversation belongs to.
     pub(crate) user_id: Option<String>,
     /// Conversation tags that tell the automation and the run.
@@ -51,6 +59,61 @@ pub(crate) struct Settings {
     pub(crate) payload: Payload,
     /// Values of the task's parameters.
     pub(crate) params: Vec<(String, String)>,
+}
+
+/// How the path of a working directory is read.
+#[derive(Debug, Clone)]
+pub(crate) struct WorkingDirs {
+    /// Whether the agent-server has another file system.
+    pub(crate) is_outside: bool,
+    /// What relative paths and `~` stand for; without it, they are left as they are.
+    pub(crate) here: Option<Here>,
+}
+
+impl WorkingDirs {
+    /// The path as the agent-server has to get it: it would take a relative one against a directory of its own, and a `~` for
+    /// a name.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn absolute(&self, path: &str) -> Result<String, String> {
+        let path = path.trim();
+        if path.starts_with('/') {
+            return Ok(path.to_owned());
+        }
+        let Some(here) = &self.here else { return Ok(path.to_owned()) };
+        if self.is_outside {
+            return Err("a relative path: the agent-server is on another machine".to_owned());
+        }
+        let absolute = match path.strip_prefix('~') {
+            Some("") => here.home.clone(),
+            Some(rest) if rest.starts_with('/') => {
+                here.home.as_ref().map(|home| home.join(rest.trim_start_matches('/')))
+            }
+            Some(_) => return Err("the home directory of another user".to_owned()),
+            None => Some(normal(&here.directory.join(path))),
+        };
+        let absolute = absolute.ok_or("`~`, and HOME is not set")?;
+        absolute.to_str().map(str::to_owned).ok_or_else(|| "a path that is not UTF-8".to_owned())
+    }
+}
+
+/// What to do about a working directory that cannot be used.
+pub(crate) const WORKING_DIR_HELP: &str = "give an absolute path, such as /workspace/project";
+
+/// The path without `.` and `..`.
+fn normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                normal.pop();
+            }
+            part => normal.push(part),
+        }
+    }
+    normal
 }
 
 /// Where the LLM and the secrets are inherited from.
@@ -93,9 +156,26 @@ impl DirectLlm {
 pub(crate) fn network(raw: &RawEnv) -> Network {
     Network {
         ca_file: raw.ssl_cert_file.clone().map(PathBuf::from),
-        http_proxy: raw.http_proxy.clone().map(Secret::new),
-        https_proxy: raw.https_proxy.clone().map(Secret::new),
+        http_proxy: secret(raw.http_proxy.as_ref().or(raw.all_proxy.as_ref())),
+        https_proxy: secret(raw.https_proxy.as_ref().or(raw.all_proxy.as_ref())),
         no_proxy: raw.no_proxy.clone(),
+    }
+}
+
+/// What relative paths and `~` stand for.
+#[derive(Debug, Clone)]
+pub(crate) struct Here {
+    /// The current directory.
+    pub(crate) directory: PathBuf,
+    /// `HOME`.
+    pub(crate) home: Option<PathBuf>,
+}
+
+impl Here {
+    /// Of this process.
+    pub(crate) fn of_process() -> Option<Self> {
+        let home = env::variable("HOME").map(|home| PathBuf::from(home.expose()));
+        std::env::current_dir().ok().map(|directory| Self { directory, home: home.filter(|home| home.is_absolute()) })
     }
 }
 
@@ -114,6 +194,8 @@ pub(crate) struct Overrides {
     pub(crate) params: Vec<(String, String)>,
     /// `--workspace cloud`.
     pub(crate) cloud: bool,
+    /// The directory of this process and its user's home, where working directories are meant to be of this machine.
+    pub(crate) here: Option<Here>,
 }
 
 impl Settings {
@@ -128,18 +210,35 @@ impl Settings {
             .collect();
         let mut read = Reader { problems: &mut problems };
 
+        read.keys(raw);
+        read.proxies(&network(raw));
         let session_key = secret(raw.session_api_key.as_ref().or(raw.oh_session_api_keys_0.as_ref()));
-        let port = read.port("AGENT_SERVER_PORT", raw.agent_server_port.as_deref()).unwrap_or(DEFAULT_PORT);
-        let url = flags
-            .agent_server_url
-            .or_else(|| read.http_url("AGENT_SERVER_URL", raw.agent_server_url.as_deref()))
-            .unwrap_or_else(|| local_agent_server(port));
+        let is_self_hosted = flags.agent_server_url.is_some() || raw.agent_server_url.is_some();
+        let is_usable = |url: &String| http_url(url).is_some();
+        let is_port_used = flags.agent_server_url.is_none() && !raw.agent_server_url.as_ref().is_some_and(is_usable);
+        // A port that is not used is not checked.
+        let port = raw.agent_server_port.as_deref().filter(|_| is_port_used);
+        let port = read.port("AGENT_SERVER_PORT", port).unwrap_or(DEFAULT_PORT);
+        let url = flags.agent_server_url.or_else(|| read.http_url("AGENT_SERVER_URL", raw.agent_server_url.as_deref()));
+        let url = url.unwrap_or_else(|| local_agent_server(port));
         let cloud_url = read
             .http_url("OPENHANDS_CLOUD_API_URL", raw.openhands_cloud_api_url.as_deref())
             .unwrap_or_else(default_cloud_api_url);
         let conversation_id = flags
             .conversation_id
             .or_else(|| read.conversation_id("AUTOMATION_CONVERSATION_ID", raw.automation_conversation_id.as_deref()));
+        for (name, value) in
+            [("AUTOMATION_CALLBACK_URL", &raw.automation_callback_url), ("CALLBACK_URL", &raw.callback_url)]
+        {
+            // A run whose outcome cannot arrive must not start to work.
+            let _: Option<Url> = read.http_url(name, value.as_deref());
+        }
+        let working_dirs = WorkingDirs { is_outside: flags.cloud || !is_this_machine(&url), here: flags.here };
+        let working_dir = match (flags.working_dir, text(raw.workspace_base.as_ref())) {
+            (Some(path), _) => read.path("--working-dir", &path, &working_dirs),
+            (None, Some(path)) => read.path("WORKSPACE_BASE", &path, &working_dirs),
+            (None, None) => None,
+        };
         if flags.cloud && cloud_key(raw).is_none() {
             problems.push(no_cloud_key());
         }
@@ -148,9 +247,16 @@ impl Settings {
         }
 
         let run_id = raw.automation_run_id.as_ref().or(raw.run_id.as_ref()).map(|id| RunId::new(id.trim()));
+        warn_of_plain_http("OPENHANDS_API_KEY", &cloud_url, cloud_key(raw).as_ref());
+        if !flags.cloud {
+            warn_of_plain_http("SESSION_API_KEY", &url, session_key.as_ref());
+        }
+        let keys = [session_key.clone(), secret(raw.automation_callback_api_key.as_ref()), cloud_key(raw)];
+        let run_key = keys.into_iter().flatten().next().or_else(|| secret(raw.llm_api_key.as_ref()));
         Ok(Self {
             account: match cloud_key(raw) {
                 Some(api_key) if flags.cloud => Account::OfSandbox(CloudKey { url: cloud_url, api_key }),
+                _ if is_self_hosted => Account::SelfHosted,
                 _ => account(raw, cloud_url, session_key.as_ref()),
             },
             agent_server: AgentServerAddress { url, session_key },
@@ -167,7 +273,9 @@ impl Settings {
             shows_task_outcome: raw.automation_phase_url.is_some(),
             run_id,
             conversation_id,
-            working_dir: flags.working_dir.or_else(|| text(raw.workspace_base.as_ref())),
+            working_dir,
+            working_dirs,
+            run_key,
             user_id: text(raw.automation_user_id.as_ref()),
             payload: Payload::parse(raw.automation_event_payload.as_deref()),
             params: flags.params,
@@ -211,9 +319,6 @@ pub(crate) fn cloud_api(raw: &RawEnv) -> Result<CloudKey, Problems> {
 }
 
 fn account(raw: &RawEnv, url: Url, session_key: Option<&Secret>) -> Account {
-    if raw.agent_server_url.is_some() {
-        return Account::SelfHosted;
-    }
     match (cloud_key(raw), raw.sandbox_id.as_ref(), session_key) {
         (Some(api_key), Some(sandbox_id), Some(session_key)) => Account::Cloud(CloudAccount {
             url,
@@ -251,14 +356,17 @@ fn tags(raw: &RawEnv, run_id: Option<&RunId>) -> BTreeMap<String, String> {
 }
 
 fn title_of_run(raw: &RawEnv) -> Option<String> {
-    let payload = raw.automation_event_payload.as_deref().and_then(|payload| serde_json::from_str(payload).ok());
+    let payload = raw.automation_event_payload.as_deref().and_then(|payload| python_json::parse(payload).ok());
     title(raw.automation_name.as_deref()?, payload.as_ref(), Timestamp::now())
 }
 
 /// Trace fields never end a run: what cannot be used of them is left out.
 fn trace(raw: &RawEnv) -> Trace {
     let metadata = raw.openhands_observability_metadata.as_deref().and_then(|metadata| {
-        let parsed = serde_json::from_str(metadata);
+        let parsed = python_json::parse(metadata).and_then(|value| match value {
+            Value::Object(fields) => Ok(fields),
+            _ => Err("JSON, but no object".to_owned()),
+        });
         parsed.inspect_err(|_| tracing::warn!("OPENHANDS_OBSERVABILITY_METADATA is not a JSON object")).ok()
     });
     let tags = raw.openhands_observability_tags.as_deref().unwrap_or_default().split(',').map(str::trim);
@@ -271,7 +379,19 @@ fn trace(raw: &RawEnv) -> Trace {
     }
 }
 
-fn default_cloud_api_url() -> Url {
+/// Whether a header can hold it.
+pub(super) fn is_header_value(key: &str) -> bool {
+    key.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+}
+
+fn warn_of_plain_http(name: &'static str, url: &Url, key: Option<&Secret>) {
+    if key.is_some() && url.scheme() == "http" && !is_this_machine(url) {
+        let host = url.host_str().unwrap_or_default();
+        tracing::warn!(variable = name, host, "the key is sent over plain http to another machine; use https");
+    }
+}
+
+pub(super) fn default_cloud_api_url() -> Url {
     Url::parse(cloud::DEFAULT_URL).expect("a valid address")
 }
 
@@ -285,11 +405,37 @@ impl Reader<'_> {
         None
     }
 
+    /// Keys that no header can hold. Their values are not shown.
+    fn keys(&mut self, raw: &RawEnv) {
+        for (name, value) in raw.keys() {
+            if !is_header_value(value.trim()) {
+                let found = "a key with a line break, a control character or a character outside of ASCII in it";
+                self.problems.push(Problem::new(name, found, "set it to the key alone"));
+            }
+        }
+    }
+
+    fn proxies(&mut self, network: &Network) {
+        for ProxyError { variable, reason, .. } in network.proxy_errors() {
+            let help = "give the address of a proxy, such as http://proxy:3128 (ALL_PROXY counts where it is not set)";
+            self.problems.push(Problem::new(variable, reason, help));
+        }
+    }
+
+    fn path(&mut self, name: &str, value: &str, dirs: &WorkingDirs) -> Option<String> {
+        dirs.absolute(value).or_else(|found| self.refuse(name, found, WORKING_DIR_HELP).ok_or(())).ok()
+    }
+
     fn port(&mut self, name: &str, value: Option<&str>) -> Option<u16> {
         let value = value?.trim();
+        // Kubernetes sets it in every pod where a Service is called `agent-server`.
+        if value.starts_with("tcp://") || value.starts_with("udp://") {
+            tracing::warn!("AGENT_SERVER_PORT is a service link of Kubernetes and is not used; set AGENT_SERVER_URL");
+            return None;
+        }
         match value.parse() {
             Ok(port) if port != 0 => Some(port),
-            _ => self.refuse(name, format!("found `{value}`"), "give a port from 1 to 65535"),
+            _ => self.refuse(name, format!("found {}", shown(value)), "give a port from 1 to 65535"),
         }
     }
 
@@ -312,7 +458,7 @@ impl Reader<'_> {
         let value = value?.trim();
         match value.parse() {
             Ok(id) => Some(id),
-            Err(_) => self.refuse(name, format!("found `{value}`"), "give a UUID"),
+            Err(_) => self.refuse(name, format!("found {}", shown(value)), "give a UUID"),
         }
     }
 }
@@ -322,8 +468,8 @@ mod tests {
     use super::*;
 
     fn settings(vars: &[(&str, &str)]) -> Result<Settings, Problems> {
-        let (raw, not_text) = RawEnv::from_vars(vars.iter().map(|(name, value)| (name.into(), value.into())));
-        Settings::from_env(&raw, &not_text, Overrides::default())
+        let (raw, faults) = RawEnv::from_vars(vars.iter().map(|(name, value)| (name.into(), value.into())));
+        Settings::from_env(&raw, &faults.not_text, Overrides::default())
     }
 
     #[test]
@@ -367,6 +513,76 @@ mod tests {
             ["AGENT_SERVER_PORT", "AGENT_SERVER_URL", "OPENHANDS_CLOUD_API_URL", "AUTOMATION_CONVERSATION_ID"]
         );
         assert!(problems.to_string().contains("AGENT_SERVER_PORT: found `70000`; give a port from 1 to 65535"));
+    }
+
+    #[test]
+    fn a_port_that_is_not_used_is_not_checked_and_a_service_link_is_skipped() {
+        let link = ("AGENT_SERVER_PORT", "tcp://10.0.171.239:60000");
+        assert_eq!(settings(&[link]).unwrap().agent_server.url.as_str(), "http://localhost:60000/");
+        for port in ["tcp://10.0.171.239:60000", "x"] {
+            let url = settings(&[("AGENT_SERVER_PORT", port), ("AGENT_SERVER_URL", "http://h:1/")]).unwrap();
+            assert_eq!(url.agent_server.url.as_str(), "http://h:1/");
+        }
+    }
+
+    #[test]
+    fn a_key_with_a_line_break_is_refused_by_name_and_not_shown() {
+        for name in ["SESSION_API_KEY", "AUTOMATION_CALLBACK_API_KEY", "OPENHANDS_API_KEY", "LLM_API_KEY"] {
+            let problems = settings(&[(name, "first-half\nsecond-half")]).unwrap_err().to_string();
+            assert!(problems.starts_with(&format!("{name}: a key with a line break")), "{problems}");
+            assert!(!problems.contains("half"), "{problems}");
+            settings(&[(name, "key\n")]).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_callback_address_that_cannot_be_used_is_a_problem() {
+        let problems = settings(&[("AUTOMATION_CALLBACK_URL", "service/complete")]).unwrap_err().to_string();
+        assert!(problems.starts_with("AUTOMATION_CALLBACK_URL: not an address"), "{problems}");
+        settings(&[("CALLBACK_URL", "\"https://service/complete\"")]).unwrap();
+    }
+
+    #[test]
+    fn a_working_directory_is_made_absolute_inside_and_refused_from_outside() {
+        let here = Here { directory: PathBuf::from("/run/here"), home: Some(PathBuf::from("/home/me")) };
+        let of = |path: &str, url: &str, cloud| {
+            let (raw, _) = RawEnv::from_vars([
+                ("WORKSPACE_BASE".into(), path.into()),
+                ("AGENT_SERVER_URL".into(), url.into()),
+                ("OPENHANDS_API_KEY".into(), "k".into()),
+            ]);
+            let flags = Overrides { here: Some(here.clone()), cloud, ..Overrides::default() };
+            Settings::from_env(&raw, &[], flags).map(|settings| settings.working_dir.unwrap())
+        };
+        for (path, absolute) in [
+            ("/w", "/w"),
+            (".", "/run/here"),
+            ("rel/x", "/run/here/rel/x"),
+            ("../x", "/run/x"),
+            ("~", "/home/me"),
+            ("~/x", "/home/me/x"),
+        ] {
+            assert_eq!(of(path, "http://localhost:1/", false).unwrap(), absolute, "{path}");
+        }
+        assert!(of("~other/x", "http://localhost:1/", false).is_err());
+        for path in [".", "~/x"] {
+            for (url, cloud) in [("http://elsewhere/", false), ("http://localhost:1/", true)] {
+                let problems = of(path, url, cloud).unwrap_err().to_string();
+                assert!(
+                    problems.starts_with("WORKSPACE_BASE: a relative path: the agent-server is on another machine")
+                );
+            }
+        }
+        assert_eq!(of("/w", "http://elsewhere/", true).unwrap(), "/w");
+    }
+
+    #[test]
+    fn the_flag_for_the_agent_servers_address_means_what_its_variable_means() {
+        let cloud = [("SANDBOX_ID", "s"), ("SESSION_API_KEY", "k"), ("OPENHANDS_API_KEY", "c")];
+        let (raw, _) = RawEnv::from_vars(cloud.map(|(name, value)| (name.into(), value.into())));
+        let url = Some(Url::parse("http://a/").unwrap());
+        let settings = Settings::from_env(&raw, &[], Overrides { agent_server_url: url, ..Overrides::default() });
+        assert!(matches!(settings.unwrap().account, Account::SelfHosted));
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub(crate) enum FailureKind {
     CostLimitReached,
     /// Somebody else has paused the conversation.
     ConversationPaused,
-    /// The conversation waits for a confirmation that nobody here can give.
+    /// The conversation waits for a confirmation, which this program cannot give.
     ConfirmationRequired,
     /// The conversation was deleted during the run.
     ConversationDeleted,
@@ -55,7 +55,7 @@ pub(crate) enum FailureKind {
     RunnerDied,
     /// The agent finished, and its result is missing or does not fit the task's schema.
     InvalidAnswer,
-    /// The automation service has settled the run without us: it was cancelled, or ended by somebody else.
+    /// The automation service has settled the run without us: it was cancelled, or ended elsewhere.
     RunEndedElsewhere,
     /// Another runner is at work on the same run. Not reported: the outcome is the other one's.
     AlreadyRunning,
@@ -207,6 +207,13 @@ impl ErrorStamp {
     }
 }
 
+/// A name that a server gave, as it may be shown: short, on one line, without secrets.
+pub(super) fn name(text: &str, redactor: &Redactor) -> String {
+    /// The longest name, in characters.
+    const LONGEST: usize = 120;
+    text::one_line(&redactor.redact(&text::one_line(text, 16 * LONGEST)), LONGEST)
+}
+
 /// What the automation service knows of an error object. With any other field it takes the object, but does not classify it
 /// (`openhands-automation` 1.25.0).
 const ERROR_FIELDS: [&str; 8] = ["kind", "id", "timestamp", "source", "parent_id", "code", "detail", "classification"];
@@ -220,7 +227,11 @@ impl Failure {
     /// A failure that the server has named.
     #[must_use]
     pub(crate) fn of_server(event: ServerError) -> Self {
-        let detail = event.detail().to_owned();
+        let detail = match event.0.get("detail") {
+            None | Some(Value::Null) => String::new(),
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+        };
         Self { event: Some(event), ..Self::new(FailureKind::ConversationError, detail) }
     }
 
@@ -246,8 +257,11 @@ impl Failure {
             fields
         };
         let mut error = self.event.as_ref().map_or_else(made, |event| event.0.clone());
-        error.retain(|field, _| ERROR_FIELDS.contains(&field.as_str()));
-        let detail = text::bounded(&redactor.redact(&self.detail), LONGEST_DETAIL);
+        error.retain(|field, value| ERROR_FIELDS.contains(&field.as_str()) && value.is_string());
+        for value in error.values_mut() {
+            *value = name(value.as_str().unwrap_or_default(), redactor).into();
+        }
+        let detail = text::bounded(&redactor.redact(&text::printable(&self.detail)), LONGEST_DETAIL);
         error.insert("detail".to_owned(), detail.into());
         error
     }

@@ -137,8 +137,8 @@ impl Outcome {
             answer: self.object(redactor),
             message: self.last_words.message.as_deref().map(|message| redactor.redact(message).into_owned()),
             error: self.verdict.failure.as_ref().map(|failure| ResultError {
-                code: failure.code().to_owned(),
-                detail: text::bounded(&redactor.redact(&failure.detail), LONGEST_DETAIL),
+                code: failure::name(failure.code(), redactor),
+                detail: text::bounded(&redactor.redact(&text::printable(&failure.detail)), LONGEST_DETAIL),
             }),
             exit_code: self.verdict.exit_code().0,
         }
@@ -227,6 +227,23 @@ mod tests {
         let result = outcome.result(&redactor);
         assert_eq!(result.error.unwrap().code, "LLMAuthenticationError");
         assert_eq!(result.exit_code, 1);
+    }
+
+    #[test]
+    fn of_a_servers_error_only_short_texts_without_secrets_are_passed_on() {
+        let Value::Object(event) = json!({"code": format!("Bad{}", "x".repeat(3_000_000)), "source": "from sk-123456",
+            "classification": {"a": 1}, "kind": 7, "detail": {"reason": ["a", 1]}})
+        else {
+            unreachable!()
+        };
+        let redactor = Redactor::default();
+        redactor.learn(&Secret::new("sk-123456"));
+        let outcome = outcome(Some(Failure::of_server(ServerError(event))));
+        let error = outcome.report(&redactor).error.unwrap();
+        assert_eq!(error["detail"], r#"{"reason":["a",1]}"#);
+        assert_eq!(error["source"], "from ***");
+        assert!(error.to_string().len() < 500 && error.get("classification").is_none() && error.get("kind").is_none());
+        assert!(outcome.result(&redactor).error.unwrap().code.len() < 200);
     }
 
     #[test]

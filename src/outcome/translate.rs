@@ -38,8 +38,14 @@ impl From<WorkspaceError> for Failure {
             // The account lacks what the task or the settings ask for.
             _ => FailureKind::InvalidInput,
         };
-        Self::new(kind, text::chain(&error))
+        let is_page = matches!(&error, WorkspaceError::Account { source: HttpError::Page { .. }, .. });
+        Self::new(kind, text::chain(&error) + advice_on_page(is_page))
     }
+}
+
+/// Which variables lead to a page for people instead of an API.
+fn advice_on_page(is_page: bool) -> &'static str {
+    if is_page { " (OPENHANDS_CLOUD_API_URL, or AGENT_SERVER_URL in self-hosted mode)" } else { "" }
 }
 
 impl From<SandboxError> for Failure {
@@ -48,7 +54,8 @@ impl From<SandboxError> for Failure {
             SandboxError::Request { source, .. } => kind_of_request(source, FailureKind::CloudUnreachable),
             _ => FailureKind::SandboxUnavailable,
         };
-        Self::new(kind, text::chain(&error))
+        let is_page = matches!(&error, SandboxError::Request { source: HttpError::Page { .. }, .. });
+        Self::new(kind, text::chain(&error) + advice_on_page(is_page))
     }
 }
 
@@ -133,5 +140,18 @@ fn kind_of_follow(error: &FollowError) -> FailureKind {
         FollowError::Refused(_) => FailureKind::CredentialsRefused,
         FollowError::OverBudget { .. } => FailureKind::CostLimitReached,
         _ => FailureKind::RequestRefused,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_for_people_names_the_variables_that_lead_to_it() {
+        let source = HttpError::Page { target: "GET https://h/api".to_owned() };
+        let detail = Failure::from(WorkspaceError::Account { what: "the LLM", source }).detail;
+        assert!(detail.contains("HTML page") && detail.contains("https://h/api"), "{detail}");
+        assert!(detail.contains("OPENHANDS_CLOUD_API_URL"), "{detail}");
     }
 }

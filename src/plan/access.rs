@@ -75,7 +75,7 @@ pub(crate) enum Token {
     NoAccount,
     /// None: there is no secret of this name.
     Missing(&'static str),
-    /// A secret of this name that cannot be used: nobody could read it, or it is no token.
+    /// A secret of this name that cannot be used: it could not be read, or is not a token.
     Unusable(&'static str),
     /// The secret of this name.
     RunState(&'static str, Secret),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use openhands_client::ids::RunId;
+use openhands_client::secret::Secret;
 
 use crate::input::payload::Payload;
 use crate::input::problem::{Problem, did_you_mean};
@@ -17,6 +18,7 @@ pub(super) fn messages(
     payload: &Payload,
     given: &[(String, String)],
     run: Option<&RunId>,
+    key: Option<&Secret>,
     problems: &mut Vec<Problem>,
 ) -> (Vec<String>, Context) {
     let is_template = task.origin.has_fields && task.template != Some(false);
@@ -25,7 +27,7 @@ pub(super) fn messages(
     let of_event = |name: &String| name.split('.').next() == Some("event");
 
     let takes_event = templates.iter().any(|template| template.names_of_values().iter().any(of_event));
-    let context = Context::new(payload, takes_event, run);
+    let context = Context::new(payload, takes_event, run, key);
     if matches!(payload, Payload::Malformed(_)) {
         // A text that needs the event is refused besides; one that only asks whether there is one is not.
         tracing::warn!("{}", payload.why_no_event());
@@ -121,7 +123,7 @@ mod tests {
         let task = parse(task, format, "task.md").unwrap();
         let given: Vec<_> = given.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
         let mut problems = Vec::new();
-        let (texts, context) = messages(&task, &Payload::parse(payload), &given, None, &mut problems);
+        let (texts, context) = messages(&task, &Payload::parse(payload), &given, None, None, &mut problems);
         if !problems.is_empty() {
             return Err(crate::input::problem::Problems(problems).to_string());
         }

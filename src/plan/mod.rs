@@ -22,7 +22,7 @@ use serde_json::{Map, Value};
 
 use crate::agent_result::ResultSpec;
 use crate::input::problem::{Problem, Problems};
-use crate::input::settings::{Account, DirectLlm, Settings};
+use crate::input::settings::{Account, DirectLlm, Settings, WORKING_DIR_HELP};
 use crate::input::task::plugins::{Experiment, Variant};
 use crate::input::task::skills::SkillSources;
 use crate::input::task::{LlmChoice, Task};
@@ -126,8 +126,14 @@ impl RunPlan {
     pub(crate) fn new(settings: Settings, mut task: Task, time_limits: RunLimits) -> Result<Self, Problems> {
         let mut problems = Vec::new();
         let run_id = settings.run_id.clone();
-        let (messages, context) =
-            messages::messages(&task, &settings.payload, &settings.params, run_id.as_ref(), &mut problems);
+        let (messages, context) = messages::messages(
+            &task,
+            &settings.payload,
+            &settings.params,
+            run_id.as_ref(),
+            settings.run_key.as_ref(),
+            &mut problems,
+        );
         let chosen = take_variant(settings.run_id.as_ref(), &mut task, &mut problems);
         let variant = chosen.as_ref().map(|(_, variant)| variant);
         let llm = llm_plan(&settings, task.llm, variant.and_then(|variant| variant.model.as_ref()), &mut problems);
@@ -144,6 +150,15 @@ impl RunPlan {
                 format!("set {}", text::listed(missing)),
             ));
         }
+        let working_dir = match (settings.working_dir, task.working_dir) {
+            (Some(path), _) => path,
+            (None, Some(path)) => settings.working_dirs.absolute(&path).unwrap_or_else(|found| {
+                let place = format!("{}: working_dir", task.origin.file);
+                problems.push(Problem::new(place, found, WORKING_DIR_HELP));
+                path
+            }),
+            (None, None) => DEFAULT_WORKING_DIR.to_owned(),
+        };
         if !problems.is_empty() {
             return Err(Problems(problems));
         }
@@ -161,7 +176,7 @@ impl RunPlan {
             id: settings.conversation_id.unwrap_or_else(own_id),
             continued: settings.conversation_id.is_some(),
             messages,
-            working_dir: settings.working_dir.or(task.working_dir).unwrap_or_else(|| DEFAULT_WORKING_DIR.to_owned()),
+            working_dir,
             title: task.name.or(settings.title),
             tags,
             user_id: settings.user_id,

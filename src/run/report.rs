@@ -53,14 +53,14 @@ impl Reporter {
         let network = crate::input::settings::network(&environment.raw);
         let (http, complaint) = Http::lenient(&network, time_limits.client);
         if let Some(error) = complaint {
-            tracing::warn!(error = %text::chain(&error), "going on with the built-in certificates");
+            tracing::warn!(error = %text::chain(&error), "the run is reported without the network settings that cannot be used");
         }
         Self { http, reporting, network, time_limits, redactor: environment.redactor.clone(), guardian: None }
     }
 
     /// The sink that posts phases, if somebody wants them, and what tells that the run is settled without us.
     pub(super) fn phases(&self) -> Option<(Phases, SettledElsewhere)> {
-        let endpoint = PhaseEndpoint { url: self.reporting.phase_url.clone()?, key: self.reporting.key.clone() };
+        let endpoint = PhaseEndpoint { url: self.reporting.phase_url.clone()?, key: self.reporting.phase_key.clone() };
         Some(Phases::to(endpoint, self.http.clone(), self.redactor.clone(), &self.time_limits.run))
     }
 

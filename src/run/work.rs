@@ -24,7 +24,7 @@ use crate::agent_result::{AgentResult, FinishFields};
 use crate::cli::{RunArgs, WorkspaceKind};
 use crate::input::Environment;
 use crate::input::problem::Problems;
-use crate::input::settings::{Account, Overrides, Settings};
+use crate::input::settings::{Account, Here, Overrides, Settings};
 use crate::input::task::source::Source;
 use crate::input::time_limits::ShutdownBudgets;
 use crate::outcome::{Failure, FailureKind, LastWords, Verdict};
@@ -134,9 +134,13 @@ impl<'r> Run<'r> {
     /// Everything that the user gave, checked as a whole before anything is started.
     pub(super) async fn plan(&self) -> Result<RunPlan, Failure> {
         let args = self.args;
-        let source = Source::named(args.task.as_deref(), Path::new("."));
-        // A pipe that nobody closes must not hold up signals.
-        let task = tokio::task::spawn_blocking(move || source.load());
+        let source = match &args.prompt {
+            Some(prompt) => Source::Text(prompt.clone()),
+            None => Source::named(args.task.as_deref(), Path::new(".")),
+        };
+        let is_plain = args.plain;
+        // A pipe that stays open must not hold up signals.
+        let task = tokio::task::spawn_blocking(move || if is_plain { source.load_plain() } else { source.load() });
         let flags = Overrides {
             agent_server_url: args.agent_server_url.clone(),
             conversation_id: args.overrides.conversation_id,
@@ -144,15 +148,24 @@ impl<'r> Run<'r> {
             working_dir: args.overrides.working_dir.clone(),
             params: args.overrides.params.clone(),
             cloud: args.workspace == WorkspaceKind::Cloud,
+            here: Here::of_process(),
         };
         let settings = Settings::from_env(&self.environment.raw, &self.environment.not_text, flags);
         let task = task.await.unwrap_or_else(|bug| std::panic::resume_unwind(bug.into_panic()));
         let limits = self.environment.time_limits.run;
         let plan = match (settings, task) {
-            (Ok(settings), Ok(task)) => match args.workspace {
-                WorkspaceKind::Inside => RunPlan::new(settings, task, limits),
-                WorkspaceKind::Cloud => RunPlan::new(settings, task, limits).and_then(RunPlan::driven_from_outside),
-            },
+            (Ok(settings), Ok(task)) => {
+                let is_outside = args.workspace == WorkspaceKind::Cloud;
+                let limit =
+                    args.overrides.timeout.or(task.limits.timeout).map(|limit| Limit::of_task(self.started, limit));
+                // Filling in the messages may take a moment, in which signals and the time limit count.
+                let filling_in = tokio::task::spawn_blocking(move || {
+                    let whole = RunPlan::new(settings, task, limits)?;
+                    if is_outside { whole.driven_from_outside() } else { Ok(whole) }
+                });
+                let ended = within(limit.as_ref(), filling_in).await?;
+                ended.unwrap_or_else(|bug| std::panic::resume_unwind(bug.into_panic()))
+            }
             (settings, task) => {
                 let of_settings = settings.err().map(|problems| problems.0).unwrap_or_default();
                 Err(Problems(of_settings.into_iter().chain(task.err()).collect()))

@@ -1,11 +1,12 @@
 //! The result of a run for programs: standard output and the result file.
 
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt as _};
+use openhands_client::text;
 use rustix::fs::{OFlags, fcntl_setfl};
 use serde_json::{Value, json};
 use tokio::io::{AsyncWriteExt as _, BufWriter};
@@ -17,12 +18,13 @@ use super::{Record, Sink};
 use crate::cli::OutputFormat;
 use crate::outcome::RunResult;
 
-/// Writes standard output in one of the formats. Output that nobody reads any more is dropped; it never ends a run.
+/// Writes standard output in one of the formats. Output that is not read any more is dropped; it never ends a run.
 #[derive(Debug)]
 pub(crate) struct Output {
     format: OutputFormat,
     /// How long a record may wait for a slow reader.
     patience: Duration,
+    is_terminal: bool,
     lines: Option<mpsc::Sender<String>>,
     writer: JoinHandle<()>,
 }
@@ -37,17 +39,18 @@ impl Output {
         let (lines, waiting) = mpsc::channel(WAITING_LINES);
         let writer = tokio::spawn(async {
             if let Err(error) = write_all(waiting).await {
-                tracing::warn!(%error, "standard output is not read any more; going on without it");
+                tracing::warn!(%error, "standard output is closed; the run continues without it");
             }
         });
-        Self { format, patience, lines: Some(lines), writer }
+        let is_terminal = io::stdout().is_terminal();
+        Self { format, patience, is_terminal, lines: Some(lines), writer }
     }
 
     async fn line(&mut self, line: String) {
         let Some(lines) = &self.lines else { return };
         // Refused when the writer has given up.
         if timeout(self.patience, lines.send(line)).await.is_err() {
-            tracing::warn!("standard output is not read; going on without it");
+            tracing::warn!("standard output is not read; the run continues without it");
             self.lines = None;
             self.writer.abort();
         }
@@ -117,7 +120,9 @@ impl Sink for Output {
                     self.line(text).await;
                 }
                 (OutputFormat::Text, Record::Result(RunResult { message: Some(message), error: None, .. })) => {
-                    self.line(message.clone()).await;
+                    // A terminal obeys what it is shown.
+                    let shown = if self.is_terminal { text::printable(message) } else { message.clone() };
+                    self.line(shown).await;
                 }
                 _ => {}
             }
@@ -158,27 +163,59 @@ impl Sink for ResultFile {
     }
 }
 
+/// Replaces the content of a file, or makes it. As with `cp`, a link stays and what it points to is written, also where nothing is
+/// there yet; the mode of an older file is kept.
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    // What a link points to is meant, not the link.
-    let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    if path.metadata().is_ok_and(|there| !there.is_file()) {
-        // A device or a pipe is written to, and stays. One that nobody reads must not hold up what else gets the result.
-        let mut file =
-            std::fs::File::options().write(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    let path = &behind_links(path)?;
+    let older = path.symlink_metadata().ok();
+    if older.as_ref().is_some_and(|there| !there.is_file()) {
+        // A device or a pipe is written to, and stays. One without a reader must not hold up what else gets the result.
+        let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
+        let mut file = std::fs::File::options().write(true).custom_flags(flags.bits().cast_signed()).open(path)?;
         fcntl_setfl(&file, OFlags::empty())?;
         return file.write_all(content);
     }
+    // The name cannot be foreseen, and the file is new: another user of the folder cannot have put a link there.
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
+    name.push(format!(".{}.tmp", uuid::Uuid::new_v4().simple()));
     let temporary = path.with_file_name(name);
-    let written = std::fs::File::create(&temporary)
-        .and_then(|mut file| file.write_all(content))
+    let written = std::fs::File::options()
+        .write(true)
+        .create_new(true)
+        .open(&temporary)
+        .and_then(|mut file| {
+            file.write_all(content)?;
+            older.map_or(Ok(()), |older| file.set_permissions(older.permissions()))
+        })
         .and_then(|()| std::fs::rename(&temporary, path));
     if written.is_err() {
         // Nothing half-written is left behind; the first error is the one to tell.
         let _ = std::fs::remove_file(&temporary);
     }
     written
+}
+
+/// What a path means when links at its end are followed. A link of another user is refused: it may point to a file that this
+/// user alone may write.
+fn behind_links(path: &Path) -> io::Result<PathBuf> {
+    /// Longer chains are loops.
+    const MOST_LINKS: usize = 40;
+    let own = rustix::process::geteuid().as_raw();
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        match path.symlink_metadata() {
+            Ok(there) if there.is_symlink() && there.uid() != own => {
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the path is a link of another user"));
+            }
+            Ok(there) if there.is_symlink() => {
+                let target = std::fs::read_link(&path)?;
+                // An absolute target takes the place of the whole.
+                path = path.parent().unwrap_or(Path::new("")).join(target);
+            }
+            _ => return Ok(path),
+        }
+    }
+    Err(io::Error::other("too many links"))
 }
 
 #[cfg(test)]
@@ -200,6 +237,36 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
         assert!(replace(&directory.path().join("no/result.json"), b"x").is_err());
+    }
+
+    #[test]
+    fn the_mode_of_a_file_and_a_link_to_nothing_are_kept() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let directory = tempfile::tempdir().unwrap();
+        let (path, link) = (directory.path().join("result.json"), directory.path().join("link"));
+        std::os::unix::fs::symlink("result.json", &link).unwrap();
+        replace(&link, b"one").unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(std::fs::read(&path).unwrap(), b"one");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        replace(&path, b"two").unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o640);
+        std::os::unix::fs::symlink("loop", directory.path().join("loop")).unwrap();
+        assert!(replace(&directory.path().join("loop"), b"x").is_err());
+    }
+
+    #[test]
+    fn a_link_of_another_user_is_not_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, link) = (directory.path().join("precious"), directory.path().join("link"));
+        std::fs::write(&path, b"precious").unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        // Only root can give a link to another user.
+        if std::os::unix::fs::lchown(&link, Some(65534), None).is_err() {
+            return;
+        }
+        assert!(replace(&link, b"x").unwrap_err().to_string().contains("a link of another user"));
+        assert_eq!(std::fs::read(&path).unwrap(), b"precious");
     }
 
     #[test]

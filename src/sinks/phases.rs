@@ -86,11 +86,9 @@ const LOOKED_AT: usize = 16 * LONGEST;
 
 /// One line without secrets that fits.
 fn phase_text(summary: &str, redactor: &Redactor) -> String {
-    let words = summary.split_whitespace().collect::<Vec<_>>().join(" ");
-    let printable: String = words.chars().filter(|char| !char.is_control()).collect();
     // A learned secret that is cut would not be known any more; what looks like one still does.
-    let start: String = redactor.redact(&printable).chars().take(LOOKED_AT).collect();
-    text::bounded(&redact::mask_suspected(&start), LONGEST - CUT)
+    let start: String = redactor.redact(&text::one_line(summary, usize::MAX)).chars().take(LOOKED_AT).collect();
+    text::one_line(&redact::mask_suspected(&start), LONGEST - CUT)
 }
 
 /// Posts the newest phase whenever there is a new one. The last one is repeated from time to time: the answer is the only
@@ -169,6 +167,9 @@ mod tests {
         redactor.learn(&Secret::new("value-of-a-secret"));
         let text = phase_text("use value-of-a-secret\n\tand ghp_0123456789abcdefghij\u{7}", &redactor);
         assert_eq!(text, "use *** and ***");
+        assert_eq!(phase_text("\u{202e}::error::x\u{1b}]52;c;eA==\u{7}", &redactor), ": :error::x");
+        let innocent = "monkey: see Key: value (README.md), keyword=Match9, max_tokens=4096";
+        assert_eq!(phase_text(innocent, &redactor), innocent);
         assert_eq!(phase_text(&"ä".repeat(500), &redactor).chars().count(), LONGEST);
         assert_eq!(phase_text(&"a=b&".repeat(1 << 18), &redactor).chars().count(), LONGEST);
     }

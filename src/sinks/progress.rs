@@ -42,21 +42,23 @@ impl Sink for Progress {
 
 impl Progress {
     fn line(&self, text: &str) -> String {
-        let words = self.redactor.redact(text).split_whitespace().collect::<Vec<_>>().join(" ");
-        text::bounded(&words, LONGEST)
+        // A secret that is cut would not be known any more.
+        text::one_line(&self.redactor.redact(&text::one_line(text, usize::MAX)), LONGEST)
     }
 
     fn step(&self, meaning: &Meaning) {
         match meaning {
             Meaning::Action(action) => tracing::info!("{}", self.action_line(action)),
             Meaning::Observation(Observation { tool, exit_code: Some(code), .. }) if *code != 0 => {
-                tracing::info!("{tool} exited with {code}");
+                tracing::info!("{} exited with {code}", self.line(tool));
             }
-            Meaning::Observation(Observation { tool, is_error: true, .. }) => tracing::info!("{tool} failed"),
+            Meaning::Observation(Observation { tool, is_error: true, .. }) => {
+                tracing::info!("{} failed", self.line(tool));
+            }
             Meaning::AgentMessage(text) => tracing::info!("agent: {}", self.line(text)),
             Meaning::AgentError(error) => tracing::warn!("agent error: {}", self.line(error)),
             Meaning::Error(error) => {
-                tracing::warn!(code = error.code(), "conversation error: {}", self.line(error.detail()));
+                tracing::warn!(code = self.line(error.code()), "conversation error: {}", self.line(error.detail()));
             }
             _ => {}
         }
@@ -66,16 +68,16 @@ impl Progress {
         let text = match (action.own_summary(), action.detail.as_deref()) {
             (Some(summary), Some(detail)) => format!("{summary}: {detail}"),
             (Some(only), None) | (None, Some(only)) => only.to_owned(),
-            (None, None) => return action.tool.clone(),
+            (None, None) => return self.line(&action.tool),
         };
-        format!("{}: {}", action.tool, self.line(&text))
+        format!("{}: {}", self.line(&action.tool), self.line(&text))
     }
 }
 
 fn verdict(result: &RunResult) {
     match &result.error {
         None => tracing::info!(cost = %result.cost, "completed"),
-        Some(error) => tracing::error!(code = error.code, cost = %result.cost, "failed: {}", error.detail),
+        Some(error) => tracing::error!(code = error.code, cost = %result.cost, "run failed: {}", error.detail),
     }
 }
 
@@ -98,6 +100,14 @@ mod tests {
         assert_eq!(action_line(&action(Some(r#"terminal: {"command": "ls"}"#), Some("ls"))), "terminal: ls");
         assert_eq!(action_line(&action(None, None)), "terminal");
         assert!(action_line(&action(None, Some(&"x".repeat(1000)))).chars().count() < 200);
+    }
+
+    #[test]
+    fn a_tool_with_line_breaks_in_its_name_forges_no_line() {
+        let tool = "x\n2026-01-01 ERROR forged\n::add-mask::y\u{1b}[2J".to_owned();
+        let action = Action { tool, summary: None, detail: None, is_finish: false };
+        let line = Progress::default().action_line(&action);
+        assert_eq!(line, "x 2026-01-01 ERROR forged ::add-mask::y");
     }
 
     #[test]

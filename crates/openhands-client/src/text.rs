@@ -1,5 +1,9 @@
-//! How errors, text from peers and lists are shown.
+//! How errors, text from outside and lists are shown.
+//!
+//! Text from outside is what a peer, an agent or a stranger wrote. Before it reaches a log, a terminal, a phase or a report,
+//! it passes through [`one_line`], or through [`printable`] where its line breaks matter.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt::{self, Write as _};
 
@@ -28,7 +32,113 @@ pub fn innermost(error: &dyn Error) -> String {
     cause.to_string()
 }
 
-/// Text from a peer, cut to a length that fits a log line or a callback.
+/// Text from outside as one line of at most `longest` characters and a mark for what is cut.
+///
+/// White space is one blank. Terminal escapes, control characters, and marks that are invisible or change the direction of
+/// reading are removed. The line does not start as a workflow command of a CI system does (`::error::`, `##[error]`).
+#[must_use]
+pub fn one_line(text: &str, longest: usize) -> String {
+    // Nothing that is removed makes a text longer, so that the rest of a huge text need not be looked at.
+    let (mut line, mut count, mut is_gap, mut is_cut) = (String::new(), 0, false, false);
+    for char in without_escapes(text) {
+        if char.is_whitespace() {
+            is_gap = !line.is_empty();
+            continue;
+        }
+        if is_invisible(char) {
+            continue;
+        }
+        if count + usize::from(is_gap) >= longest {
+            is_cut = true;
+            break;
+        }
+        if std::mem::take(&mut is_gap) {
+            line.push(' ');
+            count += 1;
+        }
+        line.push(char);
+        count += 1;
+    }
+    let mut line = without_command(&line).into_owned();
+    if is_cut {
+        line.push_str(" […]");
+    }
+    line
+}
+
+/// Text from outside with its line breaks and tabs, and without the rest of what [`one_line`] removes.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let kept = |char: &char| matches!(char, '\n' | '\t') || !is_invisible(*char);
+    let cleaned: String = without_escapes(text).filter(kept).collect();
+    let mut shown = String::with_capacity(cleaned.len());
+    for line in cleaned.split_inclusive('\n') {
+        shown.push_str(&without_command(line));
+    }
+    shown
+}
+
+/// The characters of a text, but for the escape sequences of terminals: `ESC [ … m`, `ESC ] … BEL` and the like.
+fn without_escapes(text: &str) -> impl Iterator<Item = char> {
+    /// A longer sequence is not one.
+    const LONGEST_SEQUENCE: usize = 4096;
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        loop {
+            let char = rest.chars().next()?;
+            rest = &rest[char.len_utf8()..];
+            let (kind, after) = match char {
+                '\u{1b}' => match rest.chars().next() {
+                    Some(kind @ ('[' | ']' | 'P' | 'X' | '^' | '_')) => (kind, &rest[1..]),
+                    _ => continue,
+                },
+                '\u{9b}' => ('[', rest),
+                '\u{9d}' => (']', rest),
+                '\u{90}' | '\u{98}' | '\u{9e}' | '\u{9f}' => ('P', rest),
+                char => return Some(char),
+            };
+            // A sequence that does not end as one should is text.
+            let is_inside = |char: char| if kind == '[' { (' '..='?').contains(&char) } else { !char.is_control() };
+            let end = after.char_indices().take(LONGEST_SEQUENCE).find(|(_, char)| !is_inside(*char));
+            rest = match end {
+                Some((at, '@'..='~')) if kind == '[' => &after[at + 1..],
+                Some((at, end @ ('\u{7}' | '\u{9c}'))) if kind != '[' => &after[at + end.len_utf8()..],
+                Some((at, '\u{1b}')) if kind != '[' => after[at + 1..].strip_prefix('\\').unwrap_or(after),
+                _ => after,
+            };
+        }
+    })
+}
+
+/// Control characters, and format characters of Unicode that show nothing: zero-width ones, those that change the direction
+/// of reading, and tags.
+fn is_invisible(char: char) -> bool {
+    char.is_control()
+        || matches!(
+            char,
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{180e}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+/// A line that is no workflow command: CI systems obey lines that start with `::`, `##[` or `##vso[`.
+fn without_command(line: &str) -> Cow<'_, str> {
+    let start = line.len() - line.trim_start().len();
+    let command = &line[start..];
+    if command.starts_with("::") || command.starts_with("##[") || command.starts_with("##vso[") {
+        return Cow::Owned(format!("{}{} {}", &line[..start], &command[..1], &command[1..]));
+    }
+    Cow::Borrowed(line)
+}
+
+/// A text cut to a length that fits a log line or a callback.
 #[must_use]
 pub fn bounded(text: &str, longest: usize) -> String {
     let text = text.trim();
@@ -69,6 +179,37 @@ mod tests {
         assert_eq!(bounded("äöüß", 3), "äöü […]");
         assert_eq!(ending(" äöü ", 3), "äöü");
         assert_eq!(ending("äöüß", 3), "[…] öüß");
+    }
+
+    #[test]
+    fn text_from_outside_is_one_bounded_line_that_commands_nothing() {
+        for (text, line) in [
+            (" a\r\n\tb ", "a b"),
+            ("tool\n2026-01-01 ERROR forged", "tool 2026-01-01 ERROR forged"),
+            ("::error::x", ": :error::x"),
+            ("\n ##[error]x", "# #[error]x"),
+            ("\u{1b}]52;c;ZXZpbA==\u{7}clip", "clip"),
+            ("\u{1b}]0;title\u{1b}\\rest", "rest"),
+            ("\u{1b}[31mred\u{1b}[0m\u{9b}2J", "red"),
+            ("a\u{202e}b\u{2066}c\u{feff}d\u{200b}e\u{e0041}", "abcde"),
+            ("\u{200b}::add-mask::x", ": :add-mask::x"),
+            ("a\u{2028}b\u{85}c", "a b c"),
+            ("\u{1b}", ""),
+            ("\u{1b}]unterminated", "unterminated"),
+            ("äöü", "äöü"),
+        ] {
+            assert_eq!(one_line(text, 80), line, "{text:?}");
+        }
+        assert_eq!(one_line("äöüß", 3), "äöü […]");
+        assert_eq!(one_line("ab cd", 3), "ab […]");
+        assert_eq!(one_line(&"x \u{1b}]".repeat(1 << 18), 10), "x x x x x […]");
+        assert_eq!(one_line(&"\u{9d}".repeat(1 << 20), 10), "");
+    }
+
+    #[test]
+    fn printable_text_keeps_its_lines_and_loses_its_controls() {
+        let text = "one\n\ttwo\u{1b}]52;c;ZXZpbA==\u{7}\r\n::error::x\u{202e}\n";
+        assert_eq!(printable(text), "one\n\ttwo\n: :error::x\n");
     }
 
     #[test]

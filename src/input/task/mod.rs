@@ -3,23 +3,29 @@
 //! [`Task`] is the one schema. [`parse`] reads it from Markdown with front matter, YAML or JSON, [`source`] finds the
 //! file. Nothing here knows HTTP or the environment.
 
+mod foreign;
+mod front_matter;
 pub(crate) mod parse;
 pub(crate) mod plugins;
+mod refusal;
 pub(crate) mod repos;
 pub(crate) mod skills;
 pub(crate) mod source;
 mod web_page;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use schemars::JsonSchema;
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value};
 
 use self::plugins::{Experiment, Plugin};
 use self::repos::RepoSource;
 use self::skills::SkillSources;
+use super::problem::shown;
 use crate::agent_result::ResultSpec;
 use crate::agent_result::schema::ResultSchema;
 
@@ -31,6 +37,9 @@ pub(crate) struct Task {
     /// A name for people; it becomes the conversation's title.
     #[serde(default)]
     pub(crate) name: Option<String>,
+    /// What the task is, for people who read the file. It is not used.
+    #[serde(default)]
+    pub(crate) description: Option<String>,
     /// The first message to the agent. In a Markdown file it is the text under the front matter.
     #[serde(default)]
     pub(crate) prompt: String,
@@ -130,14 +139,46 @@ fn result_spec<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Resu
 }
 
 /// Which LLM the agent uses.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Default, JsonSchema)]
 pub(crate) struct LlmChoice {
     /// Name of one of the account's LLM profiles.
-    #[serde(default)]
     pub(crate) profile: Option<String>,
     /// Fields of the agent-server's LLM object, such as `model`, `base_url`, `temperature`; they beat inherited ones.
-    #[serde(flatten)]
+    #[schemars(flatten)]
     pub(crate) fields: Map<String, Value>,
+}
+
+/// Fields of the agent-server's LLM object that are texts (1.58.0). In YAML they stay as they are written: `4.10` is a model.
+const LLM_TEXTS: &[&str] =
+    &["model", "base_url", "api_key", "api_version", "custom_llm_provider", "reasoning_effort", "ollama_base_url"];
+
+impl<'de> Deserialize<'de> for LlmChoice {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = LlmChoice;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("fields such as `profile` or `model`")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<LlmChoice, A::Error> {
+                let mut choice = LlmChoice::default();
+                while let Some(name) = map.next_key::<String>()? {
+                    if name == "profile" {
+                        choice.profile = map.next_value()?;
+                    } else if LLM_TEXTS.contains(&name.as_str()) {
+                        let text: Option<String> = map.next_value()?;
+                        choice.fields.insert(name, text.into());
+                    } else {
+                        choice.fields.insert(name, map.next_value()?);
+                    }
+                }
+                Ok(choice)
+            }
+        }
+        deserializer.deserialize_map(Fields)
+    }
 }
 
 /// What a run may spend. A limit that is left out does not exist.
@@ -169,11 +210,15 @@ impl<'de> Deserialize<'de> for Tags {
         for (key, value) in &tags {
             if key.is_empty() || !key.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()) {
                 return Err(de::Error::custom(format!(
-                    "the tag key `{key}` may hold only lower-case letters and digits"
+                    "the tag key {} may hold only lower-case letters and digits",
+                    shown(key)
                 )));
             }
             if value.chars().count() > 256 {
-                return Err(de::Error::custom(format!("the value of tag `{key}` is longer than 256 characters")));
+                return Err(de::Error::custom(format!(
+                    "the value of tag {} is longer than 256 characters",
+                    shown(key)
+                )));
             }
         }
         Ok(Self(tags))
@@ -186,13 +231,14 @@ impl<'de> Deserialize<'de> for Tags {
 /// What is wrong with it and how to write one.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let help = "write a time with its unit, such as `90s`, `30m` or `1h 30m`";
+    let written = shown(text);
     let signed: jiff::SignedDuration =
-        text.trim().parse().map_err(|_| format!("`{text}` is not a duration: {help}"))?;
-    let duration = Duration::try_from(signed).map_err(|_| format!("`{text}` is negative: {help}"))?;
+        text.trim().parse().map_err(|_| format!("{written} is not a duration: {help}"))?;
+    let duration = Duration::try_from(signed).map_err(|_| format!("{written} is negative: {help}"))?;
     if duration.is_zero() {
-        Err(format!("`{text}` is no time at all: {help}"))
+        Err(format!("{written} is a time of zero: {help}"))
     } else if duration > LONGEST_DURATION {
-        Err(format!("`{text}` is more than a year: {help}"))
+        Err(format!("{written} is more than a year: {help}"))
     } else {
         Ok(duration)
     }
@@ -247,13 +293,27 @@ fn params<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String,
     Ok(params.into_iter().map(|(name, Param(value))| (name, value)).collect())
 }
 
+/// The value of a parameter as it is written: `3.10` stays `3.10`.
 fn param<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    match Value::deserialize(deserializer)? {
-        Value::Null => Ok(None),
-        Value::String(text) => Ok(Some(text)),
-        value @ (Value::Bool(_) | Value::Number(_)) => Ok(Some(value.to_string())),
-        Value::Array(_) | Value::Object(_) => Err(de::Error::custom("several values, expected one text")),
+    struct OneText;
+    impl Visitor<'_> for OneText {
+        type Value = String;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("one text")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<String, E> {
+            Ok(text.to_owned())
+        }
     }
+    struct Text(String);
+    impl<'de> Deserialize<'de> for Text {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_str(OneText).map(Self)
+        }
+    }
+    Ok(Option::<Text>::deserialize(deserializer)?.map(|Text(text)| text))
 }
 
 #[cfg(test)]

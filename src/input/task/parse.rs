@@ -3,10 +3,12 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_path_to_error::Segment;
 
+use super::foreign::{self, Unknown, remove};
+use super::front_matter::Parts;
+use super::refusal::{UNKNOWN_FIELD, refusal};
 use super::{Origin, Task};
-use crate::input::problem::{Problem, did_you_mean};
+use crate::input::problem::Problem;
 
 /// How a task is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,8 +45,8 @@ pub(crate) fn parse(text: &str, format: TaskFormat, file: &str) -> Result<Task, 
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut task = match format {
         TaskFormat::Verbatim => Task { prompt: text.to_owned(), ..Task::default() },
-        TaskFormat::Yaml => with_fields(yaml(text, 0, file)?),
-        TaskFormat::Json => with_fields(json(text, file)?),
+        TaskFormat::Yaml => with_fields(yaml_task(text, 0, file)?),
+        TaskFormat::Json => with_fields(json_task(text, file)?),
         TaskFormat::Markdown => markdown(text, file)?,
     };
     file.clone_into(&mut task.origin.file);
@@ -68,7 +70,7 @@ pub(crate) fn parse(text: &str, format: TaskFormat, file: &str) -> Result<Task, 
 }
 
 /// Reads a list or an object that the automation service has packed beside the prompt. Fields that are not known are left
-/// out with a warning: a newer service may have added them, and nobody could mend the file.
+/// out with a warning: a newer service may have added them, and no user could correct the file.
 ///
 /// # Errors
 /// As [`parse`], for everything else.
@@ -97,53 +99,18 @@ pub(crate) fn data<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, Pro
     }
 }
 
-fn remove(value: &mut Value, path: &serde_path_to_error::Path) -> bool {
-    let mut place = value;
-    let mut segments = path.iter().peekable();
-    while let Some(segment) = segments.next() {
-        let next = match segment {
-            Segment::Seq { index } => place.get_mut(index),
-            Segment::Map { key } if segments.peek().is_none() => {
-                return place.as_object_mut().is_some_and(|object| object.remove(key).is_some());
-            }
-            Segment::Map { key } => place.get_mut(key),
-            Segment::Enum { .. } | Segment::Unknown => None,
-        };
-        let Some(next) = next else { return false };
-        place = next;
-    }
-    false
-}
-
 fn with_fields(task: Task) -> Task {
     Task { origin: Origin { has_fields: true, ..task.origin }, ..task }
 }
 
-const FENCE: &str = "---";
-/// How serde begins.
-const UNKNOWN_FIELD: &str = "unknown field ";
-
 fn markdown(text: &str, file: &str) -> Result<Task, Problem> {
-    let mut lines = text.split_inclusive('\n');
-    if lines.next().map(str::trim_end) != Some(FENCE) {
+    let Parts { before, front_matter: Some(front_matter), body } = Parts::of(text, file)? else {
         return Ok(Task { prompt: text.trim().to_owned(), ..Task::default() });
-    }
-    let mut front_matter = String::new();
-    let closed = lines.by_ref().any(|line| {
-        let is_fence = line.trim_end() == FENCE;
-        if !is_fence {
-            front_matter.push_str(line);
-        }
-        is_fence
-    });
-    if !closed {
-        return Err(Problem::new(
-            format!("{file}:1"),
-            "a front matter that does not end",
-            "close it with a line `---` above the prompt",
-        ));
-    }
-    let task: Task = if front_matter.trim().is_empty() { Task::default() } else { yaml(&front_matter, 1, file)? };
+    };
+    let task = match front_matter.trim() {
+        "" => Task::default(),
+        _ => yaml_task(&front_matter, before + 1, file)?,
+    };
     if !task.prompt.is_empty() {
         return Err(Problem::new(
             format!("{file}: prompt"),
@@ -151,12 +118,63 @@ fn markdown(text: &str, file: &str) -> Result<Task, Problem> {
             "write the prompt under the closing `---`",
         ));
     }
-    let body: String = lines.collect();
     let blank_lines = body[..body.len() - body.trim_start().len()].matches('\n').count();
     // Two fences lie around the front matter, and lines count from 1.
-    let prompt_line = front_matter.lines().count() + 3 + blank_lines;
+    let prompt_line = before + front_matter.lines().count() + 3 + blank_lines;
     let origin = Origin { prompt_line: Some(prompt_line), has_fields: true, ..task.origin };
     Ok(Task { prompt: body.trim().to_owned(), origin, ..task })
+}
+
+/// The text below the front matter of a Markdown file, or all of another file, as the prompt. Nothing in it is read.
+///
+/// # Errors
+/// A [`Problem`] where there is no text.
+pub(crate) fn plain(text: &str, format: TaskFormat, file: &str) -> Result<Task, Problem> {
+    let body = match format {
+        TaskFormat::Markdown => Parts::of(text, file).map_or(text, |parts| parts.body).trim(),
+        TaskFormat::Yaml | TaskFormat::Json | TaskFormat::Verbatim => text,
+    };
+    parse(body, TaskFormat::Verbatim, file)
+}
+
+fn yaml_task(text: &str, lines_before: usize, file: &str) -> Result<Task, Problem> {
+    yaml(text, lines_before, file).map_err(|problem| {
+        let value = yaml_serde::from_str(text).ok();
+        value.and_then(|value| all_unknown(value, &("\n".repeat(lines_before) + text), file)).unwrap_or(problem)
+    })
+}
+
+fn json_task(text: &str, file: &str) -> Result<Task, Problem> {
+    json(text, file).or_else(|problem| {
+        let Ok(mut value) = serde_json::from_str::<Value>(text) else { return Err(problem) };
+        if let Some(problem) = all_unknown(value.clone(), text, file) {
+            return Err(problem);
+        }
+        // In JSON the values of parameters may be numbers, which are taken as they are written.
+        let params = value.get_mut("params").and_then(Value::as_object_mut);
+        for param in params.into_iter().flat_map(|params| params.values_mut()) {
+            if param.is_number() || param.is_boolean() {
+                *param = Value::String(param.to_string());
+            }
+        }
+        located(&value.to_string()).map_err(|_| problem)
+    })
+}
+
+/// One problem for all unknown fields of a task, where there are more than one, or where another tool has a name for it.
+fn all_unknown(mut value: Value, text: &str, file: &str) -> Option<Problem> {
+    let mut unknown: Vec<Unknown> = Vec::new();
+    while let Err(error) = located::<Task>(&value.to_string()) {
+        let message = error.inner().to_string();
+        let Some(names) = message.strip_prefix(UNKNOWN_FIELD) else { break };
+        let known = names.split('`').skip(1).step_by(2).skip(1).map(str::to_owned).collect();
+        unknown.push(Unknown { path: error.path().to_string(), known });
+        if !remove(&mut value, error.path()) {
+            break;
+        }
+    }
+    let is_renamed = |field: &Unknown| foreign::renamed(&field.path).is_some();
+    (unknown.len() > 1 || unknown.iter().any(is_renamed)).then(|| foreign::problem(file, text, &unknown))
 }
 
 fn yaml<T: DeserializeOwned>(text: &str, lines_before: usize, file: &str) -> Result<T, Problem> {
@@ -181,35 +199,6 @@ fn json<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, Problem> {
 
 fn located<T: DeserializeOwned>(text: &str) -> Result<T, serde_path_to_error::Error<serde_json::Error>> {
     serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(text))
-}
-
-/// Turns a parser's message into our three parts. Both parsers end theirs with "at line L column C" and may begin with
-/// the field's path, which the place says already.
-fn refusal(file: &str, line: Option<usize>, path: &str, message: &str) -> Problem {
-    let line = line.filter(|line| *line > 0).map(|line| format!(":{line}")).unwrap_or_default();
-    let field = if path == "." || path == "?" { String::new() } else { format!(": {path}") };
-    let place = format!("{file}{line}{field}");
-
-    let message = message.split(" at line ").next().unwrap_or(message);
-    let parent = path.rsplit_once('.').map_or("", |(parent, _)| parent);
-    let message = [path, parent]
-        .into_iter()
-        .find_map(|prefix| message.strip_prefix(prefix)?.strip_prefix(": "))
-        .unwrap_or(message);
-
-    if let Some(rest) = message.strip_prefix(UNKNOWN_FIELD) {
-        let mut names = rest.split('`').skip(1).step_by(2);
-        let written = names.next().unwrap_or_default();
-        let known: Vec<&str> = names.collect();
-        return Problem::new(place, format!("unknown field `{written}`"), did_you_mean(written, &known));
-    }
-    match message.split_once(", expected ") {
-        Some((found, expected)) => {
-            let expected = if expected.starts_with("struct ") { "fields with values" } else { expected };
-            Problem::new(place, found, format!("expected {expected}"))
-        }
-        None => Problem::new(place, message, "mend it, or see `openhands-runner schema`"),
-    }
 }
 
 #[cfg(test)]
@@ -276,17 +265,17 @@ mod tests {
             (
                 "---\nlimits: { cost: abc }\n---\nDo it.",
                 TaskFormat::Markdown,
-                "task.md:2: limits.cost: invalid type: string \"abc\"; expected f64",
+                "task.md:2: limits.cost: the text `abc`; expected a number",
             ),
             (
                 "{\n  \"prompt\": \"x\",\n  \"limits\": {\"iterations\": -1}\n}",
                 TaskFormat::Json,
-                "task.md:3: limits.iterations: invalid value: integer `-1`; expected u32",
+                "task.md:3: limits.iterations: the number -1; expected a whole number of 0 or more",
             ),
             (
                 "prompt: x\nlimits: 3\n",
                 TaskFormat::Yaml,
-                "task.md:2: limits: invalid type: integer `3`; expected fields with values",
+                "task.md:2: limits: the number 3; expected fields with values",
             ),
         ] {
             assert_eq!(problem(text, format), expected, "{text}");
@@ -345,8 +334,8 @@ mod tests {
             ),
             (
                 "prompt: x\nrepos: [{url: 'https://h/x', ref: -x}]\n",
-                "task.md:2: repos[0].ref: `-x` is not the name of a branch, a tag or a commit; mend it, or see \
-                 `openhands-runner schema`",
+                "task.md:2: repos[0].ref: `-x` is not the name of a branch, a tag or a commit; see \
+                 `openhands-runner schema` for what may stand there",
             ),
             (
                 "prompt: x\nskills: {pubic: false}\n",
@@ -361,11 +350,100 @@ mod tests {
             (
                 "prompt: x\nexperiment: {experiment_id: e, variants: [{name: A, weight: 0}]}\n",
                 "task.md:2: experiment.variants[0].weight: a weight of 0 is never chosen: give 1 or more, or take the \
-                 variant out; mend it, or see `openhands-runner schema`",
+                 variant out; see `openhands-runner schema` for what may stand there",
             ),
         ] {
             assert_eq!(problem(text, TaskFormat::Yaml), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_front_matter_is_found_below_blank_lines_and_comments() {
+        for before in ["\n", "\u{feff}\n\r\n", "<!-- a note\nof two lines -->\n", " \n<!-- x -->\n\n"] {
+            let text = format!("{before}---\nsecrets: []\nlimits: {{cost: 1}}\n---\nDo it.");
+            let task = parse(&text, TaskFormat::Markdown, "t").unwrap();
+            assert_eq!((task.secrets, task.limits.cost, task.prompt.as_str()), (Some(Vec::new()), Some(1.0), "Do it."));
+            let line = text.lines().position(|line| line == "Do it.").unwrap() + 1;
+            assert_eq!(task.origin.prompt_line, Some(line), "{before:?}");
+            let wrong = problem(&text.replace("cost", "cots"), TaskFormat::Markdown);
+            assert!(wrong.starts_with(&format!("task.md:{}: limits.cots", line - 2)), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_front_matter_below_a_heading_is_an_error() {
+        let error = problem("# My task\n\n---\nlimits: {cost: 1}\n---\nDo it.", TaskFormat::Markdown);
+        assert!(error.starts_with("task.md:3: a front matter below other text; move its first"), "{error}");
+        for text in ["# Title\n---\nSome words: and more\n---\nx", "# Title\n---\nx", "Title\n---\nname: x\n---\n"] {
+            assert_eq!(parse(text, TaskFormat::Markdown, "t").unwrap().prompt, text.trim());
+        }
+    }
+
+    #[test]
+    fn all_unknown_fields_are_told_at_once_each_with_its_place() {
+        let error = problem("---\nnmae: x\nlimits:\n  tmieout: 3m\n---\nx", TaskFormat::Markdown);
+        assert_eq!(
+            error,
+            "task.md: 2 unknown fields: `nmae` (line 2, did you mean `name`?), `limits.tmieout` (line 4, did you mean \
+             `timeout`?); `openhands-runner schema` prints all fields"
+        );
+        assert!(problem(r#"{"prompt": "x", "a": 1, "b": 2}"#, TaskFormat::Json).contains("2 unknown fields: `a`"));
+    }
+
+    #[test]
+    fn a_file_of_another_tool_is_recognised_and_its_fields_get_their_names_here() {
+        for (front_matter, kind, advice) in [
+            ("on: push\nengine: claude\ntimeout_minutes: 5", "a GitHub agentic workflow", "here `limits.timeout`"),
+            ("description: x\nallowed-tools: Bash\nmodel: m", "a slash command", "here `llm.model`"),
+            ("mode: agent\ntools: [x]", "a prompt file of an editor", "`mode` (line 2)"),
+            ("triggers: [x]\ntype: knowledge", "an OpenHands skill", "`triggers` (line 2)"),
+            ("title: x\nparameters: []\nextensions: []", "a goose recipe", "here `params`"),
+        ] {
+            let error = problem(&format!("---\n{front_matter}\n---\nDo it."), TaskFormat::Markdown);
+            assert!(error.contains(&format!("this looks like {kind}")) && error.contains(advice), "{error}");
+            assert!(error.contains("`--plain`") && !error.contains("working_dir"), "{error}");
+            let text = format!("---\n{front_matter}\n---\nDo {{{{ it }}}}.");
+            let task = plain(&text, TaskFormat::Markdown, "t").unwrap();
+            assert_eq!((task.prompt.as_str(), task.origin.has_fields), ("Do {{ it }}.", false));
+        }
+        assert!(parse("---\ndescription: what it is\n---\nx", TaskFormat::Markdown, "t").is_ok());
+    }
+
+    #[test]
+    fn a_value_that_may_be_a_key_is_in_no_error() {
+        for text in [
+            "prompt: x\nllm: sk-ant-api03-abcdefgh\n",
+            "prompt: x\nsecrets: ghp_0123456789abcdef\n",
+            "prompt: x\nghp_0123456789abcdef: 1\n",
+            "prompt: x\nlimits: {sk-ant-api03-abcdefgh: 1, ghp_0123456789abcdef: 2}\n",
+            "prompt: x\nlimits: {timeout: sk-ant-api03-abcdefgh}\n",
+            "prompt: x\nlimits: {iterations: 'a1b2c3d4e5f6a7b8'}\n",
+            "prompt: x\ntags: {ghp0123456789abcdef_: v}\n",
+            "prompt: x\nrepos: [{url: 'https://h/x', ref: 'ghp_0123456789abcdef~'}]\n",
+            "prompt: x\nrepos: [{url: 'o/r', provider: ghp_0123456789abcdef}]\n",
+        ] {
+            let problem = problem(text, TaskFormat::Yaml);
+            for key in ["sk-ant", "0123456789abcdef", "a1b2c3d4"] {
+                assert!(!problem.contains(key), "{problem}");
+            }
+        }
+    }
+
+    #[test]
+    fn texts_and_parameters_stay_as_they_are_written() {
+        let yaml = "prompt: x\nname: 1.10\nllm: {model: 4.10, profile: 007, temperature: 0.50}\n\
+            params: {a: 3.10, b: 1e3, c: 0x1F, d: 12345678901234567890123, e: yes, f: null, g: '~', h: ~, i: +1_0}\n";
+        let task = parse(yaml, TaskFormat::Yaml, "t").unwrap();
+        let params: Vec<_> = task.params.values().map(Option::as_deref).collect();
+        let expected = ["3.10", "1e3", "0x1F", "12345678901234567890123", "yes"].map(Some);
+        assert_eq!(params[..5], expected);
+        assert_eq!(params[5..], [None, Some("~"), None, Some("+1_0")]);
+        assert_eq!((task.name.as_deref(), task.llm.profile.as_deref()), (Some("1.10"), Some("007")));
+        assert_eq!(Value::from(task.llm.fields), json!({"model": "4.10", "temperature": 0.5}));
+        let json = r#"{"prompt": "x", "params": {"a": 3.10, "b": 12345678901234567890123, "c": true, "d": null}}"#;
+        let params = parse(json, TaskFormat::Json, "t").unwrap().params;
+        let params: Vec<_> = params.values().map(Option::as_deref).collect();
+        assert_eq!(params, [Some("3.10"), Some("12345678901234567890123"), Some("true"), None]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, de};
 use url::{Host, Url};
 
 use super::{optional_duration, web_page};
+use crate::input::problem;
 
 /// One repository to clone before the agent starts. A bare text is its address.
 #[derive(Debug, Clone, PartialEq, JsonSchema)]
@@ -152,7 +153,8 @@ fn without_scheme(text: &str) -> Option<&str> {
     (is_host && (is_known || path.trim_matches('/').contains('/'))).then_some(text)
 }
 
-fn is_this_machine(url: &Url) -> bool {
+/// Whether an address is one of this machine.
+pub(in crate::input) fn is_this_machine(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -231,7 +233,8 @@ impl RepoSource {
         let RepoForm { url: address, git_ref, provider, optional, submodules, lfs, timeout } = form;
         match (&address, provider) {
             (Address::Short(text), None) => Err(E::custom(format!(
-                "`{text}` is at no provider: add `provider` (github, gitlab or bitbucket), or write the whole address"
+                "{} is at no provider: add `provider` (github, gitlab or bitbucket), or write the whole address",
+                problem::shown(text)
             ))),
             (Address::Short(_), Some(GitProvider::AzureDevops)) => Err(E::custom(
                 "a short address at Azure DevOps, expected a whole one such as https://dev.azure.com/org/project/_git/repo",
@@ -276,7 +279,7 @@ fn git_ref<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>,
         || name.contains("..")
         || name.chars().any(|c| c.is_control() || c.is_whitespace() || "~^:?*[\\".contains(c));
     if bad {
-        Err(de::Error::custom(format!("`{name}` is not the name of a branch, a tag or a commit")))
+        Err(de::Error::custom(format!("{} is not the name of a branch, a tag or a commit", problem::shown(&name))))
     } else {
         Ok(Some(name))
     }

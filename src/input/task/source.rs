@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 use super::Task;
-use super::parse::{TaskFormat, data, parse};
+use super::parse::{TaskFormat, data, parse, plain};
 use crate::input::problem::Problem;
+use openhands_client::text;
 
 /// Files that are taken when no task is named, the first that exists.
 pub(crate) const DEFAULT_FILES: &[&str] = &["task.md", "task.yaml", "task.json", "prompt.txt"];
@@ -24,6 +25,8 @@ pub(crate) enum Source {
     Stdin,
     /// The first of [`DEFAULT_FILES`] in this directory.
     Directory(PathBuf),
+    /// This text, as it is.
+    Text(String),
 }
 
 impl Source {
@@ -37,20 +40,33 @@ impl Source {
         }
     }
 
-    /// Reads and parses the task. Blocks, without a limit where the source is a pipe that nobody closes.
+    /// Reads and parses the task. Blocks, without a limit where the source is a pipe that stays open.
     ///
     /// # Errors
     /// A [`Problem`] that names the file.
     pub(crate) fn load(&self) -> Result<Task, Problem> {
+        self.read(parse)
+    }
+
+    /// Reads the task as a prompt alone: its fields are skipped, and nothing is filled in.
+    ///
+    /// # Errors
+    /// As [`Source::load`].
+    pub(crate) fn load_plain(&self) -> Result<Task, Problem> {
+        self.read(plain)
+    }
+
+    fn read(&self, parse: Parse) -> Result<Task, Problem> {
         match self {
+            Self::Text(text) => parse(text, TaskFormat::Verbatim, "--prompt"),
             Self::Stdin => {
                 let text = text_of(io::stdin().lock(), "standard input")?;
                 parse(&text, TaskFormat::Markdown, "standard input")
             }
-            Self::File(path) => file(path),
+            Self::File(path) => file(path, parse),
             Self::Directory(directory) => {
                 match DEFAULT_FILES.iter().map(|name| directory.join(name)).find(|path| path.exists()) {
-                    Some(path) => file(&path),
+                    Some(path) => file(&path, parse),
                     None => Err(Problem::new(
                         "task",
                         format!("no task named, and none of {} in {}", DEFAULT_FILES.join(", "), directory.display()),
@@ -93,12 +109,26 @@ fn optional<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Problem> {
     data(&text_of(file, shown)?, shown).map(Some)
 }
 
-fn file(path: &Path) -> Result<Task, Problem> {
+/// How the text of a task is read.
+type Parse = fn(&str, TaskFormat, &str) -> Result<Task, Problem>;
+
+/// Whether a name was meant as the prompt itself: it has words, and no file has that name.
+fn is_prompt(name: &str) -> bool {
+    name.split_whitespace().count() > 1 && !name.contains('/')
+}
+
+fn file(path: &Path, parse: Parse) -> Result<Task, Problem> {
     let shown = path.display().to_string();
     let shown = shown.strip_prefix("./").unwrap_or(&shown);
     let unreadable =
         |error: io::Error| Problem::new(shown, format!("cannot be read ({error})"), "name a readable task file");
-    let metadata = path.metadata().map_err(unreadable)?;
+    let metadata = path.metadata().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::InvalidFilename if is_prompt(shown) => {
+            let found = format!("`{}` is not a file; it looks like a prompt", text::bounded(shown, 60));
+            Problem::new("task", found, "give a prompt with `-p`: openhands-runner run -p \"…\"")
+        }
+        _ => unreadable(error),
+    })?;
     if metadata.is_dir() {
         return Err(Problem::new(shown, "a directory", "name a task file in it"));
     }
@@ -153,6 +183,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         assert!(Source::File(directory.path().to_owned()).load().unwrap_err().found.contains("a directory"));
         assert!(Source::File(directory.path().join("no.md")).load().unwrap_err().found.contains("cannot be read"));
+    }
+
+    #[test]
+    fn a_prompt_in_the_place_of_a_file_is_recognised() {
+        let problem = Source::File("fix the tests".into()).load().unwrap_err().to_string();
+        assert!(problem.contains("`fix the tests` is not a file; it looks like a prompt; give a prompt with `-p`"));
+        assert_eq!(Source::Text("Fix {{ it }}".to_owned()).load().unwrap().prompt, "Fix {{ it }}");
     }
 
     #[test]

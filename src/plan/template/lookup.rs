@@ -1,5 +1,6 @@
 //! The values of a template, which remember what was looked for in vain: the template language says only where.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,14 +12,18 @@ use crate::plan::fence::plain_json;
 /// A lookup of a name that does not exist.
 #[derive(Debug, Clone)]
 pub(super) struct Miss {
-    pub(super) path: String,
+    /// Where it was looked for.
+    pub(super) place: Arc<Node>,
+    /// What was looked for.
     pub(super) name: String,
-    pub(super) known: Vec<String>,
 }
 
-/// All that was looked for in vain, in the order of the lookups.
+/// What was looked for in vain, in the order of the lookups.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Misses(Arc<Mutex<Vec<Lookup>>>);
+pub(super) struct Misses(Arc<Mutex<VecDeque<Lookup>>>);
+
+/// Lookups that are remembered: a loop may look for the same name for ever.
+const REMEMBERED: usize = 256;
 
 #[derive(Debug)]
 enum Lookup {
@@ -30,8 +35,11 @@ enum Lookup {
 impl Misses {
     fn note(&self, lookup: Lookup) {
         let mut lookups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !matches!((lookups.last(), &lookup), (Some(Lookup::Found), Lookup::Found)) {
-            lookups.push(lookup);
+        if !matches!((lookups.back(), &lookup), (Some(Lookup::Found), Lookup::Found)) {
+            if lookups.len() == REMEMBERED {
+                lookups.pop_front();
+            }
+            lookups.push_back(lookup);
         }
     }
 
@@ -48,7 +56,7 @@ impl Misses {
             Lookup::Missed(miss) => Some(miss),
             Lookup::Found => None,
         });
-        let last = match lookups.last() {
+        let last = match lookups.back() {
             Some(Lookup::Missed(miss)) => Some(miss),
             _ => None,
         };
@@ -56,11 +64,15 @@ impl Misses {
     }
 }
 
-/// An object of the values, which notes what was looked for in it in vain.
+/// An object of the values, which notes what was looked for in it in vain. It is made once; values of it share it.
 pub(super) struct Node {
-    pub(super) fields: Map<String, Value>,
-    pub(super) path: String,
-    pub(super) misses: Misses,
+    /// What is in it, ready for the template.
+    fields: BTreeMap<String, minijinja::Value>,
+    /// The same, as it was given.
+    given: Arc<Map<String, Value>>,
+    /// Where it stands, as `event.issue`; empty for the top.
+    path: String,
+    misses: Misses,
 }
 
 impl fmt::Debug for Node {
@@ -70,17 +82,47 @@ impl fmt::Debug for Node {
 }
 
 impl Node {
-    fn value(&self, path: String, value: &Value) -> minijinja::Value {
+    /// The top, with all that is below.
+    pub(super) fn new(fields: Map<String, Value>, misses: Misses) -> Self {
+        Self::at(String::new(), fields, &misses)
+    }
+
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The names of its fields in their order.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.given.keys().map(String::as_str)
+    }
+
+    fn at(path: String, given: Map<String, Value>, misses: &Misses) -> Self {
+        let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+        let fields =
+            given.iter().map(|(name, value)| (name.clone(), Self::value(below(name), value, misses))).collect();
+        Self { fields, given: Arc::new(given), path, misses: misses.clone() }
+    }
+
+    fn value(path: String, value: &Value, misses: &Misses) -> minijinja::Value {
         match value {
-            Value::Object(fields) => {
-                minijinja::Value::from_object(Self { fields: fields.clone(), path, misses: self.misses.clone() })
-            }
-            Value::Array(items) => {
-                items.iter().enumerate().map(|(index, item)| self.value(format!("{path}[{index}]"), item)).collect()
-            }
+            Value::Object(fields) => minijinja::Value::from_object(Self::at(path, fields.clone(), misses)),
+            Value::Array(items) => items
+                .iter()
+                .enumerate()
+                .map(|(index, item)| Self::value(format!("{path}[{index}]"), item, misses))
+                .collect(),
+            Value::Number(number) => number_of(number),
             value => minijinja::Value::from(Serde(value)),
         }
     }
+}
+
+/// A number that can be counted with; one that would be written in another way is the text that its sender wrote.
+fn number_of(number: &serde_json::Number) -> minijinja::Value {
+    let whole = number.as_i128().map(minijinja::Value::from);
+    let float = || number.as_f64().map(minijinja::Value::from);
+    let written = number.to_string();
+    whole.or_else(float).filter(|value| value.to_string() == written).unwrap_or_else(|| written.into())
 }
 
 impl Object for Node {
@@ -90,22 +132,19 @@ impl Object for Node {
 
     fn get_value(self: &Arc<Self>, key: &minijinja::Value) -> Option<minijinja::Value> {
         let name = key.as_str()?;
-        let Some(value) = self.fields.get(name) else {
-            let known = self.fields.keys().cloned().collect();
-            let miss = Miss { path: self.path.clone(), name: name.to_owned(), known };
-            self.misses.note(Lookup::Missed(miss));
-            return None;
-        };
-        self.misses.note(Lookup::Found);
-        let path = if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
-        Some(self.value(path, value))
+        let found = self.fields.get(name).cloned();
+        self.misses.note(match found {
+            Some(_) => Lookup::Found,
+            None => Lookup::Missed(Miss { place: Arc::clone(self), name: name.to_owned() }),
+        });
+        found
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
-        Enumerator::Values(self.fields.keys().map(|name| minijinja::Value::from(name.as_str())).collect())
+        Enumerator::Values(self.names().map(minijinja::Value::from).collect())
     }
 
     fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&plain_json(&Value::Object(self.fields.clone())))
+        f.write_str(&plain_json(&Value::Object((*self.given).clone())))
     }
 }

@@ -109,3 +109,88 @@ async fn the_agent_server_is_not_there() {
         .file("task.md", "---\nllm: {model: m}\n---\nx");
     refused(run, 69, "the agent-server at http://127.0.0.1:9 was not ready within 2 s").await;
 }
+
+#[tokio::test]
+async fn no_error_shows_a_value_that_may_be_a_key() {
+    for (run, code) in [
+        (Run::new().task("---\nllm: sk-ant-api03-PASTED\n---\nx"), 78),
+        (Run::new().task("---\nsecrets: sk-ant-api03-PASTED\n---\nx"), 78),
+        (Run::new().task("---\nsk-ant-api03-PASTED: 1\n---\nx"), 78),
+        (Run::new().args(["run", "--timeout", "sk-ant-api03-PASTED"]), 2),
+        (Run::new().args(["run", "--timeout=sk-ant-api03-PASTED"]), 2),
+        (Run::new().task("x").env("AGENT_SERVER_PORT", "sk-ant-api03-PASTED"), 78),
+    ] {
+        let receiver = Receiver::start().await;
+        let finished = run.reports_to(&receiver, &uuid::Uuid::new_v4().to_string()).finish().await.exits_with(code);
+        assert!(!finished.stderr.contains("PASTED"), "{}", finished.stderr);
+        assert!(!receiver.accepted().to_string().contains("PASTED"));
+    }
+}
+
+#[tokio::test]
+async fn a_key_with_a_quote_is_not_in_a_log_in_json() {
+    let run = Run::new().env("OPENHANDS_API_KEY", "sec\"ret-123456").args([
+        "launch",
+        "--log-format",
+        "json",
+        "sec\"ret-123456",
+    ]);
+    let finished = run.finish().await.exits_with(78);
+    assert!(!finished.stderr.contains("ret-123456"), "{}", finished.stderr);
+}
+
+#[tokio::test]
+async fn quotes_around_a_variable_are_removed_and_named() {
+    let receiver = Receiver::start().await;
+    let run = Run::new().task("x").env("AUTOMATION_RUN_ID", "'quoted-run'");
+    let url = format!("\u{feff}\"{}\"", receiver.url());
+    let run = run.env("AUTOMATION_CALLBACK_URL", url);
+    run.finish().await.exits_with(78).says("AUTOMATION_RUN_ID").says("removed the quotes");
+    assert_eq!(receiver.accepted()["run_id"], "quoted-run");
+}
+
+#[tokio::test]
+async fn a_callback_address_that_cannot_be_used_ends_the_run_before_it_starts() {
+    let run = Run::new().task("x").env("LLM_MODEL", "m").env("LLM_API_KEY", "key-of-the-test");
+    run.env("AUTOMATION_CALLBACK_URL", "service/complete")
+        .finish()
+        .await
+        .exits_with(78)
+        .says("AUTOMATION_CALLBACK_URL: ");
+}
+
+#[tokio::test]
+async fn a_key_with_a_line_break_ends_the_run_at_once() {
+    let run = Run::new().task("x").env("SESSION_API_KEY", "first\nsecond");
+    refused(run, 78, "SESSION_API_KEY: a key with a line break").await;
+}
+
+#[tokio::test]
+async fn a_list_of_sandboxes_without_a_key_is_invalid_input() {
+    Run::new().args(["sandbox", "list"]).finish().await.exits_with(78).says("OPENHANDS_API_KEY");
+}
+
+#[tokio::test]
+async fn a_prompt_in_the_place_of_a_task_file_is_recognised() {
+    refused(Run::new().args(["run", "fix the tests"]), 78, "it looks like a prompt; give a prompt with `-p`").await;
+    // The prompt itself is read: only the LLM is missing.
+    refused(Run::new().args(["run", "-p", "fix the tests"]), 78, "LLM: none is given").await;
+}
+
+#[tokio::test]
+async fn our_errors_are_shown_whatever_rust_log_says() {
+    for filter in ["myapp=debug", "\"debug\"", "verbose", "off"] {
+        refused(Run::new().task("").env("RUST_LOG", filter), 78, "no text").await;
+    }
+}
+
+#[tokio::test]
+async fn an_error_names_the_proxy_and_its_variable() {
+    let task = "---\nllm: {model: m}\n---\nx";
+    let run =
+        Run::new().args(["run", "--ready-timeout", "2s", "--agent-server-url", "http://elsewhere.test", "task.md"]);
+    let run =
+        run.file("task.md", task).env("http_proxy", "http://me:hunter22@127.0.0.1:9").env("NO_PROXY", "127.0.0.1");
+    refused(run, 69, "through the proxy http://127.0.0.1:9 of HTTP_PROXY").await;
+    refused(Run::new().task(task).env("HTTP_PROXY", "ftp://p"), 78, "HTTP_PROXY: a proxy that speaks `ftp`").await;
+}

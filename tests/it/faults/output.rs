@@ -59,7 +59,7 @@ async fn a_reader_that_stays_and_does_not_read_ends_no_run() {
         .run_without_arguments(server)
         .args(["run", "--format", "jsonl", "--result", "result.json"])
         .command(|command| _ = command.stdout(writer));
-    let finished = run.finish().await.exits_with(0).says("standard output is not read; going on without it");
+    let finished = run.finish().await.exits_with(0).says("standard output is not read; the run continues without it");
     drop(reader);
     assert_eq!(work.receiver.accepted()["status"], "COMPLETED");
     assert!(finished.path("result.json").exists());

@@ -116,10 +116,12 @@ impl AgentServerClient {
         let scheme = if url.scheme() == "https" { "wss" } else { "ws" };
         // Both schemes are special, so the change cannot be refused.
         let _ = url.set_scheme(scheme);
+        let proxy = self.http.proxy_of(&url);
         SocketEndpoint {
             url,
             session_key: self.session_key.clone(),
             tls: self.http.tls(),
+            proxy,
             time_limits: *self.time_limits(),
         }
     }
@@ -131,6 +133,8 @@ pub(super) struct SocketEndpoint {
     pub(super) session_key: Option<Secret>,
     pub(super) tls: std::sync::Arc<rustls::ClientConfig>,
     pub(super) time_limits: TimeLimits,
+    /// The proxy on the way there.
+    pub(super) proxy: Option<Url>,
 }
 
 /// Reads a version text; an unknown one counts as the newest known.

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::wire::{Status, Usage};
+use crate::http::json;
 
 /// An event as it arrived, and what it means. Its JSON is read once.
 #[derive(Debug, Clone)]
@@ -49,10 +50,14 @@ fn read<'e, T: Deserialize<'e>>(raw: Option<&'e RawValue>) -> Option<T> {
 
 /// A text field. Most texts have no escapes and are taken as they are.
 fn text(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
-    let json = raw?.get();
-    match json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+    let text = raw?.get();
+    match text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
         Some(plain) if !plain.contains('\\') => Some(Cow::Borrowed(plain)),
-        Some(_) => serde_json::from_str(json).ok().map(Cow::Owned),
+        // Python writes half of a surrogate pair, which no text here can hold.
+        Some(_) => serde_json::from_str(text)
+            .or_else(|_| serde_json::from_str(&json::without_lone_surrogates(text)))
+            .ok()
+            .map(Cow::Owned),
         None => None,
     }
 }
@@ -103,7 +108,9 @@ impl Meaning {
         match kind {
             "ConversationStateUpdateEvent" => Self::of_state_update(fields),
             "ConversationErrorEvent" => {
-                serde_json::from_str(raw).map_or(Self::Other, |event| Self::Error(ServerError(event)))
+                let readable = || serde_json::from_str(&json::without_lone_surrogates(raw));
+                let event = serde_json::from_str(raw).or_else(|_| readable());
+                event.map_or(Self::Other, |event| Self::Error(ServerError(event)))
             }
             "ActionEvent" => Self::Action(Action::new(fields)),
             "ObservationEvent" => Self::Observation(Observation::new(fields)),

@@ -13,14 +13,14 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Bytes, Message};
-use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config};
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
 
 use super::capabilities::SocketAuth;
 use super::client::SocketEndpoint;
 use super::event::{Event, Meaning};
 use super::wire::{Status, Usage};
 use super::{AgentServerClient, Capabilities};
-use crate::http::{SESSION_KEY_HEADER, USER_AGENT};
+use crate::http::{SESSION_KEY_HEADER, USER_AGENT, tunnel};
 use crate::ids::ConversationId;
 use crate::retry::Policy;
 use crate::time_limits::TimeLimits;
@@ -123,16 +123,14 @@ async fn connect(endpoint: &SocketEndpoint, auth: SocketAuth) -> Result<Stream, 
         .max_message_size(Some(LONGEST_MESSAGE))
         .max_frame_size(Some(LONGEST_MESSAGE));
     let connector = Connector::Rustls(endpoint.tls.clone());
-    match timeout(
-        endpoint.time_limits.socket_handshake,
-        connect_async_tls_with_config(request, Some(config), true, Some(connector)),
-    )
-    .await
-    {
-        Ok(Ok((stream, _))) => Ok(stream),
-        Ok(Err(error)) => Err(reason_of(&error)),
-        Err(_) => Err("no handshake in time".to_owned()),
-    }
+    let opened = async {
+        let stream = tunnel::connect(&endpoint.url, endpoint.proxy.as_ref()).await?;
+        let opened = client_async_tls_with_config(request, stream, Some(config), Some(connector)).await;
+        opened.map(|(stream, _)| stream).map_err(|error| reason_of(&error))
+    };
+    timeout(endpoint.time_limits.socket_handshake, opened)
+        .await
+        .unwrap_or_else(|_| Err("no handshake in time".to_owned()))
 }
 
 fn reason_of(error: &tungstenite::Error) -> String {

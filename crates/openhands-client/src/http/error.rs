@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::LONGEST_RESPONSE;
+use super::{LONGEST_RESPONSE, json};
 use crate::retry::{Retry, Retryable};
 use crate::text;
 
@@ -58,8 +58,16 @@ pub enum HttpError {
         /// The body, for callers that know its shape.
         body: Vec<u8>,
     },
-    /// A 2xx answer that is not the JSON that the endpoint gives.
-    #[error("{target}: an answer that this program does not understand")]
+    /// A 2xx response with an HTML page instead of JSON: a wrong address, a proxy, or a login in between.
+    #[error(
+        "{target}: the response is an HTML page, not JSON: check the address, and whether a proxy or a login is in between"
+    )]
+    Page {
+        /// Method and address.
+        target: String,
+    },
+    /// A 2xx response that is not the JSON that the endpoint gives.
+    #[error("{target}: the response is not the expected JSON")]
     Unexpected {
         /// Method and address.
         target: String,
@@ -135,6 +143,7 @@ impl Retryable for HttpError {
                 retry_after.map_or(Retry::Soon, Retry::After)
             }
             Self::Status { .. }
+            | Self::Page { .. }
             | Self::Unexpected { .. }
             | Self::Unsupported { .. }
             | Self::TooLarge { .. }
@@ -146,16 +155,18 @@ impl Retryable for HttpError {
 /// The words of an error body. The servers answer `detail` as text, `detail` as a list of `{loc, msg}`, `message`,
 /// `exception` (agent-server 500), or plain text.
 pub(super) fn detail(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(body);
+    // Half of a surrogate pair, as Python writes it, is an error of the reader here and none of the server's words.
+    let text = json::without_lone_surrogates(&String::from_utf8_lossy(body)).into_owned();
     let words = match serde_json::from_str::<Value>(&text) {
         Ok(Value::Object(fields)) => ["exception", "detail", "message", "error"]
             .into_iter()
             .find_map(|name| fields.get(name).and_then(words))
-            .unwrap_or_else(|| text.clone().into_owned()),
+            .unwrap_or_else(|| text.clone()),
         Ok(Value::String(words)) => words,
-        _ => text.into_owned(),
+        _ if super::is_page(text.as_bytes()) => return "(an HTML page)".to_owned(),
+        _ => text,
     };
-    text::bounded(&words, LONGEST_DETAIL)
+    text::one_line(&words, LONGEST_DETAIL)
 }
 
 fn words(value: &Value) -> Option<String> {
@@ -197,6 +208,9 @@ mod tests {
             (r#"{"message":"slow down"}"#, "slow down"),
             (r#"{"detail":{"error":"CONCURRENCY_LIMIT_REACHED","limit":3}}"#, "CONCURRENCY_LIMIT_REACHED"),
             ("Internal Server Error", "Internal Server Error"),
+            ("<!DOCTYPE html><html>Login</html>", "(an HTML page)"),
+            (r#"{"detail":"half \ud83d of a pair\n::error::x"}"#, "half \u{fffd} of a pair ::error::x"),
+            (r#"{"detail":{"a":1,"b":[2]}}"#, r#"{"a":1,"b":[2]}"#),
             ("", ""),
             ("[null]", "[null]"),
         ] {

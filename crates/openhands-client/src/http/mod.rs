@@ -4,24 +4,31 @@
 //! read up to a limit and never trusted to be well formed.
 
 mod error;
+pub mod json;
 mod network;
+mod proxy;
 mod transfer;
+pub(crate) mod tunnel;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use reqwest::StatusCode;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
+use self::proxy::Proxies;
 use crate::secret::Secret;
 use crate::time_limits::TimeLimits;
 
 pub use error::HttpError;
 pub use network::{Network, SetupError};
+pub use proxy::ProxyError;
 pub use reqwest::Method;
 pub use transfer::{Download, Upload};
 
@@ -41,6 +48,7 @@ pub struct Http {
     tls: Arc<rustls::ClientConfig>,
     network: Network,
     time_limits: Arc<TimeLimits>,
+    proxies: Arc<Proxies>,
 }
 
 impl Http {
@@ -58,11 +66,14 @@ impl Http {
             .connect_timeout(time_limits.connect)
             .pool_idle_timeout(time_limits.idle_connection)
             .no_proxy();
-        for proxy in network::proxies(network).map_err(SetupError::Client)? {
-            client = client.proxy(proxy);
+        let proxies = Proxies::new(network).map_err(|mut errors| SetupError::Proxy(errors.swap_remove(0)))?;
+        let proxies = Arc::new(proxies);
+        if network.http_proxy.is_some() || network.https_proxy.is_some() {
+            let chosen = Arc::clone(&proxies);
+            client = client.proxy(reqwest::Proxy::custom(move |url| chosen.of(url).cloned()));
         }
         let client = client.build().map_err(SetupError::Client)?;
-        Ok(Self { client, tls: Arc::new(tls), network: network.clone(), time_limits: Arc::new(time_limits) })
+        Ok(Self { client, tls: Arc::new(tls), network: network.clone(), proxies, time_limits: Arc::new(time_limits) })
     }
 
     /// The same without its connections, which belong to the runtime in which they were made.
@@ -84,7 +95,10 @@ impl Http {
             Err(complaint) => Some(complaint),
         };
         let without_file = Network { ca_file: None, ..network.clone() };
-        let http = Self::new(&without_file, time_limits).or_else(|_| Self::new(&Network::default(), time_limits));
+        let without_proxies = Network { http_proxy: None, https_proxy: None, ..network.clone() };
+        let http = Self::new(&without_file, time_limits)
+            .or_else(|_| Self::new(&without_proxies, time_limits))
+            .or_else(|_| Self::new(&Network::default(), time_limits));
         (http.expect("the defaults are sound"), complaint)
     }
 
@@ -100,9 +114,16 @@ impl Http {
         Arc::clone(&self.tls)
     }
 
+    /// The proxy through which this address is reached, for connections that are not HTTP requests.
+    #[must_use]
+    pub fn proxy_of(&self, url: &Url) -> Option<Url> {
+        self.proxies.of(url).cloned()
+    }
+
     /// A request to be completed with the methods of [`Request`].
     pub fn request(&self, method: Method, url: Url) -> Request {
-        let target = format!("{method} {}", without_secrets(&url));
+        let way = self.proxies.shown(&url).map(|proxy| format!(" (through the proxy {proxy})")).unwrap_or_default();
+        let target = format!("{method} {}{way}", without_secrets(&url));
         let builder = self.client.request(method, url).timeout(self.time_limits.request);
         Request { builder, target, time_limits: Arc::clone(&self.time_limits) }
     }
@@ -215,7 +236,7 @@ impl Response {
     async fn read(mut response: reqwest::Response, target: String) -> Result<Self, HttpError> {
         let transport = |error: reqwest::Error| HttpError::from_transport(target.clone(), error);
         let status = response.status();
-        let retry_after = retry_after(response.headers());
+        let retry_after = retry_after(response.headers(), Timestamp::now());
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(transport)? {
             if body.len() + chunk.len() > LONGEST_RESPONSE {
@@ -248,14 +269,36 @@ impl Response {
     /// # Errors
     /// [`HttpError::Unexpected`] when it is not JSON of this type.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, HttpError> {
-        serde_json::from_slice(&self.body)
-            .map_err(|source| HttpError::Unexpected { target: self.target.clone(), source })
+        let whole = serde_json::from_slice(&self.body).or_else(|source| {
+            let text = String::from_utf8_lossy(&self.body);
+            match json::without_lone_surrogates(&text) {
+                Cow::Owned(readable) => serde_json::from_str(&readable),
+                Cow::Borrowed(_) => Err(source),
+            }
+        });
+        whole.map_err(|source| {
+            let target = self.target.clone();
+            if is_page(&self.body) { HttpError::Page { target } } else { HttpError::Unexpected { target, source } }
+        })
     }
 }
 
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
+/// Whether a body is a page for people: HTML.
+fn is_page(body: &[u8]) -> bool {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start();
+    let starts =
+        |start: &str| body.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start.as_bytes()));
+    ["<!doctype", "<html", "<head", "<body", "<!--", "<?xml"].into_iter().any(starts)
+}
+
+/// `Retry-After` in seconds or as a date (RFC 9110, section 10.2.3). A date that is over means at once.
+fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value).ok()?;
+    Some(Duration::try_from(date.duration_since(now)).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -272,6 +315,20 @@ mod tests {
     fn joined_segments_are_encoded_and_keep_the_base_path() {
         let base = Url::parse("http://localhost:60000/runtime/").unwrap();
         assert_eq!(join(&base, &["api", "a/b c"]).as_str(), "http://localhost:60000/runtime/api/a%2Fb%20c");
+    }
+
+    #[test]
+    fn retry_after_is_read_as_seconds_and_as_a_date() {
+        let now: Timestamp = "2026-11-06T08:49:37Z".parse().unwrap();
+        for (value, expected) in [
+            ("120", Some(120)),
+            ("Fri, 06 Nov 2026 08:50:07 GMT", Some(30)),
+            ("Fri, 06 Nov 2026 08:00:00 GMT", Some(0)),
+            ("soon", None),
+        ] {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_str(value).unwrap())]);
+            assert_eq!(retry_after(&headers, now), expected.map(Duration::from_secs), "{value}");
+        }
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
+use super::proxy::{Proxies, ProxyError};
 use crate::secret::Secret;
 
 /// How the network is reached.
@@ -22,6 +23,14 @@ pub struct Network {
     pub no_proxy: Option<String>,
 }
 
+impl Network {
+    /// What is wrong with the addresses of the proxies.
+    #[must_use]
+    pub fn proxy_errors(&self) -> Vec<ProxyError> {
+        Proxies::new(self).err().unwrap_or_default()
+    }
+}
+
 /// The client could not be made from the network settings.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
@@ -33,6 +42,9 @@ pub enum SetupError {
         /// Why.
         source: Box<dyn Error + Send + Sync>,
     },
+    /// The address of a proxy cannot be used.
+    #[error(transparent)]
+    Proxy(ProxyError),
     /// The HTTP client refused its configuration.
     #[error("failed to set up the HTTP client")]
     Client(#[source] reqwest::Error),
@@ -63,21 +75,4 @@ pub(super) fn tls_config(network: &Network) -> Result<rustls::ClientConfig, Setu
         .map_err(SetupError::Tls)?
         .with_root_certificates(roots)
         .with_no_client_auth())
-}
-
-pub(super) fn proxies(network: &Network) -> Result<Vec<reqwest::Proxy>, reqwest::Error> {
-    // The agent-server is on this machine: no proxy could reach it.
-    let mut exempt = "localhost,127.0.0.0/8,::1".to_owned();
-    if let Some(hosts) = &network.no_proxy {
-        exempt = format!("{exempt},{hosts}");
-    }
-    let exempt = reqwest::NoProxy::from_string(&exempt);
-    let mut proxies = Vec::new();
-    if let Some(proxy) = &network.http_proxy {
-        proxies.push(reqwest::Proxy::http(proxy.expose())?.no_proxy(exempt.clone()));
-    }
-    if let Some(proxy) = &network.https_proxy {
-        proxies.push(reqwest::Proxy::https(proxy.expose())?.no_proxy(exempt));
-    }
-    Ok(proxies)
 }

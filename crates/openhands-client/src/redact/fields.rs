@@ -21,6 +21,18 @@ pub fn secrets_of_address(url: &Url) -> Vec<Secret> {
     user.into_iter().chain(url.password()).chain(values).flat_map(forms).map(Secret::new).collect()
 }
 
+/// What of an address that we were given to use must not be seen: its user part, and every value of its query, whatever they
+/// look like. They open what stands behind the address.
+#[must_use]
+pub fn secrets_of_own_address(url: &Url) -> Vec<Secret> {
+    let user = (url.password().is_none() || is_token(url.username())).then(|| url.username());
+    let pairs = url.query().unwrap_or_default().split('&');
+    let values = pairs.map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value));
+    let forms = |text: &str| [text.to_owned(), percent_decode_str(text).decode_utf8_lossy().into_owned()];
+    let texts = user.into_iter().chain(url.password()).chain(values).filter(|text| !text.is_empty());
+    texts.flat_map(forms).map(Secret::new).collect()
+}
+
 /// The secrets in the value of a field, a header or a variable of this name.
 #[must_use]
 pub fn secrets_of_field(name: &str, text: &str) -> Vec<Secret> {

@@ -1,14 +1,15 @@
-//! Removes what looks like a secret from text that others will read, where nobody told us the secret itself.
+//! Removes what looks like a secret from text that others will read, where we do not know the secret itself.
 //!
-//! Rather one word too many than a key: the texts are summaries, not data.
+//! A known prefix of a key, a user part of an address, and the value of a name that clearly is one of a secret. Innocent text
+//! stays: people read these texts.
 
 mod fields;
 mod names;
 
-pub use self::fields::{key_of, secrets_of_address, secrets_of_arguments, secrets_of_field};
+pub use self::fields::{key_of, secrets_of_address, secrets_of_arguments, secrets_of_field, secrets_of_own_address};
 pub use self::names::{describes_secret, is_secret_name};
 
-use self::names::is_secret_name_in_text;
+use self::names::{ends_with_quoted_key, is_secret_name_in_text};
 use crate::secret::MASK;
 
 /// How well-known keys begin.
@@ -68,7 +69,7 @@ pub fn mask_suspected(text: &str) -> String {
             continue;
         }
         let value = bare(word);
-        if expects_value && is_random(value) {
+        if expects_value && may_be_key(value) {
             masked.push(word.replacen(value, MASK, 1));
             expects_value = false;
             continue;
@@ -93,6 +94,12 @@ fn is_scheme(word: &str) -> bool {
 fn names_a_secret(word: &str) -> bool {
     let name = word.trim_end_matches(['"', '\'']);
     (name.ends_with([':', '=']) || name.starts_with("--")) && is_secret_name_in_text(name)
+}
+
+/// Whether a word that stands behind the name of a secret may be it: it has letters and digits, and is not the name of a file.
+fn may_be_key(word: &str) -> bool {
+    let holds = |kind: fn(&char) -> bool| word.chars().any(|char| kind(&char));
+    is_random(word) && holds(char::is_ascii_digit) && holds(char::is_ascii_alphabetic) && !word.contains('/')
 }
 
 /// Whether a word is no word of a language.
@@ -141,7 +148,7 @@ fn assignment(word: &str) -> String {
         shown.push_str(name);
         shown.push_str(&after[..after.len() - value.len()]);
         let (value, others) = value.split_at(value.find(['&', '"', '\'', ')', ']', '}', '\\']).unwrap_or(value.len()));
-        let is_secret = is_secret_name_in_text(name) && !value.is_empty();
+        let is_secret = !value.is_empty() && (is_secret_name_in_text(name) || ends_with_quoted_key(name));
         if value.starts_with("//") || (!is_secret && value.contains("://")) {
             // Of an address only the query has names and values.
             let query = value.find('?').map_or(value.len(), |at| at + 1);
@@ -187,6 +194,9 @@ mod tests {
             "Tests pass: TestLogin and test_author=Me, compass:North, src/auth/login.rs:12",
             "Fix auth: Refactor the cookie: SameSite, auth_type=OAuth2, bypassed=Yes",
             "Open https://github.com/octo/alpha/pull/7?tab=files",
+            "monkey: see README.md, turkey=Brown12, keyword=Match99, max_tokens=4096",
+            "Key: value (README.md), key=README.md, the hotkey: Ctrl+K7",
+            "Secret: see docs/Secrets2.md; tokenizer=GPT2",
             "a = b, c: d — ä",
             "",
         ] {

@@ -1,10 +1,34 @@
 //! Names that say that their value is a secret.
 
-/// What names hold whose values are secrets.
-const NAMES: &[&str] = &["key", "secret", "token", "passw", "passphrase", "pwd", "authorization", "credential"];
+/// How a word of a name ends whose value is a secret, alone or with another word before it, as `dbpassword`.
+const ENDINGS: &[&str] = &[
+    "secret",
+    "secrets",
+    "token",
+    "password",
+    "passwd",
+    "passphrase",
+    "pwd",
+    "authorization",
+    "credential",
+    "credentials",
+    "apikey",
+    "accesskey",
+    "privatekey",
+    "secretkey",
+    "signingkey",
+    "authkey",
+];
 
-/// Whole parts of such names; in longer words, as `passed`, `author` and `path`, they mean nothing.
-const PARTS: &[&str] = &["auth", "cookie", "cookies", "creds", "jwt", "pass", "pat"];
+/// Words of such names that mean nothing in a longer word, as in `passed`, `author`, `path` and `monkey`.
+const WORDS: &[&str] = &["auth", "cookie", "cookies", "creds", "jwt", "key", "pass", "pat"];
+
+/// Those of the words that stand in names of other things too.
+const VAGUE: &[&str] = &["auth", "cookie", "cookies", "key"];
+
+/// What makes a `key` one that opens something.
+const OF_KEYS: &[&str] =
+    &["api", "access", "auth", "encryption", "private", "secret", "session", "signing", "subscription"];
 
 /// The last part of a name that tells something about a secret, and whose value is none.
 const DESCRIPTIONS: &[&str] = &[
@@ -16,30 +40,26 @@ const DESCRIPTIONS: &[&str] = &[
 /// How options begin that turn something off.
 const NEGATIONS: &[&str] = &["--no-", "--skip-", "--disable-", "--without-"];
 
-/// Whether a name says that its value is a secret.
+/// Whether a name says that its value is a secret. Words of a name count as a whole: `monkey` and `max_tokens` name none.
 #[must_use]
 pub fn is_secret_name(name: &str) -> bool {
     let is_negated = NEGATIONS.iter().any(|negation| name.starts_with(negation));
-    !is_negated && (holds_secret_name(name) || (has_secret_part(name) && !describes_secret(name)))
+    !is_negated
+        && !describes_secret(name)
+        && (has_ending(name) || parts(name).any(|part| WORDS.contains(&part.as_str())))
 }
 
-/// Whether a value of this secret name is one, whatever it looks like: other keys, counted tokens, `auth` and `cookie` stand in
-/// many names.
+/// Whether a value of this secret name is one, whatever it looks like: `key`, `auth` and `cookie` stand in many names.
 pub(super) fn is_surely_secret_name(name: &str) -> bool {
-    const KEYS: [&str; 5] = ["apikey", "accesskey", "privatekey", "signingkey", "authkey"];
-    let whole: String = parts(name).collect();
-    let is_part = |part: &str| PARTS.contains(&part) && part != "auth" && !part.starts_with("cookie");
-    NAMES
-        .iter()
-        .filter(|part| **part != "key")
-        .chain(&KEYS)
-        .any(|part| whole.contains(part) && !whole.ends_with("tokens"))
-        || parts(name).any(|part| is_part(&part))
+    let parts: Vec<String> = parts(name).collect();
+    let is_key = parts.windows(2).any(|pair| pair[1] == "key" && OF_KEYS.contains(&pair[0].as_str()));
+    let is_word = |part: &String| WORDS.contains(&part.as_str()) && !VAGUE.contains(&part.as_str());
+    is_key || has_ending(name) || parts.iter().any(is_word)
 }
 
-/// Whether a name is secret by a part alone that means other things too.
+/// Whether a name is secret by a word alone that means other things too.
 pub(super) fn is_secret_by_part(name: &str) -> bool {
-    !holds_secret_name(name) && !is_surely_secret_name(name)
+    !is_surely_secret_name(name)
 }
 
 /// Whether a name tells something about a secret, as `token_type` does.
@@ -48,21 +68,28 @@ pub fn describes_secret(name: &str) -> bool {
     parts(name).last().is_some_and(|part| DESCRIPTIONS.contains(&part.as_str()))
 }
 
-/// The same in text for people, where "the tests pass: …" names nothing.
+/// Whether the end of a text for people names a secret. A single word such as "pass" or "key" names nothing there: "the tests
+/// pass: …", "Key: value".
 pub(super) fn is_secret_name_in_text(text: &str) -> bool {
-    let end = text.trim_end_matches(|char: char| !char.is_ascii_alphanumeric());
-    let name = end.rsplit(|char: char| !is_of_name(char)).next().unwrap_or_default();
+    let name = name_at_end(text);
     let is_name = name.starts_with("--") || parts(name).count() > 1;
-    holds_secret_name(text) || (is_name && is_secret_name(name))
+    is_secret_name(name) && (has_ending(name) || is_name)
 }
 
-fn holds_secret_name(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    NAMES.iter().any(|part| name.contains(part))
+/// Whether a text ends with `"key"`, the name of a field in JSON.
+pub(super) fn ends_with_quoted_key(text: &str) -> bool {
+    let name = name_at_end(text);
+    let before = text.rfind(name).and_then(|at| text[..at].chars().next_back());
+    name.eq_ignore_ascii_case("key") && before == Some('"')
 }
 
-fn has_secret_part(name: &str) -> bool {
-    parts(name).any(|part| PARTS.contains(&part.as_str()))
+fn name_at_end(text: &str) -> &str {
+    let end = text.trim_end_matches(|char: char| !char.is_ascii_alphanumeric());
+    end.rsplit(|char: char| !is_of_name(char)).next().unwrap_or_default()
+}
+
+fn has_ending(name: &str) -> bool {
+    parts(name).any(|part| ENDINGS.iter().any(|ending| part.ends_with(ending)))
 }
 
 pub(super) fn is_of_name(char: char) -> bool {
@@ -86,6 +113,16 @@ pub(super) fn parts(name: &str) -> impl Iterator<Item = String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_matched_as_whole_words() {
+        for name in ["dbpassword", "GITHUB_TOKEN", "mytoken", "x-api-key", "apiKey", "key", "client_secret"] {
+            assert!(is_secret_name(name), "{name}");
+        }
+        for name in ["monkey", "turkey", "keyword", "max_tokens", "tokenizer", "hotkeys", "secretary", "token_limit"] {
+            assert!(!is_secret_name(name), "{name}");
+        }
+    }
 
     #[test]
     fn the_parts_of_a_name_decide_where_longer_words_mean_something_else() {

@@ -1,0 +1,86 @@
+//! The forms in which a secret may stand in a text.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// What RFC 3986 leaves as it is.
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// What `encodeURIComponent` of a browser and `quote` of Python leave as it is, besides.
+const COMPONENT: &AsciiSet = &UNRESERVED.remove(b'/').remove(b'!').remove(b'*').remove(b'\'').remove(b'(').remove(b')');
+
+/// The secret as it is, and as a sink or a peer writes it: JSON-escaped, `Debug`-quoted, on one line, percent-encoded, in
+/// base64. None is shorter than `shortest` bytes, each stands in the list once.
+pub(super) fn forms(secret: &str, shortest: usize) -> Vec<String> {
+    let json = serde_json::Value::from(secret).to_string();
+    let json = json[1..json.len() - 1].to_owned();
+    let debug = format!("{secret:?}");
+    let debug = debug[1..debug.len() - 1].to_owned();
+    let percent = utf8_percent_encode(secret, UNRESERVED).to_string();
+    let mut forms = vec![
+        secret.to_owned(),
+        secret.split_whitespace().collect::<Vec<_>>().join(" "),
+        ascii(&json),
+        // A log line in JSON whose field is already quoted.
+        escaped_again(&debug),
+        escaped_again(&json),
+        json,
+        debug,
+        percent.replace("%20", "+"),
+    ];
+    for kept in [UNRESERVED, COMPONENT, NON_ALPHANUMERIC] {
+        let percent = utf8_percent_encode(secret, kept).to_string();
+        forms.extend([lower_case_escapes(&percent), percent]);
+    }
+    forms.extend((0..3).flat_map(|offset| base64_at(secret, offset)));
+    forms.retain(|form| form.len() >= shortest);
+    forms.sort_unstable();
+    forms.dedup();
+    forms
+}
+
+/// JSON as Python writes it, in ASCII.
+fn ascii(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for char in json.chars() {
+        if char.is_ascii() {
+            text.push(char);
+        } else {
+            let escape = |unit: &mut u16| format!("\\u{unit:04x}");
+            text.extend(char.encode_utf16(&mut [0; 2]).iter_mut().map(escape));
+        }
+    }
+    text
+}
+
+fn escaped_again(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"")
+}
+
+/// `%2b` instead of `%2B`.
+fn lower_case_escapes(percent: &str) -> String {
+    let mut after_percent = 0_u8;
+    let lower = |char: char| {
+        let char = if after_percent > 0 { char.to_ascii_lowercase() } else { char };
+        after_percent = if char == '%' { 2 } else { after_percent.saturating_sub(1) };
+        char
+    };
+    percent.chars().map(lower).collect()
+}
+
+/// What is always there of the secret in base64 when this many bytes (modulo 3) stand before it, in both alphabets: in
+/// `Basic` credentials a user name does. A short core would be found in other text too.
+fn base64_at(secret: &str, offset: usize) -> Vec<String> {
+    const SHORTEST_CORE: usize = 10;
+    let bytes: Vec<u8> = std::iter::repeat_n(0, offset).chain(secret.bytes()).collect();
+    let encoded = STANDARD_NO_PAD.encode(&bytes);
+    // A character at either end may hold bits of what stands beside the secret.
+    let first = (offset * 8).div_ceil(6);
+    let last = bytes.len() * 8 / 6;
+    let core = encoded.get(first..last).unwrap_or_default();
+    if core.len() < SHORTEST_CORE {
+        return Vec::new();
+    }
+    vec![core.to_owned(), core.replace('+', "-").replace('/', "_")]
+}

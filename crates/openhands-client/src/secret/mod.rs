@@ -1,0 +1,59 @@
+//! Values that must not be seen. Nothing here knows where a secret comes from or what it opens.
+
+mod forms;
+mod redactor;
+
+use std::fmt;
+
+use serde::Deserialize;
+
+pub use self::redactor::Redactor;
+
+/// A key or token. `Debug` prints `***`; there is no `Display`, and [`Secret::expose`] is the one way to the value.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a value.
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// The value itself, for the moment in which it is sent.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(value: &str) -> Self {
+        Self::new(value)
+    }
+}
+
+impl From<String> for Secret {
+    fn from(value: String) -> Self {
+        Self::new(value)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// What stands in the place of a removed secret.
+pub const MASK: &str = "***";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_never_shows_the_value() {
+        assert_eq!(format!("{:?}", Secret::new("sk-12345678")), "***");
+    }
+}

@@ -1,0 +1,231 @@
+//! The removal of secrets from text that leaves the process.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::Range;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::forms::forms;
+use super::{MASK, Secret};
+
+/// A shorter value is not removed from text: it would take ordinary words with it.
+const SHORTEST_REDACTED: usize = 6;
+
+/// Values that stand where a key is wanted and none is needed, and names that everyone knows. They are no secrets, and stand
+/// in ordinary text. Compared without regard to case.
+const KNOWN_WORDS: &[&str] = &[
+    "anonymous",
+    "anything",
+    "api-key",
+    "api_key",
+    "apikey",
+    "changeme",
+    "default",
+    "development",
+    "disabled",
+    "enabled",
+    "example",
+    "github",
+    "gitlab",
+    "lm-studio",
+    "lmstudio",
+    "localhost",
+    "no-key",
+    "no-key-required",
+    "not-needed",
+    "not-required",
+    "not-used",
+    "oauth2",
+    "ollama",
+    "openai",
+    "openhands",
+    "password",
+    "placeholder",
+    "production",
+    "public",
+    "secret",
+    "staging",
+    "string",
+    "unused",
+    "whatever",
+    "x-access-token",
+    "x-token-auth",
+];
+
+/// Removes the secrets that the process has learned so far from text that is about to leave it.
+///
+/// A secret is found in every form in which a sink or a peer writes it: as it is, JSON-escaped, quoted, percent-encoded, in
+/// base64. A text is read once, however many secrets there are. Clones share one list, so that a secret learned in the middle
+/// of a run is removed from the log from then on.
+#[derive(Clone, Default)]
+pub struct Redactor {
+    known: Arc<RwLock<Known>>,
+}
+
+/// What begins every form, so that one look tells whether any can start at a place.
+type Start = [u8; 4];
+
+/// All forms of all secrets.
+#[derive(Default)]
+struct Known {
+    secrets: Vec<Secret>,
+    /// The forms that start so, the longest first.
+    forms: HashMap<Start, Vec<String>>,
+}
+
+impl Redactor {
+    /// Removes this value from now on. Values under 6 bytes, and words such as `default` that stand for "no key", are left
+    /// alone.
+    pub fn learn(&self, secret: &Secret) {
+        let value = secret.expose();
+        if value.len() < SHORTEST_REDACTED || KNOWN_WORDS.iter().any(|word| word.eq_ignore_ascii_case(value.trim())) {
+            return;
+        }
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if !known.secrets.contains(secret) {
+            known.secrets.push(secret.clone());
+            for form in forms(value, SHORTEST_REDACTED) {
+                known.add(form);
+            }
+        }
+    }
+
+    /// The text with every learned secret replaced by [`MASK`].
+    #[must_use]
+    pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let found = known.places_in(text);
+        if found.is_empty() {
+            return Cow::Borrowed(text);
+        }
+        let (mut shown, mut end) = (String::with_capacity(text.len()), 0);
+        for place in found {
+            shown.push_str(&text[end..place.start]);
+            shown.push_str(MASK);
+            end = place.end;
+        }
+        shown.push_str(&text[end..]);
+        Cow::Owned(shown)
+    }
+}
+
+impl Known {
+    fn add(&mut self, form: String) {
+        let Some(start) = form.as_bytes().first_chunk::<4>() else { return };
+        let forms = self.forms.entry(*start).or_default();
+        if !forms.contains(&form) {
+            forms.push(form);
+            forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
+        }
+    }
+
+    /// Where secrets stand in a text. Those that overlap or touch are one place: nothing of either is left.
+    fn places_in(&self, text: &str) -> Vec<Range<usize>> {
+        let mut places: Vec<Range<usize>> = Vec::new();
+        if self.forms.is_empty() {
+            return places;
+        }
+        for (at, start) in text.as_bytes().windows(4).enumerate() {
+            let Some(forms) = start.first_chunk::<4>().and_then(|start| self.forms.get(start)) else { continue };
+            let rest = &text.as_bytes()[at..];
+            let Some(form) = forms.iter().find(|form| rest.starts_with(form.as_bytes())) else { continue };
+            let place = at..at + form.len();
+            match places.last_mut() {
+                Some(last) if place.start < last.end => last.end = last.end.max(place.end),
+                _ => places.push(place),
+            }
+        }
+        places
+    }
+}
+
+impl fmt::Debug for Redactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Redactor")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn knowing<'s>(secrets: impl IntoIterator<Item = &'s str>) -> Redactor {
+        let redactor = Redactor::default();
+        secrets.into_iter().for_each(|secret| redactor.learn(&Secret::new(secret)));
+        redactor
+    }
+
+    #[test]
+    fn learned_secrets_are_removed_longest_first_and_shared_by_clones() {
+        let redactor = knowing(["abcdef"]);
+        redactor.clone().learn(&Secret::new("abcdef-123"));
+        assert_eq!(redactor.redact("key abcdef-123, abcdef"), "key ***, ***");
+    }
+
+    #[test]
+    fn of_secrets_that_overlap_nothing_is_left() {
+        assert_eq!(knowing(["abcdef", "def-123456"]).redact("x abcdef-123456 y"), "x *** y");
+    }
+
+    #[test]
+    fn a_secret_is_removed_in_every_form_in_which_it_is_written() {
+        for secret in
+            ["sec\"ret-123456", "line one\nline two", "b\\ack/slash+plus=", "pässwörd ✓ 123", "sk-plain-0123456789"]
+        {
+            let redactor = knowing([secret]);
+            let json = serde_json::to_string(secret).unwrap();
+            let encoded: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+            for text in [
+                secret.to_owned(),
+                json.clone(),
+                serde_json::to_string(&json).unwrap(),
+                format!("{secret:?}"),
+                serde_json::to_string(&format!("{secret:?}")).unwrap(),
+                encoded,
+                utf8_percent(secret),
+                STANDARD.encode(secret),
+                STANDARD.encode(format!("user:{secret}")),
+                STANDARD.encode(format!("me:{secret}\n")),
+                URL_SAFE.encode(format!("a:{secret}!")),
+                secret.split_whitespace().collect::<Vec<_>>().join(" "),
+            ] {
+                let shown = redactor.redact(&text).into_owned();
+                assert!(shown.contains(MASK), "{text} is shown as {shown}");
+            }
+        }
+    }
+
+    fn utf8_percent(secret: &str) -> String {
+        percent_encoding::utf8_percent_encode(secret, percent_encoding::NON_ALPHANUMERIC).to_string()
+    }
+
+    #[test]
+    fn short_values_and_known_words_are_left_alone() {
+        let redactor = knowing(["a", "default", "Ollama", "placeholder"]);
+        let text = "a banana: completion delivered by default with ollama";
+        assert_eq!(redactor.redact(text), text);
+    }
+
+    #[test]
+    fn a_large_text_with_many_secrets_is_read_once() {
+        let redactor = Redactor::default();
+        (0..200).for_each(|number| redactor.learn(&Secret::new(format!("secret-value-{number:04}"))));
+        let text = "secret-value-none ".repeat(1 << 13);
+        assert_eq!(redactor.redact(&text), text);
+    }
+
+    proptest! {
+        #[test]
+        fn no_learned_secret_is_left_in_any_text(secret in "\\PC{6,20}", before in "\\PC{0,9}", after in "\\PC{0,9}") {
+            prop_assume!(!KNOWN_WORDS.contains(&secret.as_str()) && !MASK.contains(secret.as_str()));
+            let text = format!("{before}{secret}{after}");
+            let shown = knowing([secret.as_str()]).redact(&text).into_owned();
+            prop_assert!(!shown.contains(&secret), "{shown}");
+        }
+    }
+}
