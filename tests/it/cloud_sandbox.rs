@@ -14,7 +14,7 @@ use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 use crate::support::cloud_server::API_KEY;
 use crate::support::git::{GitServer, Manner, Repositories};
-use crate::support::{CloudServer, Receiver, Run, ScriptedLlm, Step, asked};
+use crate::support::{CloudServer, Receiver, Run, ScriptedLlm, Step, asked, time_scale};
 
 fn workspace(cloud: &CloudServer) -> CloudWorkspaceBuilder {
     CloudWorkspace::builder(API_KEY).url(cloud.url().parse().unwrap())
@@ -134,7 +134,10 @@ async fn a_sandbox_is_made_used_paused_resumed_and_deleted_by_commands() {
     for (number, page) in big.chunks_mut(4096).enumerate() {
         page[..size_of::<usize>()].copy_from_slice(&number.to_le_bytes());
     }
-    let there = format!("{id}:{}/deep/er/big", cloud.folder_of(&id).display());
+    let folder = format!("{}/deep/er", cloud.folder_of(&id).display());
+    let there = format!("{id}:{folder}/big");
+    outside(cloud, ["cp", "big", &there]).file("big", b"x").finish().await.exits_with(78).says(&folder);
+    outside(cloud, ["exec", "--sandbox", &id, "--", "mkdir", "-p", &folder]).finish().await.exits_with(0);
     let copied =
         outside(cloud, ["cp", "--format", "json", "big", &there]).file("big", &big).finish().await.exits_with(0);
     assert_eq!(copied.json(), json!({"files": 1, "bytes": big.len()}));
@@ -237,7 +240,7 @@ async fn a_run_is_launched_inside_and_followed_or_left_alone() {
         std::io::Write::write_all(&mut writer, TASK.as_bytes()).unwrap();
         command.stdin(reader);
     });
-    let told = launch.finish().await.exits_with(0).says("there already").json();
+    let told = launch.finish().await.exits_with(0).says("reusing the program").json();
     assert_eq!(told["sandbox_id"], id.as_str());
     while receiver.callbacks().is_empty() {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
@@ -279,7 +282,8 @@ async fn a_launched_runs_sandbox_is_deleted_when_the_outcome_has_been_delivered(
     let answer =
         move |_: &Request| if shared.load(Ordering::Relaxed) { opened.clone() } else { ResponseTemplate::new(503) };
     Mock::given(any()).respond_with(answer).mount(&callback).await;
-    let launch = outside(cloud, ["launch", "--follow", "task.md"]).file("task.md", TASK);
+    let launch = outside(cloud, ["launch", "--follow", "task.md"]).scaled(time_scale(0.3), ["callback_delays"]);
+    let launch = launch.file("task.md", TASK);
     let launch = launch.env("AUTOMATION_CALLBACK_URL", callback.uri()).env("AUTOMATION_RUN_ID", "undelivered").start();
     launch.says("turn 1 of 1").await;
     launch.signal(Signal::SIGINT);
