@@ -43,7 +43,7 @@ async fn dispatch() -> ExitCode {
             scrub(SECRET_NAMES);
             environment.time_limits = command.time_limits();
             let _log = start_log(command.common().log_format, &environment);
-            return ExitCode::from(Box::pin(commands::run(command, environment, shutdown)).await.0);
+            return ExitCode::from(Box::pin(commands::run(*command, environment, shutdown)).await.0);
         }
         Ok(Cli { command: Some(Command::Schema { of }) }) => return print(&schema::text(of)),
         Ok(Cli { command: Some(Command::Hook { event }) }) => return hook(event),

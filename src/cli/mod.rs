@@ -48,7 +48,7 @@ pub(crate) enum Command {
     },
     /// A command from outside of a sandbox.
     #[command(flatten)]
-    Outside(OutsideCommand),
+    Outside(Box<OutsideCommand>),
     /// Print the JSON Schema of the task file or of the JSON result.
     Schema {
         /// Which one.

@@ -207,7 +207,7 @@ async fn prepare(
     let program = std::iter::once((&load.task_name, &load.task))
         .chain(files)
         .fold(program, |program, (name, content)| program.file(name, content.clone()));
-    let variables = context.raw().of_the_run().into_iter();
+    let variables = context.raw().of_the_run();
     let program = variables.fold(program, |program, (name, value)| program.env(name, value));
     program.install(&ready.server).await.map_err(Failure::from)
 }

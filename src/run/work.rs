@@ -219,10 +219,10 @@ impl<'r> Run<'r> {
             let result_spec = plan.result_spec.clone();
             let asked = Asked { conversation: plan.conversation.id, result_spec, fields };
             let asked = self.asked.get_or_init(async || asked).await;
-            drive(server, spec(plan, prepared, resources), sinks, &self.known, wrap_up_at).await?;
+            Box::pin(drive(server, spec(plan, prepared, resources), sinks, &self.known, wrap_up_at)).await?;
             answer::answer(server, asked).await
         };
-        within(limit.as_ref(), driven).await?
+        Box::pin(within(limit.as_ref(), driven)).await?
     }
 }
 

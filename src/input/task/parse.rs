@@ -325,7 +325,7 @@ mod tests {
             (
                 "prompt: x\nrepos:\n  - url: octo/a\n    provider: github\n  - {url: octo/b, provder: github}\n",
                 "task.md:5: repos[1].provder: unknown field `provder`; did you mean `provider`? \
-                 Known are `url`, `ref`, `provider`, `optional` and `timeout`",
+                 Known are `url`, `ref`, `provider`, `optional`, `submodules`, `lfs` and `timeout`",
             ),
             (
                 "prompt: x\nrepos:\n  - ftp://h/x\n",

@@ -77,7 +77,7 @@ impl Event {
         let meaning = Meaning::new(&kind, &fields, &raw);
         let (id, kind) = (owned(fields.id).unwrap_or_default(), kind.into_owned());
         let timestamp = owned(fields.timestamp);
-        Some(Self { id, kind, timestamp, meaning, raw })
+        Some(Self { raw, id, kind, timestamp, meaning })
     }
 
     /// The event byte for byte.

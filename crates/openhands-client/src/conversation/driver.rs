@@ -190,7 +190,7 @@ impl Driver {
                     })
                 }));
             }
-            Action::Note(note) => self.note(&note),
+            Action::Note(note) => log(&note),
             Action::Over(end) => {
                 self.actions.clear();
                 self.over = Some(end);
@@ -286,18 +286,6 @@ impl Driver {
         }
     }
 
-    fn note(&self, note: &Note) {
-        match note {
-            Note::SocketIsBack => tracing::info!("the events socket is back"),
-            Note::IdleAfterMessage => tracing::info!("the conversation is idle after a message; starting its run"),
-            Note::Resuming => tracing::warn!("the agent-server has restarted; resuming the conversation"),
-            Note::UnknownStatus(status) => tracing::warn!(status, "the conversation has an unknown status"),
-            Note::EndNotConfirmed => {
-                tracing::warn!("the end of the turn could not be confirmed; taking what the events socket said");
-            }
-        }
-    }
-
     /// Sends a message exactly once, as far as the server lets one know; see [`super::delivery`].
     pub(super) async fn send(&mut self, message: &str) -> Result<(), ConversationError> {
         let failed = |source: HttpError| ConversationError::Request { doing: "send the message", source };
@@ -350,6 +338,19 @@ async fn wake(timer: &mut Pin<Box<Sleep>>, at: Option<Instant>) {
         timer.as_mut().await;
         if at <= Instant::now() {
             return;
+        }
+    }
+}
+
+/// Says in the log what the state machine notes.
+fn log(note: &Note) {
+    match note {
+        Note::SocketIsBack => tracing::info!("the events socket is back"),
+        Note::IdleAfterMessage => tracing::info!("the conversation is idle after a message; starting its run"),
+        Note::Resuming => tracing::warn!("the agent-server has restarted; resuming the conversation"),
+        Note::UnknownStatus(status) => tracing::warn!(status, "the conversation has an unknown status"),
+        Note::EndNotConfirmed => {
+            tracing::warn!("the end of the turn could not be confirmed; taking what the events socket said");
         }
     }
 }

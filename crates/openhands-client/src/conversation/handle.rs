@@ -263,9 +263,8 @@ impl Conversation {
 
     async fn stop_at_limit(&self) {
         // A pause works all the same when its answer is not waited for.
-        match timeout(self.server.client.time_limits().stop_agent, self.stop()).await {
-            Ok(Err(error)) => tracing::warn!(error = %text::chain(&error), "the agent could not be stopped"),
-            Ok(Ok(())) | Err(_) => {}
+        if let Ok(Err(error)) = timeout(self.server.client.time_limits().stop_agent, self.stop()).await {
+            tracing::warn!(error = %text::chain(&error), "the agent could not be stopped");
         }
     }
 

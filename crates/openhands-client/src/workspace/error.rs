@@ -14,10 +14,10 @@ pub enum OpenError {
     Setup(#[from] SetupError),
     /// The sandbox could not be created or used.
     #[error(transparent)]
-    Sandbox(#[from] SandboxError),
+    Sandbox(Box<SandboxError>),
     /// The agent-server is not ready.
     #[error(transparent)]
-    Server(#[from] ReadyError),
+    Server(Box<ReadyError>),
     /// A variable has an invalid value.
     #[error("{name}: `{value}` is not valid: {expected}")]
     Variable {
@@ -28,6 +28,18 @@ pub enum OpenError {
         /// What is expected.
         expected: &'static str,
     },
+}
+
+impl From<ReadyError> for OpenError {
+    fn from(error: ReadyError) -> Self {
+        Self::Server(Box::new(error))
+    }
+}
+
+impl From<SandboxError> for OpenError {
+    fn from(error: SandboxError) -> Self {
+        Self::Sandbox(Box::new(error))
+    }
 }
 
 /// The account could not be read, or lacks what was asked for.

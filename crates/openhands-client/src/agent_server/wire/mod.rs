@@ -160,6 +160,7 @@ pub struct ConversationInfo {
 }
 
 /// Usage of another shape says nothing, and is no reason to refuse the whole state.
+#[expect(clippy::unnecessary_wraps, reason = "the signature that serde asks for")]
 fn lenient_usage<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Usage, D::Error> {
     Ok(Box::<RawValue>::deserialize(deserializer).map(|raw| Usage::parse(raw.get())).unwrap_or_default())
 }

@@ -121,6 +121,7 @@ enum Phase {
 
 /// Follows one conversation through its turns.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any two may hold at once")]
 pub(super) struct Follow {
     limits: FollowLimits,
     /// Whether the version sends the state that follows a run.
@@ -276,8 +277,7 @@ impl Follow {
                 self.last_event = now;
                 self.sign(now);
             }
-            Input::Alive => self.sign(now),
-            Input::LogPage => self.sign(now),
+            Input::Alive | Input::LogPage => self.sign(now),
             Input::Subscribed { status, cost } => {
                 self.connected = true;
                 self.sign(now);
