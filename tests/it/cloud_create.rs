@@ -192,7 +192,7 @@ async fn after_an_answer_or_a_failed_clean_up_what_may_be_left_is_named_with_the
     for (create, deletion, words, deleted) in [
         (error, 200, "sandboxes that may be left: made meanwhile;", &[][..]),
         (odd.clone(), 401, "sandboxes that may be left: made meanwhile;", &[]),
-        (odd, 200, "an answer that this program does not understand", &["made meanwhile"]),
+        (odd, 200, "the response is an HTML page, not JSON", &["made meanwhile"]),
     ] {
         let cloud = Faulty::start(create, [Value::Null]).await;
         if deletion != 200 {

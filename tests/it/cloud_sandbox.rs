@@ -162,8 +162,14 @@ async fn a_run_in_the_cloud_is_driven_from_here_and_leaves_no_sandbox() {
     llm.script("Do the task", [Step::terminal("echo ${B_SECRET#top-} > left; pwd"), Step::finish("Done.")]);
     cloud.set_llm(&llm).await;
     cloud.set_secret("B_SECRET", "top-other-value").await;
+    // The sandboxes of the tests are on this machine.
+    let work = tempfile::tempdir().unwrap();
+    let task = format!("---\nworking_dir: {}\n---\nDo the task.", work.path().display());
+    let relative = outside(cloud, ["run", "--workspace", "cloud", "task.md"])
+        .file("task.md", "---\nworking_dir: work\n---\nDo the task.");
+    relative.finish().await.exits_with(78).says("working_dir: a relative path");
     let run = outside(cloud, ["run", "--workspace", "cloud", "--keep-alive", "--format", "json", "task.md"])
-        .file("task.md", "---\nworking_dir: work\n---\nDo the task.")
+        .file("task.md", &task)
         .reports_to(&receiver, "cloud-run");
     let done = run.finish().await.exits_with(0).never_shows("top-other-value").never_shows("sk-inherited-key");
     assert_eq!(done.json()["message"], "Done.");
@@ -171,20 +177,15 @@ async fn a_run_in_the_cloud_is_driven_from_here_and_leaves_no_sandbox() {
     let kept = cloud.sandboxes().await;
     let id = kept[0]["id"].as_str().unwrap();
     assert_eq!(done.json()["sandbox_id"], id);
-    assert_eq!(std::fs::read_to_string(cloud.folder_of(id).join("work/left")).unwrap(), "other-value\n");
+    assert_eq!(std::fs::read_to_string(work.path().join("left")).unwrap(), "other-value\n");
 
     // In the sandbox of before, which stays; what fails is a failure of the run.
     let again = outside(cloud, ["run", "--workspace", "cloud", "--sandbox", id, "--profile", "none", "task.md"]);
-    again
-        .file("task.md", "---\nworking_dir: work\nsecrets: [NO_SUCH]\n---\nDo the task.")
-        .finish()
-        .await
-        .exits_with(78);
+    again.file("task.md", task.replacen("---\n", "---\nsecrets: [NO_SUCH]\n", 1)).finish().await.exits_with(78);
     assert_eq!(cloud.sandboxes().await.len(), 1);
     outside(cloud, ["sandbox", "delete", id]).finish().await.exits_with(0);
 
-    let run = outside(cloud, ["run", "--workspace", "cloud", "task.md"])
-        .file("task.md", "---\nworking_dir: work\n---\nDo the task.");
+    let run = outside(cloud, ["run", "--workspace", "cloud", "task.md"]).file("task.md", &task);
     assert_eq!(run.finish().await.exits_with(0).says("sandbox deleted").stdout, "Done.\n");
     assert_eq!(cloud.sandboxes().await, Vec::<Value>::new());
     let clones = outside(cloud, ["run", "--workspace", "cloud", "task.md"]);
@@ -200,8 +201,13 @@ async fn a_run_in_the_cloud_is_driven_from_here_and_leaves_no_sandbox() {
         .says("OPENHANDS_API_KEY: not set");
 }
 
-/// Where an agent of the tests can work; there is no /workspace on this machine.
+/// A task whose agent works in a folder beside its task file.
 const TASK: &str = "---\nworking_dir: work\n---\nDo the launched task.";
+
+/// A task for an agent that works in a folder of its sandbox; there is no /workspace on this machine.
+fn task_in(cloud: &CloudServer, id: &str) -> String {
+    format!("---\nworking_dir: {}/work\n---\nDo the launched task.", cloud.folder_of(id).display())
+}
 
 #[tokio::test]
 async fn a_run_is_launched_inside_and_followed_or_left_alone() {
@@ -218,7 +224,7 @@ async fn a_run_is_launched_inside_and_followed_or_left_alone() {
     forget.finish().await.exits_with(0);
     let launch =
         outside(cloud, ["launch", "--sandbox", &id, "--follow", "--timeout", "10m", "--format", "json", "task.md"]);
-    let launch = launch.file("task.md", TASK).reports_to(&receiver, "launched");
+    let launch = launch.file("task.md", task_in(cloud, &id)).reports_to(&receiver, "launched");
     let done = launch
         .finish()
         .await

@@ -62,7 +62,9 @@ fn flattened(place: &str, value: &Value, into: &mut BTreeMap<String, Value>) {
             items.iter().enumerate().for_each(|(at, value)| flattened(&format!("{place}/{at}"), value, into));
         }
         leaf => {
-            into.insert(place.trim_start_matches('/').to_owned(), leaf.clone());
+            // A number is kept as it is written, and Python writes 1e-06.
+            let leaf = leaf.as_f64().map_or_else(|| leaf.clone(), Value::from);
+            into.insert(place.trim_start_matches('/').to_owned(), leaf);
         }
     }
 }

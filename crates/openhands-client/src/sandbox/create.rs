@@ -224,7 +224,8 @@ async fn attempt<P: Provider>(provider: P, guard: Arc<CreationGuard>) -> Result<
 
 /// Whether the server may have created a sandbox. If its response cannot be understood, it may have.
 fn may_have_made_one(error: &HttpError) -> bool {
-    error.is_ambiguous() || matches!(error, HttpError::Unexpected { .. } | HttpError::TooLarge { .. })
+    error.is_ambiguous()
+        || matches!(error, HttpError::Page { .. } | HttpError::Unexpected { .. } | HttpError::TooLarge { .. })
 }
 
 /// Looks for the sandbox that a failed request has left, and deletes it if it is certainly ours ([`super::leftover`]). Otherwise the
