@@ -86,7 +86,7 @@ mod tests {
             (500, "[Errno 30] Read-only file system: '/workspace/project'", true),
             (500, "PermissionError: [Errno 13] Permission denied: '/workspace'", true),
             (500, "[Errno 28] No space left on device: '/workspace/project'", false),
-            (500, "[Errno 13] Permission denied: '/root/.openhands'", false),
+            (500, "[Errno 13] Permission denied: '/srv/.openhands'", false),
             (500, "[Errno 13] Permission denied: '/work'", false),
             (500, "Internal Server Error", false),
         ] {
