@@ -211,6 +211,14 @@ impl ErrorStamp {
 /// (`openhands-automation` 1.25.0).
 const ERROR_FIELDS: [&str; 8] = ["kind", "id", "timestamp", "source", "parent_id", "code", "detail", "classification"];
 
+/// The longest code, source or classification that is reported, in characters.
+const LONGEST_NAME: usize = 200;
+
+/// A name from a server, as it may be shown.
+fn short(name: &str, redactor: &Redactor) -> String {
+    text::bounded(&redactor.redact(name), LONGEST_NAME)
+}
+
 impl Failure {
     /// A failure that we name ourselves.
     pub(crate) fn new(kind: FailureKind, detail: impl Into<String>) -> Self {
@@ -230,7 +238,13 @@ impl Failure {
         self.event.as_ref().map_or(self.kind.code(), ServerError::code)
     }
 
-    /// The failure in the shape of the server's conversation error event, without secrets and of bounded length.
+    /// The code as it may be shown: without secrets and of bounded length.
+    #[must_use]
+    pub(crate) fn reported_code(&self, redactor: &Redactor) -> String {
+        short(self.code(), redactor)
+    }
+
+    /// The failure in the shape of the server's conversation error event: texts only, without secrets and of bounded length.
     #[must_use]
     pub(crate) fn error_object(&self, redactor: &Redactor) -> Map<String, Value> {
         let made = || {
@@ -245,8 +259,14 @@ impl Failure {
             };
             fields
         };
-        let mut error = self.event.as_ref().map_or_else(made, |event| event.0.clone());
-        error.retain(|field, _| ERROR_FIELDS.contains(&field.as_str()));
+        let error = self.event.as_ref().map_or_else(made, |event| event.0.clone());
+        // The service takes texts only; a server may send anything.
+        let texts = error.iter().filter(|(field, _)| ERROR_FIELDS.contains(&field.as_str()));
+        let texts = texts.filter_map(|(field, value)| Some((field.clone(), short(value.as_str()?, redactor).into())));
+        let mut error: Map<String, Value> = texts.collect();
+        if self.event.is_some() {
+            error.insert("code".to_owned(), self.reported_code(redactor).into());
+        }
         let detail = text::bounded(&redactor.redact(&self.detail), LONGEST_DETAIL);
         error.insert("detail".to_owned(), detail.into());
         error
