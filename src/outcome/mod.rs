@@ -248,7 +248,9 @@ mod tests {
         };
         assert_eq!(named(json!({"a": "sk-123456"}), json!(7))["code"], "ConversationError");
         assert_eq!(named(json!("Bad sk-123456"), json!("of sk-123456"))["source"], "of ***");
-        assert!(named(json!("x".repeat(3_000_000)), json!("y".repeat(3_000_000)))["code"].as_str().unwrap().len() < 250);
+        assert!(
+            named(json!("x".repeat(3_000_000)), json!("y".repeat(3_000_000)))["code"].as_str().unwrap().len() < 250
+        );
     }
 
     #[test]

@@ -306,7 +306,9 @@ mod tests {
     fn only_the_service_itself_refuses_for_good() {
         for code in [400, 401, 403, 404, 413, 421, 422, 423] {
             assert_eq!(status(code, r#"{"detail":"no"}"#).retry(), Retry::No, "{code}");
-            for body in ["", "404 page not found", "<html></html>", r#"{"message":"no Route matched"}"#, r#"["detail"]"#] {
+            for body in
+                ["", "404 page not found", "<html></html>", r#"{"message":"no Route matched"}"#, r#"["detail"]"#]
+            {
                 assert_eq!(status(code, body).retry(), Retry::Soon, "{code} {body}");
             }
         }
@@ -318,7 +320,8 @@ mod tests {
 
     #[test]
     fn a_report_may_be_accepted_where_no_one_says_what_became_of_it() {
-        for (code, may_be_accepted) in [(302, false), (404, false), (500, true), (502, true), (503, false), (504, true)] {
+        for (code, may_be_accepted) in [(302, false), (404, false), (500, true), (502, true), (503, false), (504, true)]
+        {
             assert_eq!(status(code, "").may_be_accepted(), may_be_accepted, "{code}");
         }
         let target = || "POST http://host/".to_owned();
