@@ -1,6 +1,8 @@
 //! Where the outcome of a run goes: guardian, result, callback.
 
 use super::state::RunState;
+use std::time::Duration;
+
 use openhands_client::automation::callback::{Callback, CallbackError, Delivered};
 use openhands_client::automation::completion::CompletionReport;
 use openhands_client::automation::phase::PhaseEndpoint;
@@ -9,7 +11,7 @@ use openhands_client::http::Network;
 use openhands_client::secret::Redactor;
 use openhands_client::text;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::agent_result::AgentResult;
 use crate::input::Environment;
@@ -21,6 +23,14 @@ use crate::process::guardian::{Guardian, GuardianConfig};
 use crate::process::signals::Shutdown;
 use crate::sinks::phases::{Phases, SettledElsewhere};
 use crate::sinks::{Record, Sinks};
+
+/// Between two costs that the guardian hears of.
+const BETWEEN_COSTS: Duration = Duration::from_millis(300);
+
+/// Whether nothing but a known cost has changed, which may wait: of a runner that is killed meanwhile the cost is a little too low.
+fn is_only_a_further_cost(told: &RunState, known: &RunState) -> bool {
+    (told.conversation_id, told.at_work) == (known.conversation_id, known.at_work) && !told.cost.is_unknown()
+}
 
 /// Made from what can be used of the environment, whatever else is wrong with it.
 pub(super) struct Reporter {
@@ -97,10 +107,16 @@ impl Reporter {
         self.guardian.is_some()
     }
 
-    /// Keeps the guardian informed, for as long as it is polled.
+    /// Keeps the guardian informed, for as long as it is polled: of the conversation and of the first cost at once, of further
+    /// costs a few times a second. The last one always arrives.
     pub(super) async fn keep_informed(&mut self, mut known: watch::Receiver<RunState>) {
+        let mut told = RunState::default();
         while known.changed().await.is_ok() {
-            let report = self.silence(*known.borrow_and_update());
+            if is_only_a_further_cost(&told, &known.borrow()) {
+                sleep(BETWEEN_COSTS).await;
+            }
+            told = *known.borrow_and_update();
+            let report = self.silence(told);
             self.tell(|guardian| guardian.if_silent(&report));
         }
         std::future::pending::<()>().await;
@@ -195,5 +211,28 @@ impl Reporter {
 
     fn settled(&mut self) {
         self.tell(Guardian::settled);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openhands_client::agent_server::wire::Cost;
+    use openhands_client::ids::ConversationId;
+
+    use super::*;
+
+    #[test]
+    fn only_a_further_cost_waits() {
+        let id = Some(ConversationId::random());
+        let state = |conversation_id, cost, at_work| RunState { conversation_id, cost, at_work };
+        let (unknown, low, high) = (Cost::default(), Cost::dollars(0.5), Cost::dollars(0.75));
+        for (told, known, waits) in [
+            (state(id, low, true), state(id, high, true), true),
+            (state(id, unknown, true), state(id, low, true), false),
+            (state(None, unknown, false), state(id, unknown, true), false),
+            (state(id, low, true), state(id, high, false), false),
+        ] {
+            assert_eq!(is_only_a_further_cost(&told, &known), waits, "{told:?} {known:?}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, interval_at, timeout, timeout_at};
+use tokio::time::{Instant, interval_at, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -153,11 +153,21 @@ async fn listen(
 ) -> Option<String> {
     let mut ping = interval_at(Instant::now() + limits.socket_ping, limits.socket_ping);
     let mut last_sign = Instant::now();
+    // Armed again when it rings, and not with each message.
+    let mut silence = Box::pin(sleep_until(last_sign + limits.socket_silence));
     let mut subscribed = false;
     loop {
-        let silent_at = last_sign + limits.socket_silence;
         let message = tokio::select! {
-            message = timeout_at(silent_at, stream.next()) => message,
+            biased;
+            message = stream.next() => message,
+            () = &mut silence => {
+                let silent_at = last_sign + limits.socket_silence;
+                if silent_at <= Instant::now() {
+                    return Some(format!("silence for {:?}", limits.socket_silence));
+                }
+                silence.as_mut().reset(silent_at);
+                continue;
+            }
             _ = ping.tick() => {
                 // A peer that reads nothing would hold the ping back for ever.
                 match timeout(limits.socket_ping, stream.send(Message::Ping(Bytes::new()))).await {
@@ -168,10 +178,9 @@ async fn listen(
             }
         };
         let message = match message {
-            Err(_) => return Some(format!("silence for {:?}", limits.socket_silence)),
-            Ok(None) => return Some("closed".to_owned()),
-            Ok(Some(Err(error))) => return Some(reason_of(&error)),
-            Ok(Some(Ok(message))) => message,
+            None => return Some("closed".to_owned()),
+            Some(Err(error)) => return Some(reason_of(&error)),
+            Some(Ok(message)) => message,
         };
         last_sign = Instant::now();
         let report = match message {

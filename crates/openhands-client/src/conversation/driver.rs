@@ -1,9 +1,10 @@
 //! Does what the state machines say: the client, the socket and the clock of a conversation.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 
 use futures_util::future::BoxFuture;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
 
 use super::delivery::{Delivery, Looked, Next, SendFailure};
 use super::follow::{Action, Follow, FollowError, Input, Note, StateRead};
@@ -45,6 +46,8 @@ pub(super) struct Driver {
     usage: Usage,
     told_cost: Cost,
     events: u64,
+    /// One timer for all waits: an event arms none of its own.
+    timer: Pin<Box<Sleep>>,
     /// Since when no one looks.
     left_at: Option<Instant>,
     over: Option<TurnEnd>,
@@ -67,6 +70,7 @@ impl Driver {
             usage: Usage::default(),
             told_cost: Cost::default(),
             events: 0,
+            timer: Box::pin(sleep_until(Instant::now())),
             left_at: None,
             over: None,
         };
@@ -148,7 +152,7 @@ impl Driver {
                         tracing::warn!(error = %text::chain(&error), "the agent could not be asked to wrap up");
                     }
                 }
-                () = at(deadline) => self.step(Input::Tick),
+                () = wake(&mut self.timer, deadline) => self.step(Input::Tick),
             }
         }
     }
@@ -335,10 +339,18 @@ impl Driver {
     }
 }
 
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => std::future::pending().await,
+/// Waits until this time. A timer that is armed for an earlier one is left alone: it rings once too early, which costs less than
+/// to arm it with each event.
+async fn wake(timer: &mut Pin<Box<Sleep>>, at: Option<Instant>) {
+    let Some(at) = at else { return std::future::pending().await };
+    loop {
+        if timer.is_elapsed() || timer.deadline() > at {
+            timer.as_mut().reset(at);
+        }
+        timer.as_mut().await;
+        if at <= Instant::now() {
+            return;
+        }
     }
 }
 
