@@ -9,10 +9,12 @@ use openhands_client::secret::Redactor;
 use crate::cli::{self, Cli, Command, HookEvent, LogFormat};
 use crate::commands::schema;
 use crate::input::Environment;
-use crate::input::env::{RawEnv, SECRET_NAMES};
+use crate::input::env::{self, RawEnv, SECRET_NAMES};
 use crate::input::time_limits::RunnerTimeLimits;
 use crate::process::hook;
-use crate::process::scrub::scrub;
+use crate::process::init::RestartState;
+use crate::process::resources::complain;
+use crate::process::scrub::{is_traced, scrub};
 use crate::process::signals::Shutdown;
 use crate::{commands, logging, outcome, run};
 
@@ -20,8 +22,14 @@ use crate::{commands, logging, outcome, run};
 pub(crate) fn start() -> ExitCode {
     // A signal that comes before its handler is in place waits.
     let _ = SigSet::all().thread_block();
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
-        return ExitCode::from(outcome::ExitCode::INTERNAL.0);
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&format!(
+                "nothing can be started or reported: {error}; check the limits of this process (`ulimit -a`)"
+            ));
+            return ExitCode::from(outcome::ExitCode::INTERNAL.0);
+        }
     };
     let exit_code = runtime.block_on(dispatch());
     // A thread that is stuck in a full pipe must not hold up the end.
@@ -35,7 +43,7 @@ async fn dispatch() -> ExitCode {
     };
     // Whoever started us may have left signals blocked too.
     let _ = SigSet::all().thread_unblock();
-    let (raw, not_text) = RawEnv::of_process();
+    let (restart, raw, not_text) = environment();
     let redactor = Redactor::default();
     let (log_format, command) = match Cli::read() {
         Ok(Cli { command: None }) => (LogFormat::default(), Ok(Box::default())),
@@ -62,14 +70,29 @@ async fn dispatch() -> ExitCode {
     };
     scrub(SECRET_NAMES);
     let _log = logging::start(log_format, raw.rust_log.as_deref(), redactor.clone());
+    if is_traced() {
+        tracing::warn!("a tracer was attached to this process before it could hide: its keys can be read");
+    }
     std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
     let time_limits = command.as_ref().map_or_else(|_| RunnerTimeLimits::default(), |args| args.time_limits());
     let environment = Environment { raw, not_text, redactor, time_limits };
     let exit_code = match command {
-        Ok(args) => Box::pin(run::run(*args, environment, shutdown)).await,
-        Err(message) => run::refuse_usage(environment, message, shutdown).await,
+        Ok(args) => Box::pin(run::run(*args, environment, restart, shutdown)).await,
+        Err(message) => run::refuse_usage(environment, message, restart, shutdown).await,
     };
     ExitCode::from(exit_code.0)
+}
+
+/// The known variables: of this process, and those that PID 1 keeps out of its environment, with what else PID 1 has for it.
+fn environment() -> (Option<RestartState>, RawEnv, Vec<String>) {
+    let (raw, not_text) = RawEnv::of_process();
+    match RestartState::inherit(&raw) {
+        None => (None, raw, not_text),
+        Some((restart, variables)) => {
+            let (raw, not_text) = RawEnv::from_vars(env::whole().into_iter().chain(variables));
+            (Some(restart), raw, not_text)
+        }
+    }
 }
 
 fn hook(event: HookEvent) -> ExitCode {

@@ -113,7 +113,7 @@ variables! {
     https_proxy = "HTTPS_PROXY",
     /// Hosts that are reached without a proxy.
     no_proxy = "NO_PROXY",
-    /// What this program as PID 1 tells itself.
+    /// Where this program as PID 1 passes on what it knows to its child; no secret.
     openhands_runner_life = "OPENHANDS_RUNNER_LIFE",
 }
 
@@ -140,7 +140,6 @@ pub(crate) const SECRET_NAMES: &[&str] = &[
     "AUTOMATION_CALLBACK_API_KEY",
     "LLM_API_KEY",
     "AUTOMATION_KV_TOKEN",
-    "OPENHANDS_RUNNER_LIFE",
 ];
 
 /// Where a run is reported to: of no use to what the run starts, and an address may hold a key.
@@ -158,6 +157,11 @@ pub(crate) fn whole() -> Vec<(OsString, OsString)> {
 pub(crate) fn variable(name: &str) -> Option<Secret> {
     #[expect(clippy::disallowed_methods, reason = "this module is the one home of the environment")]
     std::env::var(name).ok().map(Secret::new)
+}
+
+/// Whether a header can hold this key.
+pub(crate) fn is_usable_key(key: &str) -> bool {
+    !key.trim().chars().any(char::is_control)
 }
 
 impl fmt::Debug for RawEnv {
@@ -180,11 +184,25 @@ impl RawEnv {
             &self.automation_callback_api_key,
             &self.llm_api_key,
             &self.automation_kv_token,
-            &self.openhands_runner_life,
         ]
         .into_iter()
         .flatten()
         .map(|value| Secret::new(value.trim()))
+    }
+
+    /// The names of keys that no HTTP header can hold, because of a line break or another control character in them. White
+    /// space around a key is no part of it.
+    pub(crate) fn unusable_keys(&self) -> impl Iterator<Item = &'static str> {
+        [
+            ("SESSION_API_KEY", &self.session_api_key),
+            ("OH_SESSION_API_KEYS_0", &self.oh_session_api_keys_0),
+            ("OPENHANDS_API_KEY", &self.openhands_api_key),
+            ("OPENHANDS_CLOUD_API_KEY", &self.openhands_cloud_api_key),
+            ("AUTOMATION_CALLBACK_API_KEY", &self.automation_callback_api_key),
+            ("LLM_API_KEY", &self.llm_api_key),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| (!is_usable_key(value.as_deref()?)).then_some(name))
     }
 
     /// What a runner inside of a sandbox takes from this environment: the run and its LLM, nothing of this machine.

@@ -6,7 +6,7 @@ use openhands_client::ids::RunId;
 use openhands_client::secret::Secret;
 use url::Url;
 
-use super::env::RawEnv;
+use super::env::{RawEnv, is_usable_key};
 
 /// Where and how the outcome is reported.
 #[derive(Debug, Clone, Default)]
@@ -49,7 +49,8 @@ impl Reporting {
         let reporting = Self {
             callback_url,
             phase_url,
-            key: key.into_iter().flatten().next().map(|key| Secret::new(key.trim())),
+            // The service may take a callback without the key; with this one it could not even be sent.
+            key: key.into_iter().flatten().next().filter(|key| is_usable_key(key)).map(|key| Secret::new(key.trim())),
             run_id: raw.automation_run_id.as_ref().or(raw.run_id.as_ref()).map(|id| RunId::new(id.trim())),
         };
         (reporting, warning)
@@ -76,6 +77,15 @@ mod tests {
         assert_eq!(reporting.key.unwrap().expose(), "callback-key");
         assert_eq!(reporting.run_id.unwrap().as_str(), "run");
         assert_eq!(warning, None);
+    }
+
+    #[test]
+    fn a_key_that_no_header_can_hold_is_left_out_and_white_space_around_one_is_no_part_of_it() {
+        for (key, usable) in [("key\r\n", Some("key")), ("ke\ny", None), ("ke\u{1b}y", None)] {
+            let raw = RawEnv { automation_callback_api_key: Some(key.to_owned()), ..RawEnv::default() };
+            let (reporting, _) = Reporting::from_env(&raw);
+            assert_eq!(reporting.key.as_ref().map(Secret::expose), usable, "{key:?}");
+        }
     }
 
     #[test]

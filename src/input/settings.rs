@@ -126,6 +126,9 @@ impl Settings {
             .iter()
             .map(|name| Problem::new(name, "a value that is not UTF-8", "give it as UTF-8 text"))
             .collect();
+        problems.extend(raw.unusable_keys().map(|name| {
+            Problem::new(name, "a key with a line break or another control character in it", "give the key as one line")
+        }));
         let mut read = Reader { problems: &mut problems };
 
         let session_key = secret(raw.session_api_key.as_ref().or(raw.oh_session_api_keys_0.as_ref()));
@@ -367,6 +370,16 @@ mod tests {
             ["AGENT_SERVER_PORT", "AGENT_SERVER_URL", "OPENHANDS_CLOUD_API_URL", "AUTOMATION_CONVERSATION_ID"]
         );
         assert!(problems.to_string().contains("AGENT_SERVER_PORT: found `70000`; give a port from 1 to 65535"));
+    }
+
+    #[test]
+    fn a_key_with_a_line_break_inside_is_a_problem_of_its_variable() {
+        let keys = ["SESSION_API_KEY", "OPENHANDS_API_KEY", "AUTOMATION_CALLBACK_API_KEY", "LLM_API_KEY"];
+        let problems = settings(&keys.map(|name| (name, "sk-12\n34"))).unwrap_err();
+        let places: Vec<_> = problems.0.iter().map(|problem| problem.place.as_str()).collect();
+        assert_eq!(places, keys);
+        assert!(!problems.to_string().contains("sk-"), "{problems}");
+        settings(&keys.map(|name| (name, " sk-1234\r\n"))).unwrap();
     }
 
     #[test]

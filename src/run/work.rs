@@ -8,6 +8,7 @@ use openhands_client::agent_server::wire::Agent;
 use openhands_client::conversation::{ConversationSpec, RunSpec};
 use openhands_client::http::Http;
 use openhands_client::ids::SandboxId;
+use openhands_client::off_thread::off_thread;
 use openhands_client::secret::Secret;
 use openhands_client::text;
 use tokio::sync::{OnceCell, watch};
@@ -136,7 +137,7 @@ impl<'r> Run<'r> {
         let args = self.args;
         let source = Source::named(args.task.as_deref(), Path::new("."));
         // A pipe that nobody closes must not hold up signals.
-        let task = tokio::task::spawn_blocking(move || source.load());
+        let task = off_thread("task file", move || source.load());
         let flags = Overrides {
             agent_server_url: args.agent_server_url.clone(),
             conversation_id: args.overrides.conversation_id,
@@ -146,7 +147,7 @@ impl<'r> Run<'r> {
             cloud: args.workspace == WorkspaceKind::Cloud,
         };
         let settings = Settings::from_env(&self.environment.raw, &self.environment.not_text, flags);
-        let task = task.await.unwrap_or_else(|bug| std::panic::resume_unwind(bug.into_panic()));
+        let task = task.await;
         let limits = self.environment.time_limits.run;
         let plan = match (settings, task) {
             (Ok(settings), Ok(task)) => match args.workspace {

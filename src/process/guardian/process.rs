@@ -125,6 +125,7 @@ fn watch(line: &mut Line, mut place: Place, grace: Duration, if_silent: Completi
             }
         }
     }
+    super::show_end_of_runner();
     last_words.end_groups();
     match last_words.outcome {
         _ if last_words.settled => Left::Nothing,
