@@ -79,7 +79,7 @@ impl Reporter {
             return Ok(());
         };
         let limits = self.time_limits.guardian;
-        let mut handover = None;
+        let mut offer = None;
         if let Some(run_id) = &self.reporting.run_id {
             let asked = run_id.as_str().to_owned();
             let found = tokio::select! {
@@ -90,7 +90,7 @@ impl Reporter {
                 Found::Nobody => {}
                 Found::Yours(from_before) => {
                     tracing::info!(%run_id, "going on with a run whose runner died");
-                    handover = Some(from_before);
+                    offer = Some(from_before);
                 }
                 Found::Busy => {
                     let detail = format!("another runner is at work on run {run_id}");
@@ -107,8 +107,8 @@ impl Reporter {
             }
             Err(error) => tracing::warn!(%error, "no guardian: if the runner is killed, nobody will say so"),
         }
-        if let Some(handover) = handover {
-            handover.taken();
+        if let Some(offer) = offer {
+            offer.accept();
         }
         Ok(())
     }

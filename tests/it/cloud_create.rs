@@ -6,13 +6,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use openhands_client::time_limits::TimeLimits;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use wiremock::matchers::{any, method, path};
 use wiremock::{Mock, ResponseTemplate};
 
 use crate::support::faulty_cloud::{Faulty, ID, made, running, sandbox};
-use crate::support::{AgentServer, NEWEST, Run};
+use crate::support::{AgentServer, NEWEST, Run, time_scale};
+
+/// The times within which new sandboxes come into sight, multiplied.
+fn scaled(factor: f64) -> TimeLimits {
+    let mut limits = TimeLimits::default();
+    for limit in [&mut limits.sandbox_listed, &mut limits.confirm_again, &mut limits.sandbox_shows_up] {
+        *limit = limit.mul_f64(factor);
+    }
+    limits
+}
 
 #[tokio::test]
 async fn the_accounts_limit_is_told_and_not_retried() {
@@ -80,8 +90,10 @@ async fn a_signal_ends_the_wait_for_an_account_that_cannot_be_reached() {
 
 #[tokio::test]
 async fn another_jobs_sandbox_that_is_listed_before_ours_is_not_deleted() {
+    let scale = time_scale(0.3);
     let cloud = Faulty::start(made().set_delay(Duration::from_secs(3600)), [Value::Null]).await;
-    let opening = tokio::spawn(cloud.builder().init_timeout(Duration::from_millis(500)).open());
+    let opening =
+        tokio::spawn(cloud.builder().time_limits(scaled(scale)).init_timeout(Duration::from_millis(500)).open());
     cloud.asked().await;
     *cloud.state.listed.lock().unwrap() = vec![sandbox("another job's", "STARTING")];
     cloud.listed_again().await;
@@ -125,10 +137,11 @@ async fn a_forgotten_sandbox_is_not_deleted_when_it_has_been_made() {
 
 #[tokio::test]
 async fn a_create_that_is_cut_off_is_looked_for_deleted_and_not_repeated() {
+    let scale = time_scale(0.3);
     let cut_off = made().set_delay(Duration::from_secs(3600));
     let cloud = Faulty::start(cut_off, [Value::Null]).await;
     *cloud.state.listed.lock().unwrap() = vec![sandbox("from before", "RUNNING")];
-    let opening = tokio::spawn(cloud.builder().init_timeout(Duration::from_secs(2)).open());
+    let opening = tokio::spawn(cloud.builder().time_limits(scaled(scale)).init_timeout(Duration::from_secs(2)).open());
     cloud.asked().await;
     cloud.state.listed.lock().unwrap().insert(0, sandbox("ours", "STARTING"));
     let error = opening.await.unwrap().unwrap_err();
@@ -138,8 +151,9 @@ async fn a_create_that_is_cut_off_is_looked_for_deleted_and_not_repeated() {
 
 #[tokio::test]
 async fn of_several_new_sandboxes_none_is_taken_for_ours() {
+    let scale = time_scale(0.3);
     let cloud = Faulty::start(made().set_delay(Duration::from_secs(3600)), [Value::Null]).await;
-    let opening = tokio::spawn(cloud.builder().init_timeout(Duration::from_secs(2)).open());
+    let opening = tokio::spawn(cloud.builder().time_limits(scaled(scale)).init_timeout(Duration::from_secs(2)).open());
     cloud.asked().await;
     *cloud.state.listed.lock().unwrap() = vec![sandbox("one", "STARTING"), sandbox("two", "STARTING")];
     let error = opening.await.unwrap().unwrap_err();
@@ -149,6 +163,7 @@ async fn of_several_new_sandboxes_none_is_taken_for_ours() {
 
 #[tokio::test]
 async fn older_sandboxes_that_come_into_sight_are_not_taken_for_ours() {
+    let scale = time_scale(0.3);
     let cloud = Faulty::start(made().set_delay(Duration::from_secs(3600)), [Value::Null]).await;
     let at = |id: &str, time: &str| {
         let mut sandbox = sandbox(id, "RUNNING");
@@ -156,11 +171,11 @@ async fn older_sandboxes_that_come_into_sight_are_not_taken_for_ours() {
         sandbox
     };
     *cloud.state.listed.lock().unwrap() = vec![at("newest", "2026-11-23T03:00:00Z")];
-    let opening = tokio::spawn(cloud.builder().init_timeout(Duration::from_secs(2)).open());
+    let opening = tokio::spawn(cloud.builder().time_limits(scaled(scale)).init_timeout(Duration::from_secs(2)).open());
     cloud.asked().await;
     // The newest of a hundred is deleted meanwhile, so that an older one is listed; ours comes last.
     *cloud.state.listed.lock().unwrap() = vec![at("older", "2026-11-23T02:59:59.9Z")];
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    tokio::time::sleep(Duration::from_secs(4).mul_f64(scale)).await;
     assert!(cloud.deleted().is_empty());
     cloud.state.listed.lock().unwrap().insert(0, at("ours", "2026-11-23T03:00:00.5Z"));
     opening.await.unwrap().unwrap_err();
@@ -169,6 +184,7 @@ async fn older_sandboxes_that_come_into_sight_are_not_taken_for_ours() {
 
 #[tokio::test]
 async fn after_an_answer_or_a_failed_clean_up_what_may_be_left_is_named_with_the_reason() {
+    let scale = time_scale(0.3);
     let delay = Duration::from_secs(1);
     let error = ResponseTemplate::new(500).set_body_string("Internal Server Error").set_delay(delay);
     let odd = ResponseTemplate::new(200).set_body_string("<html>").set_delay(delay);
@@ -182,7 +198,7 @@ async fn after_an_answer_or_a_failed_clean_up_what_may_be_left_is_named_with_the
         if deletion != 200 {
             *cloud.state.deletions.lock().unwrap() = vec![ResponseTemplate::new(deletion)];
         }
-        let opening = tokio::spawn(cloud.builder().open());
+        let opening = tokio::spawn(cloud.builder().time_limits(scaled(scale)).open());
         cloud.asked().await;
         *cloud.state.listed.lock().unwrap() = vec![sandbox("made meanwhile", "STARTING")];
         let error = openhands_client::text::chain(&opening.await.unwrap().unwrap_err());

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use openhands_client::time_limits::{RetryDelays, TimeLimits};
 use serde_json::{Value, json};
 use wiremock::matchers::{header, method, path, query_param};
 use wiremock::{Mock, ResponseTemplate};
@@ -11,7 +12,17 @@ use wiremock::{Mock, ResponseTemplate};
 use crate::support::cloud_server::API_KEY;
 use crate::support::faulty_cloud::{Faulty, ID, made, running, sandbox};
 use crate::support::run::Running;
-use crate::support::{AgentServer, NEWEST, ScriptedLlm, Step};
+use crate::support::{AgentServer, NEWEST, ScriptedLlm, Step, time_scale};
+
+/// A tenth of the time between two looks at a sandbox.
+fn quick_looks() -> TimeLimits {
+    let mut limits = TimeLimits::default();
+    let RetryDelays { first, longest } = &mut limits.cloud_poll_delays;
+    for delay in [first, longest] {
+        *delay = delay.mul_f64(time_scale(0.1));
+    }
+    limits
+}
 
 #[tokio::test]
 async fn a_status_that_flaps_errs_and_goes_missing_while_booting_is_no_verdict() {
@@ -32,7 +43,7 @@ async fn a_status_that_flaps_errs_and_goes_missing_while_booting_is_no_verdict()
         sandbox(ID, "STARTING"),
     ];
     let cloud = Faulty::start(made(), looks).await;
-    let workspace = cloud.builder().open().await.unwrap();
+    let workspace = cloud.builder().time_limits(quick_looks()).open().await.unwrap();
     assert_eq!(workspace.id().as_str(), ID);
     workspace.close().await.unwrap();
     assert_eq!(cloud.deleted(), [ID]);
@@ -61,7 +72,7 @@ async fn another_servers_port_is_noticed_by_the_key() {
     let mut other = running(server);
     other["session_api_key"] = json!("key-of-another-sandbox");
     let cloud = Faulty::start(made(), [other]).await;
-    let error = cloud.builder().open().await.unwrap_err();
+    let error = cloud.builder().time_limits(quick_looks()).open().await.unwrap_err();
     assert!(error.to_string().contains("refuses the sandbox's own key"), "{error}");
     assert_eq!(cloud.deleted(), [ID]);
 }
@@ -141,7 +152,7 @@ async fn a_sandbox_that_does_not_go_on_at_once_is_asked_again() {
     assert_eq!(cloud.deleted(), [ID]);
 }
 
-/// The limits are long, and none can be set: 60 s of silence for a transfer, for a command two requests of 40 s about it or 120 s
+/// The limits are long: 60 s of silence for a transfer, for a command two requests of 40 s about it or 120 s
 /// for its output.
 #[tokio::test]
 async fn a_frozen_agent_server_ends_commands_and_copies_in_bounded_time() {
@@ -150,9 +161,11 @@ async fn a_frozen_agent_server_ends_commands_and_copies_in_bounded_time() {
     let big = server.working_dir().join("big");
     std::fs::File::create(&big).unwrap().set_len(1 << 30).unwrap();
     let there = format!("{ID}:{}", big.display());
-    let command = cloud.outside().args(["exec", "--sandbox", ID, "--", "echo begun; sleep 600"]).start();
+    let (scale, limits) = (time_scale(0.2), ["stalled", "request", "busy_request", "setup_budget"]);
+    let command = cloud.outside().args(["exec"]).scaled(scale, limits);
+    let command = command.args(["--sandbox", ID, "--", "echo begun; sleep 600"]).start();
     command.says("is ready").await;
-    let copy = || cloud.outside().args(["cp", &there, "copy"]).start();
+    let copy = || cloud.outside().args(["cp", &there, "copy"]).scaled(scale, limits).start();
     let (copies, part) = ([copy(), copy()], |copy: &Running| {
         let mut names = std::fs::read_dir(copy.path("")).unwrap().flatten();
         names.any(|name| name.file_name().to_string_lossy().ends_with(".part"))
@@ -170,7 +183,7 @@ async fn a_frozen_agent_server_ends_commands_and_copies_in_bounded_time() {
     command.exits_with(69).says("no answer in time");
     let copy = copy.exits_with(69).says("no answer in time");
     assert_eq!(std::fs::read_dir(copy.path("")).unwrap().count(), 0, "a part is left");
-    assert!(frozen.elapsed() < Duration::from_secs(150), "{:?}", frozen.elapsed());
+    assert!(frozen.elapsed() < Duration::from_secs(150).mul_f64(scale), "{:?}", frozen.elapsed());
     server.thaw();
 }
 
@@ -204,7 +217,8 @@ impl Begun {
     async fn start(server: &AgentServer) -> Self {
         let cloud = Faulty::start(made(), [running(server)]).await;
         let marker = server.working_dir().join("begun");
-        let running = cloud.outside().args(["exec", "--", &format!("touch {}; sleep 100", marker.display())]).start();
+        let run = cloud.outside().args(["exec"]).scaled(time_scale(0.3), ["tidy_up"]);
+        let running = run.args(["--", &format!("touch {}; sleep 100", marker.display())]).start();
         running.says("is ready").await;
         Self { cloud, running, marker }
     }
@@ -218,7 +232,8 @@ impl Begun {
             self.running.signal(Signal::SIGTERM);
         }
         let ended = self.running.finish().await.exits_with(130);
-        assert!(signalled.elapsed() < Duration::from_secs(if twice { 5 } else { 20 }), "{:?}", signalled.elapsed());
+        let limit = if twice { Duration::from_secs(5) } else { Duration::from_secs(20).mul_f64(time_scale(0.3)) };
+        assert!(signalled.elapsed() < limit, "{:?}", signalled.elapsed());
         let ended = if twice {
             assert!(self.cloud.deleted().is_empty());
             ended.says(&format!("sandbox {ID} may be left"))

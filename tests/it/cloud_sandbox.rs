@@ -15,7 +15,7 @@ use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 use crate::support::cloud_server::API_KEY;
 use crate::support::git::{GitServer, Manner, Repositories};
-use crate::support::{CloudServer, Receiver, Run, ScriptedLlm, Step, asked};
+use crate::support::{CloudServer, Receiver, Run, ScriptedLlm, Step, asked, time_scale};
 
 fn workspace(cloud: &CloudServer) -> CloudWorkspaceBuilder {
     CloudWorkspace::builder(cloud.url().parse().unwrap(), Secret::new(API_KEY))
@@ -277,7 +277,8 @@ async fn a_launched_runs_sandbox_is_deleted_when_the_outcome_has_been_delivered(
     let answer =
         move |_: &Request| if shared.load(Ordering::Relaxed) { opened.clone() } else { ResponseTemplate::new(503) };
     Mock::given(any()).respond_with(answer).mount(&callback).await;
-    let launch = outside(cloud, ["launch", "--follow", "task.md"]).file("task.md", TASK);
+    let launch = outside(cloud, ["launch", "--follow", "task.md"]).scaled(time_scale(0.3), ["callback_delays"]);
+    let launch = launch.file("task.md", TASK);
     let launch = launch.env("AUTOMATION_CALLBACK_URL", callback.uri()).env("AUTOMATION_RUN_ID", "undelivered").start();
     launch.says("turn 1 of 1").await;
     launch.signal(Signal::SIGINT);

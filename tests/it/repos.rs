@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use crate::support::git::{GitServer, Manner, Repositories, TOKEN, command_lines_with, git};
 use crate::support::run::{account_settings, holds};
 use crate::support::tls_front::TlsFront;
-use crate::support::{AgentServer, Cloud, NEWEST, Receiver, Run, ScriptedLlm, Step};
+use crate::support::{AgentServer, Cloud, NEWEST, Receiver, Run, ScriptedLlm, Step, time_scale};
 
 crate::on_newest_and_oldest!(repositories_are_where_the_agent_is_told);
 
@@ -211,6 +211,7 @@ async fn a_lookalike_does_not_make_the_runner_read_the_token() {
     let finished = run_in(server, &server.working_dir())
         .account(&cloud)
         .task(&format!("---\nrepos: [{repos}]\n---\nDo the task."))
+        .scaled(time_scale(0.1), ["git_server_delays"])
         .finish()
         .await
         .exits_with(69);
@@ -264,6 +265,7 @@ async fn a_clone_that_fails_on_the_way_is_tried_again() {
     let finished = run_in(server, &working_dir)
         .account(&cloud)
         .task(&format!("---\nrepos: [{{url: '{}', provider: github}}]\n---\nDo the task.", git_server.url("private")))
+        .scaled(time_scale(0.1), ["git_server_delays"])
         .finish()
         .await
         .exits_with(0);
@@ -399,7 +401,8 @@ async fn a_clone_whose_checkout_fails_on_the_way_is_begun_anew() {
     let (llm, server) = (llm([Step::finish("Done.")]).await, AgentServer::shared(NEWEST).await);
     let working_dir = server.working_dir();
     let task = format!("---\nrepos: ['{}']\n---\nDo the task.", repositories.url("demo"));
-    let finished = run_in(server, &working_dir).llm(&llm).env("HOME", home.path()).task(&task).finish().await;
+    let run = run_in(server, &working_dir).llm(&llm).env("HOME", home.path()).task(&task);
+    let finished = run.scaled(time_scale(0.1), ["git_server_delays"]).finish().await;
     finished.exits_with(0).says("returned error: 503").says("trying again");
     assert!(holds(&working_dir.join("demo/version.txt"), "two"));
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::support::run::{LLM_COST, account_settings};
-use crate::support::{AgentServer, Cloud, Gates, OLDEST, Receiver, Run, ScriptedLlm, Step};
+use crate::support::{AgentServer, Cloud, Gates, OLDEST, Receiver, Run, ScriptedLlm, Step, time_scale};
 
 crate::on_newest_and_oldest!(
     two_turns_complete_and_report_the_servers_cost,
@@ -107,6 +107,7 @@ async fn failed(server: &AgentServer, steps: Vec<Step>, front_matter: &str, exit
         .llm(&llm)
         .reports_to(&receiver, &unique())
         .args(["run", "--format", "json", "task.md"])
+        .scaled(time_scale(0.4), ["poll_with_budget"])
         .file("task.md", format!("---\n{front_matter}\n---\nDo the task."))
         .finish()
         .await

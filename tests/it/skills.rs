@@ -9,7 +9,7 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use crate::support::git::{Repositories, git};
 use crate::support::run::account_settings;
-use crate::support::{AgentServer, Cloud, NEWEST, Receiver, Run, ScriptedLlm, Step};
+use crate::support::{AgentServer, Cloud, NEWEST, Receiver, Run, ScriptedLlm, Step, time_scale};
 
 crate::on_newest_and_oldest!(
     each_repositorys_skills_reach_the_agent_and_the_last_of_a_name_wins,
@@ -135,6 +135,7 @@ async fn a_run_goes_on_without_skills_that_cannot_be_read() {
         .env("AGENT_SERVER_URL", proxy.uri())
         .reports_to(&receiver, &unique())
         .task("Do the task.")
+        .scaled(time_scale(0.2), ["skills_budget"])
         .finish()
         .await;
     finished.says("going on without skills");
@@ -189,9 +190,11 @@ pub(crate) fn plugin_with(event: &str, command: impl FnOnce(&Path) -> String) ->
 async fn a_plugins_stop_hook_that_thinks_for_long_has_the_last_word(server: &AgentServer) {
     let (llm, receiver) = (ScriptedLlm::start(0).await.unwrap(), Receiver::start().await);
     llm.script("Do the task", [Step::finish("First."), Step::finish("Second.")]);
+    let scale = time_scale(0.25);
     let plugin = plugin_with("Stop", |folder| {
         format!(
-            "sleep 4; cd {}; [ -e objected ] && exit 0; touch objected; echo once more >&2; exit 2",
+            "sleep {}; cd {}; [ -e objected ] && exit 0; touch objected; echo once more >&2; exit 2",
+            4.0 * scale,
             folder.display()
         )
     });
@@ -199,6 +202,7 @@ async fn a_plugins_stop_hook_that_thinks_for_long_has_the_last_word(server: &Age
         .llm(&llm)
         .reports_to(&receiver, &unique())
         .task(&format!("---\nplugins: [{{source: '{}'}}]\n---\nDo the task.", plugin.path().display()))
+        .scaled(scale, ["last_word", "confirm_again"])
         .finish()
         .await
         .exits_with(0);

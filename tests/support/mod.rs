@@ -26,7 +26,7 @@ pub use cloud::Cloud;
 pub use cloud_server::CloudServer;
 pub use gates::Gates;
 pub use receiver::Receiver;
-pub use run::Run;
+pub use run::{Run, scaled_seconds, time_scale};
 pub use scripted_llm::{ScriptedLlm, Step};
 
 /// Makes a test of each function, once against the newest and once against the oldest agent-server.

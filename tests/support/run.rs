@@ -37,6 +37,19 @@ pub const LLM_COST: &str = "{input_cost_per_token: 0.00001, output_cost_per_toke
 /// A guardian whose runner was killed ends soon after the callback is accepted.
 const LAST_PROCESS: Duration = Duration::from_secs(60);
 
+/// The factor for the time limits that a test waits for: this one, or 1 with `TIME_SCALE=1` in the environment.
+pub fn time_scale(factor: f64) -> f64 {
+    match super::asked::variable("TIME_SCALE") {
+        Some(whole) => whole.parse().expect("TIME_SCALE is a number"),
+        None => factor,
+    }
+}
+
+/// A time limit of the program in seconds, as its messages give it when it is scaled.
+pub fn scaled_seconds(limit: u64, factor: f64) -> u64 {
+    Duration::from_secs(limit).mul_f64(factor).as_secs()
+}
+
 /// A run that is being put together.
 pub struct Run {
     command: Command,
@@ -150,6 +163,12 @@ impl Run {
     pub fn args<const N: usize>(mut self, arguments: [&str; N]) -> Self {
         self.command.args(arguments);
         self
+    }
+
+    /// Multiplies these time limits of the program, for a test that waits for them. To be called once the command's name is
+    /// among the arguments; the factor comes from [`time_scale`].
+    pub fn scaled<const N: usize>(self, factor: f64, limits: [&str; N]) -> Self {
+        self.args(["--time-scale", &limits.map(|limit| format!("{limit}={factor}")).join(",")])
     }
 
     /// `run` with this task file.

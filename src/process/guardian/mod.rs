@@ -8,14 +8,18 @@
 //! - the runner ends having named its outcome: it delivers that;
 //! - the runner ends without a word: it waits a moment for a new runner of the same run ([`rendezvous`]), then delivers the
 //!   report that the runner left for this case. Until that is accepted, a new runner may still take the run.
+//!
+//! The rules are a state machine without input and output ([`handover`]); [`process`] drives it.
 
 mod detach;
 mod footprint;
+mod handover;
+mod line;
 mod process;
 mod protocol;
 pub(crate) mod rendezvous;
 
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, BufReader, ErrorKind, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
@@ -24,7 +28,7 @@ pub(crate) use process::guard;
 pub(crate) use protocol::GuardianConfig;
 
 use self::detach::Starting;
-use self::protocol::{ARMED, Message};
+use self::protocol::{Answer, Message, receive};
 use crate::input::time_limits::GuardianLimits;
 use openhands_client::automation::completion::CompletionReport;
 
@@ -68,9 +72,9 @@ impl Guardian {
         guardian.send(&Message::GuardianConfig(Box::new(config), if_silent.clone()))?;
         let starting = Starting::new(OwnedFd::from(other_end))?;
         guardian.pid = starting.pid(limits.arming);
-        let mut answer = [0; ARMED.len()];
-        match (&guardian.line).read_exact(&mut answer) {
-            Ok(()) => Ok(guardian),
+        match receive(&mut BufReader::new(&guardian.line)) {
+            Ok(Some(Answer::Armed)) => Ok(guardian),
+            Ok(_) => Err(ErrorKind::UnexpectedEof.into()),
             Err(error) if is_slow(&error) => {
                 tracing::warn!("the guardian is slow to start; going on meanwhile");
                 Ok(guardian)
@@ -142,6 +146,7 @@ fn is_slow(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
     use std::time::Duration;
 
     use super::*;

@@ -1,34 +1,80 @@
 //! What runner and guardian say to each other: JSON, one message a line.
 
+use std::io::{self, BufRead, Read as _, Write};
 use std::time::Duration;
 
 use openhands_client::automation::completion::CompletionReport;
 use openhands_client::http::Network;
 use openhands_client::secret::Secret;
 use openhands_client::time_limits::{RetryDelays, TimeLimits};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::input::reporting::Reporting;
 use crate::input::time_limits::RunnerTimeLimits;
 
-/// The guardian's one answer.
-pub(super) const ARMED: &[u8] = b"armed";
-
-/// From the runner to its guardian.
+/// From the runner to its guardian. `R` is the report of an outcome.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Message {
+pub(super) enum Message<R = CompletionReport> {
     /// First: where to deliver, how patiently, and what if no other message follows.
-    GuardianConfig(Box<GuardianConfig>, CompletionReport),
+    GuardianConfig(Box<GuardianConfig>, R),
     /// Deliver this if the runner ends without a word. The last one counts.
-    IfSilent(CompletionReport),
+    IfSilent(R),
     /// Deliver this in any case.
-    Outcome(CompletionReport),
+    Outcome(R),
     /// End this process group when the runner ends.
     EndWithRunner(u32),
     /// There is nothing left to deliver.
     Settled,
 }
+
+/// From a guardian: to its runner once, or to a new runner of the same run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) enum Answer {
+    /// To its runner: it knows what to deliver.
+    Armed,
+    /// To a new runner: an attempt to report the run is under way; one of the other two follows.
+    Wait,
+    /// The run stays with the runner or the guardian that it has.
+    Busy,
+    /// The run is the new runner's as soon as that has a guardian of its own ([`Reply::Taken`]).
+    Yours,
+}
+
+/// From a new runner to the guardian that has left the run to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Reply {
+    /// The run has a guardian of its own; the old one ends without a word.
+    Taken,
+}
+
+/// A message as one line of JSON.
+///
+/// # Errors
+/// The other end is gone, or too slow.
+pub(super) fn send(mut to: impl Write, message: &impl Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(message)?;
+    line.push(b'\n');
+    to.write_all(&line)
+}
+
+/// The next line, read as a message. `None` at the end, after which only a part of a line may have come.
+///
+/// # Errors
+/// Those of reading; [`io::ErrorKind::InvalidData`] for something else than such a message.
+pub(super) fn receive<M: DeserializeOwned>(from: &mut impl BufRead) -> io::Result<Option<M>> {
+    let mut line = Vec::new();
+    // No message of these is longer.
+    let count = from.take(LONGEST_ANSWER).read_until(b'\n', &mut line)?;
+    if count == 0 || line.last() != Some(&b'\n') {
+        return Ok(None);
+    }
+    Ok(Some(serde_json::from_slice(&line)?))
+}
+
+/// In bytes.
+const LONGEST_ANSWER: u64 = 256;
 
 /// Where to deliver, and how patiently. Goes through the line only: its key never stands in argv or environment.
 #[derive(Serialize, Deserialize)]

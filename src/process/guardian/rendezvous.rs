@@ -2,19 +2,14 @@
 //!
 //! The place is a Unix socket in the abstract namespace, named after the run: no file, and gone with its owner.
 
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, BufReader};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
-use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::protocol::{Answer, Reply, receive, send};
 use crate::input::time_limits::GuardianLimits;
-
-const YOURS: u8 = b'y';
-const BUSY: u8 = b'b';
-const WAIT: u8 = b'w';
-const TAKEN: &[u8] = b"taken";
 
 /// What a new runner finds.
 #[derive(Debug)]
@@ -22,20 +17,20 @@ pub(crate) enum Found {
     /// No guardian of this run: the run is new, or it was reported.
     Nobody,
     /// The runner before is dead and nothing was reported.
-    Yours(Handover),
+    Yours(Offer),
     /// The runner before is alive and at work.
     Busy,
 }
 
-/// A run that is being handed over. Dropped without [`Handover::taken`], the run stays with the guardian that it had.
+/// A run that a guardian offers. Dropped without [`Offer::accept`], the run stays with the guardian that it has.
 #[derive(Debug)]
-pub(crate) struct Handover(UnixStream);
+pub(crate) struct Offer(UnixStream);
 
-impl Handover {
+impl Offer {
     /// The run has a new guardian; the old one ends without a word.
-    pub(crate) fn taken(mut self) {
-        // It reports what it would have reported without us.
-        let _ = self.0.write_all(TAKEN);
+    pub(crate) fn accept(self) {
+        // If that fails, it reports what it would have reported without us.
+        let _ = send(&self.0, &Reply::Taken);
     }
 }
 
@@ -49,24 +44,23 @@ fn address(run_id: &str) -> io::Result<SocketAddr> {
 #[must_use]
 pub(crate) fn take_over(run_id: &str, limits: &GuardianLimits) -> Found {
     let ask = || -> io::Result<Found> {
-        let mut guardian = UnixStream::connect_addr(&address(run_id)?)?;
+        let guardian = UnixStream::connect_addr(&address(run_id)?)?;
         guardian.set_read_timeout(Some(limits.answer))?;
-        let mut answer = [0];
-        let mut waited = false;
-        loop {
-            match guardian.read(&mut answer) {
-                Ok(1) if answer == [WAIT] => {
-                    waited = true;
-                    guardian.set_read_timeout(Some(limits.decision))?;
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Ok(1) if answer == [YOURS] => return Ok(Found::Yours(Handover(guardian))),
-                // It has reported the run at this moment.
-                Ok(0) if !waited => return Ok(Found::Nobody),
-                // It is there, and keeps the run, has reported it after all, or is too slow to say more.
-                Ok(_) | Err(_) => return Ok(Found::Busy),
-            }
+        let mut answers = BufReader::new(&guardian);
+        let mut answer = receive(&mut answers);
+        if let Ok(None) = answer {
+            // It has reported the run at this moment.
+            return Ok(Found::Nobody);
         }
+        if let Ok(Some(Answer::Wait)) = answer {
+            guardian.set_read_timeout(Some(limits.decision))?;
+            answer = receive(&mut answers);
+        }
+        Ok(match answer {
+            Ok(Some(Answer::Yours)) => Found::Yours(Offer(guardian)),
+            // It is there, and keeps the run, has reported it after all, or is too slow to say more.
+            _ => Found::Busy,
+        })
     };
     ask().unwrap_or(Found::Nobody)
 }
@@ -85,11 +79,22 @@ impl Rendezvous {
         &self.0
     }
 
-    /// The next one who asks, unless it is a stranger: the abstract namespace has no permissions.
+    /// The next one who asks; waits for it. `None` for a stranger: the abstract namespace has no permissions.
     pub(super) fn accept(&self) -> Option<Asker> {
-        let (stream, _) = self.0.accept().ok()?;
-        let peer = rustix::net::sockopt::socket_peercred(&stream).ok()?;
-        (peer.uid == rustix::process::geteuid()).then_some(Asker(stream))
+        Asker::new(self.0.accept().ok()?.0)
+    }
+
+    /// The same in a tokio runtime. Cancel safe.
+    pub(super) async fn asker(&self) -> Option<Asker> {
+        let listener = || {
+            self.0.set_nonblocking(true)?;
+            tokio::net::UnixListener::from_std(self.0.try_clone()?)
+        };
+        match listener() {
+            Ok(listener) => Asker::new(listener.accept().await.ok()?.0.into_std().ok()?),
+            // No one can be heard.
+            Err(_) => std::future::pending().await,
+        }
     }
 }
 
@@ -98,23 +103,33 @@ impl Rendezvous {
 pub(super) struct Asker(UnixStream);
 
 impl Asker {
-    /// Leaves the run to it. The place is closed first, because the asker's own guardian opens it next. Whether the run
-    /// was taken: an asker that dies before leaves it with us.
-    pub(super) fn yours(mut self, place: Rendezvous, patience: Duration) -> bool {
-        drop(place);
-        let mut answer = [0; TAKEN.len()];
-        let asked = self.0.set_read_timeout(Some(patience)).and_then(|()| self.0.write_all(&[YOURS]));
-        asked.and_then(|()| self.0.read_exact(&mut answer)).is_ok() && answer == TAKEN
+    fn new(stream: UnixStream) -> Option<Self> {
+        let peer = rustix::net::sockopt::socket_peercred(&stream).ok()?;
+        // One that sends half a line must not hold us up.
+        stream.set_nonblocking(true).ok()?;
+        (peer.uid == rustix::process::geteuid()).then_some(Self(stream))
     }
 
-    /// Keeps the run.
-    pub(super) fn busy(mut self) {
-        let _ = self.0.write_all(&[BUSY]);
+    /// Answers it. One that is gone is noticed when it is read from.
+    pub(super) fn answer(&self, answer: Answer) {
+        let _ = send(&self.0, &answer);
     }
 
-    /// Has it wait for one of the two.
-    pub(super) fn wait(&mut self) {
-        let _ = self.0.write_all(&[WAIT]);
+    /// Until it has something to say, or has ended; in a tokio runtime. Cancel safe.
+    pub(super) async fn spoken(&self) {
+        if let Ok(Ok(stream)) = self.0.try_clone().map(tokio::net::UnixStream::from_std) {
+            let _ = stream.readable().await;
+        }
+    }
+
+    /// Whether it has taken the run; what it has to say is there.
+    pub(super) fn has_taken(&self) -> bool {
+        matches!(receive(&mut BufReader::new(&self.0)), Ok(Some(Reply::Taken)))
+    }
+
+    /// The connection, to wait for what it has to say.
+    pub(super) fn stream(&self) -> &UnixStream {
+        &self.0
     }
 }
 
@@ -134,16 +149,17 @@ mod tests {
         assert!(Rendezvous::open(&run).is_err());
         let asking = |run: String| std::thread::spawn(move || take_over(&run, &GuardianLimits::default()));
         let first = asking(run.clone());
-        place.accept().unwrap().busy();
+        place.accept().unwrap().answer(Answer::Busy);
         assert!(matches!(first.join().unwrap(), Found::Busy));
 
         let second = asking(run.clone());
         let asker = place.accept().unwrap();
-        let leaving = std::thread::spawn(move || asker.yours(place, GuardianLimits::default().taking));
-        let Found::Yours(handover) = second.join().unwrap() else { panic!("the run was not left") };
+        drop(place);
+        asker.answer(Answer::Yours);
+        let Found::Yours(offer) = second.join().unwrap() else { panic!("the run was not left") };
         assert!(Rendezvous::open(&run).is_ok());
-        handover.taken();
-        assert!(leaving.join().unwrap());
+        offer.accept();
+        assert!(asker.has_taken());
     }
 
     #[test]
@@ -154,7 +170,9 @@ mod tests {
             let run = run.clone();
             std::thread::spawn(move || drop(take_over(&run, &GuardianLimits::default())))
         };
-        assert!(!place.accept().unwrap().yours(place, GuardianLimits::default().taking));
+        let asker = place.accept().unwrap();
+        asker.answer(Answer::Yours);
+        assert!(!asker.has_taken());
         asking.join().unwrap();
     }
 }

@@ -9,7 +9,7 @@ use crate::skills::plugin_with;
 use crate::support::agent_server::STARTING;
 use crate::support::proxy::Proxy;
 use crate::support::run::holds;
-use crate::support::{AgentServer, NEWEST, OLDEST, Step};
+use crate::support::{AgentServer, NEWEST, OLDEST, Step, scaled_seconds, time_scale};
 
 #[tokio::test]
 async fn a_server_that_starts_20_s_later_is_waited_for() {
@@ -22,15 +22,20 @@ async fn a_server_that_starts_20_s_later_is_waited_for() {
     assert_eq!(work.receiver.accepted()["status"], "COMPLETED");
 }
 
+/// Two thirds of the time that it may be silent.
 async fn frozen_for_30_s(version: &'static str) {
+    let scale = time_scale(0.2);
     let server = AgentServer::lent(version).await;
     let work = Work::on(&server).await;
     work.hold_at("2");
-    let running = work.run(&server).start();
+    let running = work
+        .run(&server)
+        .scaled(scale, ["server_silence", "socket_silence", "socket_ping", "poll_with_socket"])
+        .start();
     work.reach("2").await;
     server.freeze();
     work.let_go("2");
-    sleep(Duration::from_secs(30)).await;
+    sleep(Duration::from_secs(30).mul_f64(scale)).await;
     server.thaw();
     let lines = running.finish().await.exits_with(0).json_lines();
     crate::run::passes_every_event_once(&server, &lines).await;
@@ -90,8 +95,10 @@ async fn a_server_that_is_away_while_a_message_is_sent_gets_it_once() {
 
     let work = Work::on(server).await;
     let proxy = Proxy::to(server.port).await;
-    proxy.away_at_message(Duration::from_secs(12));
+    let scale = time_scale(0.33);
+    proxy.away_at_message(Duration::from_secs(12).mul_f64(scale));
     let running = run(&work, "Do the task.").env("AGENT_SERVER_PORT", proxy.port.to_string());
+    let running = running.scaled(scale, ["poll_without_socket", "server_silence"]);
     running.finish().await.exits_with(0).says("sending the message failed");
     assert_eq!(server.user_messages(&conversation).await, ["Count to 35.", "Do the task."]);
 }
@@ -103,8 +110,10 @@ async fn a_message_whose_answer_is_lost_is_not_sent_again() {
     // The agent is still at work when the server is back.
     work.take_time();
     let proxy = Proxy::to(server.port).await;
-    proxy.away_after_message(Duration::from_secs(5));
+    let scale = time_scale(0.5);
+    proxy.away_after_message(Duration::from_secs(5).mul_f64(scale));
     let running = work.run(server).env("AGENT_SERVER_PORT", proxy.port.to_string());
+    let running = running.scaled(scale, ["poll_without_socket"]);
     running.finish().await.exits_with(0).says("sending the message failed");
     let report = work.receiver.accepted();
     assert_eq!(server.user_messages(report["conversation_id"].as_str().unwrap()).await, ["Do the task."]);
@@ -115,12 +124,14 @@ async fn a_killed_server_fails_the_run_within_a_minute() {
     let server = AgentServer::lent(NEWEST).await;
     let work = Work::on(&server).await;
     work.hold_at("2");
-    let running = work.run(&server).start();
+    let scale = time_scale(0.2);
+    let running = work.run(&server).scaled(scale, ["server_silence", "last_look"]).start();
     work.reach("2").await;
     server.kill();
     let killed = Instant::now();
-    running.finish().await.exits_with(69).says("no sign of life for 45 s");
-    assert!(killed.elapsed() < Duration::from_secs(60), "{:?}", killed.elapsed());
+    let words = format!("no sign of life for {} s", scaled_seconds(45, scale));
+    running.finish().await.exits_with(69).says(&words);
+    assert!(killed.elapsed() < Duration::from_secs(60).mul_f64(scale), "{:?}", killed.elapsed());
     let report = work.receiver.accepted();
     assert_eq!(report["error"]["code"], "AgentServerUnreachable");
     assert!(report["cost"].as_f64().unwrap() > 0.0);
@@ -133,11 +144,14 @@ async fn a_gateway_that_speaks_for_a_lost_server_is_no_sign_of_life() {
     let work = Work::on(server).await;
     let proxy = Proxy::to(server.port).await;
     work.hold_at("2");
-    let running = work.run(server).env("AGENT_SERVER_PORT", proxy.port.to_string()).start();
+    let scale = time_scale(0.2);
+    let running = work.run(server).env("AGENT_SERVER_PORT", proxy.port.to_string());
+    let running = running.scaled(scale, ["server_silence"]).start();
     work.reach("2").await;
     proxy.speak_alone();
     work.let_go("2");
-    running.finish().await.exits_with(69).says("no sign of life for 45 s");
+    let words = format!("no sign of life for {} s", scaled_seconds(45, scale));
+    running.finish().await.exits_with(69).says(&words);
     work.failed_with("AgentServerUnreachable");
 }
 

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::Work;
 use crate::support::receiver::Answer::Never;
 use crate::support::run::LLM_COST;
-use crate::support::{AgentServer, NEWEST, Receiver, Run, Step};
+use crate::support::{AgentServer, NEWEST, Receiver, Run, Step, time_scale};
 
 /// The shell stays our parent.
 const BEHIND_A_SHELL: &str = "true && ";
@@ -86,12 +86,15 @@ crate::on_newest_and_oldest!(
 async fn the_server_sees_the_end_of_a_run_at_once(server: &AgentServer) {
     let work = Work::reported_to(server, Receiver::answering([Never, Never]).await).await;
     let run = work.run_without_arguments(server).args(["run", "--timeout", "1s", "--no-soft-landing", "task.md"]);
+    let scale = time_scale(0.5);
+    let run = run.scaled(scale, ["callback_attempt"]);
     let (command, home) = run.into_shell_command("timeout --signal KILL 6 ");
     let started = tokio::time::Instant::now();
     let ended = server.bash(&command, 100).await;
     assert_eq!(ended["exit_code"], json!(137), "{ended}");
     // The hanging attempt of the guardian takes 20 s.
-    assert!(!home.processes().is_empty() && started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+    let attempt = std::time::Duration::from_secs(20).mul_f64(scale);
+    assert!(!home.processes().is_empty() && started.elapsed() < attempt, "{:?}", started.elapsed());
     home.deserted().await;
     work.failed_with("Timeout");
 }

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::receiver::Answer::{Early, Moved, Never, Page, Redirect, RetryAfter, Status};
 use crate::support::tls_front::TlsFront;
-use crate::support::{Receiver, Run};
+use crate::support::{Receiver, Run, time_scale};
 
 /// A run that has nothing to do but to report that it cannot start.
 fn failing(callback_url: &str) -> Run {
@@ -40,8 +40,10 @@ async fn honours_retry_after() {
 #[tokio::test]
 async fn is_delivered_when_the_service_was_down_for_15_s() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let running = failing(&format!("http://127.0.0.1:{port}/complete")).start();
-    tokio::time::sleep(Duration::from_secs(15)).await;
+    let scale = time_scale(0.1);
+    let run = failing(&format!("http://127.0.0.1:{port}/complete"));
+    let running = run.scaled(scale, ["unhurried_callback", "callback_delays"]).start();
+    tokio::time::sleep(Duration::from_secs(15).mul_f64(scale)).await;
     let receiver = Receiver::start_on(port).await;
     running.finish().await.exits_with(78);
     assert_eq!(receiver.accepted()["status"], "FAILED");
@@ -50,7 +52,8 @@ async fn is_delivered_when_the_service_was_down_for_15_s() {
 #[tokio::test]
 async fn is_delivered_when_the_service_hangs_at_first() {
     let receiver = Receiver::answering([Never]).await;
-    delivered(&receiver).await;
+    let run = failing(&receiver.url()).scaled(time_scale(0.1), ["callback_attempt"]);
+    run.finish().await.exits_with(78).says("completion callback delivered");
     assert_eq!(receiver.callbacks().len(), 2);
 }
 

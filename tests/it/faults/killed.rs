@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::{Work, agent_is_stopped};
 use crate::support::receiver::Answer::Status;
-use crate::support::{AgentServer, NEWEST, Receiver, Run};
+use crate::support::{AgentServer, NEWEST, Receiver, Run, time_scale};
 
 #[tokio::test]
 async fn a_killed_runner_is_reported_with_conversation_and_cost() {
@@ -20,7 +20,7 @@ async fn a_killed_runner_is_reported_with_conversation_and_cost() {
 async fn killed_with(server: &AgentServer, signal: Signal) {
     let work = Work::on(server).await;
     work.hold_at("3");
-    let running = work.run(server).start();
+    let running = work.run(server).args(["--restart-grace", "500ms"]).start();
     work.reach("3").await;
     running.signal(signal);
     running.finish().await.ended_by(signal);
@@ -33,7 +33,8 @@ async fn a_killed_process_group_is_reported() {
     let server = AgentServer::shared(NEWEST).await;
     let work = Work::on(server).await;
     work.hold_at("2");
-    let running = work.run(server).command(|command| _ = command.process_group(0)).start();
+    let run = work.run(server).args(["--restart-grace", "500ms"]);
+    let running = run.command(|command| _ = command.process_group(0)).start();
     work.reach("2").await;
     killpg(running.pid(), SIGKILL).unwrap();
     running.finish().await.ended_by(SIGKILL);
@@ -66,7 +67,7 @@ async fn a_guardian_goes_on_until_the_service_is_back() {
     let server = AgentServer::shared(NEWEST).await;
     let work = Work::reported_to(server, Receiver::answering([Status(503); 4]).await).await;
     work.hold_at("2");
-    let running = work.run(server).start();
+    let running = work.run(server).args(["--restart-grace", "500ms"]).start();
     work.reach("2").await;
     running.signal(SIGKILL);
     running.finish().await.ended_by(SIGKILL);
@@ -154,11 +155,12 @@ async fn a_runner_that_was_frozen_longer_than_a_server_may_be_silent_goes_on() {
     let server = AgentServer::shared(NEWEST).await;
     let work = Work::on(server).await;
     work.hold_at("2");
-    let running = work.run(server).start();
+    let scale = time_scale(0.2);
+    let running = work.run(server).scaled(scale, ["server_silence"]).start();
     work.reach("2").await;
     running.signal(SIGSTOP);
     work.let_go("2");
-    sleep(Duration::from_secs(50)).await;
+    sleep(Duration::from_secs(50).mul_f64(scale)).await;
     running.signal(SIGCONT);
     running.finish().await.exits_with(0);
     assert_eq!(work.receiver.accepted()["status"], "COMPLETED");

@@ -1,7 +1,7 @@
 //! Standard output, standard error and files that cannot be written.
 
 use super::Work;
-use crate::support::{AgentServer, NEWEST, Step};
+use crate::support::{AgentServer, NEWEST, Step, time_scale};
 
 async fn completes(shell: &str) {
     let server = AgentServer::shared(NEWEST).await;
@@ -58,6 +58,7 @@ async fn a_reader_that_stays_and_does_not_read_ends_no_run() {
     let run = work
         .run_without_arguments(server)
         .args(["run", "--format", "jsonl", "--result", "result.json"])
+        .scaled(time_scale(0.1), ["slow_reader"])
         .command(|command| _ = command.stdout(writer));
     let finished = run.finish().await.exits_with(0).says("standard output is not read; going on without it");
     drop(reader);

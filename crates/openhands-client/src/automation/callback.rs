@@ -27,7 +27,7 @@ pub enum Delivered {
 }
 
 /// What is known of a delivery that goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Progress {
     /// The service has accepted nothing.
     #[default]
