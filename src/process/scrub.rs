@@ -40,8 +40,8 @@ pub(crate) fn scrub(variables: &[&str]) {
 
 /// The kernel shows the bytes that the environment had at the start, wherever it lies now: they are overwritten in place.
 fn blank(variables: &[&str]) -> io::Result<()> {
-    let stat = fs::read_to_string("/proc/self/stat")?;
-    let (start, end) = environment_range(&stat).ok_or_else(|| io::Error::other("no address of the environment"))?;
+    let (start, end) = environment_range(&fs::read_to_string("/proc/self/stat")?)
+        .ok_or_else(|| io::Error::other("no address of the environment"))?;
     let memory = OwnMemory::open();
     let mut environment = vec![0; usize::try_from(end - start).map_err(io::Error::other)?];
     memory.read(start, &mut environment)?;

@@ -119,20 +119,23 @@ impl Init {
     /// Until the program has ended for good; then how.
     fn watch_program(&mut self) -> ExitCode {
         loop {
-            match self.next_end(None) {
-                None => {}
-                Some(End::Exited(exit_code)) => return exit_code,
-                // Only the kernel kills it alone, for want of memory. The next life continues where this one was.
-                Some(End::Killed)
-                    if self.can_be_resumed && self.asked_to_end.is_none() && self.starts < MOST_STARTS =>
-                {
-                    if !self.start_life() {
-                        return ExitCode::INTERNAL;
-                    }
-                }
-                Some(End::Killed) => return ExitCode::ended_by(KILL),
+            let Some(end) = self.next_end(None) else { continue };
+            if let End::Exited(exit_code) = end {
+                return exit_code;
+            }
+            // Only the kernel kills it alone, for want of memory. The next life continues where this one was.
+            if !self.may_be_resumed() {
+                return ExitCode::ended_by(KILL);
+            }
+            if !self.start_life() {
+                return ExitCode::INTERNAL;
             }
         }
+    }
+
+    /// Whether a program that was killed is started again.
+    fn may_be_resumed(&self) -> bool {
+        self.can_be_resumed && self.asked_to_end.is_none() && self.starts < MOST_STARTS
     }
 
     /// Until no guardian is left, or it is time to leave.
