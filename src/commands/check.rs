@@ -42,7 +42,7 @@ enum State {
     Absent,
     /// The settings must be mended.
     Wrong,
-    /// Somebody does not answer as needed.
+    /// Someone does not answer as needed.
     Unavailable,
 }
 

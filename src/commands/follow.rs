@@ -172,7 +172,7 @@ impl PassOn {
 }
 
 pub(super) async fn write(mut to: impl AsyncWrite + Unpin, bytes: &[u8]) {
-    // Output that nobody reads any more ends no command.
+    // Output that no one reads any more ends no command.
     if to.write_all(bytes).await.is_ok() {
         let _ = to.flush().await;
     }

@@ -61,7 +61,7 @@ async fn refuse(failure: &Failure, format: ResultFormat, redactor: &Redactor, li
     if format == ResultFormat::Json {
         let detail = redactor.redact(&failure.detail);
         let error = json!({"error": {"code": failure.code(), "detail": detail}, "exit_code": exit_code.0});
-        // Where nobody reads it, the exit code says the same.
+        // Where no one reads it, the exit code says the same.
         let _ = timeout(limit, line(pretty(&error))).await;
     }
     exit_code

@@ -17,7 +17,7 @@ pub(crate) enum FailureKind {
     AgentStuck,
     /// The cost limit of the task is reached.
     CostLimitReached,
-    /// Somebody else has paused the conversation.
+    /// Someone else has paused the conversation.
     ConversationPaused,
     /// The conversation waits for a confirmation, which this program cannot give.
     ConfirmationRequired,

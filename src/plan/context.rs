@@ -177,7 +177,7 @@ mod tests {
             prop_assert_eq!(instructions, expected);
             prop_assert_eq!(&serde_json::from_str::<Value>(&data[0]).unwrap(), &event);
             prop_assert_eq!(&data[1], &turns.join("\n\n"));
-            // Nobody outside can write the mark.
+            // No one outside can write the mark.
             prop_assert!(data.iter().all(|data| !data.contains(given.nonce().as_str())));
             // The same run that starts again says the same.
             prop_assert_eq!(context(json!({"event": event, "follow_up_turns": turns})).message(&[], "Do the task."), message);

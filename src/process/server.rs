@@ -133,7 +133,7 @@ impl ServerProcess {
 
     fn signal(&self, signal: rustix::process::Signal) {
         if let Some(group) = self.group {
-            // Nobody is left in the group: then all is done.
+            // No one is left in the group: then all is done.
             let _ = rustix::process::kill_process_group(group, signal);
         }
     }
@@ -151,7 +151,7 @@ fn describe(status: ExitStatus) -> String {
 async fn pass_on(pipe: impl AsyncRead + Unpin, last_lines: Arc<Mutex<VecDeque<String>>>) {
     let mut pipe = BufReader::new(pipe);
     let mut bytes = Vec::new();
-    // To the end, whatever comes: a server whose output nobody reads would be held up, or die of it.
+    // To the end, whatever comes: a server whose output no one reads would be held up, or die of it.
     while (&mut pipe).take(LONGEST_LINE).read_until(b'\n', &mut bytes).await.is_ok_and(|count| count > 0) {
         let line = String::from_utf8_lossy(&bytes).trim_end().to_owned();
         bytes.clear();

@@ -58,7 +58,7 @@ impl Reporter {
         Self { http, reporting, network, time_limits, redactor: environment.redactor.clone(), guardian: None }
     }
 
-    /// The sink that posts phases, if somebody wants them, and what tells that the run is settled without us.
+    /// The sink that posts phases, if someone wants them, and what tells that the run is settled without us.
     pub(super) fn phases(&self) -> Option<(Phases, SettledElsewhere)> {
         let endpoint = PhaseEndpoint { url: self.reporting.phase_url.clone()?, key: self.reporting.phase_key.clone() };
         Some(Phases::to(endpoint, self.http.clone(), self.redactor.clone(), &self.time_limits.run))
@@ -102,7 +102,7 @@ impl Reporter {
         Ok(())
     }
 
-    /// Whether somebody delivers the outcome if we do not.
+    /// Whether someone delivers the outcome if we do not.
     pub(super) fn is_guarded(&self) -> bool {
         self.guardian.is_some()
     }

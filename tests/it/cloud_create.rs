@@ -188,7 +188,7 @@ async fn after_an_answer_or_a_failed_clean_up_what_may_be_left_is_named_with_the
     let delay = Duration::from_secs(1);
     let error = ResponseTemplate::new(500).set_body_string("Internal Server Error").set_delay(delay);
     let odd = ResponseTemplate::new(200).set_body_string("<html>").set_delay(delay);
-    // After an error it is as likely another job's; after an answer that nobody understands it is ours.
+    // After an error it is as likely another job's; after an answer that no one understands it is ours.
     for (create, deletion, words, deleted) in [
         (error, 200, "sandboxes that may be left: made meanwhile;", &[][..]),
         (odd.clone(), 401, "sandboxes that may be left: made meanwhile;", &[]),

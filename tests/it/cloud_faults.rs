@@ -54,7 +54,7 @@ async fn a_status_that_flaps_errs_and_goes_missing_while_booting_is_no_verdict()
 #[tokio::test]
 async fn a_sandbox_that_is_never_ready_is_deleted_and_its_state_told() {
     let server = AgentServer::shared(NEWEST).await;
-    // RUNNING is not ready: nobody listens there.
+    // RUNNING is not ready: no one listens there.
     let mut nobody = running(server);
     nobody["exposed_urls"][1]["url"] = json!("http://127.0.0.1:1");
     let cloud = Faulty::start(made(), [nobody]).await;

@@ -282,7 +282,7 @@ async fn a_launched_runs_sandbox_is_deleted_when_the_outcome_has_been_delivered(
     let (llm, callback) = (ScriptedLlm::start(0).await.unwrap(), MockServer::start().await);
     llm.script("Do the launched task", [Step::terminal("sleep 600")]);
     cloud.set_llm(&llm).await;
-    // Refused for as long as the run itself tries, and until somebody waits for it.
+    // Refused for as long as the run itself tries, and until someone waits for it.
     let (is_open, opened) = (Arc::new(AtomicBool::new(false)), ResponseTemplate::new(200).set_body_json(json!({})));
     let shared = Arc::clone(&is_open);
     let answer =

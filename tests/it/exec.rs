@@ -273,7 +273,7 @@ async fn a_copy_of_a_folder_that_is_given_up_leaves_nothing_in_the_sandbox(serve
     assert_eq!(packing(folder), None);
 }
 
-/// Until its permissions are known, a copy is for nobody else to read.
+/// Until its permissions are known, a copy is for no one else to read.
 #[tokio::test]
 async fn a_file_that_is_being_downloaded_is_private() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use crate::support::asked::moments_of;
 use crate::support::{CloudServer, Run, ScriptedLlm, Step};
 
-/// Moments from 0 to the end of a run that nobody ends.
+/// Moments from 0 to the end of a run that no one ends.
 const LONGEST: u64 = 24_000;
 
 /// `LEAKS_RUNS=50 LEAKS_SEED=2 scripts/test leaks` is the large one, some 20 minutes.

@@ -111,7 +111,7 @@ async fn the_conversation_is_the_one_that_the_presets_script_starts() {
         // The script was recorded without a trace above it.
         .env("OPENHANDS_OBSERVABILITY_PARENT_SPAN_CONTEXT", "span-above")
         .env("TRACEPARENT", TRACEPARENT)
-        // Nobody listens there: a run does not depend on its phases.
+        // No one listens there: a run does not depend on its phases.
         .env("AUTOMATION_PHASE_URL", "http://127.0.0.1:9/phase")
         .finish()
         .await

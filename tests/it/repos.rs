@@ -261,7 +261,7 @@ async fn another_host_gets_no_token() {
         format!("{{url: '{}', provider: github}}", redirecting.url("private")),
         // Rewritten.
         "https://github.com/private".to_owned(),
-        // Nobody's host.
+        // No one's host.
         unnamed,
     ] {
         let finished = run_in(server, &server.working_dir())

@@ -89,7 +89,7 @@ async fn a_named_conversation_that_the_run_creates_may_give_the_object_with_its_
     let run = Run::inside(server).llm(&llm).env("AUTOMATION_CONVERSATION_ID", &id).task(TASK);
     let result = run.args(["--format", "json"]).finish().await.exits_with(0).json();
     assert_eq!(result["answer"], json!({"count": 2}));
-    // Nobody knows from outside whose conversation it is: the words must not forbid what the tool asks for.
+    // No one knows from outside whose conversation it is: the words must not forbid what the tool asks for.
     let asked = server.user_messages(&id).await;
     assert!(asked[0].contains("if your finish tool has parameters for its fields, there"), "{asked:?}");
 }

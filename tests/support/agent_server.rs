@@ -119,7 +119,7 @@ impl AgentServer {
         self.child = Some(child);
     }
 
-    /// The command line that starts this server, for somebody else to start it.
+    /// The command line that starts this server, for someone else to start it.
     pub fn command(&self) -> String {
         let python = format!("target/python/agent-server-{}/bin/python", self.version);
         let python = super::repository::file(python);
@@ -274,7 +274,7 @@ impl AgentServer {
 impl Drop for AgentServer {
     fn drop(&mut self) {
         if self.child.is_none() {
-            // Somebody else has started it, or nobody.
+            // Someone else has started it, or no one.
             let _ = std::fs::remove_dir_all(&self.folder);
         }
         if let Some(mut child) = self.child.take() {

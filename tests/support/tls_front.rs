@@ -1,4 +1,4 @@
-//! TLS in front of a plain server, at first with a certificate that nobody trusts.
+//! TLS in front of a plain server, at first with a certificate that no one trusts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -393,7 +393,7 @@ mod tests {
     #[test]
     fn a_file_of_another_tool_is_recognised_and_its_fields_get_their_names_here() {
         for (front_matter, kind, advice) in [
-            ("on: push\nengine: claude\ntimeout_minutes: 5", "a GitHub agentic workflow", "here `limits.timeout`"),
+            ("on: push\nengine: copilot\ntimeout_minutes: 5", "a GitHub agentic workflow", "here `limits.timeout`"),
             ("description: x\nallowed-tools: Bash\nmodel: m", "a slash command", "here `llm.model`"),
             ("mode: agent\ntools: [x]", "a prompt file of an editor", "`mode` (line 2)"),
             ("triggers: [x]\ntype: knowledge", "an OpenHands skill", "`triggers` (line 2)"),

@@ -31,7 +31,7 @@ use self::protocol::{Answer, Message, receive};
 use crate::input::time_limits::GuardianLimits;
 use openhands_client::automation::completion::CompletionReport;
 
-/// The guardian's name in `ps`, so that nobody takes it for a leftover of the run. The kernel keeps 15 characters of it.
+/// The guardian's name in `ps`, so that no one takes it for a leftover of the run. The kernel keeps 15 characters of it.
 pub(crate) const NAME: &str = "openhands-guardian";
 
 /// The runner's end of the line to its guardian.

@@ -58,7 +58,7 @@ pub(crate) fn run() -> ExitCode {
     let (began, server_key) = (Instant::now(), Secret::new(uuid::Uuid::new_v4().to_string()));
     let start_life = |elapsed| start(&environment, &RestartState::text(elapsed, &server_key));
     let Some(mut child) = start_life(Duration::ZERO) else { return ExitCode::INTERNAL };
-    // Nobody needs to see ours any more.
+    // No one needs to see ours any more.
     scrub(SECRET_NAMES);
 
     let mut asked_to_end = None;
@@ -83,7 +83,7 @@ pub(crate) fn run() -> ExitCode {
         match end {
             None => {}
             Some(End::Exited(exit_code)) => break exit_code,
-            // Nobody kills it alone but the kernel, for want of memory. It goes on where it was.
+            // No one kills it alone but the kernel, for want of memory. It goes on where it was.
             Some(End::Killed) if can_go_on && asked_to_end.is_none() && starts < MOST_STARTS => {
                 starts += 1;
                 let Some(again) = start_life(began.elapsed()) else { break ExitCode::INTERNAL };

@@ -142,7 +142,7 @@ fn reason_of(error: &tungstenite::Error) -> String {
     }
 }
 
-/// Passes on what arrives until the connection ends; then why, or `None` when nobody listens any more.
+/// Passes on what arrives until the connection ends; then why, or `None` when no one listens any more.
 async fn listen(
     mut stream: Stream,
     limits: &TimeLimits,

@@ -72,7 +72,7 @@ impl Callback<'_> {
         self.deliver_unless_left(report, &Mutex::default()).await
     }
 
-    /// The same for a run that may be left to somebody else meanwhile: each attempt holds `progress`, and whoever holds it
+    /// The same for a run that may be left to someone else meanwhile: each attempt holds `progress`, and whoever holds it
     /// between two attempts may do that as long as it is [`Progress::Nothing`].
     ///
     /// # Errors

@@ -22,7 +22,7 @@ pub struct PhaseEndpoint {
 /// A phase was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum PhaseError {
-    /// 409: the run is settled; it was cancelled, or ended by somebody else.
+    /// 409: the run is settled; it was cancelled, or ended by someone else.
     #[error("the automation service has settled the run")]
     Settled(#[source] HttpError),
     /// The endpoint will not take another one either.

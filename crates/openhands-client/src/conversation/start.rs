@@ -92,7 +92,7 @@ pub(super) async fn attach(
     };
     let sent = already_sent(spec.messages(), &found, !spec.is_continued());
     tracing::info!(conversation_id = %spec.id, sent, "the conversation is there already; going on with it");
-    // Before 1.22.1 nobody tells.
+    // Before 1.22.1 no one tells.
     let of_others = spec.is_continued() && (info.hook_config.is_some() || !capabilities.state_after_run);
     let spent_before = beginning.map(|beginning| beginning.spent);
     Ok(Started { created, sent, spent_before, may_veto: may_veto || of_others })
@@ -115,7 +115,7 @@ fn known_beginning(spec: &ConversationSpec, info: &ConversationInfo) -> Option<B
     Beginning::of_run(spec.run_id()?, info.tags.as_ref()?)
 }
 
-/// Begins the run here in a conversation of others: what it has cost so far is not this run's. Not before nobody else is at
+/// Begins the run here in a conversation of others: what it has cost so far is not this run's. Not before no one else is at
 /// work in it, whose own mark this one replaces.
 pub(super) async fn begin_here(
     client: &AgentServerClient,

@@ -1,4 +1,4 @@
-//! The end of a command in a sandbox: of its processes and of its files, also when nobody knows whether it has begun.
+//! The end of a command in a sandbox: of its processes and of its files, also when no one knows whether it has begun.
 
 use tokio::time::timeout;
 
@@ -19,7 +19,7 @@ impl<'s> Prepared<'s> {
         Self { server, folder: Some(folder.to_owned()) }
     }
 
-    /// The command is somebody's.
+    /// The command is someone's.
     pub fn handed_over(mut self) {
         self.folder = None;
     }

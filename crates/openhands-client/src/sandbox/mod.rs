@@ -110,7 +110,7 @@ pub enum SandboxState {
         /// Why, in the provider's words, where it gives any.
         reason: Option<String>,
     },
-    /// Nobody knows it.
+    /// No one knows it.
     Gone,
 }
 

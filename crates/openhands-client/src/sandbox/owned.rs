@@ -133,7 +133,7 @@ impl<P: Provider> Sandbox<P> {
         self.order.lower(Intent::Forgotten);
     }
 
-    /// Deletes it, unless it is kept. One that is being made is waited for, and deleted in any case: nobody knows of it. One that
+    /// Deletes it, unless it is kept. One that is being made is waited for, and deleted in any case: no one knows of it. One that
     /// was not asked for yet is not asked for any more. Cancel safe.
     ///
     /// # Errors
@@ -164,7 +164,7 @@ impl<P: Provider> Sandbox<P> {
 
 impl<P: Provider> Drop for Sandbox<P> {
     fn drop(&mut self) {
-        // What is still coming deletes itself: nobody receives it.
+        // What is still coming deletes itself: no one receives it.
         self.order.lower(Intent::Unwanted);
         if let (State::There(id), true) = (std::mem::replace(&mut self.state, State::Settled), self.taken && !self.keep)
             && !self.order.is_forgotten()

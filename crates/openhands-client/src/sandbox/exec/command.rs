@@ -39,7 +39,7 @@ impl Command {
         Self::program(["sh", "-c", line.as_ref()])
     }
 
-    /// A program with its arguments, each word as it is. No shell stays above it, so that nobody but the program holds its
+    /// A program with its arguments, each word as it is. No shell stays above it, so that no one but the program holds its
     /// environment.
     pub fn program<W: AsRef<str>>(words: impl IntoIterator<Item = W>) -> Self {
         Self { exec: shell_words::join(words), directory: None, environment: BTreeMap::new(), limit: None }

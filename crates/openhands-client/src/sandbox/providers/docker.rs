@@ -69,7 +69,7 @@ impl Docker {
         let mut words: Vec<String> =
             ["run", "--detach", "--rm", "--ulimit", "nofile=65536:65536"].map(str::to_owned).into();
         words.extend(["--platform", &self.platform, "--name", &self.name].map(str::to_owned));
-        // The port here is docker's choice: nobody else can take it in between.
+        // The port here is docker's choice: no one else can take it in between.
         words.extend(["--publish".to_owned(), format!("127.0.0.1::{PORT}"), "--env".to_owned(), KEY.to_owned()]);
         let several = |flag: &str, values: &[String]| -> Vec<String> {
             values.iter().flat_map(|value| [flag.to_owned(), value.clone()]).collect()
