@@ -13,7 +13,9 @@
 //!                               └── the run is started ◄─ Starting ◄─ idle, or restarted server
 //! ```
 
+mod action;
 mod error;
+mod input;
 #[cfg(test)]
 mod tests;
 
@@ -21,13 +23,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub(super) use self::action::{Action, Note};
 pub use self::error::FollowError;
+pub(super) use self::input::{Input, StateRead};
 use super::budget::Budget;
 use super::fold::{Claim, Fold};
 use super::limits::FollowLimits;
 use super::turn::TurnEnd;
 use crate::agent_server::client::RunStarted;
-use crate::agent_server::event::Meaning;
 use crate::agent_server::wire::{Cost, Status};
 use crate::http::HttpError;
 
@@ -37,65 +40,6 @@ const MOST_RESUMES: u8 = 3;
 const MOST_STARTS: u32 = 5;
 /// A refusal of the key, or an unknown conversation, is believed after so many in a row: a gateway may say it for a moment.
 const BELIEVED: u32 = 3;
-
-/// What happened.
-#[derive(Debug)]
-pub(super) enum Input<'e> {
-    /// The socket works from here on.
-    Subscribed { status: Option<Status>, cost: Cost },
-    /// The socket gave a sign of life.
-    Alive,
-    /// The socket is lost.
-    Lost,
-    /// An event that was not seen before, from the socket or from the log.
-    Event(&'e Meaning),
-    /// The state was read.
-    State(Result<StateRead, HttpError>),
-    /// The state was not read within the time that [`Action::ReadState`] gave.
-    StateTimedOut,
-    /// A page of the log was read; more may follow.
-    LogPage,
-    /// The log was read to its end, or could not be.
-    LogRead(Result<(), Option<HttpError>>),
-    /// The server answered to the request to start the run, or did not in time.
-    Run(Result<RunStarted, Option<HttpError>>),
-    /// The deadline has come.
-    Tick,
-}
-
-/// A state of the conversation, as the server gave it.
-#[derive(Debug, Clone)]
-pub(super) struct StateRead {
-    pub(super) status: Status,
-    pub(super) cost: Cost,
-}
-
-/// What is to be done.
-#[derive(Debug)]
-pub(super) enum Action {
-    /// Read the conversation's state, by this time.
-    ReadState { by: Option<Instant> },
-    /// Read the log from a little before the last event.
-    ReadLog,
-    /// Start the run, by this time.
-    StartRun { by: Option<Instant> },
-    /// Say something in the log.
-    Note(Note),
-    /// The turn is over.
-    Over(TurnEnd),
-    /// The turn cannot be followed to its end.
-    Fail(FollowError),
-}
-
-/// What the log says.
-#[derive(Debug, PartialEq)]
-pub(super) enum Note {
-    SocketIsBack,
-    IdleAfterMessage,
-    Resuming,
-    UnknownStatus(String),
-    EndNotConfirmed,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Phase {

@@ -3,7 +3,7 @@
 use serde_json::{Map, json};
 
 use super::*;
-use crate::agent_server::event::ServerError;
+use crate::agent_server::event::{Meaning, ServerError};
 use crate::agent_server::wire::Usage;
 
 /// Plays inputs at times after the beginning of a turn.
