@@ -1,13 +1,26 @@
-//! The README against the code.
+//! The README and the pages of `docs/` against the code.
+
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use crate::input::env;
 use crate::input::task::parse::{TaskFormat, parse};
 use crate::outcome::FailureKind;
 
-const README: &str = include_str!("../README.md");
+const ENVIRONMENT: &str = include_str!("../docs/environment.md");
+const OUTCOME: &str = include_str!("../docs/outcome.md");
+const TROUBLESHOOTING: &str = include_str!("../docs/troubleshooting.md");
 
-fn rows(first_column: &str) -> Vec<Vec<&'static str>> {
-    let table = README.lines().skip_while(|line| !line.starts_with(&format!("| {first_column} |"))).skip(2);
+/// README.md and the pages of `docs/`: where each is, and its text.
+fn pages() -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let docs = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let files = docs.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+    files.chain([root.join("README.md")]).map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
+}
+
+fn rows(page: &'static str, first_column: &str) -> Vec<Vec<&'static str>> {
+    let table = page.lines().skip_while(|line| !line.starts_with(&format!("| {first_column} |"))).skip(2);
     let row = |line: &'static str| line.trim_matches('|').split('|').map(str::trim).collect();
     table.take_while(|line| line.starts_with('|')).map(row).collect()
 }
@@ -17,8 +30,9 @@ fn quoted(cell: &str) -> impl Iterator<Item = &str> {
 }
 
 #[test]
-fn the_readme_lists_every_variable_and_no_other() {
-    let mut listed: Vec<&str> = rows("variable").iter().flat_map(|row| quoted(row[0]).collect::<Vec<_>>()).collect();
+fn every_variable_is_documented_and_no_other() {
+    let rows = rows(ENVIRONMENT, "variable");
+    let mut listed: Vec<&str> = rows.iter().flat_map(|row| quoted(row[0]).collect::<Vec<_>>()).collect();
     let mut known = env::NAMES.to_vec();
     listed.sort_unstable();
     known.sort_unstable();
@@ -26,11 +40,11 @@ fn the_readme_lists_every_variable_and_no_other() {
 }
 
 #[test]
-fn the_readme_has_every_failure_beside_its_exit_code() {
-    let rows = rows("code");
+fn every_failure_stands_beside_its_exit_code() {
+    let rows = rows(OUTCOME, "code");
     for kind in FailureKind::ALL {
         let row = rows.iter().find(|row| quoted(row[2]).any(|code| code == kind.code()));
-        let code = row.unwrap_or_else(|| panic!("{} is not in the README", kind.code()))[0];
+        let code = row.unwrap_or_else(|| panic!("{} is not in docs/outcome.md", kind.code()))[0];
         match code.parse::<u8>() {
             Ok(code) => assert_eq!(code, kind.exit_code().0, "{kind:?}"),
             Err(_) => assert!(kind.exit_code().0 > 128 && code == "128 + n", "{kind:?}"),
@@ -39,11 +53,52 @@ fn the_readme_has_every_failure_beside_its_exit_code() {
 }
 
 #[test]
-fn the_readmes_task_files_are_read() {
-    let tasks: Vec<&str> =
-        README.split("```markdown\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    assert!(tasks.len() > 1);
-    for task in tasks {
-        parse(task, TaskFormat::Markdown, "README.md").unwrap();
+fn the_advice_is_about_failures_that_exist() {
+    // The agent-server's own.
+    let others = ["LLMAuthenticationError", "MaxIterationsReached"];
+    let rows = rows(TROUBLESHOOTING, "code");
+    assert!(rows.len() > 10);
+    for code in rows.iter().flat_map(|row| quoted(row[0]).collect::<Vec<_>>()) {
+        assert!(others.contains(&code) || FailureKind::ALL.iter().any(|kind| kind.code() == code), "{code}");
     }
+}
+
+#[test]
+fn the_task_files_of_the_pages_are_read() {
+    let mut tasks = 0;
+    for (path, text) in pages() {
+        for task in text.split("```markdown\n").skip(1).map(|rest| rest.split("```").next().unwrap()) {
+            parse(task, TaskFormat::Markdown, &path.display().to_string()).unwrap();
+            tasks += 1;
+        }
+    }
+    assert!(tasks > 2, "{tasks}");
+}
+
+#[test]
+fn the_links_between_the_pages_lead_to_something() {
+    let anchor = |heading: &str| heading.trim_matches(['#', ' ']).to_lowercase().replace(' ', "-");
+    for (path, text) in pages() {
+        let links = text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap());
+        for link in links.filter(|link| !link.starts_with("http")) {
+            let (file, section) = link.split_once('#').unwrap_or((link, ""));
+            let target = path.parent().unwrap().join(file);
+            // The archive of the package has no other package.
+            if file.contains("crates/") && !target.exists() {
+                continue;
+            }
+            assert!(target.exists(), "{}: {link}", path.display());
+            if !section.is_empty() {
+                let text = fs::read_to_string(&target).unwrap();
+                let mut headings = text.lines().filter(|line| line.starts_with('#'));
+                assert!(headings.any(|heading| anchor(heading) == section), "{}: {link}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_readme_is_a_front_page() {
+    let readme = include_str!("../README.md");
+    assert!(readme.lines().count() <= 120, "details belong into docs/");
 }

@@ -177,12 +177,11 @@ async fn an_agent_that_stops_without_finishing_is_sent_back_and_one_that_never_d
 }
 
 #[tokio::test]
-async fn the_readmes_commands_make_an_automation_that_runs() {
+async fn the_documented_commands_make_an_automation_that_runs() {
     let llm = ScriptedLlm::start(0).await.unwrap();
     llm.script("what a user would notice", [Step::terminal("echo nothing > NEWS.md"), done("written")]);
-    let readme = include_str!("../../README.md");
-    let section = readme.split("## Use it in an automation").nth(1).unwrap();
-    let commands = section.split("```sh").nth(1).unwrap().split("```").next().unwrap();
+    let page = include_str!("../../docs/automations.md");
+    let commands = page.split("```sh").nth(1).unwrap().split("```").next().unwrap();
     let binary = format!("file://{}", env!("CARGO_BIN_EXE_openhands-runner"));
     let commands = commands.replace("https://example.org/openhands-runner", &binary);
     let automation = AutomationService::shared().await.made_by(&commands);
