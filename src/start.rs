@@ -33,7 +33,7 @@ async fn dispatch() -> ExitCode {
     let Ok(shutdown) = Shutdown::install() else {
         return ExitCode::from(outcome::ExitCode::INTERNAL.0);
     };
-    // Whoever started us may have left signals blocked too.
+    // The parent process may have left signals blocked too.
     let _ = SigSet::all().thread_unblock();
     let mut environment = Environment::of_process();
     let (log_format, command) = match Cli::read() {

@@ -29,7 +29,7 @@ pub(crate) use values::{HookEvent, LogFormat, OutputFormat};
 #[derive(Debug, Parser)]
 #[command(version, about, long_about = None)]
 pub(crate) struct Cli {
-    /// Without a command: `run` with the task that lies in the working directory.
+    /// Without a command: `run` with the task in the working directory.
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 }
@@ -39,7 +39,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run a task in this sandbox, and report its outcome.
     Run(Box<RunArgs>),
-    /// What the agent-server runs around the agent's finish. Not for people.
+    /// What the agent-server runs when the agent finishes. Not for people.
     #[command(hide = true)]
     Hook {
         /// When it is run.
@@ -75,23 +75,23 @@ pub(crate) struct RunArgs {
     /// Default: the first of task.md, task.yaml, task.json and prompt.txt in the working directory.
     pub(crate) task: Option<PathBuf>,
 
-    /// Run this text as the task, instead of a file.
+    /// Run this text as the task.
     #[arg(short, long, value_name = "TEXT", conflicts_with = "task")]
     pub(crate) prompt: Option<String>,
 
-    /// Send the text below the front matter as it is: read no fields, fill in no places.
+    /// Send the text below the front matter as it is, without fields and templates.
     #[arg(long)]
     pub(crate) plain: bool,
 
-    /// What standard output holds.
+    /// What to print on stdout.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: OutputFormat,
 
-    /// Write the JSON result into this file too.
+    /// Also write the JSON result into this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) result: Option<PathBuf>,
 
-    /// How log lines look; RUST_LOG says which there are.
+    /// The form of log lines; RUST_LOG sets the level.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) log_format: LogFormat,
 
@@ -103,31 +103,31 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
     pub(crate) ready_timeout: Option<Duration>,
 
-    /// Ask the agent to wrap up this long before the end [default: 10s].
+    /// Ask the agent to wrap up this long before the time limit [default: 10s].
     #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
     pub(crate) soft_landing: Option<Duration>,
 
-    /// End without asking the agent to wrap up.
+    /// Do not ask the agent to wrap up before the time limit.
     #[arg(long, conflicts_with = "soft_landing")]
     pub(crate) no_soft_landing: bool,
 
-    /// Start the agent-server first, with this command, and end it afterwards.
+    /// Start the agent-server with this command, and end it after the run.
     #[arg(long, value_name = "COMMAND")]
     pub(crate) server_command: Option<String>,
 
-    /// Write the started agent-server's output into this file, instead of into the log.
+    /// Write the output of that agent-server into this file. Default: the log.
     #[arg(long, value_name = "FILE", requires = "server_command")]
     pub(crate) server_log: Option<PathBuf>,
 
-    /// Let the guardian try this long to deliver a callback that the runner could not [default: 15m].
+    /// Let the guardian retry for this long if the runner cannot deliver the callback [default: 15m].
     #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
     pub(crate) guardian_budget: Option<Duration>,
 
-    /// Let a new runner of the same run take over this long after this one died [default: 3s].
+    /// Let a new runner of the same run take over for this long after this one is killed [default: 3s].
     #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
     pub(crate) restart_grace: Option<Duration>,
 
-    /// The agent-server's address, instead of localhost at AGENT_SERVER_PORT.
+    /// The agent-server's address. Default: localhost at AGENT_SERVER_PORT.
     #[arg(long, value_name = "URL", value_parser = http_url)]
     pub(crate) agent_server_url: Option<Url>,
 
@@ -153,11 +153,11 @@ pub(crate) struct RunArgs {
 /// Arguments that beat the task and the environment.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct OverrideArgs {
-    /// End the run after this time, such as 30m. Beats the task's own limit.
+    /// End the run after this time, such as 30m. Overrides the task's limit.
     #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
     pub(crate) timeout: Option<Duration>,
 
-    /// The conversation to continue, or to create under this id.
+    /// The conversation to continue, or to create with this id.
     #[arg(long, value_name = "UUID")]
     pub(crate) conversation_id: Option<ConversationId>,
 
@@ -165,11 +165,11 @@ pub(crate) struct OverrideArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) profile: Option<String>,
 
-    /// The directory in which the agent works.
+    /// The agent's working directory.
     #[arg(long, value_name = "DIR")]
     pub(crate) working_dir: Option<String>,
 
-    /// A value for `{{ params.KEY }}` in the task. May be repeated.
+    /// Set `{{ params.KEY }}` of the task. May be repeated.
     #[arg(long = "param", value_name = "KEY=VALUE", value_parser = key_and_value)]
     pub(crate) params: Vec<(String, String)>,
 }
@@ -177,10 +177,10 @@ pub(crate) struct OverrideArgs {
 /// Where the agent of a run works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum WorkspaceKind {
-    /// In the sandbox around this process.
+    /// In this sandbox.
     #[default]
     Inside,
-    /// In a sandbox of OpenHands Cloud, which is made for the run and driven from here.
+    /// In a new sandbox of OpenHands Cloud, driven from here.
     Cloud,
 }
 

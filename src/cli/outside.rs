@@ -1,4 +1,4 @@
-//! The commands for whoever is outside of a sandbox.
+//! The commands that work from outside of a sandbox.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -19,7 +19,7 @@ use crate::input::time_scale::TimeScale;
 /// What to do from outside.
 #[derive(Debug, Subcommand)]
 pub(crate) enum OutsideCommand {
-    /// Make, list, pause, resume and delete sandboxes in OpenHands Cloud.
+    /// Create, list, pause, resume and delete sandboxes in OpenHands Cloud.
     Sandbox {
         /// What to do with them.
         #[command(subcommand)]
@@ -32,16 +32,16 @@ pub(crate) enum OutsideCommand {
     Exec(ExecArgs),
     /// Copy files and folders into a sandbox or out of it.
     Cp(CpArgs),
-    /// Put this program and a task into a sandbox, start it there, and go.
+    /// Upload this program and a task to a sandbox, start the run there, and detach.
     Launch(Box<LaunchArgs>),
-    /// Say what is set, who answers, and what to do about what is not good.
+    /// Check configuration and connectivity, and suggest fixes.
     Check(CheckArgs),
 }
 
 /// What to do with sandboxes.
 #[derive(Debug, Subcommand)]
 pub(crate) enum SandboxCommand {
-    /// Make a sandbox, wait until it is ready, and print its id. It stays until it is deleted.
+    /// Create a sandbox, wait until it is ready, and print its id. It exists until you delete it.
     Create {
         /// The sandbox.
         #[command(flatten)]
@@ -59,7 +59,7 @@ pub(crate) enum SandboxCommand {
         /// Its id.
         id: String,
     },
-    /// Let a sandbox go on, and wait until it is ready.
+    /// Resume a sandbox, and wait until it is ready.
     Resume {
         /// Its id.
         id: String,
@@ -78,11 +78,11 @@ pub(crate) enum SandboxCommand {
 /// What every command from outside takes.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct CommonArgs {
-    /// What standard output holds.
+    /// What to print on stdout.
     #[arg(long, value_enum, default_value_t, global = true)]
     pub(crate) format: ResultFormat,
 
-    /// How log lines look; RUST_LOG says which there are.
+    /// The form of log lines; RUST_LOG sets the level.
     #[arg(long, value_enum, default_value_t, global = true)]
     pub(crate) log_format: LogFormat,
 
@@ -92,7 +92,7 @@ pub(crate) struct CommonArgs {
     pub(crate) time_scale: Option<TimeScale>,
 }
 
-/// What standard output holds.
+/// What to print on stdout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum ResultFormat {
     /// Text for people.
@@ -113,7 +113,7 @@ pub(crate) struct TimesArgs {
     #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
     pub(crate) init_timeout: Option<Duration>,
 
-    /// Wait this long for one answer of the Cloud API [default: 60s].
+    /// Wait this long for a response of the Cloud API [default: 60s].
     #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
     pub(crate) api_timeout: Option<Duration>,
 }
@@ -135,11 +135,11 @@ impl TimesArgs {
 /// Which sandbox is used, and whether it stays.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct NewSandboxArgs {
-    /// Use this sandbox, and leave it there, instead of making one that is deleted at the end.
+    /// Use this existing sandbox, and keep it. Default: create one, and delete it at the end.
     #[arg(long = "sandbox", value_name = "ID")]
     pub(crate) id: Option<String>,
 
-    /// Leave the new sandbox there at the end; its id is in the log, and in the JSON unless that is a launched run's own.
+    /// Keep the new sandbox at the end. The log has its id.
     #[arg(long)]
     pub(crate) keep_alive: bool,
 
@@ -176,11 +176,11 @@ pub(crate) struct ExecArgs {
     #[command(flatten)]
     pub(crate) sandbox: NewSandboxArgs,
 
-    /// The directory in which the command runs.
+    /// Run the command in this directory.
     #[arg(long, value_name = "DIR")]
     pub(crate) cwd: Option<String>,
 
-    /// A variable for the command: NAME=VALUE, or NAME for the value that it has here.
+    /// Set a variable for the command: NAME=VALUE, or NAME to pass on its value here. May be repeated.
     #[arg(long = "env", value_name = "NAME[=VALUE]", value_parser = variable)]
     pub(crate) environment: Vec<(String, Secret)>,
 
@@ -188,7 +188,7 @@ pub(crate) struct ExecArgs {
     #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
     pub(crate) timeout: Option<Duration>,
 
-    /// Pass standard input on to the command, which starts when the input has ended. Without it, the command sees an empty one.
+    /// Pass stdin on to the command, which starts when stdin ends. Default: an empty stdin.
     #[arg(short = 'i', long)]
     pub(crate) stdin: bool,
 
@@ -196,7 +196,7 @@ pub(crate) struct ExecArgs {
     #[command(flatten)]
     pub(crate) common: CommonArgs,
 
-    /// The command: one argument is a line for the shell, several are a program and its arguments.
+    /// The command. One argument is a line for the shell; several are a program and its arguments.
     #[arg(last = true, required = true)]
     pub(crate) command: Vec<String>,
 }
@@ -241,9 +241,9 @@ impl OutsideCommand {
 /// Arguments of `cp`.
 #[derive(Debug, Args)]
 pub(crate) struct CpArgs {
-    /// A file or folder here, or SANDBOX:PATH.
+    /// The source: a file or folder here, or SANDBOX:PATH.
     pub(crate) from: CopyPlace,
-    /// The same for the copy; an existing folder gets it under its own name.
+    /// The destination. If it is an existing folder, the copy goes into it.
     pub(crate) to: CopyPlace,
     /// Output and log.
     #[command(flatten)]
@@ -296,11 +296,11 @@ pub(crate) struct LaunchArgs {
     #[arg(long)]
     pub(crate) wait: bool,
 
-    /// The same with the run's log as it comes.
+    /// Like --wait, and show the run's log.
     #[arg(long)]
     pub(crate) follow: bool,
 
-    /// The program to put into the sandbox [default: this one].
+    /// Upload this binary [default: this program].
     #[arg(long, value_name = "FILE")]
     pub(crate) binary: Option<PathBuf>,
 

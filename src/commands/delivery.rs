@@ -23,7 +23,7 @@ pub(super) async fn await_delivery(server: &AgentServer, limits: &RunLimits) {
         // A sandbox that does not say is not asked for long.
         let limit = if seen { limits.last_delivery } else { server.client.time_limits().tidy_up };
         if began.elapsed() >= limit {
-            return tracing::warn!("the run's outcome may be undelivered: deleting the sandbox all the same");
+            return tracing::warn!("the run's outcome may be undelivered; deleting the sandbox anyway");
         }
         sleep(limits.delivery_poll).await;
     }

@@ -52,7 +52,7 @@ pub(super) async fn run(
                 let command = until_signal(shutdown, prepare(context, &args, &load, id, ready)).await?;
                 let ended = follow(&args, &load, id, ready, &command, shutdown).await;
                 if args.sandbox.is_deleted() && shutdown.received() < 2 {
-                    // The first signal goes on to the deletion, the second leaves the sandbox.
+                    // The first signal leads to the deletion; the second leaves the sandbox.
                     tokio::select! {
                         () = await_delivery(&ready.server, &context.environment.time_limits.run) => {}
                         _ = shutdown.requested() => {}
@@ -94,7 +94,7 @@ async fn launch(
     tokio::select! {
         () = tell(context, load, &id, &ready, running.folder()) => Ok(ExitCode::COMPLETED),
         signal = shutdown.requested() => {
-            tracing::warn!(sandbox = %id, conversation_id = %load.conversation, "the run is under way, and goes on");
+            tracing::warn!(sandbox = %id, conversation_id = %load.conversation, "the run continues in the sandbox");
             Err(Failure::from(signal))
         }
     }

@@ -1,4 +1,4 @@
-//! What goes on, as phases for the automation service: stages at once, the agent's own summaries now and then.
+//! The run's progress as phases for the automation service: stages at once, the agent's own summaries now and then.
 //!
 //! A run never waits for a phase: the sink keeps the newest one, and a task of its own posts it.
 

@@ -55,9 +55,9 @@ async fn a_status_that_flaps_errs_and_goes_missing_while_booting_is_no_verdict()
 async fn a_sandbox_that_is_never_ready_is_deleted_and_its_state_told() {
     let server = AgentServer::shared(NEWEST).await;
     // RUNNING is not ready: no one listens there.
-    let mut nobody = running(server);
-    nobody["exposed_urls"][1]["url"] = json!("http://127.0.0.1:1");
-    let cloud = Faulty::start(made(), [nobody]).await;
+    let mut unreachable = running(server);
+    unreachable["exposed_urls"][1]["url"] = json!("http://127.0.0.1:1");
+    let cloud = Faulty::start(made(), [unreachable]).await;
     let error = cloud.builder().init_timeout(Duration::from_secs(2)).open().await.unwrap_err();
     assert!(
         error.to_string().contains("was not ready within 2 s (it is RUNNING; its agent-server does not answer yet)"),
@@ -182,9 +182,9 @@ async fn the_key_and_the_spec_go_with_the_request() {
 #[tokio::test]
 async fn a_named_sandbox_that_is_never_ready_is_not_deleted() {
     let server = AgentServer::shared(NEWEST).await;
-    let mut nobody = running(server);
-    nobody["exposed_urls"][1]["url"] = json!("http://127.0.0.1:1");
-    let cloud = Faulty::start(made(), [nobody]).await;
+    let mut unreachable = running(server);
+    unreachable["exposed_urls"][1]["url"] = json!("http://127.0.0.1:1");
+    let cloud = Faulty::start(made(), [unreachable]).await;
     let named = cloud.builder().sandbox_id(ID).init_timeout(Duration::from_secs(1));
     named.clone().open().await.unwrap_err();
     assert!(tokio::time::timeout(Duration::from_millis(300), named.open()).await.is_err());

@@ -238,7 +238,7 @@ async fn a_run_is_launched_inside_and_followed_or_left_alone() {
     let seen = std::fs::read_to_string(cloud.folder_of(&id).join("work/seen")).unwrap();
     assert_eq!(seen, "0\n");
 
-    // The second time the program is there; the run goes on without us.
+    // The second time the program is there; the run continues without us.
     let receiver = Receiver::start().await;
     let launch = outside(cloud, ["launch", "--sandbox", &id, "--format", "json", "-"]);
     let launch = launch.reports_to(&receiver, "left-alone").command(|command| {

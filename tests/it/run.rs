@@ -67,7 +67,7 @@ async fn two_turns_complete_and_report_the_servers_cost(server: &AgentServer) {
 }
 
 async fn the_agents_shell_sees_a_secret_and_nobody_else_does(server: &AgentServer) {
-    const VALUE: &str = "the-value-that-nobody-may-see";
+    const VALUE: &str = "the-value-that-no-one-may-see";
     let llm = llm([
         Step::terminal("printf %s \"$THE_TOKEN\" | sha256sum >sum.txt; echo \"token: $THE_TOKEN\""),
         Step::finish("Used."),

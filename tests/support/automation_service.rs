@@ -120,7 +120,7 @@ impl AutomationService {
         Automation { service: self, id: text(&made["id"]), made }
     }
 
-    /// Changes the files of a stored tarball; the service reads it anew at each dispatch. Uploads are limited to 1 MiB,
+    /// Changes the files of a stored tarball; the service reads it again at each dispatch. Uploads are limited to 1 MiB,
     /// this way is not.
     fn swap(&self, automation: &Value, change: impl FnOnce(&Path)) {
         let owner = format!("{}/{}", text(&automation["org_id"]), text(&automation["user_id"]));

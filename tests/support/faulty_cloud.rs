@@ -98,7 +98,7 @@ impl Faulty {
     pub async fn asked(&self) {
         let deadline = Instant::now() + LONGEST;
         while self.created().await == 0 {
-            assert!(Instant::now() < deadline, "nobody asks for a sandbox");
+            assert!(Instant::now() < deadline, "no request for a sandbox");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

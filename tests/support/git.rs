@@ -70,7 +70,7 @@ pub fn git(folder: &Path, arguments: &[&str]) -> String {
 pub enum Manner {
     /// It asks for the token.
     AsksForToken,
-    /// It asks for the token, and redirects whoever has it.
+    /// It asks for the token, and redirects the client that has it.
     RedirectsTo(String),
     /// It has an error for so many requests, and then asks for the token.
     FailsAtFirst(usize),

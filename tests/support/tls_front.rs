@@ -25,7 +25,7 @@ impl TlsFront {
         Self::named(&["localhost"], port, wrong_at_first).await
     }
 
-    /// One that answers to these names; whoever connects has to find it by them.
+    /// One that answers to these names; a client has to find it by them.
     pub async fn named(names: &[&str], port: u16, wrong_at_first: usize) -> Self {
         let (right, trusted_pem) = certificate(names);
         let (wrong, _) = certificate(names);

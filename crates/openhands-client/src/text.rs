@@ -9,7 +9,7 @@ use std::fmt::{self, Write as _};
 
 /// Shows an error and its causes as `what: why: why`.
 ///
-/// Errors of this crate never repeat their source in their own text; whoever prints one walks the chain.
+/// Errors of this crate never repeat their source in their own text; the code that prints one walks the chain.
 #[must_use]
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();

@@ -196,7 +196,7 @@ struct RepoForm {
     /// Whose token opens it. Known by itself for addresses at the providers' public hosts.
     #[serde(default)]
     provider: Option<GitProvider>,
-    /// Whether the run goes on without it when it cannot be cloned.
+    /// Whether the run continues without it if it cannot be cloned.
     #[serde(default)]
     optional: bool,
     /// Clone its submodules, too. Default: their folders stay empty, and a warning names them.

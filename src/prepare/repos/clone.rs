@@ -70,7 +70,7 @@ pub(crate) async fn clone_all(
     if plans.is_empty() {
         return Ok(Vec::new());
     }
-    // The agent is told of them by their whole paths.
+    // The agent gets their whole paths.
     let working_dir = &std::path::absolute(working_dir).unwrap_or_else(|_| working_dir.to_owned());
     let targets = targets(plans, working_dir, run);
     let used: BTreeSet<String> = targets.iter().map(|target| target.name.clone()).collect();

@@ -1,4 +1,4 @@
-//! Bad input: one clear error, the right exit code, and an outcome that arrives all the same.
+//! Bad input: one clear error, the right exit code, and an outcome that arrives anyway.
 
 use std::os::unix::ffi::OsStrExt as _;
 

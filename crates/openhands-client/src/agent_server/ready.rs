@@ -28,7 +28,7 @@ pub enum ReadyError {
     NoVersion(#[source] HttpError),
 }
 
-/// The log tells this often that the wait goes on.
+/// How often the log says that the wait continues.
 const TELL: Duration = Duration::from_secs(10);
 
 /// Waits up to `limit` until the server is ready, then reads its version once.

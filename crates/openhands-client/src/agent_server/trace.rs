@@ -1,4 +1,4 @@
-//! Where a conversation belongs in the traces of whoever started it.
+//! Where a conversation belongs in the traces of the process that started it.
 
 use serde::Serialize;
 use serde_json::{Map, Value};

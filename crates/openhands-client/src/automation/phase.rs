@@ -1,4 +1,4 @@
-//! Phases: short texts about what goes on, for the automation service's dashboard.
+//! Phases: short progress texts for the automation service's dashboard.
 
 use reqwest::Method;
 use serde_json::json;

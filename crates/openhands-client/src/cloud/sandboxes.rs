@@ -1,4 +1,4 @@
-//! The Cloud API's endpoints for whoever makes sandboxes: one method each, one attempt each.
+//! The Cloud API's endpoints for sandboxes: one method each, one attempt each.
 
 use std::time::Duration;
 
@@ -196,7 +196,7 @@ impl Sandboxes {
     }
 
     /// `POST /api/v1/sandboxes`: makes a sandbox and answers when it has booted (1.11.0: 7 to 39 s). **Must not be
-    /// repeated**: one that is cut off makes a sandbox all the same.
+    /// repeated**: one that is cut off may create a sandbox anyway.
     ///
     /// # Errors
     /// [`HttpError`]; 500 for an unknown spec and for a boot that failed, 429 at the account's limit.

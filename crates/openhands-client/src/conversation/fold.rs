@@ -11,7 +11,7 @@ use crate::agent_server::wire::{Cost, Status};
 /// Whether the turn is over, as far as is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Claim {
-    /// It goes on.
+    /// It continues.
     Ongoing,
     /// A status says that it is over; it may still change.
     Perhaps,

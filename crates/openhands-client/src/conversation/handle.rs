@@ -262,7 +262,7 @@ impl Conversation {
     }
 
     async fn stop_at_limit(&self) {
-        // A pause works all the same when its answer is not waited for.
+        // A pause works also if no one waits for its response.
         if let Ok(Err(error)) = timeout(self.server.client.time_limits().stop_agent, self.stop()).await {
             tracing::warn!(error = %text::chain(&error), "the agent could not be stopped");
         }

@@ -72,7 +72,7 @@ mod tests {
             (&[][..], 0),
             (&["a"], 1),
             (&["a", "b"], 2),
-            (&["a", "somebody else", "b", "a"], 3),
+            (&["a", "another", "b", "a"], 3),
             (&["b"], 0),
             (&["a", "a"], 1),
             (&["a", "b", "a", "a"], 3),
@@ -89,7 +89,7 @@ mod tests {
             (&["a with more repositories"], 1),
             (&["a with more repositories", "b"], 2),
             (&["a", "a", "b"], 2),
-            (&["b", "somebody else"], 1),
+            (&["b", "another"], 1),
             (&[WRAP_UP], 0),
             (&["a", WRAP_UP, "b"], 2),
         ] {

@@ -46,7 +46,7 @@ pub fn secrets_of_field(name: &str, text: &str) -> Vec<Secret> {
         let values = pairs.filter(|(name, value)| !name.eq_ignore_ascii_case("samesite") && is_random(value));
         found.extend(values.map(|(_, value)| Secret::new(value)));
     }
-    // `Authorization: Bearer X`; of several pairs each word is looked at.
+    // `Authorization: Bearer X`; if there are several pairs, each word is checked.
     if let Some((name, value)) = pair(text)
         .filter(|(name, value)| is_argument(name, value) && !value.trim_end_matches('=').contains([';', '&', '=']))
     {
@@ -119,7 +119,7 @@ fn secrets_of_address_in(word: &str) -> Vec<Secret> {
     if let Ok(url) = Url::parse(&word[start..]) {
         return secrets_of_address(&url);
     }
-    // Of several hosts, which only databases understand.
+    // A list of hosts, which only databases accept.
     let rest = &word[scheme_end + 3..];
     let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
     let user_part = authority.rsplit_once('@').map(|(user_part, _)| user_part);

@@ -3,7 +3,7 @@
 use std::thread;
 
 /// Does the work on a thread and a runtime of its own, and waits for it: a process that ends now would not do it. What the work
-/// uses of HTTP must have been made anew ([`crate::http::Http::with_fresh_connections`]).
+/// uses of HTTP must have been created again ([`crate::http::Http::with_fresh_connections`]).
 pub(crate) fn blocking_cleanup<W>(name: &str, work: W)
 where
     W: AsyncFnOnce() + Send + 'static,

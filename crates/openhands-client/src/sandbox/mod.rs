@@ -1,4 +1,4 @@
-//! Sandboxes from outside: made, waited for, used and ended, whoever provides them.
+//! Sandboxes from outside, of every provider: create, wait, use and end.
 //!
 //! - [`Provider`]: who makes them: OpenHands Cloud ([`crate::sandbox::providers::cloud::CloudProvider`]), the Runtime API
 //!   ([`providers::runtime_api::RuntimeApi`]), local Docker ([`providers::docker::Docker`]);

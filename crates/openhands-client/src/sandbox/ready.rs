@@ -17,7 +17,7 @@ use crate::retry::{Policy, Retry, Retryable as _, retry};
 use crate::text;
 use crate::time_limits::TimeLimits;
 
-/// The log tells this often that the wait goes on.
+/// How often the log says that the wait continues.
 const TELL: Duration = Duration::from_secs(15);
 /// A key that is refused this often is wrong.
 const REFUSALS: u32 = 5;

@@ -1,4 +1,4 @@
-//! What a program does in a sandbox, whoever provides it.
+//! What a program does in a sandbox of any provider.
 
 use std::path::Path;
 
