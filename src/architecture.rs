@@ -28,7 +28,7 @@ const LIBRARY: Floors = &[
     &["agent_server"],
     &["http"],
     &["redact", "retry"],
-    &["ids", "secret", "text", "time_limits"],
+    &["ids", "off_thread", "secret", "text", "time_limits"],
 ];
 
 /// Tests of the program against itself, which look at everything.

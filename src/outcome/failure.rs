@@ -208,7 +208,7 @@ impl ErrorStamp {
 }
 
 /// A name that a server gave, as it may be shown: short, on one line, without secrets.
-pub(super) fn name(text: &str, redactor: &Redactor) -> String {
+fn name(text: &str, redactor: &Redactor) -> String {
     /// The longest name, in characters.
     const LONGEST: usize = 120;
     text::one_line(&redactor.redact(&text::one_line(text, 16 * LONGEST)), LONGEST)
@@ -241,7 +241,13 @@ impl Failure {
         self.event.as_ref().map_or(self.kind.code(), ServerError::code)
     }
 
-    /// The failure in the shape of the server's conversation error event, without secrets and of bounded length.
+    /// The code as it may be shown: without secrets and of bounded length.
+    #[must_use]
+    pub(crate) fn reported_code(&self, redactor: &Redactor) -> String {
+        name(self.code(), redactor)
+    }
+
+    /// The failure in the shape of the server's conversation error event: texts only, without secrets and of bounded length.
     #[must_use]
     pub(crate) fn error_object(&self, redactor: &Redactor) -> Map<String, Value> {
         let made = || {
@@ -260,6 +266,9 @@ impl Failure {
         error.retain(|field, value| ERROR_FIELDS.contains(&field.as_str()) && value.is_string());
         for value in error.values_mut() {
             *value = name(value.as_str().unwrap_or_default(), redactor).into();
+        }
+        if self.event.is_some() {
+            error.insert("code".to_owned(), self.reported_code(redactor).into());
         }
         let detail = text::bounded(&redactor.redact(&text::printable(&self.detail)), LONGEST_DETAIL);
         error.insert("detail".to_owned(), detail.into());

@@ -137,7 +137,7 @@ impl Outcome {
             answer: self.object(redactor),
             message: self.last_words.message.as_deref().map(|message| redactor.redact(message).into_owned()),
             error: self.verdict.failure.as_ref().map(|failure| ResultError {
-                code: failure::name(failure.code(), redactor),
+                code: failure.reported_code(redactor),
                 detail: text::bounded(&redactor.redact(&text::printable(&failure.detail)), LONGEST_DETAIL),
             }),
             exit_code: self.verdict.exit_code().0,
@@ -244,6 +244,30 @@ mod tests {
         assert_eq!(error["source"], "from ***");
         assert!(error.to_string().len() < 500 && error.get("classification").is_none() && error.get("kind").is_none());
         assert!(outcome.result(&redactor).error.unwrap().code.len() < 200);
+    }
+
+    #[test]
+    fn a_servers_error_is_reported_as_short_texts_without_secrets() {
+        let redactor = Redactor::default();
+        redactor.learn(&Secret::new("sk-123456"));
+        let named = |code: Value, source: Value| {
+            let Value::Object(event) = json!({"code": code, "source": source, "classification": ["sk-123456"]}) else {
+                unreachable!()
+            };
+            let outcome = outcome(Some(Failure::of_server(ServerError(event))));
+            let (report, result) = (outcome.report(&redactor), outcome.result(&redactor));
+            let error = report.error.clone().unwrap();
+            assert_eq!(error["code"], result.error.unwrap().code);
+            assert!(serde_json::to_string(&report).unwrap().len() < 3000);
+            assert!(!serde_json::to_string(&report).unwrap().contains("sk-123456"));
+            assert!(error.as_object().unwrap().values().all(Value::is_string), "{error}");
+            error
+        };
+        assert_eq!(named(json!({"a": "sk-123456"}), json!(7))["code"], "ConversationError");
+        assert_eq!(named(json!("Bad sk-123456"), json!("of sk-123456"))["source"], "of ***");
+        assert!(
+            named(json!("x".repeat(3_000_000)), json!("y".repeat(3_000_000)))["code"].as_str().unwrap().len() < 250
+        );
     }
 
     #[test]

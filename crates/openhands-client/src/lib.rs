@@ -70,7 +70,7 @@
 //! - [`automation`]: the completion callback and the phases of a run;
 //! - [`cloud`]: the Cloud API;
 //! - [`agent_server`]: the endpoints and the events socket of an agent-server;
-//! - [`http`], [`retry`], [`time_limits`], [`redact`], [`secret`], [`ids`], [`text`]: what all of them stand on.
+//! - [`http`], [`retry`], [`time_limits`], [`redact`], [`secret`], [`ids`], [`text`], [`off_thread`]: what all of them stand on.
 
 pub mod agent_server;
 pub mod automation;
@@ -78,6 +78,7 @@ pub mod cloud;
 pub mod conversation;
 pub mod http;
 pub mod ids;
+pub mod off_thread;
 pub mod redact;
 pub mod retry;
 pub mod sandbox;

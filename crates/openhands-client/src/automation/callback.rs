@@ -1,14 +1,19 @@
 //! Delivery of the completion callback, on a time budget of its own.
+//!
+//! Between the runner and the automation service there may be proxies, an ingress in the middle of a rollout, and login
+//! pages. What they say is not final; what the service itself says is ([`judge`]).
 
 use std::time::Duration;
 
-use reqwest::Method;
+use reqwest::header::{CONTENT_TYPE, LOCATION};
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 use url::Url;
 
 use crate::automation::completion::CompletionReport;
-use crate::http::{Http, HttpError};
+use crate::http::{Http, HttpError, ResponseHead, without_secrets};
 use crate::retry::{Policy, Retry, Retryable, retry};
 use crate::secret::Secret;
 
@@ -34,16 +39,43 @@ pub enum Progress {
 /// The callback could not be delivered.
 #[derive(Debug, thiserror::Error)]
 pub enum CallbackError {
-    /// The service refuses the report; another attempt would get the same answer.
+    /// The service refuses the report; another attempt would get the same response.
     #[error("the completion callback was refused")]
-    Refused(#[source] HttpError),
+    Refused(#[source] AttemptError),
     /// All attempts failed until the budget was used up.
     #[error("the completion callback was not taken within {} s", budget.as_secs())]
     BudgetUsedUp {
         /// The budget.
         budget: Duration,
         /// The last attempt's error, if one ended.
-        source: Option<HttpError>,
+        source: Option<AttemptError>,
+    },
+}
+
+/// One attempt to deliver the callback has failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AttemptError {
+    /// The request failed.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// A redirect that is not followed, because the key is not for its target.
+    #[error("{url}: {status}, a redirect to {location}, which does not get the key")]
+    Redirect {
+        /// Where the callback was sent.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+        /// The target, as it may be shown.
+        location: String,
+    },
+    /// A page for people in the place of the service's response: a login page, or a proxy's error page.
+    #[error("{url}: {status} with an HTML page: this is not the automation service's response")]
+    Page {
+        /// Where the callback was sent.
+        url: String,
+        /// The HTTP status.
+        status: u16,
     },
 }
 
@@ -60,9 +92,17 @@ pub struct Callback<'c> {
     pub budget: Duration,
 }
 
+/// A chain of redirects that is longer than this is a circle.
+const MOST_REDIRECTS: usize = 5;
+
 impl Callback<'_> {
-    /// Delivers a report: retries 408, 429 (honouring `Retry-After`), 5xx and transport errors until the budget is used up; a
-    /// 422 is tried once more with [`CompletionReport::plainest`]. 2xx and 409 end it.
+    /// Delivers a report, with retries until the budget is used up. 2xx and 409 end the delivery well.
+    ///
+    /// - A 2xx counts as soon as its head has arrived, unless it is an HTML page.
+    /// - 307 and 308 to the same host are followed. Another host never gets the key: that is an error which names it.
+    /// - A 4xx is final if its body is the service's own error, a JSON object with `detail`. Before that, a 413 and a 422 are
+    ///   retried once with [`CompletionReport::plainest`].
+    /// - Everything else is retried. `Retry-After` is honoured.
     ///
     /// May be called again with the same report: the service answers 409 to a second completion.
     ///
@@ -72,8 +112,8 @@ impl Callback<'_> {
         self.deliver_unless_left(report, &Mutex::default()).await
     }
 
-    /// The same for a run that may be left to someone else meanwhile: each attempt holds `progress`, and whoever holds it
-    /// between two attempts may do that as long as it is [`Progress::Nothing`].
+    /// The same for a run that may be handed over meanwhile: each attempt holds `progress`. Between two attempts, a holder of
+    /// `progress` may take the run over as long as it is [`Progress::Nothing`].
     ///
     /// # Errors
     /// [`CallbackError`].
@@ -83,65 +123,210 @@ impl Callback<'_> {
         progress: &Mutex<Progress>,
     ) -> Result<Delivered, CallbackError> {
         let budget = self.budget;
-        let attempts = async {
-            match self.post(report, progress).await {
-                Err(error) if error.0.status() == Some(422) => {
-                    tracing::warn!(error = %error, "the callback's body was refused; trying the plainest one");
-                    self.post(&report.plainest(), progress).await
-                }
-                other => other,
+        let policy = Policy::callback(self.http.time_limits(), budget);
+        let attempts = retry("delivering the completion callback", policy, || async {
+            let mut progress = progress.lock().await;
+            let before = std::mem::replace(&mut *progress, Progress::Unknown);
+            let end = self.attempt(report).await;
+            if end.as_ref().is_err_and(|error| !error.may_be_accepted()) {
+                *progress = before;
             }
-        };
+            end
+        });
         match timeout(budget, attempts).await {
             Ok(Ok(delivered)) => Ok(delivered),
-            Ok(Err(error)) if error.retry() == Retry::No => Err(CallbackError::Refused(error.0)),
-            Ok(Err(error)) => Err(CallbackError::BudgetUsedUp { budget, source: Some(error.0) }),
+            Ok(Err(error)) if error.retry() == Retry::No => Err(CallbackError::Refused(error)),
+            Ok(Err(error)) => Err(CallbackError::BudgetUsedUp { budget, source: Some(error) }),
             Err(_) => Err(CallbackError::BudgetUsedUp { budget, source: None }),
         }
     }
 
-    async fn post(self, report: &CompletionReport, progress: &Mutex<Progress>) -> Result<Delivered, AttemptError> {
-        retry("delivering the completion callback", Policy::callback(self.http.time_limits(), self.budget), || async {
-            let mut progress = progress.lock().await;
-            let before = std::mem::replace(&mut *progress, Progress::Unknown);
-            let request = self.http.request(Method::POST, self.url.clone());
+    /// One attempt: the report, and if its body is refused, the plainest one.
+    ///
+    /// # Errors
+    /// [`AttemptError`], which knows whether another attempt may help.
+    pub async fn attempt(self, report: &CompletionReport) -> Result<Delivered, AttemptError> {
+        match self.post(report).await {
+            Err(AttemptError::Http(error)) if matches!(error.status(), Some(413 | 422)) => {
+                tracing::warn!(%error, "the callback's body was refused; sending the plainest one");
+                self.post(&report.plainest()).await
+            }
+            end => end,
+        }
+    }
+
+    async fn post(self, report: &CompletionReport) -> Result<Delivered, AttemptError> {
+        let mut url = self.url.clone();
+        for _ in 0..MOST_REDIRECTS {
+            let request = self.http.request(Method::POST, url.clone());
             let request = request.timeout(self.http.time_limits().callback_attempt).json(report);
             let request = match self.key {
                 Some(key) => request.bearer(key),
                 None => request,
             };
-            let error = match request.send().await.map_err(AttemptError) {
-                Ok(_) => return Ok(Delivered::Accepted),
-                Err(error) if error.0.status() == Some(409) && !error.is_early() => {
-                    return Ok(Delivered::AlreadySettled);
-                }
-                Err(error) => error,
-            };
-            // Without an answer of the service itself the report may have been accepted.
-            if matches!(error.0, HttpError::Connect { .. } | HttpError::Status { status: 400..=499 | 503, .. }) {
-                *progress = before;
+            match judge(request.send_for_head().await?, &url).await? {
+                Judgement::Delivered(delivered) => return Ok(delivered),
+                Judgement::Follow(target) => url = target,
             }
-            Err(error)
-        })
-        .await
+        }
+        Err(AttemptError::Redirect { url: without_secrets(self.url), status: 308, location: without_secrets(&url) })
     }
 }
 
-/// An attempt that failed.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-struct AttemptError(HttpError);
+/// What a response means that is not an error.
+enum Judgement {
+    Delivered(Delivered),
+    Follow(Url),
+}
+
+/// What a response to the callback means, by its head where that is enough.
+async fn judge(head: ResponseHead, url: &Url) -> Result<Judgement, AttemptError> {
+    let status = head.status();
+    let shown = || without_secrets(url);
+    if status.is_success() {
+        return if is_page(&head) {
+            Err(AttemptError::Page { url: shown(), status: status.as_u16() })
+        } else {
+            Ok(Judgement::Delivered(Delivered::Accepted))
+        };
+    }
+    if status.is_redirection()
+        && let Some(location) = head.header(LOCATION)
+    {
+        let target = url.join(location).ok();
+        return match target {
+            Some(target) if keeps_the_request(status) && is_same_service(url, &target) => Ok(Judgement::Follow(target)),
+            target => Err(AttemptError::Redirect {
+                url: shown(),
+                status: status.as_u16(),
+                location: target.as_ref().map_or_else(|| "an address that cannot be read".to_owned(), without_secrets),
+            }),
+        };
+    }
+    if status == StatusCode::CONFLICT && is_page(&head) {
+        return Err(AttemptError::Page { url: shown(), status: status.as_u16() });
+    }
+    let error = AttemptError::Http(head.into_error().await);
+    if status == StatusCode::CONFLICT && !error.is_early() {
+        return Ok(Judgement::Delivered(Delivered::AlreadySettled));
+    }
+    Err(error)
+}
+
+/// The automation service speaks JSON.
+fn is_page(head: &ResponseHead) -> bool {
+    head.header(CONTENT_TYPE).is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/html"))
+}
+
+/// The redirects after which the same method and body are sent (RFC 9110, 15.4).
+fn keeps_the_request(status: StatusCode) -> bool {
+    matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT)
+}
+
+/// Whether a redirect leads to the server that the key is for: to the same host and port, or to the same host over https,
+/// whose certificate proves the host.
+fn is_same_service(from: &Url, to: &Url) -> bool {
+    let is_same_port = from.scheme() == to.scheme() && from.port_or_known_default() == to.port_or_known_default();
+    from.host() == to.host() && (is_same_port || (from.scheme() == "http" && to.scheme() == "https"))
+}
 
 impl AttemptError {
     /// A run that ends at once can be faster than the service's own note that it has started: `Run is PENDING, expected
     /// RUNNING` (`openhands-automation` 1.25.0).
     fn is_early(&self) -> bool {
-        matches!(&self.0, HttpError::Status { status: 409, detail, .. } if detail.contains("PENDING"))
+        matches!(self, Self::Http(HttpError::Status { status: 409, detail, .. }) if detail.contains("PENDING"))
+    }
+
+    /// Whether the service may have accepted the report all the same: it was sent, and no one said what became of it.
+    #[must_use]
+    pub fn may_be_accepted(&self) -> bool {
+        match self {
+            Self::Http(HttpError::Connect { .. } | HttpError::Invalid { .. }) => false,
+            Self::Http(HttpError::Status { status, .. }) => !matches!(status, 300..=499 | 503),
+            Self::Http(_) => true,
+            Self::Redirect { .. } | Self::Page { .. } => false,
+        }
     }
 }
 
 impl Retryable for AttemptError {
     fn retry(&self) -> Retry {
-        if self.is_early() { Retry::Soon } else { self.0.retry() }
+        match self {
+            _ if self.is_early() => Retry::Soon,
+            Self::Http(HttpError::Status { status: 408 | 425 | 429, retry_after, .. }) => {
+                retry_after.map_or(Retry::Soon, Retry::After)
+            }
+            Self::Http(HttpError::Status { status: 400..=499, body, .. }) if is_error_of_service(body) => Retry::No,
+            Self::Http(HttpError::Status { retry_after, .. }) => retry_after.map_or(Retry::Soon, Retry::After),
+            Self::Http(error) => error.retry(),
+            // A deliberate move of the whole service; the others come from what stands before it.
+            Self::Redirect { status: 307 | 308, .. } => Retry::No,
+            Self::Redirect { .. } | Self::Page { .. } => Retry::Soon,
+        }
+    }
+}
+
+/// The service's errors are JSON objects with `detail` (`openhands-automation` 1.25.0).
+fn is_error_of_service(body: &[u8]) -> bool {
+    matches!(serde_json::from_slice(body), Ok(Value::Object(fields)) if fields.contains_key("detail"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_goes_to_the_same_service_only() {
+        for (from, to, is_same) in [
+            ("http://host/a", "http://host/b", true),
+            ("http://host/a", "http://host:80/b", true),
+            ("http://host/a", "https://host/a", true),
+            ("http://host:8080/a", "https://host:8443/a", true),
+            ("https://host/a", "http://host/a", false),
+            ("https://host/a", "https://host:8443/a", false),
+            ("http://host:1/a", "http://host:2/a", false),
+            ("http://host/a", "https://host.example/a", false),
+        ] {
+            let url = |text: &str| Url::parse(text).unwrap();
+            assert_eq!(is_same_service(&url(from), &url(to)), is_same, "{from} -> {to}");
+        }
+    }
+
+    fn status(status: u16, body: &str) -> AttemptError {
+        AttemptError::Http(HttpError::Status {
+            target: "POST http://host/".to_owned(),
+            status,
+            detail: body.to_owned(),
+            retry_after: None,
+            body: body.into(),
+        })
+    }
+
+    #[test]
+    fn only_the_service_itself_refuses_for_good() {
+        for code in [400, 401, 403, 404, 413, 421, 422, 423] {
+            assert_eq!(status(code, r#"{"detail":"no"}"#).retry(), Retry::No, "{code}");
+            for body in
+                ["", "404 page not found", "<html></html>", r#"{"message":"no Route matched"}"#, r#"["detail"]"#]
+            {
+                assert_eq!(status(code, body).retry(), Retry::Soon, "{code} {body}");
+            }
+        }
+        for code in [301, 304, 408, 425, 429, 500, 502, 503, 504] {
+            assert_eq!(status(code, r#"{"detail":"no"}"#).retry(), Retry::Soon, "{code}");
+        }
+        assert_eq!(status(409, r#"{"detail":"Run is PENDING, expected RUNNING"}"#).retry(), Retry::Soon);
+    }
+
+    #[test]
+    fn a_report_may_be_accepted_where_no_one_says_what_became_of_it() {
+        for (code, may_be_accepted) in [(302, false), (404, false), (500, true), (502, true), (503, false), (504, true)]
+        {
+            assert_eq!(status(code, "").may_be_accepted(), may_be_accepted, "{code}");
+        }
+        let target = || "POST http://host/".to_owned();
+        assert!(AttemptError::Http(HttpError::Timeout { target: target() }).may_be_accepted());
+        let no_connection = HttpError::Connect { target: target(), reason: String::new() };
+        assert!(!AttemptError::Http(no_connection).may_be_accepted());
     }
 }

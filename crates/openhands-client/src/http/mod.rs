@@ -7,6 +7,7 @@ mod error;
 pub mod json;
 mod network;
 mod proxy;
+mod resolve;
 mod transfer;
 pub(crate) mod tunnel;
 
@@ -41,6 +42,12 @@ pub const USER_AGENT: &str = concat!("openhands-runner/", env!("CARGO_PKG_VERSIO
 /// The longest answer that is read, in bytes. A page of 100 events is the largest thing that we ask for.
 const LONGEST_RESPONSE: usize = 64 * 1024 * 1024;
 
+/// The most that is read of an error's body, in bytes.
+const LONGEST_ERROR: usize = 1024 * 1024;
+
+/// An error's body is read for this long.
+const ERROR_BODY: Duration = Duration::from_secs(5);
+
 /// Makes requests. Cheap to clone; clones share their connections.
 #[derive(Clone)]
 pub struct Http {
@@ -63,6 +70,7 @@ impl Http {
             .tls_backend_preconfigured(tls.clone())
             .user_agent(USER_AGENT)
             .redirect(reqwest::redirect::Policy::none())
+            .dns_resolver(Arc::new(resolve::SystemResolver))
             .connect_timeout(time_limits.connect)
             .pool_idle_timeout(time_limits.idle_connection)
             .no_proxy();
@@ -213,18 +221,63 @@ impl Request {
         Self { builder: self.builder.timeout(limit), ..self }
     }
 
-    /// Sends the request and reads the whole answer.
+    /// Sends the request and reads the whole response.
     ///
     /// # Errors
-    /// [`HttpError`]; an answer that is not 2xx is one too ([`HttpError::Status`]).
+    /// [`HttpError`]; a response that is not 2xx is one too ([`HttpError::Status`]).
     pub async fn send(self) -> Result<Response, HttpError> {
+        Response::read(self.send_for_head().await?).await
+    }
+
+    /// Sends the request and waits for the head of the response: the body is still on its way.
+    ///
+    /// # Errors
+    /// [`HttpError`]. The status is not judged here.
+    pub(crate) async fn send_for_head(self) -> Result<ResponseHead, HttpError> {
         let Self { builder, target, .. } = self;
-        let response = builder.send().await.map_err(|error| HttpError::from_transport(target.clone(), error))?;
-        Response::read(response, target).await
+        match builder.send().await {
+            Ok(response) => Ok(ResponseHead { response, target }),
+            Err(error) => Err(HttpError::from_transport(target, error)),
+        }
     }
 }
 
-/// A 2xx answer, read whole.
+/// A response whose body has not been read yet.
+#[derive(Debug)]
+pub(crate) struct ResponseHead {
+    response: reqwest::Response,
+    target: String,
+}
+
+impl ResponseHead {
+    pub(crate) fn status(&self) -> StatusCode {
+        self.response.status()
+    }
+
+    /// The text of a header. `None` where there is none, or one that is not text.
+    pub(crate) fn header(&self, name: HeaderName) -> Option<&str> {
+        self.response.headers().get(name)?.to_str().ok()
+    }
+
+    /// What a status other than 2xx says. The status decides: a body that is too long, that breaks off or that does not come
+    /// changes nothing.
+    pub(crate) async fn into_error(mut self) -> HttpError {
+        let (status, retry_after) = (self.status().as_u16(), retry_after(self.response.headers(), Timestamp::now()));
+        let mut body = Vec::new();
+        let reading = async {
+            while body.len() < LONGEST_ERROR
+                && let Ok(Some(chunk)) = self.response.chunk().await
+            {
+                body.extend_from_slice(&chunk[..chunk.len().min(LONGEST_ERROR - body.len())]);
+            }
+        };
+        // What has come by then is enough.
+        let _ = tokio::time::timeout(ERROR_BODY, reading).await;
+        HttpError::Status { target: self.target, status, detail: error::detail(&body), retry_after, body }
+    }
+}
+
+/// A 2xx response, read whole.
 #[derive(Debug)]
 pub struct Response {
     status: StatusCode,
@@ -233,10 +286,13 @@ pub struct Response {
 }
 
 impl Response {
-    async fn read(mut response: reqwest::Response, target: String) -> Result<Self, HttpError> {
+    async fn read(head: ResponseHead) -> Result<Self, HttpError> {
+        let status = head.status();
+        if !status.is_success() {
+            return Err(head.into_error().await);
+        }
+        let ResponseHead { mut response, target } = head;
         let transport = |error: reqwest::Error| HttpError::from_transport(target.clone(), error);
-        let status = response.status();
-        let retry_after = retry_after(response.headers(), Timestamp::now());
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(transport)? {
             if body.len() + chunk.len() > LONGEST_RESPONSE {
@@ -244,12 +300,7 @@ impl Response {
             }
             body.extend_from_slice(&chunk);
         }
-        if status.is_success() {
-            Ok(Response { status, body, target })
-        } else {
-            let detail = error::detail(&body);
-            Err(HttpError::Status { target, status: status.as_u16(), detail, retry_after, body })
-        }
+        Ok(Self { status, body, target })
     }
 
     /// The status, for calls that tell cases apart by it.

@@ -13,7 +13,7 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, RANGE};
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-use super::{HttpError, Request, Response};
+use super::{HttpError, Request, Response, ResponseHead};
 
 /// Longer than any transfer: its limit is its progress.
 const NO_LIMIT: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -59,7 +59,8 @@ impl Request {
         let stalled = HttpError::Timeout { target: target.clone() };
         let request = async {
             let response = builder.timeout(NO_LIMIT).send().await;
-            Response::read(response.map_err(|error| HttpError::from_transport(target.clone(), error))?, target).await
+            let response = response.map_err(|error| HttpError::from_transport(target.clone(), error))?;
+            Response::read(ResponseHead { response, target }).await
         };
         let mut request = Box::pin(request);
         let mut before = 0;
@@ -98,11 +99,7 @@ impl Request {
         if response.status().is_success() {
             return Ok(Download { response, first: None, target, stalled: time_limits.stalled });
         }
-        match timeout(time_limits.stalled, Response::read(response, target.clone())).await {
-            Ok(Err(refusal)) => Err(refusal),
-            Ok(Ok(_)) => unreachable!("an answer is read as an error unless its status is a success"),
-            Err(_) => Err(HttpError::Timeout { target }),
-        }
+        Err(ResponseHead { response, target }.into_error().await)
     }
 }
 
