@@ -34,8 +34,12 @@ pub enum Answer {
     Early,
     /// 429 with `Retry-After`, in seconds.
     RetryAfter(u64),
+    /// With this status and an HTML page, as a proxy in front of the service does.
+    Page(u16),
     /// 307 to this address, which keeps method and body.
     Redirect(&'static str),
+    /// Another redirect to this address.
+    Moved(u16, &'static str),
     /// Not within any time that matters.
     Never,
 }
@@ -50,7 +54,9 @@ impl Answer {
                 ResponseTemplate::new(409).set_body_json(json!({"detail": "Run is PENDING, expected RUNNING"}))
             }
             Self::RetryAfter(seconds) => ResponseTemplate::new(429).insert_header("retry-after", seconds.to_string()),
+            Self::Page(status) => ResponseTemplate::new(status).set_body_raw("<html>Wait a moment</html>", "text/html"),
             Self::Redirect(url) => ResponseTemplate::new(307).insert_header("location", url),
+            Self::Moved(status, url) => ResponseTemplate::new(status).insert_header("location", url),
             Self::Never => ResponseTemplate::new(200).set_delay(Duration::from_secs(3600)),
         }
     }
