@@ -17,7 +17,7 @@ const PROGRAM: Floors = &[
     &["logging"],
     &["cli"],
     &["input", "outcome"],
-    &["agent_result"],
+    &["agent_result", "log_writer"],
 ];
 
 const LIBRARY: Floors = &[

@@ -8,24 +8,21 @@ use std::io::{self, Write};
 use openhands_client::secret::Redactor;
 use openhands_client::text;
 use tracing::level_filters::LevelFilter;
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
 
 use crate::cli::LogFormat;
+use crate::log_writer::{self, LogGuard};
 
 /// Lines that may wait for a slow reader.
 const WAITING_LINES: usize = 2048;
 
 /// Starts the log. `filter` is `RUST_LOG`: a level, or targets with levels (`info,openhands_runner=debug`). Drop the
 /// guard last: it writes what still waits, for a second at most.
-pub(crate) fn start(format: LogFormat, filter: Option<&str>, redactor: Redactor) -> WorkerGuard {
-    let (writer, guard) = NonBlockingBuilder::default()
-        .buffered_lines_limit(WAITING_LINES)
-        .thread_name("log")
-        .finish(Redacted { redactor, out: io::stderr() });
+pub(crate) fn start(format: LogFormat, filter: Option<&str>, redactor: Redactor) -> LogGuard {
+    let (writer, guard) = log_writer::start(WAITING_LINES, Redacted { redactor, out: io::stderr() });
     let (targets, complaint) = targets(filter);
     let layer = fmt::layer().with_writer(writer).with_ansi(false).log_internal_errors(false);
     let layer = match format {

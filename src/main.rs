@@ -35,6 +35,7 @@ mod commands;
 #[cfg(test)]
 mod documentation;
 mod input;
+mod log_writer;
 mod logging;
 mod outcome;
 mod plan;
@@ -46,16 +47,25 @@ mod start;
 
 use std::process::ExitCode;
 
-use crate::process::{guardian, init};
+use crate::process::{guardian, init, resources, scrub};
 
 fn main() -> ExitCode {
-    if std::env::args_os().next().is_some_and(|name| name == guardian::NAME) {
-        guardian::guard();
+    scrub::hide();
+    resources::raise_limits();
+    let name = std::env::args_os().next().unwrap_or_default();
+    if name == guardian::NAME || (name == guardian::STARTER && guardian::start_detached()) {
+        resources::on_enough_stack(guardian::guard);
         return ExitCode::SUCCESS;
     }
-    if init::is_due() {
-        return ExitCode::from(init::run().0);
+    if name == guardian::STARTER {
+        return ExitCode::SUCCESS;
+    }
+    if init::is_due()
+        && let Some(exit_code) = init::run()
+    {
+        return ExitCode::from(exit_code.0);
     }
     // A panic of the run is an outcome; this is one of the program around it, which its guardian reports.
-    std::panic::catch_unwind(start::start).unwrap_or(ExitCode::from(outcome::ExitCode::INTERNAL.0))
+    std::panic::catch_unwind(|| resources::on_enough_stack(start::start))
+        .unwrap_or(ExitCode::from(outcome::ExitCode::INTERNAL.0))
 }

@@ -4,15 +4,17 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use nix::sys::signal::SigSet;
-use tracing_appender::non_blocking::WorkerGuard;
 
 use crate::cli::{self, Cli, Command, HookEvent, LogFormat};
 use crate::commands::schema;
 use crate::input::Environment;
-use crate::input::env::SECRET_NAMES;
+use crate::input::env::{self, SECRET_NAMES};
 use crate::input::time_limits::RunnerTimeLimits;
+use crate::log_writer::LogGuard;
 use crate::process::hook;
-use crate::process::scrub::scrub;
+use crate::process::init::RestartState;
+use crate::process::resources::complain;
+use crate::process::scrub::{is_traced, scrub};
 use crate::process::signals::Shutdown;
 use crate::{commands, logging, outcome, run};
 
@@ -20,8 +22,14 @@ use crate::{commands, logging, outcome, run};
 pub(crate) fn start() -> ExitCode {
     // A signal that comes before its handler is in place waits.
     let _ = SigSet::all().thread_block();
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
-        return ExitCode::from(outcome::ExitCode::INTERNAL.0);
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&format!(
+                "nothing can be started or reported: {error}; check the limits of this process (`ulimit -a`)"
+            ));
+            return ExitCode::from(outcome::ExitCode::INTERNAL.0);
+        }
     };
     let exit_code = runtime.block_on(dispatch());
     // A thread that is stuck in a full pipe must not hold up the end.
@@ -35,7 +43,7 @@ async fn dispatch() -> ExitCode {
     };
     // The parent process may have left signals blocked too.
     let _ = SigSet::all().thread_unblock();
-    let mut environment = Environment::of_process();
+    let (restart, mut environment) = environment();
     let (log_format, command) = match Cli::read() {
         Ok(Cli { command: None }) => (LogFormat::default(), Ok(Box::default())),
         Ok(Cli { command: Some(Command::Run(args)) }) => (args.log_format, Ok(args)),
@@ -66,19 +74,34 @@ async fn dispatch() -> ExitCode {
     };
     scrub(SECRET_NAMES);
     let _log = start_log(log_format, &environment);
+    if is_traced() {
+        tracing::warn!("a tracer was attached to this process before it could hide: its keys can be read");
+    }
     std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
     environment.time_limits = command.as_ref().map_or_else(|_| RunnerTimeLimits::default(), |args| args.time_limits());
     let exit_code = match command {
-        Ok(args) => Box::pin(run::run(*args, environment, shutdown)).await,
-        Err(message) => run::refuse_usage(environment, message, shutdown).await,
+        Ok(args) => Box::pin(run::run(*args, environment, restart, shutdown)).await,
+        Err(message) => run::refuse_usage(environment, message, restart, shutdown).await,
     };
     ExitCode::from(exit_code.0)
 }
 
-fn start_log(format: LogFormat, environment: &Environment) -> WorkerGuard {
+fn start_log(format: LogFormat, environment: &Environment) -> LogGuard {
     let guard = logging::start(format, environment.raw.rust_log.as_deref(), environment.redactor.clone());
     environment.warn_of_quotes();
     guard
+}
+
+/// What the process was given: its own variables, and those that PID 1 keeps out of them, with what else PID 1 has for it.
+fn environment() -> (Option<RestartState>, Environment) {
+    let own = Environment::of_process();
+    match RestartState::inherit(&own.raw) {
+        None => (None, own),
+        Some((restart, variables)) => {
+            let whole = env::whole().into_iter().chain(variables);
+            (Some(restart), Environment::of_variables(whole))
+        }
+    }
 }
 
 fn hook(event: HookEvent) -> ExitCode {

@@ -40,16 +40,15 @@ async fn is_under_way(server: &AgentServer) -> Option<bool> {
     }
 }
 
-/// Whether there is a guardian whose runner has ended. The others are those of runs that go on: other sandboxes may share this one's
-/// processes. Some sandboxes keep their dead processes, as zombies.
+/// Whether there is a guardian whose runner has ended. The others are those of runs that continue: other sandboxes may share this
+/// one's processes. Some sandboxes keep their dead processes, as zombies.
 fn look(proc: &str) -> String {
     // The kernel keeps 15 bytes of a name.
-    let (guardian, runner) = (&guardian::NAME[..15], &env!("CARGO_PKG_NAME")[..15]);
+    let deliverer = &guardian::DELIVERER[..15];
     format!(
         "for process in {proc}/[0-9]*; do \
-           read -r pid name state parent rest <$process/stat && [ \"$name $state\" != \"({guardian}) Z\" ] || continue; \
-           [ \"$name\" = \"({guardian})\" ] || continue; \
-           above=; read -r above <{proc}/$parent/comm; [ \"$above\" = {runner} ] || {{ echo yes; exit; }}; \
+           read -r pid name state rest <$process/stat || continue; \
+           [ \"$name\" != \"({deliverer})\" ] || [ \"$state\" = Z ] || {{ echo yes; exit; }}; \
          done 2>/dev/null; echo no"
     )
 }
@@ -60,11 +59,11 @@ mod tests {
 
     #[test]
     fn only_a_living_guardian_without_its_runner_delivers() {
-        let orphan = ("30", "30 (openhands-guard) S 1 30 30");
+        let orphan = ("30", "30 (openhands-deliv) S 1 30 30");
         let sleeper = ("31", "31 (sleep) S 1 31 31");
         let runner = ("20", "20 (openhands-runne) S 1 20 20");
-        let of_a_run = ("21", "21 (openhands-guard) S 20 21 21");
-        let zombie = ("32", "32 (openhands-guard) Z 1 32 32");
+        let of_a_run = ("21", "21 (openhands-guard) S 1 21 21");
+        let zombie = ("32", "32 (openhands-deliv) Z 1 32 32");
         let odd = ("33", "33 (a ) (b) S 1 33 33");
         for (processes, expected) in [
             (&[][..], "no\n"),

@@ -114,7 +114,7 @@ variables! {
     all_proxy = "ALL_PROXY",
     /// Hosts that are reached without a proxy.
     no_proxy = "NO_PROXY",
-    /// What this program as PID 1 tells itself.
+    /// Where this program as PID 1 passes on what it knows to its child; no secret.
     openhands_runner_life = "OPENHANDS_RUNNER_LIFE",
 }
 
@@ -142,7 +142,6 @@ pub(crate) const SECRET_NAMES: &[&str] = &[
     "AUTOMATION_CALLBACK_API_KEY",
     "LLM_API_KEY",
     "AUTOMATION_KV_TOKEN",
-    "OPENHANDS_RUNNER_LIFE",
 ];
 
 /// Where a run is reported to: of no use to what the run starts, and an address may hold a key.
@@ -194,7 +193,6 @@ impl RawEnv {
             &self.automation_callback_api_key,
             &self.llm_api_key,
             &self.automation_kv_token,
-            &self.openhands_runner_life,
         ]
         .into_iter()
         .flatten()

@@ -13,6 +13,8 @@ pub(crate) mod time_limits;
 pub(crate) mod time_scale;
 mod title;
 
+use std::ffi::OsString;
+
 use openhands_client::secret::Redactor;
 
 use self::env::{Faults, RawEnv};
@@ -36,7 +38,12 @@ pub(crate) struct Environment {
 impl Environment {
     /// What the process was given. The redactor knows the secrets in it from the start.
     pub(crate) fn of_process() -> Self {
-        let (raw, Faults { not_text, quoted }) = RawEnv::of_process();
+        Self::of_variables(env::whole())
+    }
+
+    /// The same of any set of variables.
+    pub(crate) fn of_variables(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        let (raw, Faults { not_text, quoted }) = RawEnv::from_vars(variables);
         let redactor = Redactor::default();
         raw.secrets().for_each(|secret| redactor.learn(&secret));
         Self { raw, not_text, quoted, redactor, time_limits: RunnerTimeLimits::default() }

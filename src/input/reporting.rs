@@ -137,6 +137,15 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_no_header_can_hold_is_left_out_and_white_space_around_one_is_no_part_of_it() {
+        for (key, usable) in [("key\r\n", Some("key")), ("ke\ny", None), ("ke\u{1b}y", None)] {
+            let raw = RawEnv { automation_callback_api_key: Some(key.to_owned()), ..RawEnv::default() };
+            let (reporting, _) = Reporting::from_env(&raw);
+            assert_eq!(reporting.key.as_ref().map(Secret::expose), usable, "{key:?}");
+        }
+    }
+
+    #[test]
     fn an_unusable_address_is_a_warning_and_the_fallback_counts() {
         let raw = RawEnv {
             automation_callback_url: Some("not an address".to_owned()),

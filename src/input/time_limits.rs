@@ -164,18 +164,12 @@ impl Default for GuardianLimits {
 pub(crate) struct InitLimits {
     /// `docker stop` kills 10 s after its SIGTERM; a guardian gets what is left of that after the runner.
     pub(crate) after_signal: Duration,
-    /// A guardian ends by itself when its own budget is over; this is only a bound.
-    pub(crate) after_death: Duration,
-    /// Between two looks for the end of a guardian.
-    pub(crate) guardian_poll: Duration,
+    /// A guardian ends by itself when its own budget is over. PID 1 waits for this time longer.
+    pub(crate) beyond_budget: Duration,
 }
 
 impl Default for InitLimits {
     fn default() -> Self {
-        Self {
-            after_signal: Duration::from_secs(8),
-            after_death: Duration::from_secs(3600),
-            guardian_poll: Duration::from_millis(50),
-        }
+        Self { after_signal: Duration::from_secs(8), beyond_budget: Duration::from_secs(60) }
     }
 }

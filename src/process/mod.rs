@@ -6,6 +6,8 @@ pub(crate) mod ancestry;
 pub(crate) mod guardian;
 pub(crate) mod hook;
 pub(crate) mod init;
+pub(crate) mod own_program;
+pub(crate) mod resources;
 pub(crate) mod scrub;
 pub(crate) mod server;
 pub(crate) mod signals;

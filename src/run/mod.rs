@@ -43,13 +43,19 @@ use crate::sinks::{Record, Sinks, Stage};
 /// Runs a task in this sandbox, reports its outcome, and gives the exit code.
 ///
 /// From the moment in which the reporting part of the environment is read, every way out delivers one outcome.
-pub(crate) async fn run(args: RunArgs, environment: Environment, mut shutdown: Shutdown) -> ExitCode {
+///
+/// `restart` is what PID 1 has for the run, where that is this program.
+pub(crate) async fn run(
+    args: RunArgs,
+    environment: Environment,
+    restart: Option<RestartState>,
+    mut shutdown: Shutdown,
+) -> ExitCode {
     let mut report = Reporter::new(&environment);
-    if let Err(failure) = report.guard(&mut shutdown).await {
+    if let Err(failure) = report.guard(restart.as_ref(), &mut shutdown).await {
         tracing::error!(code = failure.code(), "{}", failure.detail);
         return failure.kind.exit_code();
     }
-    let restart = RestartState::of(&environment.raw);
     let run = Run::new(&args, &environment, restart.as_ref());
     let mut sinks = sinks(&args, &environment);
     let mut own_server = None;
@@ -57,8 +63,8 @@ pub(crate) async fn run(args: RunArgs, environment: Environment, mut shutdown: S
 
     let budgets = budgets(ended.as_ref().err(), &environment.time_limits.shutdown);
     let verdict = report.decide(ended, run.state());
-    if restart.is_some() && report.is_guarded() {
-        RestartState::outcome_is_known();
+    if let Some(restart) = restart.as_ref().filter(|_| report.is_guarded()) {
+        restart.outcome_is_known();
     }
     let exit_code = verdict.exit_code();
     tokio::select! {
@@ -123,9 +129,14 @@ async fn finish(
 }
 
 /// Reports a command line that cannot be understood.
-pub(crate) async fn refuse_usage(environment: Environment, message: String, mut shutdown: Shutdown) -> ExitCode {
+pub(crate) async fn refuse_usage(
+    environment: Environment,
+    message: String,
+    restart: Option<RestartState>,
+    mut shutdown: Shutdown,
+) -> ExitCode {
     let mut report = Reporter::new(&environment);
-    if report.guard(&mut shutdown).await.is_err() {
+    if report.guard(restart.as_ref(), &mut shutdown).await.is_err() {
         return ExitCode::USAGE;
     }
     let verdict = report.decide(Err(Failure::new(FailureKind::Usage, message)), RunState::default());

@@ -8,6 +8,7 @@ use openhands_client::automation::completion::CompletionReport;
 use openhands_client::automation::phase::PhaseEndpoint;
 use openhands_client::http::Http;
 use openhands_client::http::Network;
+use openhands_client::off_thread::off_thread;
 use openhands_client::secret::Redactor;
 use openhands_client::text;
 use tokio::sync::watch;
@@ -20,6 +21,7 @@ use crate::input::time_limits::{RunnerTimeLimits, ShutdownBudgets};
 use crate::outcome::{Failure, FailureKind, Outcome, Verdict};
 use crate::process::guardian::rendezvous::{self, Found};
 use crate::process::guardian::{Guardian, GuardianConfig};
+use crate::process::init::RestartState;
 use crate::process::signals::Shutdown;
 use crate::sinks::phases::{Phases, SettledElsewhere};
 use crate::sinks::{Record, Sinks};
@@ -68,7 +70,11 @@ impl Reporter {
     ///
     /// # Errors
     /// Another runner is at work on the run, or a signal came before it was ours.
-    pub(super) async fn guard(&mut self, shutdown: &mut Shutdown) -> Result<(), Failure> {
+    pub(super) async fn guard(
+        &mut self,
+        restart: Option<&RestartState>,
+        shutdown: &mut Shutdown,
+    ) -> Result<(), Failure> {
         let Some(config) = GuardianConfig::new(&self.reporting, &self.network, &self.time_limits) else {
             return Ok(());
         };
@@ -77,10 +83,10 @@ impl Reporter {
         if let Some(run_id) = &self.reporting.run_id {
             let asked = run_id.as_str().to_owned();
             let found = tokio::select! {
-                found = tokio::task::spawn_blocking(move || rendezvous::take_over(&asked, &limits)) => found,
+                found = off_thread("take over", move || rendezvous::take_over(&asked, &limits)) => found,
                 signal = shutdown.requested() => return Err(Failure::from(signal)),
             };
-            match found.unwrap_or_else(|bug| std::panic::resume_unwind(bug.into_panic())) {
+            match found {
                 Found::Nobody => {}
                 Found::Yours(from_before) => {
                     tracing::info!(%run_id, "going on with a run whose runner died");
@@ -93,7 +99,12 @@ impl Reporter {
             }
         }
         match Guardian::start(config, &limits, &self.silence(RunState::default())) {
-            Ok(guardian) => self.guardian = Some(guardian),
+            Ok(guardian) => {
+                if let (Some(restart), Some(pid)) = (restart, guardian.pid()) {
+                    restart.has_guardian(pid, limits.takeover_window + limits.budget);
+                }
+                self.guardian = Some(guardian);
+            }
             Err(error) => tracing::warn!(%error, "no guardian: if the runner is killed, nobody will say so"),
         }
         if let Some(offer) = offer {

@@ -8,6 +8,7 @@ use openhands_client::agent_server::{AgentServer, AgentServerClient};
 use openhands_client::conversation::{ConversationSpec, RunSpec};
 use openhands_client::http::Http;
 use openhands_client::ids::SandboxId;
+use openhands_client::off_thread::off_thread;
 use openhands_client::secret::Secret;
 use openhands_client::text;
 use tokio::sync::{OnceCell, watch};
@@ -140,7 +141,7 @@ impl<'r> Run<'r> {
         };
         let is_plain = args.plain;
         // A pipe that stays open must not hold up signals.
-        let task = tokio::task::spawn_blocking(move || if is_plain { source.load_plain() } else { source.load() });
+        let task = off_thread("task file", move || if is_plain { source.load_plain() } else { source.load() });
         let flags = Overrides {
             agent_server_url: args.agent_server_url.clone(),
             conversation_id: args.overrides.conversation_id,
@@ -151,7 +152,7 @@ impl<'r> Run<'r> {
             here: Here::of_process(),
         };
         let settings = Settings::from_env(&self.environment.raw, &self.environment.not_text, flags);
-        let task = task.await.unwrap_or_else(|bug| std::panic::resume_unwind(bug.into_panic()));
+        let task = task.await;
         let limits = self.environment.time_limits.run;
         let plan = match (settings, task) {
             (Ok(settings), Ok(task)) => {
@@ -159,12 +160,11 @@ impl<'r> Run<'r> {
                 let limit =
                     args.overrides.timeout.or(task.limits.timeout).map(|limit| Limit::of_task(self.started, limit));
                 // Filling in the messages may take a moment, in which signals and the time limit count.
-                let filling_in = tokio::task::spawn_blocking(move || {
+                let filling_in = off_thread("messages", move || {
                     let whole = RunPlan::new(settings, task, limits)?;
                     if is_outside { whole.driven_from_outside() } else { Ok(whole) }
                 });
-                let ended = within(limit.as_ref(), filling_in).await?;
-                ended.unwrap_or_else(|bug| std::panic::resume_unwind(bug.into_panic()))
+                within(limit.as_ref(), filling_in).await?
             }
             (settings, task) => {
                 let of_settings = settings.err().map(|problems| problems.0).unwrap_or_default();

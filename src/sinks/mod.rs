@@ -3,6 +3,7 @@
 pub(crate) mod output;
 pub(crate) mod phases;
 pub(crate) mod progress;
+mod stdout;
 
 use futures_util::future::BoxFuture;
 use openhands_client::agent_server::Event;

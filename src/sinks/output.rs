@@ -6,14 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt as _};
+use openhands_client::off_thread::off_thread;
 use openhands_client::text;
 use rustix::fs::{OFlags, fcntl_setfl};
 use serde_json::{Value, json};
-use tokio::io::{AsyncWriteExt as _, BufWriter};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-use tokio::time::timeout;
 
+use super::stdout::Stdout;
 use super::{Record, Sink};
 use crate::cli::OutputFormat;
 use crate::outcome::RunResult;
@@ -22,82 +20,38 @@ use crate::outcome::RunResult;
 #[derive(Debug)]
 pub(crate) struct Output {
     format: OutputFormat,
-    /// How long a record may wait for a slow reader.
-    patience: Duration,
     is_terminal: bool,
-    lines: Option<mpsc::Sender<String>>,
-    writer: JoinHandle<()>,
+    stdout: Stdout,
 }
-
-/// Lines that may wait for a slow reader; further ones hold the run back.
-const WAITING_LINES: usize = 64;
 
 impl Output {
     /// Standard output in this format; a record that no one reads for the time of `patience` is the last one. Must be called in a tokio runtime.
     #[must_use]
     pub(crate) fn new(format: OutputFormat, patience: Duration) -> Self {
-        let (lines, waiting) = mpsc::channel(WAITING_LINES);
-        let writer = tokio::spawn(async {
-            if let Err(error) = write_all(waiting).await {
-                tracing::warn!(%error, "standard output is closed; the run continues without it");
-            }
-        });
-        let is_terminal = io::stdout().is_terminal();
-        Self { format, patience, is_terminal, lines: Some(lines), writer }
-    }
-
-    async fn line(&mut self, line: String) {
-        let Some(lines) = &self.lines else { return };
-        // Refused when the writer has given up.
-        if timeout(self.patience, lines.send(line)).await.is_err() {
-            tracing::warn!("standard output is not read; the run continues without it");
-            self.lines = None;
-            self.writer.abort();
-        }
-    }
-
-    /// Waits until everything is written.
-    async fn finish(&mut self) {
-        self.lines = None;
-        let _ = (&mut self.writer).await;
+        Self { format, is_terminal: io::stdout().is_terminal(), stdout: Stdout::new(patience) }
     }
 
     async fn json_line(&mut self, record: &Record<'_>) {
         match record {
             Record::Conversation { id, new } => {
                 let own = json!({"kind": "runner.conversation", "conversation_id": id.to_string(), "new": new});
-                self.line(own.to_string()).await;
+                self.stdout.line(own.to_string()).await;
             }
             Record::Turn { number, of, message } => {
                 let own = json!({"kind": "runner.turn", "number": number, "of": of, "message": message});
-                self.line(own.to_string()).await;
+                self.stdout.line(own.to_string()).await;
             }
             Record::Stage(_) => {}
-            Record::Event { event, .. } => self.line(one_line(event.raw())).await,
+            Record::Event { event, .. } => self.stdout.line(one_line(event.raw())).await,
             Record::Result(result) => {
                 let mut own = json!({"kind": "runner.result"});
                 if let (Value::Object(own), Ok(Value::Object(result))) = (&mut own, serde_json::to_value(result)) {
                     own.extend(result);
                 }
-                self.line(own.to_string()).await;
+                self.stdout.line(own.to_string()).await;
             }
         }
     }
-}
-
-/// Writes lines as they come, many at once when many wait.
-async fn write_all(mut lines: mpsc::Receiver<String>) -> io::Result<()> {
-    let mut stdout = BufWriter::new(tokio::io::stdout());
-    while let Some(line) = lines.recv().await {
-        let mut next = Ok(line);
-        while let Ok(line) = next {
-            stdout.write_all(line.as_bytes()).await?;
-            stdout.write_all(b"\n").await?;
-            next = lines.try_recv();
-        }
-        stdout.flush().await?;
-    }
-    Ok(())
 }
 
 /// JSON on one line. Servers send it so; where one does not, the line breaks between its tokens are taken out.
@@ -117,17 +71,17 @@ impl Sink for Output {
                 (OutputFormat::Jsonl, record) => self.json_line(record).await,
                 (OutputFormat::Json, Record::Result(result)) => {
                     let text = serde_json::to_string_pretty(result).unwrap_or_default();
-                    self.line(text).await;
+                    self.stdout.line(text).await;
                 }
                 (OutputFormat::Text, Record::Result(RunResult { message: Some(message), error: None, .. })) => {
                     // A terminal obeys what it is shown.
                     let shown = if self.is_terminal { text::printable(message) } else { message.clone() };
-                    self.line(shown).await;
+                    self.stdout.line(shown).await;
                 }
                 _ => {}
             }
             if matches!(record, Record::Result(_)) {
-                self.finish().await;
+                self.stdout.finish().await;
             }
         }
         .boxed()
@@ -154,8 +108,8 @@ impl Sink for ResultFile {
             let Record::Result(result) = record else { return };
             let text = serde_json::to_string_pretty(result).unwrap_or_default() + "\n";
             let path = self.path.clone();
-            let written = tokio::task::spawn_blocking(move || replace(&path, text.as_bytes())).await;
-            if let Ok(Err(error)) = written {
+            let written = off_thread("result file", move || replace(&path, text.as_bytes())).await;
+            if let Err(error) = written {
                 tracing::error!(path = %self.path.display(), %error, "the result file could not be written");
             }
         }

@@ -83,14 +83,7 @@ impl Home {
 
     /// The processes that run our binary.
     pub fn processes(&self) -> Vec<Pid> {
-        let binary = self.binary();
-        let entries = std::fs::read_dir("/proc").unwrap().flatten();
-        let is_ours =
-            |entry: &std::fs::DirEntry| std::fs::read_link(entry.path().join("exe")).is_ok_and(|exe| exe == binary);
-        entries
-            .filter(is_ours)
-            .filter_map(|entry| entry.file_name().to_str()?.parse().ok().map(Pid::from_raw))
-            .collect()
+        processes_of(&self.binary())
     }
 
     /// Until no process of the run is left.
@@ -109,6 +102,13 @@ impl Home {
             assert!(!text.contains(secret.as_str()), "a secret is in {place}");
         }
     }
+}
+
+/// The processes that run this program.
+pub fn processes_of(binary: &Path) -> Vec<Pid> {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let is_it = |entry: &std::fs::DirEntry| std::fs::read_link(entry.path().join("exe")).is_ok_and(|exe| exe == binary);
+    entries.filter(is_it).filter_map(|entry| entry.file_name().to_str()?.parse().ok().map(Pid::from_raw)).collect()
 }
 
 impl Run {
@@ -317,6 +317,11 @@ impl Running {
     /// A file in the run's folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.home.cwd().join(name)
+    }
+
+    /// The program that runs.
+    pub fn binary(&self) -> PathBuf {
+        self.home.binary()
     }
 
     /// The processes of the run, guardian included.

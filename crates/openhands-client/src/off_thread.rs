@@ -19,7 +19,7 @@ pub async fn off_thread<T: Send + 'static>(name: &str, work: impl FnOnce() -> T 
     let shared = Arc::new(Mutex::new(Some(work)));
     let (tell, told) = oneshot::channel();
     let of_thread = Arc::clone(&shared);
-    let started = thread::Builder::new().name(name.to_owned()).stack_size(STACK).spawn(move || {
+    let started = thread::Builder::new().name(name.to_owned()).spawn(move || {
         if let Some(work) = take(&of_thread) {
             // No one waits any more if the caller was dropped.
             let _ = tell.send(work());
@@ -39,9 +39,6 @@ pub async fn off_thread<T: Send + 'static>(name: &str, work: impl FnOnce() -> T 
     let work = take(&shared).expect("a thread that did not start has not taken the work");
     work()
 }
-
-/// Enough for a name lookup and for a file; small, because a limit of the process's data counts it.
-const STACK: usize = 512 * 1024;
 
 fn take<T>(shared: &Mutex<Option<T>>) -> Option<T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner).take()

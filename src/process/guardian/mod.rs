@@ -11,6 +11,7 @@
 //!
 //! The rules are a state machine without input and output ([`handover`]); [`process`] drives it.
 
+mod detach;
 mod footprint;
 mod handover;
 mod line;
@@ -21,12 +22,12 @@ pub(crate) mod rendezvous;
 use std::io::{self, BufReader, ErrorKind, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt as _;
-use std::process::{Command, Stdio};
 
+pub(crate) use detach::{STARTER, start as start_detached};
 pub(crate) use process::guard;
 pub(crate) use protocol::GuardianConfig;
 
+use self::detach::Starting;
 use self::protocol::{Answer, Message, receive};
 use crate::input::time_limits::GuardianLimits;
 use openhands_client::automation::completion::CompletionReport;
@@ -34,12 +35,22 @@ use openhands_client::automation::completion::CompletionReport;
 /// The guardian's name in `ps`, so that no one takes it for a leftover of the run. The kernel keeps 15 characters of it.
 pub(crate) const NAME: &str = "openhands-guardian";
 
+/// Its name once its runner has ended: what it does then must be waited for. `launch` looks for it.
+pub(crate) const DELIVERER: &str = "openhands-deliverer";
+
+/// Shows in the process's name that its runner has ended.
+fn show_end_of_runner() {
+    let _ = nix::sys::prctl::set_name(c"openhands-deliverer");
+}
+
 /// The runner's end of the line to its guardian.
 #[derive(Debug)]
 pub(crate) struct Guardian {
     line: UnixStream,
     /// What a guardian that is slow to read has not taken yet.
     unsent: Vec<u8>,
+    /// Its process id, if it was told in time.
+    pid: Option<u32>,
 }
 
 impl Guardian {
@@ -56,18 +67,11 @@ impl Guardian {
         let (line, other_end) = UnixStream::pair()?;
         line.set_write_timeout(Some(limits.sending))?;
         line.set_read_timeout(Some(limits.arming))?;
-        let mut guardian = Self { line, unsent: Vec::new() };
+        let mut guardian = Self { line, unsent: Vec::new(), pid: None };
         // Before there is a process: whatever becomes of us from now on, it knows what to do.
         guardian.send(&Message::GuardianConfig(Box::new(config), if_silent.clone()))?;
-        // Its own file may be gone by the time it is needed; a running program is not.
-        Command::new("/proc/self/exe")
-            .arg0(NAME)
-            .env_clear()
-            .current_dir("/")
-            .stdin(OwnedFd::from(other_end))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
+        let starting = Starting::new(OwnedFd::from(other_end))?;
+        guardian.pid = starting.pid(limits.arming);
         match receive(&mut BufReader::new(&guardian.line)) {
             Ok(Some(Answer::Armed)) => Ok(guardian),
             Ok(_) => Err(ErrorKind::UnexpectedEof.into()),
@@ -77,6 +81,11 @@ impl Guardian {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The guardian's process id, if it is known.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.pid
     }
 
     /// News for the report that is delivered if the runner ends without a word.
@@ -146,7 +155,7 @@ mod tests {
     fn nothing_is_lost_on_a_guardian_that_is_slow_to_read() {
         let (line, mut other_end) = UnixStream::pair().unwrap();
         line.set_write_timeout(Some(Duration::from_millis(5))).unwrap();
-        let mut guardian = Guardian { line, unsent: Vec::new() };
+        let mut guardian = Guardian { line, unsent: Vec::new(), pid: None };
         let mut sent = 0;
         while guardian.unsent.is_empty() {
             guardian.end_with_us(7).unwrap();

@@ -127,6 +127,9 @@ impl GuardianProcess {
     fn watch(&mut self, mut line: Line) -> Option<CompletionReport> {
         loop {
             let Some(input) = self.next_input(&mut line) else { continue };
+            if matches!(input, Input::RunnerEnded) {
+                super::show_end_of_runner();
+            }
             for action in self.handover.step(input, Instant::now()) {
                 match self.perform(action) {
                     Driven::Deliver(report) => return Some(report),

@@ -1,5 +1,8 @@
 //! A container's ENTRYPOINT: PID 1 of a namespace, with an agent-server of its own.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::Signal::{SIGABRT, SIGKILL, SIGTERM};
@@ -10,7 +13,7 @@ use tokio::time::Instant;
 use super::Work;
 use crate::support::agent_server::STARTING;
 use crate::support::receiver::Answer::Status;
-use crate::support::run::{LLM_COST, Running};
+use crate::support::run::{LLM_COST, Running, processes_of};
 use crate::support::{AgentServer, NEWEST, Receiver, Run, Step};
 
 const AS_PID_1: [&str; 5] = ["unshare", "--fork", "--pid", "--mount-proc", "--kill-child"];
@@ -171,6 +174,72 @@ async fn pid_1_ends_when_it_is_told_to_though_its_guardian_is_at_work() {
     kill(pid_1(&running), SIGTERM).unwrap();
     running.finish().await.exits_with(134);
     assert!(told.elapsed() < Duration::from_secs(20), "{:?}", told.elapsed());
+}
+
+#[tokio::test]
+async fn pid_1_does_not_wait_for_a_process_that_has_its_guardians_name() {
+    let receiver = Receiver::start().await;
+    let script = r#"cp "$(command -v sleep)" openhands-guard; ./openhands-guard 300 & exec "$@""#;
+    let wrapper = ["unshare", "--fork", "--pid", "--mount-proc", "--kill-child", "bash", "-c", script, "bash"];
+    let run = Run::new().reports_to(&receiver, &uuid::Uuid::new_v4().to_string());
+    let began = Instant::now();
+    run.args(["run", "no.md"]).under(wrapper).finish().await.exits_with(78);
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    receiver.accepted();
+}
+
+#[tokio::test]
+async fn pid_1_without_proc_reports_too() {
+    let server = AgentServer::shared(NEWEST).await;
+    let work = Work::on(server).await;
+    work.llm.script("Do the task", [Step::finish("Done.")]);
+    let script = r#"mount -t tmpfs none /proc || exit 99; exec "$@""#;
+    let wrapper = ["unshare", "--fork", "--pid", "--mount", "--kill-child", "bash", "-c", script, "bash"];
+    work.run(server).under(wrapper).finish().await.exits_with(0);
+    assert_eq!(work.receiver.accepted()["status"], "COMPLETED");
+}
+
+#[tokio::test]
+async fn no_life_of_a_run_has_its_keys_in_its_environment() {
+    let server = AgentServer::shared(NEWEST).await;
+    let work = Work::on(server).await;
+    let steps = ["2", "4"];
+    for step in steps {
+        work.hold_at(step);
+    }
+    let keys = [("AUTOMATION_CALLBACK_API_KEY", "callback-key-of-the-test")];
+    let run = keys.iter().fold(work.run(server), |run, (name, key)| run.env(name, key));
+    let running = run.under(AS_PID_1).start();
+    work.reach("2").await;
+    // Reads what it can, all the time, from the first moment of each new process.
+    let (watching, binary) = (Arc::new(AtomicBool::new(true)), running.binary());
+    let watcher = {
+        let watching = Arc::clone(&watching);
+        std::thread::spawn(move || {
+            let mut seen = BTreeMap::<Pid, Vec<u8>>::new();
+            while watching.load(Ordering::Relaxed) {
+                for pid in processes_of(&binary) {
+                    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+                    seen.entry(pid).or_default().extend(environment);
+                }
+            }
+            seen
+        })
+    };
+    for (starts, step) in (1..).zip(steps) {
+        work.reach(step).await;
+        kill(program_under(pid_1(&running)), SIGKILL).unwrap();
+        running.says_times(" is ready", starts + 1).await;
+        work.let_go(step);
+    }
+    watching.store(false, Ordering::Relaxed);
+    let seen = watcher.join().unwrap();
+    assert!(seen.values().any(|environment| !environment.is_empty()), "nothing was read");
+    for environment in seen.values() {
+        running.keeps_secrets("an environment", &String::from_utf8_lossy(environment));
+    }
+    running.finish().await.exits_with(0);
+    assert_eq!(work.receiver.accepted()["status"], "COMPLETED");
 }
 
 #[tokio::test]

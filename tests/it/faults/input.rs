@@ -81,6 +81,16 @@ async fn every_problem_is_told_at_once() {
 }
 
 #[tokio::test]
+async fn a_key_has_a_line_break_inside() {
+    let started = std::time::Instant::now();
+    for name in ["AUTOMATION_CALLBACK_API_KEY", "SESSION_API_KEY", "OPENHANDS_API_KEY", "LLM_API_KEY"] {
+        let run = Run::new().task("---\nllm: {model: m}\n---\nx").env(name, "key-of\nthe-test-1");
+        refused(run, 78, &format!("{name}: a key with a line break")).await;
+    }
+    assert!(started.elapsed() < std::time::Duration::from_secs(60), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
 async fn there_is_no_llm() {
     refused(
         Run::new().task("x"),

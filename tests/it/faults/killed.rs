@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal::{self, SIGABRT, SIGCONT, SIGKILL, SIGSTOP};
-use nix::sys::signal::killpg;
+use nix::sys::signal::{kill, killpg};
+use nix::unistd::Pid;
 use tokio::time::sleep;
 
 use super::{Work, agent_is_stopped};
@@ -36,6 +37,27 @@ async fn a_killed_process_group_is_reported() {
     let running = run.command(|command| _ = command.process_group(0)).start();
     work.reach("2").await;
     killpg(running.pid(), SIGKILL).unwrap();
+    running.finish().await.ended_by(SIGKILL);
+    work.failed_with("RunnerDied");
+}
+
+/// A process and all that it has started, the deepest last.
+fn tree_of(pid: Pid) -> Vec<Pid> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let children = children.split_whitespace().map(|child| Pid::from_raw(child.parse().unwrap()));
+    std::iter::once(pid).chain(children.flat_map(tree_of)).collect()
+}
+
+#[tokio::test]
+async fn a_killed_process_tree_is_reported() {
+    let server = AgentServer::shared(NEWEST).await;
+    let work = Work::on(server).await;
+    work.hold_at("2");
+    let running = work.run(server).start();
+    work.reach("2").await;
+    for process in tree_of(running.pid()) {
+        kill(process, SIGKILL).unwrap();
+    }
     running.finish().await.ended_by(SIGKILL);
     work.failed_with("RunnerDied");
 }

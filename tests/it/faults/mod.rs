@@ -10,6 +10,7 @@ mod container;
 mod input;
 mod killed;
 mod output;
+mod resource_limits;
 mod restart;
 mod signals;
 mod sweep;

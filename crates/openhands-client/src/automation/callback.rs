@@ -1,7 +1,7 @@
 //! Delivery of the completion callback, on a time budget of its own.
 //!
 //! Between the runner and the automation service there may be proxies, an ingress in the middle of a rollout, and login
-//! pages. What they say is not final; what the service itself says is ([`judge`]).
+//! pages. What they say is not final; what the service itself says is.
 
 use std::time::Duration;
 
@@ -241,10 +241,11 @@ impl AttemptError {
     #[must_use]
     pub fn may_be_accepted(&self) -> bool {
         match self {
-            Self::Http(HttpError::Connect { .. } | HttpError::Invalid { .. }) => false,
             Self::Http(HttpError::Status { status, .. }) => !matches!(status, 300..=499 | 503),
+            Self::Http(HttpError::Connect { .. } | HttpError::Invalid { .. })
+            | Self::Redirect { .. }
+            | Self::Page { .. } => false,
             Self::Http(_) => true,
-            Self::Redirect { .. } | Self::Page { .. } => false,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Name resolution by the operating system, which works where no thread can be started.
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
@@ -13,28 +13,34 @@ pub(super) struct SystemResolver;
 
 impl Resolve for SystemResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let host = name.as_str().to_owned();
-        Box::pin(async move {
-            // The hosts file answers for this name: no one has to be waited for.
-            let addresses =
-                if host == "localhost" { lookup(&host) } else { off_thread("resolver", move || lookup(&host)).await };
-            Ok(Box::new(addresses?.into_iter()) as Addrs)
-        })
+        // The port does not matter: the client sets its own.
+        Box::pin(async move { Ok(Box::new(addresses(name.as_str(), 0).await?.into_iter()) as Addrs) })
     }
 }
 
-/// The port does not matter: the client sets its own.
-fn lookup(host: &str) -> io::Result<Vec<SocketAddr>> {
-    Ok((host, 0).to_socket_addrs()?.collect())
+/// The addresses of a host.
+pub(super) async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    if host == "localhost" || host.parse::<IpAddr>().is_ok() {
+        // The hosts file, or the text itself, has the address: no one has to be waited for.
+        return lookup(host, port);
+    }
+    let host = host.to_owned();
+    off_thread("resolver", move || lookup(&host, port)).await
+}
+
+fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    Ok((host, port).to_socket_addrs()?.collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn this_machine_has_an_address() {
-        assert!(lookup("localhost").unwrap().iter().all(|address| address.ip().is_loopback()));
-        assert!(lookup("no-such-name.invalid").is_err());
+    #[tokio::test]
+    async fn this_machine_has_an_address() {
+        let found = addresses("localhost", 7).await.unwrap();
+        assert!(!found.is_empty() && found.iter().all(|address| address.ip().is_loopback() && address.port() == 7));
+        assert_eq!(addresses("::1", 7).await.unwrap(), ["[::1]:7".parse().unwrap()]);
+        assert!(addresses("no-such-name.invalid", 7).await.is_err());
     }
 }

@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use url::Url;
 
-use super::without_secrets;
+use super::{resolve, without_secrets};
 
 /// The longest response of a proxy to `CONNECT`, in bytes.
 const LONGEST_HEAD: usize = 16 * 1024;
@@ -37,7 +37,8 @@ pub(crate) async fn connect(target: &Url, proxy: Option<&Url>) -> Result<TcpStre
 async fn open(url: &Url) -> Result<TcpStream, String> {
     let host = url.host_str().ok_or("an address without a host")?.trim_matches(['[', ']']);
     let port = url.port_or_known_default().ok_or("an address without a port")?;
-    let stream = TcpStream::connect((host, port)).await.map_err(|error| error.to_string())?;
+    let connected = async { TcpStream::connect(&*resolve::addresses(host, port).await?).await };
+    let stream = connected.await.map_err(|error: std::io::Error| error.to_string())?;
     // Small frames are answers that someone waits for.
     let _ = stream.set_nodelay(true);
     Ok(stream)
