@@ -58,6 +58,8 @@ pub(crate) fn take_over(run_id: &str, limits: &GuardianLimits) -> Found {
         }
         Ok(match answer {
             Ok(Some(Answer::Yours)) => Found::Yours(Offer(guardian)),
+            // It has ended before it took the connection from its queue.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Found::Nobody,
             // It is there, and keeps the run, has reported it after all, or is too slow to say more.
             _ => Found::Busy,
         })
@@ -135,6 +137,8 @@ impl Asker {
 
 #[cfg(test)]
 mod tests {
+    use rustix::event::{PollFd, PollFlags, poll};
+
     use super::*;
 
     #[test]
@@ -160,6 +164,17 @@ mod tests {
         assert!(Rendezvous::open(&run).is_ok());
         offer.accept();
         assert!(asker.has_taken());
+    }
+
+    #[test]
+    fn a_guardian_that_ends_before_it_accepts_is_not_there() {
+        let run = Uuid::new_v4().to_string();
+        let place = Rendezvous::open(&run).unwrap();
+        let asking = std::thread::spawn(move || take_over(&run, &GuardianLimits::default()));
+        let mut waits = [PollFd::new(place.listener(), PollFlags::IN)];
+        poll(&mut waits, None).unwrap();
+        drop(place);
+        assert!(matches!(asking.join().unwrap(), Found::Nobody));
     }
 
     #[test]
