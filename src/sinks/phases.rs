@@ -1,6 +1,9 @@
 //! The run's progress as phases for the automation service: stages at once, the agent's own summaries now and then.
 //!
-//! A run never waits for a phase: the sink keeps the newest one, and a task of its own posts it.
+//! A run never waits for a phase: the sink keeps the newest one, and a task of its own posts it. Few of the summaries are posted,
+//! so that only those are cleaned, and only the first one that waits wakes the task.
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use openhands_client::agent_server::event::Meaning;
@@ -19,13 +22,15 @@ use crate::input::time_limits::RunLimits;
 #[derive(Debug)]
 pub(crate) struct Phases {
     newest: watch::Sender<Phase>,
-    redactor: Redactor,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 struct Phase {
+    /// A summary as it came from the agent.
     text: String,
     is_stage: bool,
+    /// Whether it is yet to be posted, and the task knows that there is one.
+    waits: AtomicBool,
 }
 
 /// Tells when the service has settled the run without us.
@@ -55,25 +60,28 @@ impl Phases {
         let (settled, settled_elsewhere) = oneshot::channel();
         let limits = *limits;
         tokio::spawn(async move {
-            if let Some(reason) = post_all(&endpoint, &http, limits, to_post).await {
+            if let Some(reason) = post_all(&endpoint, &http, &redactor, limits, to_post).await {
                 let _ = settled.send(reason);
             }
         });
-        (Self { newest, redactor }, SettledElsewhere(settled_elsewhere))
+        (Self { newest }, SettledElsewhere(settled_elsewhere))
     }
 
     fn stage(&self, text: &str) {
-        self.newest.send_replace(Phase { text: text.to_owned(), is_stage: true });
+        self.newest.send_replace(Phase { text: text.to_owned(), is_stage: true, waits: AtomicBool::new(true) });
     }
 
     fn summary(&self, summary: &str) {
-        let text = phase_text(summary, &self.redactor);
+        if text::one_line(summary, 1).is_empty() {
+            return;
+        }
         self.newest.send_if_modified(|newest| {
-            let news = newest.text != text && !text.is_empty();
-            if news {
-                *newest = Phase { text, is_stage: false };
+            if newest.text == summary {
+                return false;
             }
-            news
+            summary.clone_into(&mut newest.text);
+            newest.is_stage = false;
+            !std::mem::replace(newest.waits.get_mut(), true)
         });
     }
 }
@@ -91,11 +99,19 @@ fn phase_text(summary: &str, redactor: &Redactor) -> String {
     text::one_line(&redact::mask_suspected(&start), LONGEST - CUT)
 }
 
+/// What is posted of a phase. The next one is news.
+fn take(newest: &Phase, redactor: &Redactor) -> (String, bool) {
+    newest.waits.store(false, Ordering::Relaxed);
+    let text = if newest.is_stage { newest.text.clone() } else { phase_text(&newest.text, redactor) };
+    (text, newest.is_stage)
+}
+
 /// Posts the newest phase whenever there is a new one. The last one is repeated from time to time: the answer is the only
 /// sign of a run that was cancelled. Ends with the sink, or with the service's words when the run is settled.
 async fn post_all(
     endpoint: &PhaseEndpoint,
     http: &Http,
+    redactor: &Redactor,
     limits: RunLimits,
     mut newest: watch::Receiver<Phase>,
 ) -> Option<String> {
@@ -111,7 +127,7 @@ async fn post_all(
                 changed = newest.changed() => changed.ok()?,
             }
         }
-        let Phase { text, is_stage } = newest.borrow_and_update().clone();
+        let (text, is_stage) = take(&newest.borrow_and_update(), redactor);
         if text.is_empty() {
             continue;
         }
@@ -160,6 +176,29 @@ impl Sink for Phases {
 mod tests {
     use super::*;
     use openhands_client::secret::Secret;
+
+    #[test]
+    fn of_the_summaries_that_wait_the_newest_is_posted_and_only_the_first_is_news() {
+        let (newest, mut to_post) = watch::channel(Phase::default());
+        let phases = Phases { newest };
+        let mut is_news = |post: bool| {
+            let news = to_post.has_changed().unwrap();
+            let newest = to_post.borrow_and_update();
+            (news, post.then(|| take(&newest, &Redactor::default()).0))
+        };
+        phases.summary("one");
+        assert_eq!(is_news(false), (true, None));
+        phases.summary("two");
+        assert_eq!(is_news(true), (false, Some("two".to_owned())));
+        for no_news in ["two", "\u{1b}[2J"] {
+            phases.summary(no_news);
+            assert_eq!(is_news(true), (false, Some("two".to_owned())), "{no_news:?}");
+        }
+        phases.summary("three");
+        assert_eq!(is_news(false), (true, None));
+        phases.stage("stage");
+        assert_eq!(is_news(true), (true, Some("stage".to_owned())));
+    }
 
     #[test]
     fn a_phase_is_one_line_that_fits_and_holds_no_secret() {

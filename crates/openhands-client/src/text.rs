@@ -38,6 +38,10 @@ pub fn innermost(error: &dyn Error) -> String {
 /// reading are removed. The line does not start as a workflow command of a CI system does (`::error::`, `##[error]`).
 #[must_use]
 pub fn one_line(text: &str, longest: usize) -> String {
+    // Most texts are such a line already. To see that takes a fraction of what it takes to look at each character.
+    if text.len() <= longest && is_plain_line(text) {
+        return without_command(text).into_owned();
+    }
     // Nothing that is removed makes a text longer, so that the rest of a huge text need not be looked at.
     let (mut line, mut count, mut is_gap, mut is_cut) = (String::new(), 0, false, false);
     for char in without_escapes(text) {
@@ -66,11 +70,23 @@ pub fn one_line(text: &str, longest: usize) -> String {
     line
 }
 
+/// Words of visible ASCII with one blank between them.
+fn is_plain_line(text: &str) -> bool {
+    let mut before = b' ';
+    let is_plain = text.bytes().all(|byte| {
+        let follows = byte.is_ascii_graphic() || (byte == b' ' && before != b' ');
+        before = byte;
+        follows
+    });
+    is_plain && before != b' '
+}
+
 /// Text from outside with its line breaks and tabs, and without the rest of what [`one_line`] removes.
 #[must_use]
 pub fn printable(text: &str) -> String {
+    let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n' | b'\t'));
     let kept = |char: &char| matches!(char, '\n' | '\t') || !is_invisible(*char);
-    let cleaned: String = without_escapes(text).filter(kept).collect();
+    let cleaned = if is_plain { Cow::Borrowed(text) } else { without_escapes(text).filter(kept).collect() };
     let mut shown = String::with_capacity(cleaned.len());
     for line in cleaned.split_inclusive('\n') {
         shown.push_str(&without_command(line));
@@ -197,6 +213,11 @@ mod tests {
             ("\u{1b}", ""),
             ("\u{1b}]unterminated", "unterminated"),
             ("äöü", "äöü"),
+            ("a b", "a b"),
+            ("a  b", "a b"),
+            (" a", "a"),
+            ("a ", "a"),
+            ("::a b", ": :a b"),
         ] {
             assert_eq!(one_line(text, 80), line, "{text:?}");
         }

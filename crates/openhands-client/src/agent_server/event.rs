@@ -262,7 +262,8 @@ impl Action {
     /// that one does not count.
     #[must_use]
     pub fn own_summary(&self) -> Option<&str> {
-        self.summary.as_deref().filter(|summary| !summary.starts_with(&format!("{}: {{", self.tool)))
+        let is_call = |summary: &str| summary.strip_prefix(&self.tool).is_some_and(|rest| rest.starts_with(": {"));
+        self.summary.as_deref().filter(|summary| !is_call(summary))
     }
 }
 
