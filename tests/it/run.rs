@@ -94,7 +94,7 @@ async fn the_agents_shell_sees_a_secret_and_nobody_else_does(server: &AgentServe
     let sum = std::fs::read_to_string(working_dir.join("sum.txt")).unwrap();
     assert_eq!(
         sum.split_whitespace().next().unwrap(),
-        "ed0606c06abc5221ca781a67ba7eeeebf373b180b97d7962f5d2513ae7f7252c"
+        "3914bb136f9ff877c30fedbb2d747e235fc19c1f49bbec9cb955837c9a579317"
     );
     assert_eq!(receiver.accepted()["status"], "COMPLETED");
 }
