@@ -136,6 +136,11 @@ pub(crate) struct GuardianLimits {
     pub(crate) sending: Duration,
     /// A runner that is being killed is given this time to be dead before it counts as alive.
     pub(crate) dying: Duration,
+    /// A runner that has named no outcome this long after its deadline is frozen: the guardian reports the time-out.
+    pub(crate) frozen: Duration,
+    /// An outcome that a living runner has not delivered after this time is the guardian's to deliver: longer than all that a
+    /// runner does at its end.
+    pub(crate) undelivered: Duration,
     /// A new runner waits this long for each of a guardian's messages.
     pub(crate) answer: Duration,
     /// A new runner waits this long for the guardian's decision.
@@ -149,9 +154,11 @@ impl Default for GuardianLimits {
         Self {
             budget: Duration::from_secs(15 * 60),
             takeover_window: Duration::from_secs(3),
-            arming: Duration::from_secs(2),
+            arming: Duration::from_secs(5),
             sending: Duration::from_millis(100),
             dying: Duration::from_millis(500),
+            frozen: Duration::from_secs(30),
+            undelivered: Duration::from_secs(180),
             answer: Duration::from_secs(2),
             decision: Duration::from_secs(6),
             taking: Duration::from_secs(10),

@@ -1,7 +1,7 @@
 //! Shorter time limits for tests, in builds for tests.
 //!
 //! What bounds someone else's clock is never scaled: limits that the user sets, `Retry-After`, the time between SIGTERM and
-//! SIGKILL, the agent-server's own time-outs, and the limits between runner and guardian.
+//! SIGKILL, the agent-server's own time-outs, and what a busy machine may delay between runner and guardian.
 
 use std::fmt;
 use std::str::FromStr;
@@ -74,10 +74,11 @@ fn factor(text: &str) -> Result<f64, String> {
 
 /// The limits that may be scaled, by name.
 fn scalable(limits: &mut RunnerTimeLimits) -> Vec<(&'static str, &mut Duration)> {
-    let RunnerTimeLimits { client, run, shutdown, .. } = limits;
+    let RunnerTimeLimits { client, run, shutdown, guardian } = limits;
     let mut all = of_client(client);
     all.extend(of_run(run));
     all.extend(of_shutdown(shutdown));
+    all.extend([("frozen", &mut guardian.frozen), ("undelivered", &mut guardian.undelivered)]);
     all
 }
 

@@ -28,6 +28,11 @@ impl Limit {
         Self { at: self.at.max(Instant::now() + time), ..self }
     }
 
+    /// When the run ends at the latest.
+    pub(super) fn at(&self) -> Instant {
+        self.at
+    }
+
     /// When the agent is asked to wrap up. A run that is as short as its landing is not asked.
     pub(super) fn wrap_up_at(&self, landing: Duration) -> Option<Instant> {
         (self.at > Instant::now() + landing * 2).then(|| self.at - landing)

@@ -12,15 +12,16 @@ use openhands_client::off_thread::off_thread;
 use openhands_client::secret::Redactor;
 use openhands_client::text;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::agent_result::AgentResult;
 use crate::input::Environment;
 use crate::input::reporting::Reporting;
 use crate::input::time_limits::{RunnerTimeLimits, ShutdownBudgets};
 use crate::outcome::{Failure, FailureKind, Outcome, Verdict};
-use crate::process::guardian::rendezvous::{self, Found};
-use crate::process::guardian::{Guardian, GuardianConfig};
+use crate::process::guardian::proof::RunKey;
+use crate::process::guardian::rendezvous::{self, Found, Offer};
+use crate::process::guardian::{Guardian, GuardianConfig, Started};
 use crate::process::init::RestartState;
 use crate::process::signals::Shutdown;
 use crate::sinks::phases::{Phases, SettledElsewhere};
@@ -29,9 +30,13 @@ use crate::sinks::{Record, Sinks};
 /// Between two costs that the guardian hears of.
 const BETWEEN_COSTS: Duration = Duration::from_millis(300);
 
+/// A guardian without the run's name is the last one to be started: the name is taken by a stranger, or changes hands all the time.
+const MOST_GUARDIANS: u8 = 3;
+
 /// Whether nothing but a known cost has changed, which may wait: of a runner that is killed meanwhile the cost is a little too low.
 fn is_only_a_further_cost(told: &RunState, known: &RunState) -> bool {
-    (told.conversation_id, told.at_work) == (known.conversation_id, known.at_work) && !told.cost.is_unknown()
+    let facts = |state: &RunState| (state.conversation_id, state.at_work, state.deadline);
+    facts(told) == facts(known) && !told.cost.is_unknown()
 }
 
 /// Made from what can be used of the environment, whatever else is wrong with it.
@@ -79,38 +84,51 @@ impl Reporter {
             return Ok(());
         };
         let limits = self.time_limits.guardian;
-        let mut offer = None;
-        if let Some(run_id) = &self.reporting.run_id {
-            let asked = run_id.as_str().to_owned();
-            let found = tokio::select! {
-                found = off_thread("take over", move || rendezvous::take_over(&asked, &limits)) => found,
-                signal = shutdown.requested() => return Err(Failure::from(signal)),
-            };
-            match found {
-                Found::Nobody => {}
-                Found::Yours(from_before) => {
-                    tracing::info!(%run_id, "going on with a run whose runner died");
-                    offer = Some(from_before);
+        for attempt in 1..=MOST_GUARDIANS {
+            let offer = self.take_over(shutdown).await?;
+            // A stranger who has the name must not keep the run from having a guardian.
+            let config = if attempt < MOST_GUARDIANS { config.clone() } else { config.clone().without_name() };
+            match Guardian::start(config, &limits, &self.silence(RunState::default())) {
+                // Another runner of the run was faster: it is asked next.
+                Ok(Started::Occupied) => continue,
+                Ok(Started::Armed(guardian)) => {
+                    if let (Some(restart), Some(pid)) = (restart, guardian.pid()) {
+                        restart.has_guardian(pid, limits.takeover_window + limits.budget);
+                    }
+                    self.guardian = Some(guardian);
                 }
-                Found::Busy => {
-                    let detail = format!("another runner is at work on run {run_id}");
-                    return Err(Failure::new(FailureKind::AlreadyRunning, detail));
-                }
+                Err(error) => tracing::warn!(%error, "no guardian: if the runner is killed, nobody will say so"),
             }
-        }
-        match Guardian::start(config, &limits, &self.silence(RunState::default())) {
-            Ok(guardian) => {
-                if let (Some(restart), Some(pid)) = (restart, guardian.pid()) {
-                    restart.has_guardian(pid, limits.takeover_window + limits.budget);
-                }
-                self.guardian = Some(guardian);
+            if let Some(offer) = offer {
+                offer.accept();
             }
-            Err(error) => tracing::warn!(%error, "no guardian: if the runner is killed, nobody will say so"),
-        }
-        if let Some(offer) = offer {
-            offer.accept();
+            break;
         }
         Ok(())
+    }
+
+    /// Asks for the run of an earlier runner, if there is one.
+    ///
+    /// # Errors
+    /// Another runner is at work on the run, or a signal came before it was ours.
+    async fn take_over(&self, shutdown: &mut Shutdown) -> Result<Option<Offer>, Failure> {
+        let Some(run_id) = &self.reporting.run_id else { return Ok(None) };
+        let (key, limits) = (RunKey::new(run_id.as_str(), self.reporting.key.as_ref()), self.time_limits.guardian);
+        let found = tokio::select! {
+            found = off_thread("take over", move || rendezvous::take_over(&key, &limits)) => found,
+            signal = shutdown.requested() => return Err(Failure::from(signal)),
+        };
+        match found {
+            Found::Nobody => Ok(None),
+            Found::Yours(offer) => {
+                tracing::info!(%run_id, "going on with a run whose runner died");
+                Ok(Some(offer))
+            }
+            Found::Busy => {
+                let detail = format!("another runner is at work on run {run_id}");
+                Err(Failure::new(FailureKind::AlreadyRunning, detail))
+            }
+        }
     }
 
     /// Whether someone delivers the outcome if we do not.
@@ -129,8 +147,19 @@ impl Reporter {
             told = *known.borrow_and_update();
             let report = self.silence(told);
             self.tell(|guardian| guardian.if_silent(&report));
+            if let Some(deadline) = told.deadline {
+                let report = self.overdue(told);
+                let left = deadline.saturating_duration_since(Instant::now());
+                self.tell(|guardian| guardian.if_frozen(left, &report));
+            }
         }
         std::future::pending::<()>().await;
+    }
+
+    /// What the guardian says of a runner that is frozen beyond its time.
+    fn overdue(&self, known: RunState) -> CompletionReport {
+        let detail = "the run reached its time limit, and its runner did not react: it is frozen";
+        self.verdict(Err(Failure::new(FailureKind::Timeout, detail)), known).alone().report(&self.redactor)
     }
 
     /// What the guardian says of a runner that ends without a word.
@@ -235,7 +264,7 @@ mod tests {
     #[test]
     fn only_a_further_cost_waits() {
         let id = Some(ConversationId::random());
-        let state = |conversation_id, cost, at_work| RunState { conversation_id, cost, at_work };
+        let state = |conversation_id, cost, at_work| RunState { conversation_id, cost, at_work, deadline: None };
         let (unknown, low, high) = (Cost::default(), Cost::dollars(0.5), Cost::dollars(0.75));
         for (told, known, waits) in [
             (state(id, low, true), state(id, high, true), true),

@@ -2,6 +2,7 @@
 
 use openhands_client::agent_server::wire::Cost;
 use openhands_client::ids::ConversationId;
+use tokio::time::Instant;
 
 /// What is known at this moment, for the report of a run that is cut off.
 #[derive(Debug, Clone, Copy, Default)]
@@ -12,4 +13,6 @@ pub(super) struct RunState {
     pub(super) cost: Cost,
     /// Whether its agent may be at work for this run.
     pub(super) at_work: bool,
+    /// When the run ends at the latest, once that is known.
+    pub(super) deadline: Option<Instant>,
 }

@@ -187,6 +187,7 @@ impl<'r> Run<'r> {
         let own_limit = plan.timeout.map(|limit| Limit::of_task(self.started, limit));
         let own_limit = own_limit
             .map(|limit| if self.is_resumed() { limit.with_time_to_attach(plan.time_limits.attach) } else { limit });
+        self.known.send_modify(|known| known.deadline = own_limit.as_ref().map(Limit::at));
         if self.is_resumed() && !plan.conversation.continued {
             // It may be there, its agent at work, and that is to be stopped however little time is left.
             self.known.send_modify(|known| (known.conversation_id, known.at_work) = (Some(plan.conversation.id), true));
@@ -207,6 +208,7 @@ impl<'r> Run<'r> {
         let server = self.server.get_or_init(async || server).await;
 
         let limit = limits::earliest(own_limit, server, &plan).await;
+        self.known.send_modify(|known| known.deadline = limit.as_ref().map(Limit::at));
         let landing = (!args.no_soft_landing).then_some(plan.time_limits.soft_landing);
         let wrap_up_at = limit.as_ref().and_then(|limit| limit.wrap_up_at(landing?));
         let driven = async {

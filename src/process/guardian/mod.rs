@@ -7,7 +7,8 @@
 //! - the runner says that the outcome is settled: it ends;
 //! - the runner ends having named its outcome: it delivers that;
 //! - the runner ends without a word: it waits a moment for a new runner of the same run ([`rendezvous`]), then delivers the
-//!   report that the runner left for this case. Until that is accepted, a new runner may still take the run.
+//!   report that the runner left for this case. Until that is accepted, a new runner may still take the run;
+//! - the runner lives, and is still silent some time after its deadline: it is frozen, and the guardian reports the time-out.
 //!
 //! The rules are a state machine without input and output ([`handover`]); [`process`] drives it.
 
@@ -16,12 +17,14 @@ mod footprint;
 mod handover;
 mod line;
 mod process;
+pub(crate) mod proof;
 mod protocol;
 pub(crate) mod rendezvous;
 
 use std::io::{self, BufReader, ErrorKind, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 pub(crate) use detach::{STARTER, start as start_detached};
 pub(crate) use process::guard;
@@ -53,9 +56,18 @@ pub(crate) struct Guardian {
     pid: Option<u32>,
 }
 
+/// What became of the start of a guardian.
+#[derive(Debug)]
+pub(crate) enum Started {
+    /// It guards the run. Its run's name is its own until it ends, or has not answered in time.
+    Armed(Guardian),
+    /// Something else has the name of the run, so there is no guardian.
+    Occupied,
+}
+
 impl Guardian {
     /// Starts a guardian, and waits a moment until it is armed. `if_silent` is what to deliver if the runner ends without a
-    /// word.
+    /// word. Its name is the lock of the run: only one guardian can have it.
     ///
     /// # Errors
     /// The operating system's. The run can go on without a guardian.
@@ -63,7 +75,7 @@ impl Guardian {
         config: GuardianConfig,
         limits: &GuardianLimits,
         if_silent: &CompletionReport,
-    ) -> io::Result<Self> {
+    ) -> io::Result<Started> {
         let (line, other_end) = UnixStream::pair()?;
         line.set_write_timeout(Some(limits.sending))?;
         line.set_read_timeout(Some(limits.arming))?;
@@ -73,11 +85,12 @@ impl Guardian {
         let starting = Starting::new(OwnedFd::from(other_end))?;
         guardian.pid = starting.pid(limits.arming);
         match receive(&mut BufReader::new(&guardian.line)) {
-            Ok(Some(Answer::Armed)) => Ok(guardian),
+            Ok(Some(Answer::Armed)) => Ok(Started::Armed(guardian)),
+            Ok(Some(Answer::Occupied)) => guardian.settled().map(|()| Started::Occupied),
             Ok(_) => Err(ErrorKind::UnexpectedEof.into()),
             Err(error) if is_slow(&error) => {
                 tracing::warn!("the guardian is slow to start; going on meanwhile");
-                Ok(guardian)
+                Ok(Started::Armed(guardian))
             }
             Err(error) => Err(error),
         }
@@ -94,6 +107,14 @@ impl Guardian {
     /// The guardian is gone.
     pub(crate) fn if_silent(&mut self, report: &CompletionReport) -> io::Result<()> {
         if self.unsent.is_empty() { self.send(&Message::IfSilent(report.clone())) } else { self.flush() }
+    }
+
+    /// What to deliver if the runner lives and has named no outcome some time after `left`.
+    ///
+    /// # Errors
+    /// The guardian is gone.
+    pub(crate) fn if_frozen(&mut self, left: Duration, report: &CompletionReport) -> io::Result<()> {
+        if self.unsent.is_empty() { self.send(&Message::IfFrozen(left, report.clone())) } else { self.flush() }
     }
 
     /// What to deliver in any case, unless [`Guardian::settled`] follows.
@@ -147,7 +168,6 @@ fn is_slow(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use std::io::Read as _;
-    use std::time::Duration;
 
     use super::*;
 

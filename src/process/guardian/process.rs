@@ -4,6 +4,7 @@
 //! the delivery are its inputs.
 
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd as _, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use super::footprint::give_back_code;
 use super::handover::{Action, Handover, Input, Patience, RunnerWord};
 use super::line::{Heard, Line};
+use super::proof::RunKey;
 use super::protocol::{Answer, GuardianConfig, Message, send};
 use super::rendezvous::{Asker, Rendezvous};
 use crate::input::time_limits::GuardianLimits;
@@ -27,16 +29,19 @@ use crate::input::time_limits::GuardianLimits;
 /// to do.
 pub(crate) fn guard() {
     leave_everything();
-    let Ok(line) = std::io::stdin().as_fd().try_clone_to_owned() else { return };
+    let Ok(line) = io::stdin().as_fd().try_clone_to_owned() else { return };
     let mut line = Line::new(UnixStream::from(line));
     let Some(Message::GuardianConfig(config, if_silent)) = line.first() else { return };
     let GuardianLimits { dying, taking, .. } = GuardianLimits::default();
-    let handover = Handover::new(Patience { dying, grace: config.grace, taking }, if_silent);
-    let run_id = config.run_id.clone();
-    let mut guardian = GuardianProcess { handover, place: None, asker: None, run_id };
-    guardian.open_place();
-    // A runner that is dead already needs no answer, but a report.
-    let _ = send(line.stream(), &Answer::Armed);
+    let handover = Handover::new(
+        Patience { dying, grace: config.grace, taking, frozen: config.frozen, undelivered: config.undelivered },
+        if_silent,
+    );
+    let mut guardian = GuardianProcess { handover, place: None, asker: None, key: config.run_key() };
+    let is_occupied = guardian.open_place().is_err_and(|error| error.kind() == ErrorKind::AddrInUse);
+    // A runner that is dead already needs no answer, but a report. One that does not want a guardian without the name says that
+    // the run is settled.
+    let _ = send(line.stream(), if is_occupied { &Answer::Occupied } else { &Answer::Armed });
     give_back_code();
     if let Some(report) = guardian.watch(line) {
         guardian.deliver(&config, &report);
@@ -72,7 +77,8 @@ struct GuardianProcess {
     place: Option<Rendezvous>,
     /// The new runner that is being answered.
     asker: Option<Asker>,
-    run_id: Option<String>,
+    /// Nothing for a run without a name.
+    key: Option<RunKey>,
 }
 
 /// What is left for the driver to do of an action.
@@ -85,9 +91,10 @@ enum Driven {
 }
 
 impl GuardianProcess {
-    /// Fails where another guardian of the run has it; then no one can ask us.
-    fn open_place(&mut self) {
-        self.place = self.run_id.as_deref().and_then(|run| Rendezvous::open(run).ok());
+    /// Fails where another guardian of the run, or a stranger, has it; then no one can ask us.
+    fn open_place(&mut self) -> io::Result<()> {
+        self.place = self.key.clone().map(Rendezvous::open).transpose()?;
+        Ok(())
     }
 
     /// Accepts a new runner that asks. The next one waits until this one is answered.
@@ -113,7 +120,7 @@ impl GuardianProcess {
             }
             Action::Dismiss => self.asker = None,
             Action::ClosePlace => self.place = None,
-            Action::OpenPlace => self.open_place(),
+            Action::OpenPlace => drop(self.open_place()),
             Action::EndGroups(groups) => end_groups(&groups),
             Action::Deliver(report) => return Driven::Deliver(report),
             Action::Pause => return Driven::Pause,

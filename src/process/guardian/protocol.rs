@@ -10,7 +10,9 @@ use openhands_client::time_limits::{RetryDelays, TimeLimits};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use url::Url;
+use uuid::Uuid;
 
+use super::proof::RunKey;
 use crate::input::reporting::Reporting;
 use crate::input::time_limits::RunnerTimeLimits;
 
@@ -21,6 +23,9 @@ pub(super) enum Message<R = CompletionReport> {
     GuardianConfig(Box<GuardianConfig>, R),
     /// Deliver this if the runner ends without a word. The last one counts.
     IfSilent(R),
+    /// Deliver this if the runner lives, but has named no outcome some time after so long from now: it is frozen. The last one
+    /// counts.
+    IfFrozen(Duration, R),
     /// Deliver this in any case.
     Outcome(R),
     /// End this process group when the runner ends.
@@ -32,14 +37,35 @@ pub(super) enum Message<R = CompletionReport> {
 /// From a guardian: to its runner once, or to a new runner of the same run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) enum Answer {
-    /// To its runner: it knows what to deliver.
+    /// To its runner: it knows what to deliver, and no other runner can have the run meanwhile.
     Armed,
+    /// To its runner: it knows what to deliver, but something else has the name of the run.
+    Occupied,
     /// To a new runner: an attempt to report the run is under way; one of the other two follows.
     Wait,
     /// The run stays with the runner or the guardian that it has.
     Busy,
     /// The run is the new runner's as soon as that has a guardian of its own ([`Reply::Taken`]).
     Yours,
+}
+
+/// From a new runner to whatever has the name of its run: shows that you know the run's key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Knock {
+    pub(super) drawn: Uuid,
+}
+
+/// The guardian's response to [`Knock`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Shown {
+    pub(super) drawn: Uuid,
+    pub(super) proof: Vec<u8>,
+}
+
+/// The new runner's response to [`Shown`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Proof {
+    pub(super) proof: Vec<u8>,
 }
 
 /// From a new runner to the guardian that has left the run to it.
@@ -77,17 +103,19 @@ pub(super) fn receive<M: DeserializeOwned>(from: &mut impl BufRead) -> io::Resul
 const LONGEST_ANSWER: u64 = 256;
 
 /// Where to deliver, and how patiently. Goes through the line only: its key never stands in argv or environment.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct GuardianConfig {
     callback_url: Url,
     key: Option<String>,
-    pub(super) run_id: Option<String>,
+    run_id: Option<String>,
     ca_file: Option<std::path::PathBuf>,
     http_proxy: Option<String>,
     https_proxy: Option<String>,
     no_proxy: Option<String>,
     pub(super) budget: Duration,
     pub(super) grace: Duration,
+    pub(super) frozen: Duration,
+    pub(super) undelivered: Duration,
     callback_attempt: Duration,
     callback_delays: (Duration, Duration),
 }
@@ -109,9 +137,22 @@ impl GuardianConfig {
             no_proxy: network.no_proxy.clone(),
             budget: limits.guardian.budget,
             grace: limits.guardian.takeover_window,
+            frozen: limits.guardian.frozen,
+            undelivered: limits.guardian.undelivered,
             callback_attempt: limits.client.callback_attempt,
             callback_delays: (first, longest),
         })
+    }
+
+    /// The same for a run whose name something else has: no new runner can ask this guardian.
+    #[must_use]
+    pub(crate) fn without_name(self) -> Self {
+        Self { run_id: None, ..self }
+    }
+
+    /// What proves that a process belongs to the run; nothing for a run without a name.
+    pub(super) fn run_key(&self) -> Option<RunKey> {
+        self.run_id.as_deref().map(|run| RunKey::new(run, self.key().as_ref()))
     }
 
     pub(super) fn url(&self) -> &Url {

@@ -1,14 +1,31 @@
 //! Where a new runner of a run meets the guardian of the one before.
 //!
-//! The place is a Unix socket in the abstract namespace, named after the run: no file, and gone with its owner.
+//! The place is a Unix socket in the abstract namespace, named after the run: no file, and gone with its owner. The name is the
+//! lock of the run. It has no permissions, so both sides prove that they belong to the run:
+//!
+//! ```text
+//! new runner                                 guardian
+//!   │ Knock: a number                           │
+//!   │ ────────────────────────────────────────► │
+//!   │ Shown: another number, and the proof      │
+//!   │ ◄──────────────────────────────────────── │
+//!   │ Proof                                     │
+//!   │ ────────────────────────────────────────► │ decides
+//!   │ Answer                                    │
+//!   │ ◄──────────────────────────────────────── │
+//! ```
 
-use std::io::{self, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::time::Duration;
 
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use uuid::Uuid;
 
-use super::protocol::{Answer, Reply, receive, send};
+use super::proof::{Drawn, RunKey, Side};
+use super::protocol::{Answer, Knock, Proof, Reply, Shown, receive, send};
 use crate::input::time_limits::GuardianLimits;
 
 /// What a new runner finds.
@@ -34,19 +51,26 @@ impl Offer {
     }
 }
 
-fn address(run_id: &str) -> io::Result<SocketAddr> {
-    // A run's id is free text, a name has 107 bytes.
-    let id = Uuid::new_v5(&Uuid::NAMESPACE_OID, run_id.as_bytes());
-    SocketAddr::from_abstract_name(format!("openhands-runner/{id}"))
+/// A run's id is free text, a name has 107 bytes.
+fn name(run_id: &str) -> String {
+    format!("openhands-runner/{}", Uuid::new_v5(&Uuid::NAMESPACE_OID, run_id.as_bytes()))
 }
 
-/// Asks the guardian of an earlier runner of this run to leave the run to us.
+/// Whether the process at the other end has our user.
+fn is_of_our_user(stream: &UnixStream) -> bool {
+    rustix::net::sockopt::socket_peercred(stream).is_ok_and(|peer| peer.uid == rustix::process::geteuid())
+}
+
+/// Asks the guardian of an earlier runner of this run to leave the run to us. What has the run's name and does not prove in time
+/// that it belongs to the run is no one.
 #[must_use]
-pub(crate) fn take_over(run_id: &str, limits: &GuardianLimits) -> Found {
+pub(crate) fn take_over(key: &RunKey, limits: &GuardianLimits) -> Found {
     let ask = || -> io::Result<Found> {
-        let guardian = UnixStream::connect_addr(&address(run_id)?)?;
-        guardian.set_read_timeout(Some(limits.answer))?;
+        let guardian = connect(key.run_id(), limits.answer)?;
         let mut answers = BufReader::new(&guardian);
+        if !is_of_our_user(&guardian) || !is_guardian(&guardian, &mut answers, key)? {
+            return Ok(Found::Nobody);
+        }
         let mut answer = receive(&mut answers);
         if let Ok(None) = answer {
             // It has reported the run at this moment.
@@ -67,33 +91,70 @@ pub(crate) fn take_over(run_id: &str, limits: &GuardianLimits) -> Found {
     ask().unwrap_or(Found::Nobody)
 }
 
+/// Connects to what has the run's name. A full queue of one that never accepts must not hold us up, so the limit is set before.
+fn connect(run_id: &str, limit: Duration) -> io::Result<UnixStream> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    for direction in [Timeout::Send, Timeout::Recv] {
+        set_socket_timeout(&socket, direction, Some(limit))?;
+    }
+    rustix::net::connect(&socket, &SocketAddrUnix::new_abstract_name(name(run_id).as_bytes())?)?;
+    Ok(UnixStream::from(socket))
+}
+
+/// The runner's side of the proof. Whether the other side has proved that it is a guardian of the run.
+fn is_guardian(stream: &UnixStream, answers: &mut impl BufRead, key: &RunKey) -> io::Result<bool> {
+    let runner = Uuid::new_v4();
+    send(stream, &Knock { drawn: runner })?;
+    let Some(Shown { drawn: guardian, proof }) = receive(answers)? else { return Ok(false) };
+    let drawn = Drawn { runner, guardian };
+    if !key.is_proof(&proof, Side::Guardian, drawn) {
+        return Ok(false);
+    }
+    send(stream, &Proof { proof: key.prove(Side::Runner, drawn) })?;
+    Ok(true)
+}
+
+/// The guardian's side of the proof. Whether the other side has proved that it is a runner of the run.
+fn is_runner(stream: &UnixStream, key: &RunKey) -> io::Result<bool> {
+    let mut words = BufReader::new(stream);
+    let Some(Knock { drawn: runner }) = receive(&mut words)? else { return Ok(false) };
+    let drawn = Drawn { runner, guardian: Uuid::new_v4() };
+    send(stream, &Shown { drawn: drawn.guardian, proof: key.prove(Side::Guardian, drawn) })?;
+    let Some(Proof { proof }) = receive(&mut words)? else { return Ok(false) };
+    Ok(key.is_proof(&proof, Side::Runner, drawn))
+}
+
 /// A guardian's side of the place.
 #[derive(Debug)]
-pub(super) struct Rendezvous(UnixListener);
+pub(super) struct Rendezvous {
+    listener: UnixListener,
+    key: RunKey,
+}
 
 impl Rendezvous {
     /// Opens the place; fails when another guardian of the run has it.
-    pub(super) fn open(run_id: &str) -> io::Result<Self> {
-        UnixListener::bind_addr(&address(run_id)?).map(Self)
+    pub(super) fn open(key: RunKey) -> io::Result<Self> {
+        let address = SocketAddr::from_abstract_name(name(key.run_id()))?;
+        Ok(Self { listener: UnixListener::bind_addr(&address)?, key })
     }
 
     pub(super) fn listener(&self) -> &UnixListener {
-        &self.0
+        &self.listener
     }
 
     /// The next one who asks; waits for it. `None` for a stranger: the abstract namespace has no permissions.
     pub(super) fn accept(&self) -> Option<Asker> {
-        Asker::new(self.0.accept().ok()?.0)
+        Asker::new(self.listener.accept().ok()?.0, &self.key)
     }
 
     /// The same in a tokio runtime. Cancel safe.
     pub(super) async fn asker(&self) -> Option<Asker> {
         let listener = || {
-            self.0.set_nonblocking(true)?;
-            tokio::net::UnixListener::from_std(self.0.try_clone()?)
+            self.listener.set_nonblocking(true)?;
+            tokio::net::UnixListener::from_std(self.listener.try_clone()?)
         };
         match listener() {
-            Ok(listener) => Asker::new(listener.accept().await.ok()?.0.into_std().ok()?),
+            Ok(listener) => Asker::new(listener.accept().await.ok()?.0.into_std().ok()?, &self.key),
             // No one can be heard.
             Err(_) => std::future::pending().await,
         }
@@ -105,11 +166,19 @@ impl Rendezvous {
 pub(super) struct Asker(UnixStream);
 
 impl Asker {
-    fn new(stream: UnixStream) -> Option<Self> {
-        let peer = rustix::net::sockopt::socket_peercred(&stream).ok()?;
-        // One that sends half a line must not hold us up.
-        stream.set_nonblocking(true).ok()?;
-        (peer.uid == rustix::process::geteuid()).then_some(Self(stream))
+    /// Waits a moment for the proof. What a process of our own user could hold up by its silence, it could also kill.
+    fn new(stream: UnixStream, key: &RunKey) -> Option<Self> {
+        let limit = Some(GuardianLimits::default().answer);
+        let is_runner = || -> io::Result<bool> {
+            stream.set_nonblocking(false)?;
+            stream.set_read_timeout(limit)?;
+            stream.set_write_timeout(limit)?;
+            let is_runner = is_runner(&stream, key)?;
+            // One that sends half a line must not hold us up.
+            stream.set_nonblocking(true)?;
+            Ok(is_runner)
+        };
+        (is_of_our_user(&stream) && is_runner().unwrap_or(false)).then_some(Self(stream))
     }
 
     /// Answers it. One that is gone is noticed when it is read from.
@@ -137,40 +206,55 @@ impl Asker {
 
 #[cfg(test)]
 mod tests {
+    use std::thread::{self, JoinHandle};
+
+    use openhands_client::secret::Secret;
     use rustix::event::{PollFd, PollFlags, poll};
 
     use super::*;
 
+    fn key(run: &str, secret: &str) -> RunKey {
+        RunKey::new(run, Some(&Secret::new(secret)))
+    }
+
+    fn new_run() -> RunKey {
+        key(&Uuid::new_v4().to_string(), "key")
+    }
+
+    fn asking(key: &RunKey) -> JoinHandle<Found> {
+        let key = key.clone();
+        thread::spawn(move || take_over(&key, &GuardianLimits::default()))
+    }
+
     #[test]
     fn nobody_is_there_for_a_new_run() {
-        assert!(matches!(take_over(&Uuid::new_v4().to_string(), &GuardianLimits::default()), Found::Nobody));
+        assert!(matches!(take_over(&new_run(), &GuardianLimits::default()), Found::Nobody));
     }
 
     #[test]
     fn a_guardian_keeps_the_run_or_leaves_it() {
-        let run = Uuid::new_v4().to_string();
-        let place = Rendezvous::open(&run).unwrap();
-        assert!(Rendezvous::open(&run).is_err());
-        let asking = |run: String| std::thread::spawn(move || take_over(&run, &GuardianLimits::default()));
-        let first = asking(run.clone());
+        let run = new_run();
+        let place = Rendezvous::open(run.clone()).unwrap();
+        assert!(Rendezvous::open(run.clone()).is_err());
+        let first = asking(&run);
         place.accept().unwrap().answer(Answer::Busy);
         assert!(matches!(first.join().unwrap(), Found::Busy));
 
-        let second = asking(run.clone());
+        let second = asking(&run);
         let asker = place.accept().unwrap();
         drop(place);
         asker.answer(Answer::Yours);
         let Found::Yours(offer) = second.join().unwrap() else { panic!("the run was not left") };
-        assert!(Rendezvous::open(&run).is_ok());
+        assert!(Rendezvous::open(run).is_ok());
         offer.accept();
         assert!(asker.has_taken());
     }
 
     #[test]
     fn a_guardian_that_ends_before_it_accepts_is_not_there() {
-        let run = Uuid::new_v4().to_string();
-        let place = Rendezvous::open(&run).unwrap();
-        let asking = std::thread::spawn(move || take_over(&run, &GuardianLimits::default()));
+        let run = new_run();
+        let place = Rendezvous::open(run.clone()).unwrap();
+        let asking = asking(&run);
         let mut waits = [PollFd::new(place.listener(), PollFlags::IN)];
         poll(&mut waits, None).unwrap();
         drop(place);
@@ -179,15 +263,35 @@ mod tests {
 
     #[test]
     fn a_run_that_is_not_taken_stays() {
-        let run = Uuid::new_v4().to_string();
-        let place = Rendezvous::open(&run).unwrap();
-        let asking = {
-            let run = run.clone();
-            std::thread::spawn(move || drop(take_over(&run, &GuardianLimits::default())))
-        };
+        let run = new_run();
+        let place = Rendezvous::open(run.clone()).unwrap();
+        let asking = asking(&run);
         let asker = place.accept().unwrap();
         asker.answer(Answer::Yours);
+        drop(asking.join().unwrap());
         assert!(!asker.has_taken());
-        asking.join().unwrap();
+    }
+
+    #[test]
+    fn a_process_without_the_key_is_no_guardian_and_no_runner() {
+        let run = new_run();
+        let stranger = key(run.run_id(), "another key");
+        let place = Rendezvous::open(stranger).unwrap();
+        let asking = asking(&run);
+        assert!(place.accept().is_none());
+        assert!(matches!(asking.join().unwrap(), Found::Nobody));
+    }
+
+    #[test]
+    fn one_that_says_nothing_or_accepts_no_one_is_no_guardian() {
+        let run = new_run();
+        let limits = GuardianLimits { answer: Duration::from_millis(50), ..GuardianLimits::default() };
+        let address = SocketAddr::from_abstract_name(name(run.run_id())).unwrap();
+        let silent = UnixListener::bind_addr(&address).unwrap();
+        rustix::net::listen(&silent, 0).unwrap();
+        // The first of them fills its queue.
+        for _ in 0..3 {
+            assert!(matches!(take_over(&run, &limits), Found::Nobody));
+        }
     }
 }

@@ -12,6 +12,7 @@ mod killed;
 mod output;
 mod resource_limits;
 mod restart;
+mod same_run;
 mod signals;
 mod sweep;
 mod time_limit;

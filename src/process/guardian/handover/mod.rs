@@ -20,6 +20,8 @@
 //!   while it is offered.
 //! - An offered run stays the guardian's until the new runner says that it has a guardian of its own. If the new runner dies
 //!   before, both guardians may report; the service accepts the first and answers 409 to the second.
+//! - A runner that lives and is silent for some time after its deadline is frozen: the guardian delivers the time-out that the
+//!   runner has left for this case, or the outcome that it has named and not delivered.
 //! - What was decided is never offered: whoever asks meanwhile is told that the run is busy.
 
 #[cfg(test)]
@@ -57,6 +59,8 @@ pub(super) enum Input<R> {
 pub(super) enum RunnerWord<R> {
     /// See [`Message::IfSilent`].
     IfSilent(R),
+    /// See [`Message::IfFrozen`].
+    IfFrozen(Duration, R),
     /// See [`Message::Outcome`].
     Outcome(R),
     /// See [`Message::EndWithRunner`].
@@ -71,6 +75,7 @@ impl<R> RunnerWord<R> {
         match message {
             Message::GuardianConfig(..) => None,
             Message::IfSilent(report) => Some(Self::IfSilent(report)),
+            Message::IfFrozen(left, report) => Some(Self::IfFrozen(left, report)),
             Message::Outcome(report) => Some(Self::Outcome(report)),
             Message::EndWithRunner(group) => Some(Self::EndWithRunner(group)),
             Message::Settled => Some(Self::Settled),
@@ -110,6 +115,10 @@ pub(super) struct Patience {
     pub(super) grace: Duration,
     /// For a new runner to have a guardian of its own.
     pub(super) taking: Duration,
+    /// For a runner that lives to name an outcome, after its deadline.
+    pub(super) frozen: Duration,
+    /// For a runner that lives to deliver the outcome that it has named.
+    pub(super) undelivered: Duration,
 }
 
 /// The guardian's state.
@@ -119,6 +128,8 @@ pub(super) struct Handover<R> {
     state: State,
     if_silent: R,
     outcome: Option<R>,
+    /// When a runner that lives counts as frozen, and what is delivered then.
+    overdue: Option<(Instant, R)>,
     settled: bool,
     groups: Vec<u32>,
 }
@@ -164,13 +175,16 @@ impl<R: Clone> Handover<R> {
     /// The guardian of a runner that has only just started. `if_silent` is what to deliver if it ends without a word.
     pub(super) fn new(patience: Patience, if_silent: R) -> Self {
         let state = State::Watching { asked: None };
-        Self { patience, state, if_silent, outcome: None, settled: false, groups: Vec::new() }
+        Self { patience, state, if_silent, outcome: None, overdue: None, settled: false, groups: Vec::new() }
     }
 
     /// When [`Input::Deadline`] is due.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.state {
-            State::Watching { asked } => asked,
+            State::Watching { asked } => {
+                let overdue = self.overdue.as_ref().filter(|_| !self.settled).map(|(at, _)| *at);
+                asked.into_iter().chain(overdue).min()
+            }
             State::Grace { until } | State::Offered { until, .. } => Some(until),
             State::Delivering { .. } | State::Ended => None,
         }
@@ -179,14 +193,17 @@ impl<R: Clone> Handover<R> {
     /// What follows from something that has happened now. Actions are to be done in their order.
     pub(super) fn step(&mut self, input: Input<R>, now: Instant) -> Vec<Action<R>> {
         match (self.state, input) {
-            (State::Watching { asked }, Input::Said(word)) => self.hear(word, asked.is_some()),
+            (State::Watching { asked }, Input::Said(word)) => self.hear(word, asked.is_some(), now),
             (State::Watching { asked }, Input::RunnerEnded) => self.runner_ended(asked.is_some(), now),
             (State::Watching { .. }, Input::Asked) => {
                 // It may be dying at this moment.
                 self.state = State::Watching { asked: Some(now + self.patience.dying) };
                 Vec::new()
             }
-            (State::Watching { asked: Some(_) }, Input::Deadline) => {
+            (State::Watching { asked }, Input::Deadline) if asked.is_none_or(|asked| asked > now) => {
+                self.frozen(asked.is_some(), now)
+            }
+            (State::Watching { .. }, Input::Deadline) => {
                 self.state = State::Watching { asked: None };
                 // Reported: the run is over, though its runner still tidies up.
                 vec![if self.settled { Action::Dismiss } else { Action::Answer(Answer::Busy) }]
@@ -241,10 +258,18 @@ impl<R: Clone> Handover<R> {
         }
     }
 
-    fn hear(&mut self, word: RunnerWord<R>, is_asked: bool) -> Vec<Action<R>> {
+    fn hear(&mut self, word: RunnerWord<R>, is_asked: bool, now: Instant) -> Vec<Action<R>> {
         match word {
             RunnerWord::IfSilent(report) => self.if_silent = report,
-            RunnerWord::Outcome(report) => self.outcome = Some(report),
+            RunnerWord::IfFrozen(left, report) => {
+                if self.outcome.is_none() {
+                    self.overdue = now.checked_add(left.saturating_add(self.patience.frozen)).map(|at| (at, report));
+                }
+            }
+            RunnerWord::Outcome(report) => {
+                self.overdue = now.checked_add(self.patience.undelivered).map(|at| (at, report.clone()));
+                self.outcome = Some(report);
+            }
             RunnerWord::EndWithRunner(group) => self.groups.push(group),
             RunnerWord::Settled => self.settled = true,
         }
@@ -252,6 +277,16 @@ impl<R: Clone> Handover<R> {
             return self.end(if is_asked { vec![Action::Dismiss] } else { Vec::new() });
         }
         Vec::new()
+    }
+
+    /// The runner lives, and does not do what it should have done by now. Should it wake up, the service answers 409 to it.
+    fn frozen(&mut self, is_asked: bool, now: Instant) -> Vec<Action<R>> {
+        let Some((_, report)) = self.overdue.take_if(|(at, _)| *at <= now && !self.settled) else { return Vec::new() };
+        // Decided: the run is not offered any more.
+        self.outcome = Some(report.clone());
+        let mut actions = Vec::from_iter(is_asked.then_some(Action::Answer(Answer::Busy)));
+        actions.extend(self.deliver(report));
+        actions
     }
 
     fn runner_ended(&mut self, is_asked: bool, now: Instant) -> Vec<Action<R>> {

@@ -13,6 +13,8 @@ use super::*;
 enum Told {
     /// A guardian: the runner ended without a word.
     Silence(Who),
+    /// A guardian: the runner is frozen.
+    Frozen(Who),
     /// A runner.
     Outcome(Who),
 }
@@ -44,6 +46,10 @@ enum Runner {
     Posted,
     Settling,
     Ended,
+    /// Stopped, and alive; it may be let go on.
+    Frozen {
+        decided: bool,
+    },
     /// Killed.
     Dead,
 }
@@ -51,6 +57,11 @@ enum Runner {
 impl Runner {
     fn lives(self) -> bool {
         !matches!(self, Self::NotStarted | Self::Ended | Self::Dead)
+    }
+
+    /// Whether it does the work of the run: another one must not, meanwhile.
+    fn works(self) -> bool {
+        matches!(self, Self::Working | Self::Deciding | Self::Posting | Self::Posted)
     }
 }
 
@@ -159,10 +170,11 @@ impl World {
 
     fn start_guardian(&mut self, who: Who) {
         let second = Duration::from_secs(1);
-        let patience = Patience { dying: second, grace: 2 * second, taking: 3 * second };
+        let (frozen, undelivered) = (10 * second, 20 * second);
+        let patience = Patience { dying: second, grace: 2 * second, taking: 3 * second, frozen, undelivered };
         self.guardians[index(who)] = Some(Guardian {
             machine: Handover::new(patience, Told::Silence(who)),
-            line: VecDeque::new(),
+            line: VecDeque::from([RunnerWord::IfFrozen(second, Told::Frozen(who))]),
             knows_end: false,
             delivery: Delivery::None,
             wants_pause: false,
@@ -287,10 +299,18 @@ impl World {
         if runner.lives() {
             go(Runner::Dead, &|_| {});
         }
+        if who == Who::First && matches!(runner, Runner::Working | Runner::Posting) {
+            go(Runner::Frozen { decided: runner == Runner::Posting }, &|_| {});
+        }
         match runner {
             Runner::NotStarted if who == Who::First => {}
-            Runner::NotStarted if self.place == Some(Who::First) => go(Runner::Asking, &|world| world.knocks = true),
-            Runner::NotStarted => go(Runner::Guarding { is_offered: false }, &|_| {}),
+            Runner::NotStarted => {
+                // It started at the same moment: when it asked, the first one had no guardian yet.
+                go(Runner::Guarding { is_offered: false }, &|_| {});
+                if self.place == Some(Who::First) {
+                    go(Runner::Asking, &|world| world.knocks = true);
+                }
+            }
             Runner::Asking => match self.answers.front() {
                 Some(Answer::Wait) => go(Runner::Asking, &|world| {
                     world.answers.pop_front();
@@ -298,7 +318,9 @@ impl World {
                 Some(Answer::Yours) => go(Runner::Guarding { is_offered: true }, &|world| {
                     world.answers.pop_front();
                 }),
-                Some(Answer::Busy | Answer::Armed) => go(Runner::Ended, &|world| world.facts.found_busy = true),
+                Some(Answer::Busy | Answer::Armed | Answer::Occupied) => {
+                    go(Runner::Ended, &|world| world.facts.found_busy = true);
+                }
                 // After `Wait` the run counts as reported; else no one is there. Both are possible for what was lost.
                 None if self.is_hung_up => {
                     go(Runner::Guarding { is_offered: false }, &|_| {});
@@ -306,6 +328,10 @@ impl World {
                 }
                 None => {}
             },
+            // The name is the lock: its guardian cannot have it, so it asks the other one.
+            Runner::Guarding { is_offered: false } if self.place == Some(Who::First) => {
+                go(Runner::Asking, &|world| (world.knocks, world.is_hung_up) = (true, false));
+            }
             Runner::Guarding { is_offered } => {
                 let then = if is_offered { Runner::Taking } else { Runner::Working };
                 go(then, &|world| world.start_guardian(who));
@@ -331,6 +357,7 @@ impl World {
                 go(Runner::Dead, &reach);
             }
             Runner::Settling => go(Runner::Ended, &|world| world.says(who, RunnerWord::Settled)),
+            Runner::Frozen { decided } => go(if decided { Runner::Posting } else { Runner::Working }, &|_| {}),
             Runner::Ended | Runner::Dead => {}
         }
     }
@@ -384,7 +411,10 @@ impl World {
             let is_ended = !self.runners[at].lives() && !guardian.knows_end;
             let is_asked = who == Who::First && (self.taken || (self.knocks && !self.is_asker));
             let is_quiet = guardian.line.is_empty() && !is_ended && !is_asked;
-            if is_quiet && (!is_offered || rules.slow || !self.runners[1].lives()) {
+            // The others do what they have to do in time.
+            let is_in_time =
+                deadline > base + 5 * Duration::from_secs(1) && !matches!(self.runners[at], Runner::Frozen { .. });
+            if is_quiet && !is_in_time && (!is_offered || rules.slow || !self.runners[1].lives()) {
                 go(&|world| world.input(who, Input::Deadline, deadline));
             }
         }
@@ -440,6 +470,9 @@ impl World {
         let Facts { wrong_offer, late_attempt, .. } = self.facts;
         assert!(!wrong_offer, "a run is offered that is not free: {self:#?}");
         assert!(rules.slow || !late_attempt, "the first guardian delivers a run that is not its own: {self:#?}");
+        let is_guarded = self.guardians.iter().flatten().all(|guardian| guardian.state != Life::Killed);
+        let both_work = self.runners.iter().all(|runner| runner.works());
+        assert!(!both_work || !is_guarded || self.accepted.is_some(), "two runners work on one run: {self:#?}");
     }
 
     /// What holds when nothing can happen any more.
@@ -455,7 +488,10 @@ impl World {
             return;
         }
         let [first, second] = self.facts.decided;
-        if first {
+        if self.reached.first() == Some(&Told::Frozen(Who::First)) {
+            // Reported before it could decide. What it decides afterwards is answered with 409.
+            assert!(!took, "a frozen run is not offered: {self:#?}");
+        } else if first {
             assert_eq!(self.accepted, Some(Told::Outcome(Who::First)), "a decided outcome is lost: {self:#?}");
         } else if took && second {
             assert_eq!(self.accepted, Some(Told::Outcome(Who::Second)), "a decided outcome is lost: {self:#?}");
