@@ -16,6 +16,8 @@ pub struct Proxy {
     connections: Arc<Mutex<Vec<AbortHandle>>>,
     absence: Arc<Mutex<Absence>>,
     speaks_alone: Arc<AtomicBool>,
+    /// How often a frame was announced that never comes; `None` if that is not asked for.
+    announced: Arc<Mutex<Option<usize>>>,
     accepting: AbortHandle,
 }
 
@@ -56,23 +58,26 @@ impl Proxy {
         let away = Arc::clone(&absence);
         let speaks_alone = Arc::<AtomicBool>::default();
         let alone = Arc::clone(&speaks_alone);
+        let announced = Arc::<Mutex<Option<usize>>>::default();
+        let announcing = Arc::clone(&announced);
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let away = Arc::clone(&away);
                 let alone = alone.load(Ordering::Relaxed);
+                let announcing = Arc::clone(&announcing);
                 let task = tokio::spawn(async move {
                     if alone {
                         return answer(client).await;
                     }
                     let server = SocketAddr::from(([127, 0, 0, 1], port));
                     if let Ok(server) = TcpStream::connect(server).await {
-                        pass_on(client, server, &away).await;
+                        pass_on(client, server, &away, &announcing).await;
                     }
                 });
                 kept.lock().unwrap().push(task.abort_handle());
             }
         });
-        Self { port: own_port, connections, absence, speaks_alone, accepting: accepting.abort_handle() }
+        Self { port: own_port, connections, absence, speaks_alone, announced, accepting: accepting.abort_handle() }
     }
 
     /// Is away for this long when a message is sent to a conversation; the message does not get through.
@@ -91,6 +96,16 @@ impl Proxy {
         self.cut();
     }
 
+    /// Puts the header of a frame of 2^40 bytes, and 6 of them, in the place of the frame that says that a run has finished.
+    pub fn announce_a_frame_that_never_comes(&self) {
+        *self.announced.lock().unwrap() = Some(0);
+    }
+
+    /// How often that was done.
+    pub fn announced(&self) -> usize {
+        self.announced.lock().unwrap().unwrap_or_default()
+    }
+
     /// Cuts every connection that there is, without a word.
     pub fn cut(&self) {
         for connection in self.connections.lock().unwrap().drain(..) {
@@ -104,7 +119,24 @@ async fn answer(mut client: TcpStream) {
     let _ = client.write_all(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
 }
 
-async fn pass_on(client: TcpStream, server: TcpStream, absence: &Mutex<Absence>) {
+/// A text frame of 2^40 bytes, of which 6 have come.
+const ANNOUNCEMENT: &[u8] = &[0x81, 127, 0, 0, 1, 0, 0, 0, 0, 0, b'{', b'"', b'k', b'i', b'n', b'd'];
+
+/// What is passed on of these bytes of a server.
+fn announced<'b>(bytes: &'b [u8], announcing: &Mutex<Option<usize>>) -> &'b [u8] {
+    let mut announcing = announcing.lock().unwrap();
+    // A server writes a frame at once.
+    let says_end = || bytes.first() == Some(&0x81) && bytes.windows(10).any(|text| text == br#""finished""#);
+    match announcing.as_mut() {
+        Some(count) if says_end() => {
+            *count += 1;
+            ANNOUNCEMENT
+        }
+        _ => bytes,
+    }
+}
+
+async fn pass_on(client: TcpStream, server: TcpStream, absence: &Mutex<Absence>, announcing: &Mutex<Option<usize>>) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let forth = async {
@@ -120,7 +152,7 @@ async fn pass_on(client: TcpStream, server: TcpStream, absence: &Mutex<Absence>)
         while let Ok(count) = from_server.read(&mut bytes).await
             && count > 0
             && !absence.lock().unwrap().is_now()
-            && to_client.write_all(&bytes[..count]).await.is_ok()
+            && to_client.write_all(announced(&bytes[..count], announcing)).await.is_ok()
         {}
     };
     tokio::select! {

@@ -281,6 +281,11 @@ impl Running {
         Pid::from_raw(i32::try_from(self.child.id().unwrap()).unwrap())
     }
 
+    /// The same for a process that may have been reaped already.
+    pub fn try_pid(&self) -> Option<Pid> {
+        Some(Pid::from_raw(i32::try_from(self.child.id()?).unwrap()))
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill(self.pid(), signal).unwrap();
     }
@@ -322,6 +327,11 @@ impl Running {
     /// The program that runs.
     pub fn binary(&self) -> PathBuf {
         self.home.binary()
+    }
+
+    /// Whether standard error is closed: the runner has ended.
+    pub fn is_silenced(&self) -> bool {
+        self.stderr.is_over()
     }
 
     /// The processes of the run, guardian included.

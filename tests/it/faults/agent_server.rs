@@ -74,6 +74,17 @@ async fn cut_twice(server: &AgentServer) {
 
 crate::on_newest_and_oldest!(cut_twice);
 
+#[tokio::test]
+async fn a_frame_that_claims_2_to_the_40_bytes_when_the_run_has_finished_costs_only_the_connection() {
+    let server = AgentServer::shared(NEWEST).await;
+    let work = Work::on(server).await;
+    let proxy = Proxy::to(server.port).await;
+    proxy.announce_a_frame_that_never_comes();
+    work.run(server).env("AGENT_SERVER_PORT", proxy.port.to_string()).finish().await.exits_with(0);
+    assert!(proxy.announced() > 0);
+    assert_eq!(work.receiver.accepted()["status"], "COMPLETED");
+}
+
 /// The conversation's last message lies further back than a page of its log, and its steps are fewer than are condensed.
 #[tokio::test]
 async fn a_server_that_is_away_while_a_message_is_sent_gets_it_once() {

@@ -42,7 +42,7 @@ async fn a_killed_process_group_is_reported() {
 }
 
 /// A process and all that it has started, the deepest last.
-fn tree_of(pid: Pid) -> Vec<Pid> {
+pub fn tree_of(pid: Pid) -> Vec<Pid> {
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     let children = children.split_whitespace().map(|child| Pid::from_raw(child.parse().unwrap()));
     std::iter::once(pid).chain(children.flat_map(tree_of)).collect()

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal::{self, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM};
 use nix::sys::signal::killpg;
+use nix::unistd::Pid;
 use tokio::time::sleep;
 
 use super::{Work, agent_is_stopped};
@@ -111,4 +112,52 @@ async fn a_signal_before_the_agent_server_is_up_is_reported() {
     running.signal(SIGTERM);
     running.finish().await.exits_with(143);
     assert_eq!(receiver.accepted()["error"]["code"], "Terminated");
+}
+
+/// A message of nested loops over an event of 75 KB, whose filling-in takes as many steps as it may.
+fn long_filling_in(receiver: &Receiver) -> Run {
+    let labels: Vec<String> = (0..5000).map(|number| format!("label-{number:05}")).collect();
+    let event = serde_json::json!({"trigger": "event", "event": {"labels": labels}}).to_string();
+    assert!(event.len() > 70_000);
+    let text = "{% for a in event.labels %}{% for b in event.labels %}{{ b }}{% endfor %}{% endfor %}";
+    Run::new()
+        .file("task.md", format!("---\nllm: {{model: m}}\n---\n{text}"))
+        .env("AUTOMATION_EVENT_PAYLOAD", event)
+        .reports_to(receiver, &uuid::Uuid::new_v4().to_string())
+}
+
+/// Whether a thread of this process fills in messages.
+fn is_filling_in(process: Pid) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let names = threads.map(|thread| std::fs::read_to_string(thread.path().join("comm")).unwrap_or_default());
+    names.into_iter().any(|name| name.trim_end() == "messages")
+}
+
+#[tokio::test]
+async fn a_signal_counts_while_a_message_is_filled_in() {
+    // On a busy machine the moment is missed now and then.
+    for _ in 0..20 {
+        let receiver = Receiver::start().await;
+        let running = long_filling_in(&receiver).args(["run", "task.md"]).start();
+        while !is_filling_in(running.pid()) && !running.is_silenced() {
+            sleep(Duration::from_millis(1)).await;
+        }
+        running.try_signal(SIGTERM);
+        let finished = running.finish().await;
+        let report = receiver.accepted();
+        if finished.code == Some(143) {
+            assert_eq!(report["error"]["code"], "Terminated");
+            return;
+        }
+        let detail = report["error"]["detail"].as_str().unwrap();
+        assert!(detail.contains("a template that takes too many steps"), "{report}");
+    }
+    panic!("no signal counted while a message was filled in");
+}
+
+#[tokio::test]
+async fn the_time_limit_counts_while_a_message_is_filled_in() {
+    let receiver = Receiver::start().await;
+    long_filling_in(&receiver).args(["run", "--timeout", "10ms", "task.md"]).finish().await.exits_with(124);
+    assert_eq!(receiver.accepted()["error"]["code"], "Timeout");
 }
