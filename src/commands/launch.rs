@@ -200,7 +200,7 @@ async fn prepare(
     ];
     let flags = flags.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value?]));
     let params = params.iter().map(|(key, value)| ["--param".to_owned(), format!("{key}={value}")]);
-    let program = Program::new(&load.program).inside(id, &ready.access, &load.key);
+    let program = Program::new(&load.program).probe("--version").inside(id, &ready.access, &load.key);
     let task = format!("{}/{}", program.folder(), load.task_name);
     let program = program.arg("run").args(flags.chain(params).flatten()).arg(task);
     let files = load.data.iter().map(|(name, content)| (name, content));

@@ -107,14 +107,13 @@ impl LlmPlan {
     /// The LLM that the agent gets, from the base that was given or inherited.
     #[must_use]
     pub(crate) fn complete(&self, base: &Llm) -> Llm {
-        let mut fields = base.0.clone();
-        if let LlmBase::Inherited { model: Some(model), .. } = &self.base {
-            fields.insert("model".to_owned(), model.as_str().into());
-        }
-        fields.extend(self.fields.clone());
+        let base = match &self.base {
+            LlmBase::Inherited { model: Some(model), .. } => base.clone().model(model),
+            _ => base.clone(),
+        };
+        let llm = self.fields.iter().fold(base, |llm, (name, value)| llm.set(name, value.clone()));
         // The server tells usage apart by this id; an inherited one may be that of another use.
-        fields.insert("usage_id".to_owned(), "agent".into());
-        Llm(fields)
+        llm.used_as("agent")
     }
 }
 
@@ -288,7 +287,8 @@ fn direct(given: &DirectLlm) -> Llm {
         ("api_key", given.api_key.as_ref().map(|key| key.expose().to_owned())),
         ("base_url", given.base_url.clone()),
     ];
-    Llm(fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into()))).collect())
+    let set = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into())));
+    Llm::from(set.collect::<Map<_, _>>())
 }
 
 #[cfg(test)]
@@ -331,7 +331,7 @@ mod tests {
         .unwrap();
         let LlmBase::Given(base) = &plan.llm.base else { panic!("{:?}", plan.llm) };
         assert_eq!(
-            Value::from(plan.llm.complete(base).0),
+            serde_json::to_value(plan.llm.complete(base)).unwrap(),
             json!({"model": "own", "api_key": "sk", "temperature": 0.5, "usage_id": "agent"})
         );
     }
@@ -344,7 +344,7 @@ mod tests {
             unreachable!()
         };
         let expected = json!({"model": "other", "api_key": "k", "usage_id": "agent"});
-        assert_eq!(Value::from(plan.llm.complete(&Llm(inherited)).0), expected);
+        assert_eq!(serde_json::to_value(plan.llm.complete(&Llm::from(inherited))).unwrap(), expected);
     }
 
     const EXPERIMENT: &str = "experiment: {experiment_id: e, variants: [{name: A, weight: 1, model: of-variant}]}";

@@ -41,7 +41,7 @@ async fn a_workspace_has_everything_that_the_guide_shows() {
         (Some("openai/scripted"), Some("sk-inherited-key"))
     );
     let fast = workspace.llm_profile("fast").await.unwrap().temperature(0.5);
-    assert_eq!((fast.model_name(), fast.0.get("temperature")), (Some("openai/fast"), Some(&json!(0.5))));
+    assert_eq!((fast.model_name(), fast.get("temperature")), (Some("openai/fast"), Some(&json!(0.5))));
     workspace.llm_profile("slow").await.unwrap_err();
     workspace.secrets_named(["NO_SUCH"]).await.unwrap_err();
     let secrets = workspace.secrets_named(["A_SECRET"]).await.unwrap();

@@ -4,14 +4,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use openhands_client::http::Http;
 use openhands_client::http::Network;
 use openhands_client::sandbox::exec::Command;
 use openhands_client::sandbox::providers::docker::Docker;
 use openhands_client::sandbox::providers::runtime_api::RuntimeApi;
 use openhands_client::sandbox::{Provider, Sandbox};
-use openhands_client::secret::Secret;
-use openhands_client::time_limits::TimeLimits;
 use openhands_client::workspace::RemoteWorkspace;
 use serde_json::{Value, json};
 use wiremock::matchers::{any, header, path};
@@ -19,8 +16,8 @@ use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
 use crate::support::{AgentServer, NEWEST};
 
-fn http() -> Http {
-    Http::new(&Network::default(), TimeLimits::default()).unwrap()
+fn runtime(api: &MockServer) -> RuntimeApi {
+    RuntimeApi::new(&Network::default(), api.uri().parse().unwrap(), "runtime-key", "an-image:1").unwrap()
 }
 
 /// What every provider's sandbox goes through.
@@ -100,7 +97,7 @@ async fn runtime_api() -> (MockServer, Runtimes) {
 #[tokio::test]
 async fn a_runtime_of_the_runtime_api_goes_through_its_life() {
     let (server, fake) = runtime_api().await;
-    let mut provider = RuntimeApi::new(http(), server.uri().parse().unwrap(), Secret::new("runtime-key"), "an-image:1");
+    let mut provider = runtime(&server);
     provider.resource_factor = 2;
     lifecycle(provider.clone()).await;
     assert_eq!(fake.calls(), ["/start", "/pause", "/resume", "/stop"]);
@@ -128,7 +125,7 @@ async fn a_runtime_that_was_there_before_is_not_deleted_after_a_failed_start() {
     fake.state.lock().unwrap().status = Some("stopped");
     let start = Mock::given(path("/start")).respond_with(ResponseTemplate::new(500)).with_priority(1);
     start.mount(&server).await;
-    let provider = RuntimeApi::new(http(), server.uri().parse().unwrap(), Secret::new("runtime-key"), "an-image:1");
+    let provider = runtime(&server);
     RemoteWorkspace::create(provider).await.unwrap_err();
     assert!(fake.calls().is_empty(), "{:?}", fake.calls());
 }
@@ -172,7 +169,7 @@ esac
 #[tokio::test]
 async fn a_container_goes_through_its_life() {
     let folder = tempfile::tempdir().unwrap();
-    let mut provider = Docker::new(http());
+    let mut provider = Docker::new(&Network::default()).unwrap();
     provider.program = fake_docker(folder.path());
     provider.volumes = vec!["/here:/there".to_owned()];
     lifecycle(provider).await;
@@ -191,7 +188,7 @@ async fn a_container_goes_through_its_life() {
 
 #[tokio::test]
 async fn a_docker_that_is_not_there_is_told() {
-    let mut provider = Docker::new(http());
+    let mut provider = Docker::new(&Network::default()).unwrap();
     provider.program = "/no/docker".into();
     let error = RemoteWorkspace::create(provider).await.unwrap_err();
     assert!(error.to_string().contains("/no/docker"), "{error}");

@@ -86,7 +86,8 @@ impl CloudServer {
 
     /// The account's LLM is the scripted one.
     pub async fn set_llm(&self, llm: &ScriptedLlm) {
-        let fields = json!({"model": "openai/scripted", "api_key": "sk-inherited-key", "base_url": llm.url()});
+        let fields = json!({"model": "openai/scripted", "api_key": "sk-inherited-key", "base_url": llm.url(),
+            "input_cost_per_token": 0.00001, "output_cost_per_token": 0.00001});
         let body = json!({"agent_settings_diff": {"llm": fields}});
         self.request(Method::POST, "/api/v1/settings", Some(body)).await.unwrap();
     }

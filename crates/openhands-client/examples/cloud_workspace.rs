@@ -36,17 +36,16 @@ async fn run() -> Result<(), Box<dyn Error>> {
     if let Ok(url) = var("LLM_BASE_URL") {
         llm = llm.base_url(&url);
     }
-    let mut builder = CloudWorkspace::builder(var("OPENHANDS_CLOUD_API_KEY")?);
-    if let Ok(url) = var("OPENHANDS_CLOUD_API_URL") {
-        builder = builder.url(url.parse()?);
-    }
+    let url = var("OPENHANDS_CLOUD_API_URL").unwrap_or_else(|_| "https://app.all-hands.dev".to_owned());
+    println!("Using OpenHands Cloud API: {url}");
+    let mut builder = CloudWorkspace::builder(var("OPENHANDS_CLOUD_API_KEY")?).url(url.parse()?);
     if let Ok(spec) = var("OPENHANDS_SANDBOX_SPEC_ID") {
         builder = builder.sandbox_spec_id(spec);
     }
     let workspace = builder.open().await?;
 
     let result = workspace.execute_command("echo 'Hello from OpenHands Cloud sandbox!' && pwd").await?;
-    println!("Command completed: {:?}, {}", result.exit_code(), result.stdout_text());
+    println!("Command completed: {}, {}", result.exit, result.stdout_text());
 
     let mut conversation = workspace
         .conversation(Agent::default_with(llm))
@@ -57,9 +56,11 @@ async fn run() -> Result<(), Box<dyn Error>> {
     conversation.run().await?;
     conversation.send("Great! Now delete that file.").await?;
     conversation.run().await?;
-    println!("EXAMPLE_COST: {}", conversation.cost());
-    println!("Total {} events received during conversation.", conversation.event_count());
+    println!("EXAMPLE_COST: {}", conversation.cost().known().unwrap_or_default());
+    let events = conversation.event_count();
     conversation.close().await?;
+    println!("Conversation completed successfully.");
+    println!("Total {events} events received during conversation.");
     workspace.close().await?;
     Ok(())
 }

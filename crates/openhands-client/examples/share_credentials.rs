@@ -31,10 +31,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {
-    let mut builder = CloudWorkspace::builder(var("OPENHANDS_CLOUD_API_KEY")?);
-    if let Ok(url) = var("OPENHANDS_CLOUD_API_URL") {
-        builder = builder.url(url.parse()?);
-    }
+    let url = var("OPENHANDS_CLOUD_API_URL").unwrap_or_else(|_| "https://app.all-hands.dev".to_owned());
+    println!("Using OpenHands Cloud API: {url}");
+    let builder = CloudWorkspace::builder(var("OPENHANDS_CLOUD_API_KEY")?).url(url.parse()?);
     let workspace = builder.open().await?;
 
     let mut llm = workspace.llm().await?;
@@ -65,9 +64,11 @@ async fn run() -> Result<(), Box<dyn Error>> {
     };
     conversation.send(&task).await?;
     conversation.run().await?;
-    println!("EXAMPLE_COST: {}", conversation.cost());
-    println!("Total {} events received during conversation.", conversation.event_count());
+    println!("EXAMPLE_COST: {}", conversation.cost().known().unwrap_or_default());
+    let events = conversation.event_count();
     conversation.close().await?;
+    println!("Conversation completed successfully.");
+    println!("Total {events} events received during conversation.");
     workspace.close().await?;
     Ok(())
 }

@@ -62,33 +62,49 @@
 //! # }
 //! ```
 //!
-//! # The map, from the top floor down
+//! # The map
 //!
 //! - [`workspace`]: a sandbox with an account behind it; what most programs start with;
-//! - [`sandbox`]: sandboxes that are created, used and deleted, with commands and files in them;
-//! - [`conversation`]: one conversation, from its first message to its end;
-//! - [`automation`]: the completion callback and the phases of a run;
-//! - [`cloud`]: the Cloud API;
-//! - [`agent_server`]: the endpoints and the events socket of an agent-server;
-//! - [`http`], [`retry`], [`time_limits`], [`redact`], [`secret`], [`ids`], [`text`], [`off_thread`]: what all of them stand on.
+//! - [`conversation`]: an agent's work, from its first message to its end;
+//! - [`sandbox`]: commands, files and programs in a sandbox, and the providers of sandboxes;
+//! - [`automation`]: the completion callback of a run.
 
-pub mod agent_server;
 pub mod automation;
-pub mod cloud;
 pub mod conversation;
-pub mod http;
-pub mod ids;
-pub mod off_thread;
-pub mod redact;
-pub mod retry;
 pub mod sandbox;
-pub mod secret;
-pub mod text;
-pub mod time_limits;
 pub mod workspace;
+
+// What these stand on. No stability promise: these modules are public for the program `openhands-runner` alone. The same holds for
+// every other item with `#[doc(hidden)]`.
+#[doc(hidden)]
+pub mod agent_server;
+#[doc(hidden)]
+pub mod cloud;
+#[doc(hidden)]
+pub mod http;
+#[doc(hidden)]
+pub mod ids;
+#[doc(hidden)]
+pub mod off_thread;
+#[doc(hidden)]
+pub mod redact;
+#[doc(hidden)]
+pub mod retry;
+#[doc(hidden)]
+pub mod secret;
+#[doc(hidden)]
+pub mod text;
+#[doc(hidden)]
+pub mod time_limits;
 
 pub use agent_server::Event;
 pub use agent_server::wire::{Agent, Llm, Secrets};
 pub use conversation::{Conversation, ConversationError, TurnEnd};
+pub use http::HttpError;
 pub use secret::Secret;
 pub use workspace::{CloudWorkspace, InsideWorkspace, Workspace};
+
+/// The example in the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -25,7 +25,6 @@ impl AgentServerAddress {
 }
 
 /// The agent-server of this sandbox.
-#[expect(clippy::missing_panics_doc, reason = "the text is a valid address whatever the port")]
 #[must_use]
 pub fn local_agent_server(port: u16) -> Url {
     Url::parse(&format!("http://localhost:{port}")).expect("a valid address")

@@ -216,6 +216,7 @@ impl Observation {
 
 /// What an event means to a run.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum Meaning {
     /// The conversation's status has changed.
     Status(Status),

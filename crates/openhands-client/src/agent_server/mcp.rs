@@ -12,11 +12,12 @@ use crate::secret::Secret;
 /// MCP servers by name, each an object as the agent-server's settings have it: `{"url","transport","headers"}` or
 /// `{"command","args","env"}`. `Debug` shows the names only, because headers and environments hold keys.
 #[derive(Clone, Default, PartialEq)]
-pub struct McpServers(pub Map<String, Value>);
+pub struct McpServers(pub(crate) Map<String, Value>);
 
 impl McpServers {
     /// Takes them from settings, in which they may stand in a `mcpServers` wrapper. What is no object and what is not
     /// enabled is left out, and so are empty fields.
+    #[doc(hidden)]
     #[must_use]
     pub fn of_settings(settings: Option<&Value>) -> Self {
         let Some(servers) = settings.and_then(Value::as_object) else { return Self::default() };
@@ -53,6 +54,7 @@ impl McpServers {
     }
 
     /// `mcp_config` of an agent: a map by name, for older versions in a wrapper.
+    #[doc(hidden)]
     #[must_use]
     pub fn config(&self, capabilities: Capabilities) -> Value {
         let servers = Value::Object(self.0.clone());
@@ -61,6 +63,7 @@ impl McpServers {
 
     /// What of them must not be seen: values that their names call secrets, or that look like secrets. The other values are
     /// words that stand in ordinary text too, such as `production`.
+    #[doc(hidden)]
     #[must_use]
     pub fn secrets(&self) -> Vec<Secret> {
         let mut found = Vec::new();

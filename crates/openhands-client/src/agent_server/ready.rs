@@ -1,5 +1,6 @@
 //! Waiting until the agent-server is there, and learning what it can do.
 
+use std::fmt;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -11,7 +12,8 @@ use crate::retry::{Policy, retry};
 use crate::text;
 
 /// The agent-server did not become ready.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
+#[non_exhaustive]
 pub enum ReadyError {
     /// It was not ready in time.
     #[error("the agent-server at {address} was not ready within {} s", limit.as_secs())]
@@ -26,6 +28,12 @@ pub enum ReadyError {
     /// It is ready and does not tell its version.
     #[error("the agent-server does not tell its version")]
     NoVersion(#[source] HttpError),
+}
+
+impl fmt::Debug for ReadyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&text::chain(self))
+    }
 }
 
 /// How often the log says that the wait continues.

@@ -108,19 +108,20 @@ impl From<SkillInfo> for Skill {
 }
 
 /// What the agent knows besides its tools.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct AgentContext {
-    skills: Vec<Skill>,
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct AgentContext {
+    pub(crate) skills: Vec<Skill>,
     // The server was asked for them already, by `POST /api/skills`.
     load_public_skills: bool,
+    #[serde(rename = "registered_marketplaces", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) marketplaces: Vec<Marketplace>,
 }
 
-impl AgentContext {
-    /// A context with these skills and no other.
-    #[must_use]
-    pub fn new(skills: Vec<Skill>) -> Self {
-        Self { skills, load_public_skills: false }
-    }
+/// Where plugins are found by their names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Marketplace {
+    pub(crate) name: String,
+    pub(crate) source: String,
 }
 
 #[cfg(test)]

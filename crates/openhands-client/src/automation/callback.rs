@@ -3,6 +3,7 @@
 //! Between the runner and the automation service there may be proxies, an ingress in the middle of a rollout, and login
 //! pages. What they say is not final; what the service itself says is.
 
+use std::fmt;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, LOCATION};
@@ -16,6 +17,7 @@ use crate::automation::completion::CompletionReport;
 use crate::http::{Http, HttpError, ResponseHead, without_secrets};
 use crate::retry::{Policy, Retry, Retryable, retry};
 use crate::secret::Secret;
+use crate::text;
 
 /// How a delivery ended well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +39,8 @@ pub enum Progress {
 }
 
 /// The callback could not be delivered.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
+#[non_exhaustive]
 pub enum CallbackError {
     /// The service refuses the report; another attempt would get the same response.
     #[error("the completion callback was refused")]
@@ -77,6 +80,12 @@ pub enum AttemptError {
         /// The HTTP status.
         status: u16,
     },
+}
+
+impl fmt::Debug for CallbackError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&text::chain(self))
+    }
 }
 
 /// Where a report goes, and for how long that is tried.

@@ -33,6 +33,7 @@ pub struct TaskOutcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum TaskStatus {
     /// The task is done.
     Success,
@@ -98,6 +99,7 @@ impl CompletionReport {
     }
 
     /// The same outcome in the fewest words: for a service that refuses the full body.
+    #[doc(hidden)]
     #[must_use]
     pub fn plainest(&self) -> Self {
         let error = self.error.as_ref().map(|error| {

@@ -2,6 +2,12 @@
 //!
 //! Observed on PyPI `openhands-automation` 1.25.0. Nothing here knows conversations.
 
+#[doc(hidden)]
 pub mod callback;
+#[doc(hidden)]
 pub mod completion;
+#[doc(hidden)]
 pub mod phase;
+
+pub use callback::CallbackError;
+pub use completion::{CompletionReport, OutcomeStatus, TaskOutcome, TaskStatus};

@@ -9,7 +9,6 @@ use crate::secret::Secret;
 pub const DEFAULT_URL: &str = "https://app.all-hands.dev";
 
 /// OpenHands Cloud, as an address.
-#[expect(clippy::missing_panics_doc, reason = "the text is a valid address")]
 #[must_use]
 pub fn default_url() -> Url {
     Url::parse(DEFAULT_URL).expect("a valid address")

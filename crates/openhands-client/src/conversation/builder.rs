@@ -94,6 +94,7 @@ impl ConversationBuilder {
     }
 
     /// The run that the conversation is for: if the program starts again, it finds what it has sent.
+    #[doc(hidden)]
     #[must_use]
     pub fn run(mut self, run: RunSpec) -> Self {
         self.spec.run = Some(run);

@@ -73,6 +73,7 @@ pub struct Conversation {
 
 impl Conversation {
     /// A conversation of this agent that is to be started.
+    #[doc(hidden)]
     #[must_use]
     pub fn builder(server: &AgentServer, agent: Agent) -> ConversationBuilder {
         ConversationBuilder::new(server.clone(), agent)
@@ -100,6 +101,7 @@ impl Conversation {
     ///
     /// # Errors
     /// [`ConversationError::Request`]; with a status, the server has refused it, and the conversation was not made.
+    #[doc(hidden)]
     pub async fn from_spec(server: &AgentServer, spec: ConversationSpec) -> Result<Self, ConversationError> {
         Self::start(server.clone(), spec, None).await
     }
@@ -136,12 +138,14 @@ impl Conversation {
     }
 
     /// The agent-server.
+    #[doc(hidden)]
     #[must_use]
     pub fn server(&self) -> &AgentServer {
         &self.server
     }
 
     /// Whether it was made here, or existed before.
+    #[doc(hidden)]
     #[must_use]
     pub fn created(&self) -> Created {
         self.created
@@ -172,6 +176,7 @@ impl Conversation {
     }
 
     /// Messages of the run that the conversation holds already.
+    #[doc(hidden)]
     #[must_use]
     pub fn messages_found(&self) -> usize {
         self.found
@@ -304,7 +309,11 @@ impl Conversation {
             _ => Ok(()),
         }
     }
+}
 
+/// The turns of a run that may have to start again.
+#[doc(hidden)]
+impl Conversation {
     /// The turn of the run that is to be begun next: the last one that was sent before, else the first one that was not.
     #[must_use]
     pub fn upcoming_turn(&self) -> Option<Turn> {
@@ -371,12 +380,15 @@ impl Conversation {
             }
         }
     }
+}
 
+impl Conversation {
     fn follow_error(&self, error: FollowError) -> ConversationError {
         ConversationError::Follow { cost: self.cost(), error }
     }
 
     /// How long the conversation may still take, where it has a time limit.
+    #[doc(hidden)]
     #[must_use]
     pub fn time_left(&self) -> Option<Duration> {
         self.ends_at.map(|at| at.saturating_duration_since(Instant::now()))

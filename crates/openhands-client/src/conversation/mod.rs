@@ -30,31 +30,43 @@ mod working_dir;
 
 use serde_json::{Map, Value};
 
-use crate::agent_server::client::EventQuery;
-use crate::agent_server::event::Meaning;
 use crate::agent_server::{AgentServer, Event};
 use crate::http::HttpError;
-use crate::ids::ConversationId;
+
+pub use crate::agent_server::client::EventQuery;
+pub use crate::agent_server::event::{Action, Meaning, Observation, ServerError};
+pub use crate::agent_server::mcp::McpServers;
+pub use crate::agent_server::plugin::PluginSource;
+pub use crate::agent_server::wire::{Cost, Metrics, SecretSource, Status, Tokens, Usage};
+pub use crate::agent_server::{ConfirmationPolicy, ForkOptions};
+pub use crate::ids::ConversationId;
 
 pub use self::builder::ConversationBuilder;
 pub use self::error::ConversationError;
 pub use self::follow::FollowError;
-pub use self::handle::{Conversation, Turn, Update};
+#[doc(hidden)]
+pub use self::handle::Turn;
+pub use self::handle::{Conversation, Update};
 pub use self::operations::FoundEvents;
-pub use self::spec::{ConversationSpec, DEFAULT_WORKING_DIR, RunSpec};
+pub use self::spec::DEFAULT_WORKING_DIR;
+#[doc(hidden)]
+pub use self::spec::{ConversationSpec, RunSpec};
 pub use self::turn::TurnEnd;
 
 /// The one message that an agent gets when its time is nearly up.
+#[doc(hidden)]
 pub const WRAP_UP: &str = "Your time is nearly up: this run ends in a few seconds. Start nothing new. \
     Finish now, and say in your final message what is done and what is not.";
 
 /// The arguments of the agent's finish, and its message.
+#[doc(hidden)]
 pub type LastWords = (Option<Map<String, Value>>, Option<String>);
 
 /// What the agent did last: the arguments of its finish, and its message.
 ///
 /// # Errors
 /// [`HttpError`].
+#[doc(hidden)]
 pub async fn last_words(server: &AgentServer, id: ConversationId) -> Result<LastWords, HttpError> {
     let query = EventQuery { source: Some("agent"), newest_first: true, limit: Some(20), ..Default::default() };
     let page = server.client.events(id, &query).await?;
@@ -78,6 +90,7 @@ pub async fn last_words(server: &AgentServer, id: ConversationId) -> Result<Last
 ///
 /// # Errors
 /// [`HttpError`].
+#[doc(hidden)]
 pub async fn final_message(server: &AgentServer, id: ConversationId) -> Result<Option<String>, HttpError> {
     if server.capabilities.final_response {
         return server.client.final_response(id).await;

@@ -100,14 +100,15 @@ impl Conversation {
         accepted.map_err(request("confirm the actions"))
     }
 
-    /// Rejects the actions that wait, with a reason for the agent.
+    /// Rejects the actions that wait, with a reason for the agent, which continues with its next step.
     ///
     /// # Errors
     /// [`ConversationError::Request`].
     pub async fn reject(&mut self, reason: &str) -> Result<(), ConversationError> {
         self.driver.begin_turn();
         let rejected = self.server().client.respond_to_confirmation(self.id(), false, Some(reason)).await;
-        rejected.map_err(request("reject the actions"))
+        rejected.map_err(request("reject the actions"))?;
+        self.driver.start_run().await.map_err(request("continue after the rejection"))
     }
 
     /// Searches the events of the conversation on the server.

@@ -7,7 +7,6 @@ use super::ledger::{Beginning, already_sent};
 use super::working_dir::StartError;
 use crate::agent_server::client::{Created, EventQuery};
 use crate::agent_server::event::Meaning;
-use crate::agent_server::skill::AgentContext;
 use crate::agent_server::wire::{ConversationInfo, Cost, LocalWorkspace, StartConversation};
 use crate::agent_server::{AgentServer, AgentServerClient, Capabilities, Event};
 use crate::http::HttpError;
@@ -41,11 +40,7 @@ pub(super) async fn start_or_find(server: &AgentServer, spec: &ConversationSpec)
     let hook_config = spec.hook_config.clone().filter(|_| finish_schema.is_some());
     // A plugin may bring hooks of its own.
     let may_veto = hook_config.is_some() || !spec.plugins.is_empty();
-    let agent = spec
-        .agent
-        .clone()
-        .with_mcp(spec.mcp.config(*capabilities))
-        .with_context(AgentContext::new(spec.skills.clone()));
+    let agent = spec.agent.clone().with_mcp(spec.mcp.config(*capabilities)).with_skills(spec.skills.clone());
     let body = StartConversation {
         conversation_id: spec.id,
         agent: match finish_schema {

@@ -1,5 +1,7 @@
 //! A request that did not succeed, and the words that its body has for it.
 
+use std::error::Error;
+use std::fmt;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -12,7 +14,8 @@ use crate::text;
 const LONGEST_DETAIL: usize = 600;
 
 /// A request that did not succeed. The text names method and address, never a key, a query or a user part.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
+#[non_exhaustive]
 pub enum HttpError {
     /// No connection could be made.
     #[error("{target}: no connection: {reason}")]
@@ -42,7 +45,7 @@ pub enum HttpError {
         /// Method and address.
         target: String,
         /// The reason.
-        source: reqwest::Error,
+        source: Box<dyn Error + Send + Sync>,
     },
     /// The server answered with a status other than 2xx.
     #[error("{target}: {status}{}", if detail.is_empty() { String::new() } else { format!(" {detail}") })]
@@ -90,11 +93,17 @@ pub enum HttpError {
     },
 }
 
+impl fmt::Debug for HttpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&text::chain(self))
+    }
+}
+
 impl HttpError {
     pub(super) fn from_transport(target: String, error: reqwest::Error) -> Self {
         let error = error.without_url();
         if error.is_builder() {
-            Self::Invalid { target, source: error }
+            Self::Invalid { target, source: error.into() }
         } else if error.is_connect() {
             Self::Connect { target, reason: text::innermost(&error) }
         } else if error.is_timeout() {

@@ -80,7 +80,7 @@ impl Http {
             let chosen = Arc::clone(&proxies);
             client = client.proxy(reqwest::Proxy::custom(move |url| chosen.of(url).cloned()));
         }
-        let client = client.build().map_err(SetupError::Client)?;
+        let client = client.build().map_err(|error| SetupError::Client(error.into()))?;
         Ok(Self { client, tls: Arc::new(tls), network: network.clone(), proxies, time_limits: Arc::new(time_limits) })
     }
 

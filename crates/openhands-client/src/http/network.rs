@@ -1,6 +1,7 @@
 //! How servers are reached: TLS roots and proxies.
 
 use std::error::Error;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use rustls::pki_types::pem::PemObject as _;
 
 use super::proxy::{Proxies, ProxyError};
 use crate::secret::Secret;
+use crate::text;
 
 /// How the network is reached.
 #[derive(Debug, Clone, Default)]
@@ -32,7 +34,8 @@ impl Network {
 }
 
 /// The client could not be made from the network settings.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
+#[non_exhaustive]
 pub enum SetupError {
     /// `SSL_CERT_FILE` cannot be used.
     #[error("failed to read the certificates in {path}")]
@@ -47,10 +50,16 @@ pub enum SetupError {
     Proxy(ProxyError),
     /// The HTTP client refused its configuration.
     #[error("failed to set up the HTTP client")]
-    Client(#[source] reqwest::Error),
+    Client(#[source] Box<dyn Error + Send + Sync>),
     /// The TLS library refused its configuration.
     #[error("failed to set up TLS")]
-    Tls(#[source] rustls::Error),
+    Tls(#[source] Box<dyn Error + Send + Sync>),
+}
+
+impl fmt::Debug for SetupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&text::chain(self))
+    }
 }
 
 pub(super) fn tls_config(network: &Network) -> Result<rustls::ClientConfig, SetupError> {
@@ -72,7 +81,7 @@ pub(super) fn tls_config(network: &Network) -> Result<rustls::ClientConfig, Setu
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     Ok(rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(SetupError::Tls)?
+        .map_err(|error| SetupError::Tls(error.into()))?
         .with_root_certificates(roots)
         .with_no_client_auth())
 }

@@ -1,5 +1,6 @@
 //! This program in a sandbox: put there once, and only where it can run.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -8,9 +9,11 @@ use super::copy::{CopyError, upload_file};
 use super::exec::ExecError;
 use super::shell::ask;
 use crate::agent_server::AgentServer;
+use crate::text;
 
 /// The program cannot be had in the sandbox.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
+#[non_exhaustive]
 pub enum InstallError {
     /// The file is no program for Linux.
     #[error("{} is no program for Linux", path.display())]
@@ -50,6 +53,12 @@ pub enum InstallError {
     Exec(#[from] ExecError),
 }
 
+impl fmt::Debug for InstallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&text::chain(self))
+    }
+}
+
 /// A program that lies in a sandbox and runs there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Installed {
@@ -59,11 +68,12 @@ pub struct Installed {
     pub uploaded: bool,
 }
 
-/// Puts a program into the sandbox, unless the very same is there already.
+/// Puts a program into the sandbox, unless the very same is there already. With the argument `probe` it is run there once, before it
+/// counts as installed.
 ///
 /// # Errors
 /// [`InstallError`].
-pub async fn install(server: &AgentServer, program: &Path) -> Result<Installed, InstallError> {
+pub async fn install(server: &AgentServer, program: &Path, probe: Option<&str>) -> Result<Installed, InstallError> {
     let path = program.to_owned();
     let examined = tokio::task::spawn_blocking(move || examine(&path)).await;
     let Program { hash, machine } = examined.unwrap_or_else(|bug| std::panic::resume_unwind(bug.into_panic()))?;
@@ -89,9 +99,9 @@ pub async fn install(server: &AgentServer, program: &Path) -> Result<Installed, 
     let part = format!("{path}.{}", uuid::Uuid::new_v4().simple());
     upload_file(server, program, &part).await?;
     let (path_quoted, part) = (shell_words::quote(&path), shell_words::quote(&part));
-    let start = format!(
-        "chmod 755 {part} && {part} --version >/dev/null && mv {part} {path_quoted} || {{ rm -f {part}; false; }}"
-    );
+    let probe =
+        probe.map(|argument| format!("{part} {} >/dev/null &&", shell_words::quote(argument))).unwrap_or_default();
+    let start = format!("chmod 755 {part} && {probe} mv {part} {path_quoted} || {{ rm -f {part}; false; }}");
     ask(server, "starting the program", &start).await.map_err(|error| match error {
         ExecError::Sandbox { .. } => InstallError::DoesNotRun(error),
         other => InstallError::Exec(other),

@@ -1,27 +1,42 @@
-//! Sandboxes from outside, of every provider: create, wait, use and end.
+//! Commands, files and programs in a sandbox, and the providers of sandboxes.
 //!
-//! - [`Provider`]: who makes them: OpenHands Cloud ([`crate::sandbox::providers::cloud::CloudProvider`]), the Runtime API
-//!   ([`providers::runtime_api::RuntimeApi`]), local Docker ([`providers::docker::Docker`]);
-//! - [`Sandbox`]: one of them, which is not left behind;
-//! - [`ready`]: waiting until it can be used;
-//! - [`exec`], [`copy`], [`install`]: commands, files and this program in it.
+//! [`Workspace`](crate::Workspace) has the operations: [`execute_command`](crate::Workspace::execute_command),
+//! [`upload`](crate::Workspace::upload), [`start_program`](crate::Workspace::start_program) and others.
+//! [`RemoteWorkspace::create`](crate::workspace::RemoteWorkspace::create) takes a provider.
 
 pub(crate) mod blocking_cleanup;
 mod command_cleanup;
+#[doc(hidden)]
 pub mod copy;
 mod create;
 mod deletion;
+#[doc(hidden)]
 pub mod exec;
+#[doc(hidden)]
 pub mod install;
 mod leftover;
 mod owned;
 mod pipe;
+#[doc(hidden)]
 pub mod program;
+#[doc(hidden)]
 pub mod providers;
+#[doc(hidden)]
 pub mod ready;
 mod shell;
 
+#[doc(hidden)]
 pub use owned::Sandbox;
+
+pub use self::copy::{Copied, CopyError};
+pub use self::exec::{Command, ExecError, Executed, Exit, Output, Running};
+pub use self::install::InstallError;
+pub use self::program::Program;
+#[cfg(feature = "docker")]
+pub use self::providers::docker::Docker;
+#[cfg(feature = "runtime-api")]
+pub use self::providers::runtime_api::RuntimeApi;
+pub use crate::ids::SandboxId;
 
 use std::fmt;
 use std::time::Duration;
@@ -29,12 +44,12 @@ use std::time::Duration;
 use crate::agent_server;
 use crate::agent_server::AgentServerAddress;
 use crate::http::{Http, HttpError};
-use crate::ids::SandboxId;
 use crate::retry::{Retry, Retryable};
 use crate::secret::Secret;
 use crate::text;
 
 /// Makes sandboxes and ends them. Each method is one attempt.
+#[doc(hidden)]
 pub trait Provider: fmt::Debug + Clone + Send + Sync + 'static {
     /// What tells the sandboxes that there are from those to come.
     type Mark: fmt::Debug + Clone + Send + Sync;
@@ -95,6 +110,7 @@ pub trait Provider: fmt::Debug + Clone + Send + Sync + 'static {
 }
 
 /// What a look at a sandbox shows. Statuses flap: one look is no verdict, but for [`SandboxState::Usable`].
+#[doc(hidden)]
 #[derive(Debug, Clone)]
 pub enum SandboxState {
     /// It has an agent-server with this address and key.
@@ -115,6 +131,7 @@ pub enum SandboxState {
 }
 
 /// How an agent-server in a sandbox is reached.
+#[doc(hidden)]
 #[derive(Debug, Clone)]
 pub struct Access {
     /// Its address from outside.
@@ -138,7 +155,8 @@ impl Access {
 }
 
 /// Something about a sandbox has failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
+#[non_exhaustive]
 pub enum SandboxError {
     /// The provider's API did not do it.
     #[error("{doing} failed")]
@@ -211,13 +229,21 @@ pub enum SandboxError {
     },
 }
 
+impl fmt::Debug for SandboxError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&text::chain(self))
+    }
+}
+
 impl SandboxError {
     /// A failed request, for `map_err`.
+    #[doc(hidden)]
     pub fn request(doing: &'static str) -> impl FnOnce(HttpError) -> Self {
         move |source| Self::Request { doing, source }
     }
 
     /// The failed request, if it was one.
+    #[doc(hidden)]
     #[must_use]
     pub fn http(&self) -> Option<&HttpError> {
         match self {

@@ -16,6 +16,7 @@ use crate::secret::Secret;
 #[derive(Debug, Clone)]
 pub struct Program {
     binary: PathBuf,
+    probe: Option<&'static str>,
     words: Vec<String>,
     environment: Vec<(String, Secret)>,
     folder: String,
@@ -28,11 +29,20 @@ impl Program {
     pub fn new(binary: impl Into<PathBuf>) -> Self {
         Self {
             binary: binary.into(),
+            probe: None,
             words: Vec::new(),
             environment: Vec::new(),
             folder: format!("/tmp/launched-{}", uuid::Uuid::new_v4().simple()),
             files: Vec::new(),
         }
+    }
+
+    /// An argument with which the program ends at once, such as `--version`. It is run so in the sandbox before it is started, which
+    /// tells a program that cannot run there from one that fails (default: it is not).
+    #[must_use]
+    pub fn probe(mut self, argument: &'static str) -> Self {
+        self.probe = Some(argument);
+        self
     }
 
     /// Adds an argument.
@@ -68,7 +78,10 @@ impl Program {
     pub fn folder(&self) -> &str {
         &self.folder
     }
+}
 
+#[doc(hidden)]
+impl Program {
     /// Adds the variables by which a program in the sandbox finds its agent-server and the Cloud account.
     #[must_use]
     pub fn inside(self, id: &SandboxId, access: &Access, key: &CloudKey) -> Self {
@@ -92,7 +105,7 @@ impl Program {
     /// # Errors
     /// [`InstallError`].
     pub async fn install(&self, server: &AgentServer) -> Result<Command, InstallError> {
-        let installed = install(server, &self.binary).await?;
+        let installed = install(server, &self.binary, self.probe).await?;
         let message = if installed.uploaded { "program uploaded" } else { "reusing the program in the sandbox" };
         tracing::info!(path = installed.path, "{message}");
         // The folder exists even if the program brings no files.

@@ -1,5 +1,6 @@
 //! Short commands of our own in a sandbox, and the scripts that they run.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::agent_server::AgentServer;
@@ -12,7 +13,7 @@ pub(super) const HOUSEKEEPING: Duration = Duration::from_secs(60);
 const LONGEST_REASON: usize = 600;
 
 /// The command could not be run, or not be followed.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ExecError {
     /// The request to the agent-server failed.
@@ -34,6 +35,12 @@ pub enum ExecError {
     /// A name that no shell accepts for a variable.
     #[error("`{0}` is not a valid name for a variable")]
     Variable(String),
+}
+
+impl fmt::Debug for ExecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&text::chain(self))
+    }
 }
 
 impl ExecError {

@@ -80,6 +80,7 @@ impl CloudWorkspaceBuilder {
     }
 
     /// Uses these limits for everything else, unless a client is given with [`CloudWorkspaceBuilder::http`], which has its own.
+    #[doc(hidden)]
     #[must_use]
     pub fn time_limits(mut self, limits: TimeLimits) -> Self {
         self.time_limits = limits;
@@ -87,6 +88,7 @@ impl CloudWorkspaceBuilder {
     }
 
     /// Uses this HTTP client and its connections.
+    #[doc(hidden)]
     #[must_use]
     pub fn http(mut self, http: Http) -> Self {
         self.http = Some(http);
@@ -97,6 +99,7 @@ impl CloudWorkspaceBuilder {
     ///
     /// # Errors
     /// [`SetupError`].
+    #[doc(hidden)]
     pub fn sandbox(&self) -> Result<Sandbox<CloudProvider>, SetupError> {
         let http = match &self.http {
             Some(http) => http.clone(),

@@ -4,9 +4,10 @@ use crate::agent_server::ready::ReadyError;
 use crate::http::{HttpError, SetupError};
 use crate::sandbox::SandboxError;
 use crate::text;
+use std::fmt;
 
 /// A workspace could not be opened.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
     /// The HTTP client could not be set up.
@@ -30,6 +31,12 @@ pub enum OpenError {
     },
 }
 
+impl fmt::Debug for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&text::chain(self))
+    }
+}
+
 impl From<ReadyError> for OpenError {
     fn from(error: ReadyError) -> Self {
         Self::Server(Box::new(error))
@@ -43,7 +50,7 @@ impl From<SandboxError> for OpenError {
 }
 
 /// The account could not be read, or lacks what was asked for.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum WorkspaceError {
     /// A request to the account failed.
@@ -79,4 +86,10 @@ pub enum WorkspaceError {
         /// The names that exist.
         known: Vec<String>,
     },
+}
+
+impl fmt::Debug for WorkspaceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&text::chain(self))
+    }
 }

@@ -20,8 +20,16 @@ mod remote;
 mod server_source;
 mod variables;
 
+pub use crate::agent_server::ready::ReadyError;
+pub use crate::agent_server::{AgentProfileInfo, AgentProfileList, GitChange, GitDiff};
+pub use crate::http::{Network, ProxyError, SetupError};
+pub use crate::sandbox::SandboxError;
+
+#[doc(hidden)]
 pub use account::{AccountClient, SecretSelection};
-pub use cloud::{CloudWorkspace, CloudWorkspaceBuilder, account_of};
+#[doc(hidden)]
+pub use cloud::account_of;
+pub use cloud::{CloudWorkspace, CloudWorkspaceBuilder};
 pub use error::{OpenError, WorkspaceError};
 pub use inside::{InsideWorkspace, InsideWorkspaceBuilder};
 pub use operations::Workspace;

@@ -11,7 +11,7 @@ use crate::agent_server::{AgentProfileList, AgentServer, GitChange, GitDiff};
 use crate::conversation::{Conversation, ConversationBuilder};
 use crate::http::HttpError;
 use crate::sandbox::copy::{self, Copied, CopyError};
-use crate::sandbox::exec::{self, Command, ExecError, Executed};
+use crate::sandbox::exec::{self, Command, ExecError, Executed, Running};
 
 /// An agent-server that is ready, and the account behind it.
 #[derive(Debug)]
@@ -22,18 +22,21 @@ pub struct Workspace {
 
 impl Workspace {
     /// A workspace of this agent-server and this account.
+    #[doc(hidden)]
     #[must_use]
     pub fn new(server: AgentServer, account: AccountClient) -> Self {
         Self { server, account }
     }
 
     /// The agent-server, and what its version can do.
+    #[doc(hidden)]
     #[must_use]
     pub fn server(&self) -> &AgentServer {
         &self.server
     }
 
     /// The account behind it.
+    #[doc(hidden)]
     #[must_use]
     pub fn account(&self) -> &AccountClient {
         &self.account
@@ -89,12 +92,20 @@ impl Workspace {
         Conversation::builder(&self.server, agent)
     }
 
-    /// Runs a shell command to its end. [`exec::start`] passes on the output as it comes.
+    /// Runs a shell command to its end.
     ///
     /// # Errors
     /// [`ExecError`].
     pub async fn execute_command(&self, command: impl Into<Command>) -> Result<Executed, ExecError> {
         exec::execute(&self.server, &command.into()).await
+    }
+
+    /// Starts a shell command. [`Running::follow`] passes on its output as it comes.
+    ///
+    /// # Errors
+    /// [`ExecError`].
+    pub async fn start_command(&self, command: impl Into<Command>) -> Result<Running<'_>, ExecError> {
+        exec::start(&self.server, &command.into()).await
     }
 
     /// Copies a file or a folder into the sandbox, as `cp -r` does.

@@ -4,6 +4,8 @@ use super::{CloudWorkspace, Workspace};
 use crate::sandbox::exec::{self, ExecError};
 use crate::sandbox::install::InstallError;
 use crate::sandbox::program::Program;
+use crate::text;
+use std::fmt;
 
 /// A program that runs in a sandbox, and continues when this one ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +16,7 @@ pub struct StartedProgram {
 }
 
 /// The program could not be started.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum StartProgramError {
     /// It could not be installed.
@@ -23,6 +25,12 @@ pub enum StartProgramError {
     /// It could not be started.
     #[error(transparent)]
     Start(#[from] ExecError),
+}
+
+impl fmt::Debug for StartProgramError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&text::chain(self))
+    }
 }
 
 impl Workspace {

@@ -76,11 +76,13 @@ impl<P: Provider> RemoteWorkspace<P> {
     }
 
     /// The provider of the sandbox.
+    #[doc(hidden)]
     pub fn provider(&self) -> &P {
         self.sandbox.provider()
     }
 
     /// How the agent-server is reached.
+    #[doc(hidden)]
     #[must_use]
     pub fn ready(&self) -> &Ready {
         &self.ready

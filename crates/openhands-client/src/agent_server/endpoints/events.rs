@@ -12,30 +12,72 @@ use crate::ids::ConversationId;
 /// Which events to search for.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct EventQuery {
-    /// Events at or after this naive server-local time.
     #[serde(rename = "timestamp__gte", skip_serializing_if = "Option::is_none")]
-    pub since: Option<String>,
-    /// Events before this naive server-local time.
+    pub(crate) since: Option<String>,
     #[serde(rename = "timestamp__lt", skip_serializing_if = "Option::is_none")]
-    pub before: Option<String>,
-    /// The kind of the events, such as `MessageEvent`.
+    pub(crate) before: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub kind: Option<String>,
-    /// Text that a message holds, in any case.
+    pub(crate) kind: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub body: Option<String>,
-    /// `user`, `agent` or `environment`.
+    pub(crate) body: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub source: Option<&'static str>,
-    /// Newest first instead of oldest first.
+    pub(crate) source: Option<&'static str>,
     #[serde(skip)]
-    pub newest_first: bool,
-    /// Events in a page; the server's maximum is 100.
+    pub(crate) newest_first: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub limit: Option<u8>,
-    /// `next_page_id` of the page before.
+    pub(crate) limit: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub page_id: Option<String>,
+    pub(crate) page_id: Option<String>,
+}
+
+impl EventQuery {
+    /// Events at or after this naive server-local time, such as an [`Event`](crate::Event)'s `timestamp`.
+    #[must_use]
+    pub fn since(self, time: impl Into<String>) -> Self {
+        Self { since: Some(time.into()), ..self }
+    }
+
+    /// Events before this naive server-local time.
+    #[must_use]
+    pub fn before(self, time: impl Into<String>) -> Self {
+        Self { before: Some(time.into()), ..self }
+    }
+
+    /// Events of this kind: `MessageEvent`, on older versions `openhands.sdk.event.llm_convertible.message.MessageEvent`.
+    #[must_use]
+    pub fn kind(self, kind: impl Into<String>) -> Self {
+        Self { kind: Some(kind.into()), ..self }
+    }
+
+    /// Messages that hold this text, in any case.
+    #[must_use]
+    pub fn body(self, text: impl Into<String>) -> Self {
+        Self { body: Some(text.into()), ..self }
+    }
+
+    /// Events of this source: `user`, `agent` or `environment`.
+    #[must_use]
+    pub fn source(self, source: &'static str) -> Self {
+        Self { source: Some(source), ..self }
+    }
+
+    /// The newest first (default: the oldest first).
+    #[must_use]
+    pub fn newest_first(self) -> Self {
+        Self { newest_first: true, ..self }
+    }
+
+    /// So many events in a page; the server's maximum is 100.
+    #[must_use]
+    pub fn limit(self, events: u8) -> Self {
+        Self { limit: Some(events), ..self }
+    }
+
+    /// The page with this id, the `next_page_id` of the page before.
+    #[must_use]
+    pub fn page_id(self, id: impl Into<String>) -> Self {
+        Self { page_id: Some(id.into()), ..self }
+    }
 }
 
 /// Which actions of the agent wait for a confirmation.

@@ -12,20 +12,42 @@ use crate::ids::ConversationId;
 
 /// How a conversation is forked.
 #[derive(Debug, Clone, Default, Serialize)]
-#[non_exhaustive]
 pub struct ForkOptions {
-    /// The title of the fork.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub title: Option<String>,
-    /// The tags of the fork.
+    title: Option<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    tags: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub tags: Option<BTreeMap<String, String>>,
-    /// The last event that the fork takes over (default: all events).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub from_event_id: Option<String>,
-    /// Whether the fork keeps the cost and the tokens so far (default: it starts at zero).
+    from_event_id: Option<String>,
     #[serde(rename = "reset_metrics", serialize_with = "negated")]
-    pub keep_metrics: bool,
+    keep_metrics: bool,
+}
+
+impl ForkOptions {
+    /// The title of the fork.
+    #[must_use]
+    pub fn title(self, title: impl Into<String>) -> Self {
+        Self { title: Some(title.into()), ..self }
+    }
+
+    /// A tag of the fork.
+    #[must_use]
+    pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.tags.insert(key.into(), value.into());
+        self
+    }
+
+    /// The last event that the fork takes over (default: all events).
+    #[must_use]
+    pub fn from_event_id(self, id: impl Into<String>) -> Self {
+        Self { from_event_id: Some(id.into()), ..self }
+    }
+
+    /// The fork keeps the cost and the tokens so far (default: it starts at zero).
+    #[must_use]
+    pub fn keep_metrics(self) -> Self {
+        Self { keep_metrics: true, ..self }
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::llm::Llm;
-use crate::agent_server::skill::AgentContext;
+use crate::agent_server::skill::{AgentContext, Marketplace, Skill};
 
 /// The default agent, as the official client makes it for command-line use.
 #[derive(Debug, Clone, Serialize)]
@@ -66,7 +66,7 @@ impl Agent {
 
     /// With a finish tool that takes these fields too (JSON Schema of an object).
     #[must_use]
-    pub fn with_finish_fields(mut self, schema: Value) -> Self {
+    pub(crate) fn with_finish_fields(mut self, schema: Value) -> Self {
         let params = Map::from_iter([("response_schema".to_owned(), schema)]);
         self.tools.push(Tool { name: "FinishTool", params });
         // The default tools have one of their own, and two are an error at the first message.
@@ -76,13 +76,23 @@ impl Agent {
 
     /// With these MCP servers, in the shape that the server's version takes.
     #[must_use]
-    pub fn with_mcp(self, mcp_config: Value) -> Self {
+    pub(crate) fn with_mcp(self, mcp_config: Value) -> Self {
         Self { mcp_config, ..self }
     }
 
-    /// The same agent with skills.
+    /// A marketplace, from which [`Conversation::load_plugin`](crate::Conversation::load_plugin) takes plugins: `github:owner/repo`,
+    /// a git address, or a directory on the agent-server's machine.
     #[must_use]
-    pub fn with_context(self, context: AgentContext) -> Self {
-        Self { context: Some(context), ..self }
+    pub fn marketplace(mut self, name: impl Into<String>, source: impl Into<String>) -> Self {
+        let marketplace = Marketplace { name: name.into(), source: source.into() };
+        self.context.get_or_insert_default().marketplaces.push(marketplace);
+        self
+    }
+
+    /// The same with these skills.
+    #[must_use]
+    pub(crate) fn with_skills(mut self, skills: Vec<Skill>) -> Self {
+        self.context.get_or_insert_default().skills = skills;
+        self
     }
 }

@@ -11,7 +11,7 @@ use crate::secret::Secret;
 /// An agent-server's LLM object. Its `Debug` shows only the model, because it holds a key.
 #[derive(Clone, PartialEq, Default, Serialize)]
 #[serde(transparent)]
-pub struct Llm(pub Map<String, Value>);
+pub struct Llm(pub(crate) Map<String, Value>);
 
 impl Llm {
     /// An LLM by its model and key.
@@ -57,6 +57,12 @@ impl Llm {
         self.text("model")
     }
 
+    /// A field, as it was set.
+    #[must_use]
+    pub fn get(&self, field: &str) -> Option<&Value> {
+        self.0.get(field)
+    }
+
     /// A field that is a text and not empty.
     #[must_use]
     pub fn text(&self, field: &str) -> Option<&str> {
@@ -64,6 +70,7 @@ impl Llm {
     }
 
     /// Its keys, whatever the provider calls them (`api_key`, `aws_secret_access_key`), and those in `extra_headers`.
+    #[doc(hidden)]
     #[must_use]
     pub fn secrets(&self) -> Vec<Secret> {
         let headers = self.0.get("extra_headers").and_then(Value::as_object);
@@ -75,6 +82,7 @@ impl Llm {
     }
 
     /// The LLM of an account's settings, without the fields that are not set; none without a model.
+    #[doc(hidden)]
     #[must_use]
     pub fn of_settings(settings: &Value) -> Option<Self> {
         let is_set = |value: &Value| !value.is_null() && value.as_str() != Some("");
@@ -88,6 +96,12 @@ impl Llm {
     pub fn used_as(&self, usage_id: &str) -> Self {
         let mut fields = self.0.clone();
         fields.insert("usage_id".to_owned(), usage_id.into());
+        Self(fields)
+    }
+}
+
+impl From<Map<String, Value>> for Llm {
+    fn from(fields: Map<String, Value>) -> Self {
         Self(fields)
     }
 }

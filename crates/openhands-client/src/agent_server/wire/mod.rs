@@ -28,6 +28,7 @@ pub use usage::{Metrics, Tokens, Usage};
 /// `execution_status` of a conversation. The name is the same on all versions.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]
+#[non_exhaustive]
 pub enum Status {
     /// Nothing has been asked, or a message waits for a run.
     Idle,

@@ -5,9 +5,12 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::secret::Secret;
+
 /// Where the agent-server takes the value of a secret from.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind")]
+#[non_exhaustive]
 pub enum SecretSource {
     /// The server fetches the value when a command needs it: it never passes through us.
     #[serde(rename = "LookupSecret")]
@@ -26,6 +29,18 @@ pub enum SecretSource {
         /// It is no secret to us.
         value: String,
     },
+}
+
+impl From<Secret> for SecretSource {
+    fn from(secret: Secret) -> Self {
+        Self::Static { value: secret.expose().to_owned() }
+    }
+}
+
+impl From<&str> for SecretSource {
+    fn from(value: &str) -> Self {
+        Self::Static { value: value.to_owned() }
+    }
 }
 
 impl fmt::Debug for SecretSource {

@@ -1,12 +1,14 @@
 //! Why a turn could not be followed to its end.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::agent_server::wire::Cost;
 use crate::http::HttpError;
+use crate::text;
 
 /// A turn could not be followed to its end.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum FollowError {
     /// The agent-server gave no sign of life for too long.
@@ -52,4 +54,10 @@ pub enum FollowError {
         /// What it may cost.
         limit: Cost,
     },
+}
+
+impl fmt::Debug for FollowError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&text::chain(self))
+    }
 }

@@ -6,6 +6,7 @@ mod file;
 mod folder;
 mod permissions;
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -14,9 +15,10 @@ use self::folder::{download_folder, upload_folder};
 use super::shell::{ExecError, ask, with_argument};
 use crate::agent_server::AgentServer;
 use crate::http::{HttpError, Upload};
+use crate::text;
 
 /// A copy failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum CopyError {
     /// Something on this machine.
@@ -66,8 +68,15 @@ pub enum CopyError {
     },
 }
 
+impl fmt::Debug for CopyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&text::chain(self))
+    }
+}
+
 /// What a copy did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
 pub struct Copied {
     /// Files.
     pub files: u64,

@@ -1,5 +1,7 @@
 //! What a command in a sandbox did.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 /// A piece of a command's output.
@@ -20,8 +22,18 @@ pub enum Exit {
     TimedOut,
 }
 
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => code.fmt(f),
+            Self::TimedOut => f.write_str("timed out"),
+        }
+    }
+}
+
 /// What a command did, with all its output.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Executed {
     /// How it ended.
     pub exit: Exit,

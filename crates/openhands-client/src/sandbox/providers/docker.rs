@@ -12,10 +12,11 @@ use tokio::process::Command;
 use tokio::time::timeout;
 use url::Url;
 
-use crate::http::Http;
+use crate::http::{Http, Network, SetupError};
 use crate::ids::SandboxId;
 use crate::sandbox::{Access, Provider, SandboxError, SandboxState};
 use crate::secret::Secret;
+use crate::time_limits::TimeLimits;
 
 /// A container. Cheap to clone; clones mean the same container.
 #[derive(Debug, Clone)]
@@ -48,9 +49,12 @@ const KEY: &str = "OH_SESSION_API_KEYS_0";
 
 impl Docker {
     /// A new container of the default image.
-    #[must_use]
-    pub fn new(http: Http) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// [`SetupError`].
+    pub fn new(network: &Network) -> Result<Self, SetupError> {
+        let http = Http::new(network, TimeLimits::default())?;
+        Ok(Self {
             init_timeout: http.time_limits().sandbox_init,
             http,
             name: format!("agent-server-{}", uuid::Uuid::new_v4()),
@@ -62,7 +66,7 @@ impl Docker {
             forward_env: Vec::new(),
             network: None,
             enable_gpu: false,
-        }
+        })
     }
 
     fn run_arguments(&self) -> Vec<String> {

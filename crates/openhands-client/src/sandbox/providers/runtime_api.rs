@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use url::Url;
 
-use crate::http::{self, Http, HttpError, Request};
+use crate::http::{self, Http, HttpError, Network, Request, SetupError};
 use crate::ids::SandboxId;
 use crate::sandbox::{Access, Provider, SandboxError, SandboxState};
 use crate::secret::Secret;
+use crate::time_limits::TimeLimits;
 
 /// A runtime of the Runtime API. Cheap to clone; clones mean the same session.
 #[derive(Debug, Clone)]
@@ -74,14 +75,22 @@ struct Start<'s> {
 
 impl RuntimeApi {
     /// A new runtime from this image.
-    #[must_use]
-    pub fn new(http: Http, url: Url, api_key: Secret, server_image: impl Into<String>) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// [`SetupError`].
+    pub fn new(
+        network: &Network,
+        url: Url,
+        api_key: impl Into<Secret>,
+        server_image: impl Into<String>,
+    ) -> Result<Self, SetupError> {
+        let http = Http::new(network, TimeLimits::default())?;
+        Ok(Self {
             init_timeout: http.time_limits().sandbox_init,
             api_timeout: http.time_limits().sandbox_request,
             http,
             url,
-            api_key,
+            api_key: api_key.into(),
             session_id: format!("agent-server-{}", uuid::Uuid::new_v4()),
             server_image: server_image.into(),
             command: "/usr/local/bin/openhands-agent-server --port 60000".to_owned(),
@@ -89,7 +98,7 @@ impl RuntimeApi {
             resource_factor: 1,
             runtime_class: Some("sysbox-runc".to_owned()),
             environment: BTreeMap::new(),
-        }
+        })
     }
 
     fn request(&self, method: Method, segments: &[&str]) -> Request {
