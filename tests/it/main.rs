@@ -24,6 +24,7 @@ mod cloud_sandbox;
 mod exec;
 mod faults;
 mod leaks;
+mod library;
 mod output;
 mod phases;
 mod preset;
