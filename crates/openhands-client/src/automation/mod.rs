@@ -9,5 +9,5 @@ pub mod completion;
 #[doc(hidden)]
 pub mod phase;
 
-pub use callback::CallbackError;
+pub use callback::{AttemptError, CallbackError};
 pub use completion::{CompletionReport, OutcomeStatus, TaskOutcome, TaskStatus};
