@@ -79,6 +79,9 @@ pub(crate) struct ShutdownLimits {
     pub(crate) after_time_limit: ShutdownBudgets,
     /// A signal: one second after SIGTERM comes SIGKILL (agent-server, bash commands), ten seconds after it in a container.
     pub(crate) after_signal: ShutdownBudgets,
+    /// The same when the agent-server is on another machine: no server that kills so soon has started us, and a round trip takes
+    /// its time.
+    pub(crate) after_signal_from_outside: ShutdownBudgets,
     /// The last output of an agent-server that we started, after its end.
     pub(crate) last_output: Duration,
 }
@@ -113,6 +116,12 @@ impl Default for ShutdownLimits {
             },
             after_signal: ShutdownBudgets {
                 agent: Duration::from_millis(150),
+                output: Duration::from_millis(50),
+                callback: Duration::from_millis(500),
+                server: Duration::from_secs(4),
+            },
+            after_signal_from_outside: ShutdownBudgets {
+                agent: Duration::from_secs(3),
                 output: Duration::from_millis(50),
                 callback: Duration::from_millis(500),
                 server: Duration::from_secs(4),

@@ -11,10 +11,14 @@ use crate::input::time_limits::{ShutdownBudgets, ShutdownLimits};
 use crate::outcome::{Failure, FailureKind, LastWords, Verdict};
 
 /// How long the last words may take.
-pub(super) fn budgets(failure: Option<&Failure>, limits: &ShutdownLimits) -> ShutdownBudgets {
+pub(super) fn budgets(failure: Option<&Failure>, is_outside: bool, limits: &ShutdownLimits) -> ShutdownBudgets {
     match failure.map(|failure| failure.kind) {
         Some(FailureKind::HungUp | FailureKind::Interrupted | FailureKind::Quit | FailureKind::Terminated) => {
-            limits.after_signal
+            if is_outside {
+                limits.after_signal_from_outside
+            } else {
+                limits.after_signal
+            }
         }
         Some(FailureKind::Timeout) => limits.after_time_limit,
         _ => limits.unhurried,
@@ -35,6 +39,7 @@ fn leaves_agent_at_work(kind: FailureKind) -> bool {
             | FailureKind::RunEndedElsewhere
             | FailureKind::AgentServerUnreachable
             | FailureKind::RequestRefused
+            | FailureKind::CredentialsRefused
     )
 }
 
@@ -52,7 +57,10 @@ pub(super) async fn last_words(
     let stop = async {
         if at_work {
             // A pause is answered only after the running command; it works all the same.
-            in_time("the agent could not be stopped", budgets, server.client.stop(id, server.capabilities)).await;
+            let stop = server.client.stop(id, server.capabilities);
+            if in_time("the agent could not be stopped", budgets, stop).await.is_none() {
+                tracing::warn!("the agent may still be at work: the agent-server has not confirmed its end in time");
+            }
         }
     };
     let message = in_time("no final message", budgets, conversation::final_message(server, id));
@@ -80,4 +88,21 @@ async fn in_time<T>(
         Err(_) => tracing::debug!("{complaint} in time"),
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_signal_leaves_a_server_on_another_machine_the_time_of_several_round_trips() {
+        let limits = ShutdownLimits::default();
+        let failure = Failure::new(FailureKind::Terminated, "");
+        let [inside, outside] = [false, true].map(|is_outside| budgets(Some(&failure), is_outside, &limits));
+        assert!(inside.agent + inside.output + inside.callback < Duration::from_millis(800));
+        // A TLS handshake and a request take three round trips of 80 ms and more.
+        assert!(outside.agent >= Duration::from_secs(1));
+    }
 }

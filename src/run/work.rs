@@ -13,6 +13,7 @@ use openhands_client::secret::Secret;
 use openhands_client::text;
 use tokio::sync::{OnceCell, watch};
 use tokio::time::Instant;
+use url::Url;
 
 use super::answer::{self, Asked};
 use super::drive::drive;
@@ -26,6 +27,7 @@ use crate::cli::{RunArgs, WorkspaceKind};
 use crate::input::Environment;
 use crate::input::problem::Problems;
 use crate::input::settings::{Account, Here, Overrides, Settings};
+use crate::input::task::repos::is_this_machine;
 use crate::input::task::source::Source;
 use crate::input::time_limits::ShutdownBudgets;
 use crate::outcome::{Failure, FailureKind, LastWords, Verdict};
@@ -84,6 +86,12 @@ impl<'r> Run<'r> {
     pub(super) async fn last_words(&self, verdict: &Verdict, budgets: ShutdownBudgets) -> LastWords {
         let at_work = self.state().at_work;
         last_words(verdict, self.server.get(), self.asked.get(), at_work, budgets).await
+    }
+
+    /// Whether the agent-server is on another machine.
+    pub(super) fn is_from_outside(&self) -> bool {
+        let url = self.server.get().and_then(|server| Url::parse(&server.client.address()).ok());
+        url.is_some_and(|url| !is_this_machine(&url))
     }
 
     /// The id of the sandbox of a run that is driven from outside.

@@ -154,7 +154,7 @@ fn without_scheme(text: &str) -> Option<&str> {
 }
 
 /// Whether an address is one of this machine.
-pub(in crate::input) fn is_this_machine(url: &Url) -> bool {
+pub(crate) fn is_this_machine(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),
