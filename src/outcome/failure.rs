@@ -5,8 +5,6 @@ use openhands_client::secret::Redactor;
 use openhands_client::text;
 use serde_json::{Map, Value, json};
 
-use super::LONGEST_DETAIL;
-
 /// Why a run has failed. The set is closed; a code is documented and never renamed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FailureKind {
@@ -270,8 +268,7 @@ impl Failure {
         if self.event.is_some() {
             error.insert("code".to_owned(), self.reported_code(redactor).into());
         }
-        let detail = text::bounded(&redactor.redact(&text::printable(&self.detail)), LONGEST_DETAIL);
-        error.insert("detail".to_owned(), detail.into());
+        error.insert("detail".to_owned(), super::shown(&self.detail, redactor).into());
         error
     }
 }

@@ -52,6 +52,7 @@ pub(crate) struct Outcome {
     last_words: LastWords,
     /// The sandbox of a run that is driven from outside.
     sandbox_id: Option<SandboxId>,
+    warnings: Vec<String>,
 }
 
 impl Verdict {
@@ -70,7 +71,7 @@ impl Verdict {
     /// The outcome, with what was read after the end.
     #[must_use]
     pub(crate) fn with(self, last_words: LastWords, sandbox_id: Option<SandboxId>) -> Outcome {
-        Outcome { verdict: self, last_words, sandbox_id }
+        Outcome { verdict: self, last_words, sandbox_id, warnings: Vec::new() }
     }
 
     /// The outcome as far as it is known at the end of the run.
@@ -81,6 +82,12 @@ impl Verdict {
 }
 
 impl Outcome {
+    /// The same, with what the user is to be warned of.
+    #[must_use]
+    pub(crate) fn warning(self, warnings: Vec<String>) -> Self {
+        Self { warnings, ..self }
+    }
+
     /// How the run ended.
     #[must_use]
     pub(crate) fn verdict(&self) -> &Verdict {
@@ -138,11 +145,17 @@ impl Outcome {
             message: self.last_words.message.as_deref().map(|message| redactor.redact(message).into_owned()),
             error: self.verdict.failure.as_ref().map(|failure| ResultError {
                 code: failure.reported_code(redactor),
-                detail: text::bounded(&redactor.redact(&text::printable(&failure.detail)), LONGEST_DETAIL),
+                detail: shown(&failure.detail, redactor),
             }),
+            warnings: self.warnings.iter().map(|warning| shown(warning, redactor)).collect(),
             exit_code: self.verdict.exit_code().0,
         }
     }
+}
+
+/// A text for people, without secrets and in bounds.
+fn shown(text: &str, redactor: &Redactor) -> String {
+    text::bounded(&redactor.redact(&text::printable(text)), LONGEST_DETAIL)
 }
 
 fn redacted(value: &Value, redactor: &Redactor) -> Value {

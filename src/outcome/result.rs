@@ -36,6 +36,9 @@ pub(crate) struct RunResult {
     /// Why the run failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<ResultError>,
+    /// What the run did not have, or did not find, without failing for it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) warnings: Vec<String>,
     /// The exit code of the process.
     pub(crate) exit_code: u8,
 }

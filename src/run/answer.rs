@@ -44,6 +44,23 @@ pub(super) async fn answer(server: &AgentServer, asked: &Asked) -> Result<Option
         .map_err(|error| Failure::new(FailureKind::InvalidAnswer, error.to_string()))
 }
 
+/// The failure of a run whose agent was asked for an object. An agent that is stopped while it calls the finish tool again and again,
+/// with fields that the server refuses, has not given the object: that is the reason.
+pub(super) async fn explain(failure: Failure, server: &AgentServer, asked: &Asked) -> Failure {
+    let ended_by = failure.code();
+    let is_asked = matches!(asked.result_spec, ResultSpec::Schema(_));
+    if !is_asked || !(failure.kind == FailureKind::AgentStuck || ended_by == "MaxIterationsReached") {
+        return failure;
+    }
+    let policy = Policy::setup(server.client.time_limits());
+    let read = retry("reading the agent's result", policy, || last_words(server, asked.conversation));
+    let Ok((finish @ Some(_), message)) = read.await else { return failure };
+    match asked.result_spec.read(finish.as_ref(), message.as_deref(), asked.fields) {
+        Ok(_) => failure,
+        Err(error) => Failure::new(FailureKind::InvalidAnswer, format!("{error} ({ended_by}: {})", failure.detail)),
+    }
+}
+
 /// How the task went by the agent's own account, if it was asked and says so. The run has completed without it.
 ///
 /// # Errors

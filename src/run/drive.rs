@@ -1,12 +1,14 @@
 //! Takes the conversation of a run through its turns, and hands the sinks what happens.
 
-use openhands_client::agent_server::AgentServer;
 use openhands_client::agent_server::client::Created;
+use openhands_client::agent_server::{AgentServer, Event};
 use openhands_client::conversation::{Conversation, ConversationError, ConversationSpec, TurnEnd, Update, WRAP_UP};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use super::mcp::McpStart;
 use super::state::RunState;
+use super::warnings::Warnings;
 use crate::outcome::{Failure, FailureKind};
 use crate::sinks::{Record, Sinks};
 
@@ -20,9 +22,11 @@ pub(super) async fn drive(
     spec: ConversationSpec,
     sinks: &mut Sinks,
     state: &watch::Sender<RunState>,
+    warnings: &Warnings,
     wrap_up_at: Option<Instant>,
 ) -> Result<(), Failure> {
     let id = spec.id;
+    let mcp = spec.mcp.clone();
     let may_be_at_work = |at_work| state.send_modify(|state| state.at_work = at_work);
     if spec.run.as_ref().is_none_or(|run| !run.continued) {
         // From here on it may exist, and in a run that starts again its agent may be at work.
@@ -41,6 +45,7 @@ pub(super) async fn drive(
     }
     let new = conversation.created() == Created::New;
     sinks.record(&Record::Conversation { id, new }).await;
+    let mut mcp = McpStart::new(&mcp, new);
     while let Some(turn) = conversation.upcoming_turn() {
         let (number, of) = (turn.number, turn.of);
         sinks.record(&Record::Turn { number, of, message: &turn.message }).await;
@@ -49,8 +54,12 @@ pub(super) async fn drive(
             follow_others(&mut conversation, sinks, state).await?;
         }
         may_be_at_work(true);
-        conversation.begin_turn().await?;
-        follow(&mut conversation, sinks, state, wrap_up_at).await?;
+        let turn = async {
+            conversation.begin_turn().await?;
+            follow(&mut conversation, sinks, state, |event| mcp.see(event, warnings), wrap_up_at).await
+        };
+        let ended = turn.await;
+        ended.map_err(|failure| mcp.explain(failure))?;
     }
     Ok(())
 }
@@ -77,6 +86,7 @@ async fn follow(
     conversation: &mut Conversation,
     sinks: &mut Sinks,
     state: &watch::Sender<RunState>,
+    mut see: impl FnMut(&Event),
     wrap_up_at: Option<Instant>,
 ) -> Result<(), Failure> {
     let mut asked_to_wrap_up = false;
@@ -92,7 +102,10 @@ async fn follow(
             }
         };
         match update {
-            Update::Event(event) => sinks.record(&Record::Event { event: &event, meaning: event.meaning() }).await,
+            Update::Event(event) => {
+                see(&event);
+                sinks.record(&Record::Event { event: &event, meaning: event.meaning() }).await;
+            }
             Update::Cost(cost) => state.send_modify(|state| state.cost = cost),
             Update::TurnOver(_) if asked_to_wrap_up => {
                 return Err(Failure::new(FailureKind::Timeout, "time limit reached; the agent wrapped up when asked"));

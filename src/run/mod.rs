@@ -12,10 +12,12 @@ mod deadline;
 mod drive;
 mod last_words;
 mod limits;
+mod mcp;
 mod outside;
 mod report;
 mod resources;
 mod state;
+mod warnings;
 mod work;
 
 use std::panic::AssertUnwindSafe;
@@ -115,7 +117,8 @@ async fn finish(
     budgets: ShutdownBudgets,
 ) {
     let last_words = run.last_words(&verdict, budgets).await;
-    let outcome = verdict.with(last_words, run.sandbox_id().await);
+    run.warn_of(&verdict, &last_words);
+    let outcome = verdict.with(last_words, run.sandbox_id().await).warning(run.warnings());
     report.hand_over(&outcome);
     report.publish(&outcome, sinks, budgets).await;
     // Not before: the automation service looks at the conversation when it is told of the outcome.

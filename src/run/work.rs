@@ -22,6 +22,7 @@ use super::limits::{self, Limit, within};
 use super::outside::Outside;
 use super::resources::{AgentResources, resources};
 use super::state::RunState;
+use super::warnings::Warnings;
 use crate::agent_result::{AgentResult, FinishFields};
 use crate::cli::{RunArgs, WorkspaceKind};
 use crate::input::Environment;
@@ -49,6 +50,7 @@ pub(super) struct Run<'r> {
     server: OnceCell<AgentServer>,
     asked: OnceCell<Asked>,
     sandbox: Outside,
+    warnings: Warnings,
 }
 
 impl<'r> Run<'r> {
@@ -64,6 +66,7 @@ impl<'r> Run<'r> {
             server: OnceCell::new(),
             asked: OnceCell::new(),
             sandbox: Outside::default(),
+            warnings: Warnings::default(),
         }
     }
 
@@ -92,6 +95,19 @@ impl<'r> Run<'r> {
     pub(super) fn is_from_outside(&self) -> bool {
         let url = self.server.get().and_then(|server| Url::parse(&server.client.address()).ok());
         url.is_some_and(|url| !is_this_machine(&url))
+    }
+
+    /// Warns of what is odd about a completed run.
+    pub(super) fn warn_of(&self, verdict: &Verdict, last_words: &LastWords) {
+        let says_nothing = last_words.message.as_deref().is_none_or(|message| message.trim().is_empty());
+        if verdict.failure.is_none() && says_nothing {
+            self.warnings.warn("the agent finished without a final message".to_owned());
+        }
+    }
+
+    /// What the user was warned of.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        self.warnings.all()
     }
 
     /// The id of the sandbox of a run that is driven from outside.
@@ -229,8 +245,12 @@ impl<'r> Run<'r> {
             let result_spec = plan.result_spec.clone();
             let asked = Asked { conversation: plan.conversation.id, result_spec, fields };
             let asked = self.asked.get_or_init(async || asked).await;
-            Box::pin(drive(server, spec(plan, prepared, resources), sinks, &self.known, wrap_up_at)).await?;
-            answer::answer(server, asked).await
+            let spec = spec(plan, prepared, resources);
+            let driven = Box::pin(drive(server, spec, sinks, &self.known, &self.warnings, wrap_up_at)).await;
+            match driven {
+                Ok(()) => answer::answer(server, asked).await,
+                Err(failure) => Err(answer::explain(failure, server, asked).await),
+            }
         };
         Box::pin(within(limit.as_ref(), driven)).await?
     }

@@ -25,6 +25,7 @@ mod exec;
 mod faults;
 mod leaks;
 mod library;
+mod mcp;
 mod output;
 mod phases;
 mod preset;

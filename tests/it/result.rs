@@ -39,11 +39,64 @@ async fn the_finish_tool_takes_the_object_and_the_server_has_it_mended() {
 }
 
 #[tokio::test]
+async fn a_completed_run_without_a_final_message_has_a_warning_in_its_result() {
+    let llm = ScriptedLlm::start(0).await.unwrap();
+    llm.script("Say nothing", [Step::finish("")]);
+    llm.script("Say blanks", [Step::finish(" \n")]);
+    let server = AgentServer::shared(NEWEST).await;
+    for task in ["Say nothing.", "Say blanks."] {
+        let finished = Run::inside(server).llm(&llm).task(task).args(["--format", "json"]).finish().await.exits_with(0);
+        assert_eq!(finished.json()["warnings"], json!(["the agent finished without a final message"]));
+        finished.says("the agent finished without a final message");
+    }
+}
+
+#[tokio::test]
 async fn an_agent_that_never_gives_the_object_fails_the_run() {
     let server = AgentServer::shared(NEWEST).await;
     let result = run(server, [Step::say("There are two.")]).await.exits_with(1).json();
     assert_eq!(result["error"]["code"], "InvalidAnswer", "{result:#}");
     assert_eq!(result["message"], "There are two.");
+}
+
+/// The server refuses each of these calls of the finish tool, and ends the turn in the end.
+#[tokio::test]
+async fn an_agent_that_finishes_again_and_again_without_a_fitting_object_gave_an_invalid_answer() {
+    let server = AgentServer::shared(NEWEST).await;
+    let same = vec![finish(json!({"count": "many"}))];
+    let alternating = (0..40).map(|index| finish(json!({"count": if index % 2 == 0 { "many" } else { "few" }})));
+    let without = vec![finish(json!({}))];
+    for steps in [same, alternating.collect(), without] {
+        let result = run(server, steps).await.exits_with(1).json();
+        assert_eq!(result["error"]["code"], "InvalidAnswer", "{result:#}");
+        assert!(result["error"]["detail"].as_str().unwrap().contains("AgentStuck"), "{result:#}");
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_runs_out_of_iterations_without_a_fitting_object_gave_an_invalid_answer() {
+    let llm = ScriptedLlm::start(0).await.unwrap();
+    llm.script("Count the files", (0..9).map(|index| finish(json!({"count": format!("about {index}")}))));
+    let task = TASK.replace("result:", "limits: { iterations: 3 }\nresult:");
+    let run = Run::inside(AgentServer::shared(NEWEST).await).llm(&llm).task(&task).args(["--format", "json"]);
+    let result = run.finish().await.exits_with(1).json();
+    assert_eq!(result["error"]["code"], "InvalidAnswer", "{result:#}");
+    let detail = result["error"]["detail"].as_str().unwrap();
+    assert!(detail.contains("not an integer") && detail.contains("MaxIterationsReached"), "{detail}");
+}
+
+/// Whose last call is not a finish is stuck in something else.
+#[tokio::test]
+async fn an_agent_that_is_stuck_before_its_finish_is_stuck() {
+    let result = run(AgentServer::shared(NEWEST).await, [Step::terminal("true")]).await.exits_with(1).json();
+    assert_eq!(result["error"]["code"], "AgentStuck", "{result:#}");
+}
+
+#[tokio::test]
+async fn an_older_server_refuses_the_fields_and_an_object_that_does_not_fit_is_an_invalid_answer() {
+    let server = &AgentServer::lent(OLDEST).await;
+    let result = run(server, [finish(json!({"count": "many"}))]).await.exits_with(1).json();
+    assert_eq!(result["error"]["code"], "InvalidAnswer", "{result:#}");
 }
 
 #[tokio::test]

@@ -91,6 +91,8 @@ async fn a_tasks_mcp_server_reaches_the_agent_and_its_key_nobody_else(server: &A
         .finish()
         .await
         .says("MCP servers configured servers=probe")
+        // Nothing listens at its address.
+        .says("`probe`")
         .never_shows("key-of-the-mcp-server");
     let id = receiver.accepted()["conversation_id"].as_str().unwrap().to_owned();
     let config = server.conversation(&id).await["agent"]["mcp_config"].to_string();

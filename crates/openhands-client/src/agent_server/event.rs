@@ -99,7 +99,29 @@ impl Event {
         let call = event.get("tool_call")?;
         let is_finish = event.get("tool_name")?.as_str()? == "finish";
         let text = call.get("arguments").or_else(|| call.get("function")?.get("arguments"))?.as_str()?;
-        is_finish.then(|| serde_json::from_str(text).ok())?
+        // Arguments that are no object are a call all the same: one that the server refuses.
+        is_finish.then(|| serde_json::from_str(text).unwrap_or_default())
+    }
+
+    /// The names of the tools that MCP servers give the agent, where this event tells the agent's tools (`SystemPromptEvent`) and
+    /// their kinds.
+    #[must_use]
+    pub fn mcp_tools(&self) -> Option<Vec<String>> {
+        #[derive(Deserialize)]
+        struct SystemPrompt {
+            tools: Vec<Tool>,
+        }
+        #[derive(Deserialize)]
+        struct Tool {
+            kind: String,
+            title: String,
+        }
+        if self.kind != "SystemPromptEvent" {
+            return None;
+        }
+        let prompt: SystemPrompt = serde_json::from_str(&self.raw).ok()?;
+        let of_mcp = prompt.tools.into_iter().filter(|tool| tool.kind == "MCPToolDefinition");
+        Some(of_mcp.map(|tool| tool.title).collect())
     }
 }
 
@@ -348,6 +370,17 @@ mod tests {
         let full_state = format!(r#"{{"execution_status":"error","stats":{stats},"agent":{{}}}}"#);
         let expected = Meaning::FullState { status: Some(Status::Error), usage: Usage::parse(stats) };
         assert_eq!(update("full_state", &full_state), expected);
+    }
+
+    #[test]
+    fn the_tools_of_mcp_servers_are_told_from_the_others() {
+        let tools = |raw: &str| Event::parse(raw).unwrap().mcp_tools();
+        let prompt = r#"{"kind":"SystemPromptEvent","tools":[{"kind":"TerminalTool","title":"terminal"},{"kind":"MCPToolDefinition","title":"search_web"}]}"#;
+        assert_eq!(tools(prompt), Some(vec!["search_web".to_owned()]));
+        assert_eq!(tools(r#"{"kind":"SystemPromptEvent","tools":[]}"#), Some(Vec::new()));
+        // Tools of an unknown shape tell nothing.
+        assert_eq!(tools(r#"{"kind":"SystemPromptEvent","tools":[{"type":"function"}]}"#), None);
+        assert_eq!(tools(r#"{"kind":"MessageEvent"}"#), None);
     }
 
     #[test]

@@ -53,6 +53,15 @@ impl McpServers {
         self.0.keys().map(String::as_str).collect()
     }
 
+    /// The names of those that give the agent none of these tools. The agent-server puts a server's name before its tools', unless there
+    /// is only one.
+    #[must_use]
+    pub fn without_tools(&self, tools: &[String]) -> Vec<&str> {
+        let is_alone = self.0.len() == 1;
+        let gives = |name: &str| tools.iter().any(|tool| is_alone || tool.starts_with(&format!("{name}_")));
+        self.names().into_iter().filter(|name| !gives(name)).collect()
+    }
+
     /// `mcp_config` of an agent: a map by name, for older versions in a wrapper.
     #[doc(hidden)]
     #[must_use]
@@ -136,6 +145,16 @@ mod tests {
         assert_eq!(servers().config(of("1.33.0"))["mcpServers"]["local"]["command"], "tool");
         assert_eq!(servers().config(of("1.34.0"))["local"]["command"], "tool");
         assert_eq!(McpServers::default().config(of("1.11.5")), json!({}));
+    }
+
+    #[test]
+    fn a_server_that_gives_no_tools_is_known() {
+        let tools = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert_eq!(servers().without_tools(&tools(&["probe_search"])), ["local"]);
+        assert_eq!(servers().without_tools(&[]), ["probe", "local"]);
+        let one = McpServers::of_settings(Some(&json!({"probe": {"url": "http://mcp/"}})));
+        assert_eq!(one.without_tools(&tools(&["search"])), Vec::<&str>::new());
+        assert_eq!(one.without_tools(&[]), ["probe"]);
     }
 
     #[test]
