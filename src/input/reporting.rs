@@ -52,21 +52,18 @@ impl Reporting {
             Some(("CALLBACK_URL", url)) => cloud_key().filter(|_| is_of_cloud(url, raw)),
             _ => cloud_key(),
         });
-        if let Some((name, url)) = &callback
-            && key.is_some()
-            && url.scheme() == "http"
-            && !is_this_machine(url)
-        {
-            tracing::warn!(
-                variable = name,
-                "the key of the callback is sent over plain http to another machine; use https"
-            );
+        let phase_key = own_key.or_else(cloud_key);
+        if let Some((name, url)) = &callback {
+            warn_of_plain_http(name, url, key.as_ref());
+        }
+        if let Some(url) = &phase_url {
+            warn_of_plain_http("AUTOMATION_PHASE_URL", url, phase_key.as_ref());
         }
         let reporting = Self {
             callback_url: callback.map(|(_, url)| url),
             phase_url,
             key,
-            phase_key: own_key.or_else(cloud_key),
+            phase_key,
             run_id: raw.automation_run_id.as_ref().or(raw.run_id.as_ref()).map(|id| RunId::new(id.trim())),
         };
         (reporting, warning)
@@ -76,6 +73,14 @@ impl Reporting {
 /// An http or https address.
 pub(super) fn http_url(value: &str) -> Option<Url> {
     Url::parse(value.trim()).ok().filter(|url| matches!(url.scheme(), "http" | "https"))
+}
+
+/// Warns of a key that others can read on its way to this address.
+pub(super) fn warn_of_plain_http(variable: &'static str, url: &Url, key: Option<&Secret>) {
+    if key.is_some() && url.scheme() == "http" && !is_this_machine(url) {
+        let host = url.host_str().unwrap_or_default();
+        tracing::warn!(variable, host, "a key is sent over plain http to another machine; use https");
+    }
 }
 
 /// A key that a header can hold. The settings refuse another one; its run is still reported.

@@ -15,7 +15,7 @@ use url::Url;
 
 use super::env::{self, RawEnv};
 use super::python_json;
-use super::reporting::http_url;
+use super::reporting::{http_url, warn_of_plain_http};
 use super::task::repos::is_this_machine;
 use super::title::title;
 use crate::input::payload::Payload;
@@ -251,6 +251,9 @@ impl Settings {
         if !flags.cloud {
             warn_of_plain_http("SESSION_API_KEY", &url, session_key.as_ref());
         }
+        if let Some(llm_url) = raw.llm_base_url.as_deref().and_then(http_url) {
+            warn_of_plain_http("LLM_BASE_URL", &llm_url, secret(raw.llm_api_key.as_ref()).as_ref());
+        }
         let keys = [session_key.clone(), secret(raw.automation_callback_api_key.as_ref()), cloud_key(raw)];
         let run_key = keys.into_iter().flatten().next().or_else(|| secret(raw.llm_api_key.as_ref()));
         Ok(Self {
@@ -382,13 +385,6 @@ fn trace(raw: &RawEnv) -> Trace {
 /// Whether a header can hold it.
 pub(super) fn is_header_value(key: &str) -> bool {
     key.bytes().all(|byte| (b' '..=b'~').contains(&byte))
-}
-
-fn warn_of_plain_http(name: &'static str, url: &Url, key: Option<&Secret>) {
-    if key.is_some() && url.scheme() == "http" && !is_this_machine(url) {
-        let host = url.host_str().unwrap_or_default();
-        tracing::warn!(variable = name, host, "the key is sent over plain http to another machine; use https");
-    }
 }
 
 pub(super) fn default_cloud_api_url() -> Url {

@@ -1,5 +1,6 @@
 //! The result of a run for programs: standard output and the result file.
 
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -31,27 +32,54 @@ impl Output {
         Self { format, is_terminal: io::stdout().is_terminal(), stdout: Stdout::new(patience) }
     }
 
+    /// A line of JSON.
+    async fn json(&mut self, json: String) {
+        let json = if self.is_terminal { with_escapes(json) } else { json };
+        self.stdout.line(json).await;
+    }
+
     async fn json_line(&mut self, record: &Record<'_>) {
         match record {
             Record::Conversation { id, new } => {
                 let own = json!({"kind": "runner.conversation", "conversation_id": id.to_string(), "new": new});
-                self.stdout.line(own.to_string()).await;
+                self.json(own.to_string()).await;
             }
             Record::Turn { number, of, message } => {
                 let own = json!({"kind": "runner.turn", "number": number, "of": of, "message": message});
-                self.stdout.line(own.to_string()).await;
+                self.json(own.to_string()).await;
             }
             Record::Stage(_) => {}
-            Record::Event { event, .. } => self.stdout.line(one_line(event.raw())).await,
+            Record::Event { event, .. } => self.json(one_line(event.raw())).await,
             Record::Result(result) => {
                 let mut own = json!({"kind": "runner.result"});
                 if let (Value::Object(own), Ok(Value::Object(result))) = (&mut own, serde_json::to_value(result)) {
                     own.extend(result);
                 }
-                self.stdout.line(own.to_string()).await;
+                self.json(own.to_string()).await;
             }
         }
     }
+}
+
+/// JSON for a terminal, which obeys characters that a JSON text may hold as they are, such as U+009B and those that change the
+/// direction of reading. They stand only inside strings.
+fn with_escapes(json: String) -> String {
+    let is_obeyed = |char: char| char != '\n' && text::is_invisible(char);
+    if !json.contains(is_obeyed) {
+        return json;
+    }
+    let mut escaped = String::with_capacity(json.len() + 16);
+    for char in json.chars() {
+        if is_obeyed(char) {
+            for unit in char.encode_utf16(&mut [0; 2]) {
+                // Writing into a String cannot fail.
+                let _ = write!(escaped, "\\u{unit:04x}");
+            }
+        } else {
+            escaped.push(char);
+        }
+    }
+    escaped
 }
 
 /// JSON on one line. Servers send it so; where one does not, the line breaks between its tokens are taken out.
@@ -71,7 +99,7 @@ impl Sink for Output {
                 (OutputFormat::Jsonl, record) => self.json_line(record).await,
                 (OutputFormat::Json, Record::Result(result)) => {
                     let text = serde_json::to_string_pretty(result).unwrap_or_default();
-                    self.stdout.line(text).await;
+                    self.json(text).await;
                 }
                 (OutputFormat::Text, Record::Result(RunResult { message: Some(message), error: None, .. })) => {
                     // A terminal obeys what it is shown.
@@ -180,6 +208,16 @@ mod tests {
     fn a_pretty_event_becomes_one_line_and_a_plain_one_stays() {
         assert_eq!(one_line(r#"{"a": "x\ny"}"#), r#"{"a": "x\ny"}"#);
         assert_eq!(one_line("{\n\"a\": 1\r\n}"), "{ \"a\": 1  }");
+    }
+
+    #[test]
+    fn json_for_a_terminal_means_the_same_without_characters_that_it_obeys() {
+        let message = "a\u{9b}2J b\u{202e}c \u{e0041} \u{7f} \u{1b}]52;c;eA==\u{7} ä";
+        let json = serde_json::to_string_pretty(&json!({ "message": message })).unwrap();
+        let shown = with_escapes(json.clone());
+        assert_eq!(serde_json::from_str::<Value>(&shown).unwrap()["message"], message);
+        assert!(!shown.contains(|char| char != '\n' && text::is_invisible(char)), "{shown:?}");
+        assert!(shown.contains('ä') && shown.contains('\n'));
     }
 
     #[test]

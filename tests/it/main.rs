@@ -34,5 +34,6 @@ mod providers;
 mod repos;
 mod result;
 mod run;
+mod secrets;
 mod skills;
 mod tarball;

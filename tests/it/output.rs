@@ -45,6 +45,46 @@ async fn the_schema_names_every_field_of_a_task() {
     assert_eq!(schema["additionalProperties"], false);
 }
 
+/// OSC 52 writes the clipboard; U+009B is CSI in one character; U+202E turns the direction of reading around.
+#[tokio::test]
+async fn a_terminal_gets_nothing_that_it_obeys_and_a_pipe_gets_the_message_as_it_is() {
+    const MESSAGE: &str = "Done\u{1b}]52;c;ZXZpbA==\u{7} and\u{9b}2J \u{202e}well\u{1b}[31m.";
+    let llm = ScriptedLlm::start(0).await.unwrap();
+    llm.script("Do the task", [Step::finish(MESSAGE)]);
+    let server = AgentServer::shared(NEWEST).await;
+    for format in ["text", "json", "jsonl"] {
+        let run = || {
+            let run = Run::inside(server).llm(&llm).file("task.md", "Do the task.");
+            run.args(["run", "--format", format, "task.md"])
+        };
+        let terminal = nix::pty::openpty(None, None).unwrap();
+        let reading = {
+            let mut master = std::fs::File::from(terminal.master);
+            // Ends with an error when the last process has closed the terminal.
+            std::thread::spawn(move || {
+                let mut shown = Vec::new();
+                let _ = std::io::Read::read_to_end(&mut master, &mut shown);
+                String::from_utf8(shown).unwrap()
+            })
+        };
+        let on_terminal = run().command(|command| {
+            command.stdout(Stdio::from(terminal.slave));
+        });
+        on_terminal.finish().await.exits_with(0);
+        let shown = reading.join().unwrap();
+        assert!(shown.contains("Done") && shown.contains("well"), "{format}: {shown:?}");
+        let obeyed = |char: char| !matches!(char, '\r' | '\n') && (char.is_control() || char == '\u{202e}');
+        assert!(!shown.contains(obeyed), "{format}: {shown:?}");
+
+        let finished = run().finish().await.exits_with(0);
+        match format {
+            "text" => assert_eq!(finished.stdout, format!("{MESSAGE}\n")),
+            "json" => assert_eq!(finished.json()["message"], MESSAGE),
+            _ => assert_eq!(finished.json_lines().last().unwrap()["message"], MESSAGE),
+        }
+    }
+}
+
 #[tokio::test]
 async fn log_lines_can_be_json() {
     let finished = Run::new().args(["run", "--log-format", "json", "no.md"]).finish().await.exits_with(78);

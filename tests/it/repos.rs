@@ -243,6 +243,34 @@ async fn submodules_and_large_files_are_cloned_when_asked_for_and_named_otherwis
     assert_eq!(asked, format!("install none\nfetch {TOKEN}\ncheckout none\n"));
 }
 
+/// With the tool itself, where the machine has it.
+#[tokio::test]
+async fn the_files_of_git_lfs_have_their_content_with_the_real_tool() {
+    let is_installed = std::process::Command::new("git").args(["lfs", "version"]).output().unwrap().status.success();
+    if !is_installed {
+        println!("left out: git-lfs is not installed");
+        return;
+    }
+    let repositories = Repositories::new();
+    repositories.create("large");
+    let path = repositories.path("large");
+    git(&path, &["lfs", "install", "--local"]);
+    git(&path, &["lfs", "track", "*.bin"]);
+    std::fs::write(path.join("large.bin"), "the whole content\n").unwrap();
+    git(&path, &["add", "--all"]);
+    git(&path, &["commit", "--quiet", "--message", "large"]);
+    assert!(git(&path, &["show", "HEAD:large.bin"]).starts_with("version https://git-lfs"));
+
+    let (llm, server) = (llm([Step::finish("Done."), Step::finish("Done.")]).await, AgentServer::shared(NEWEST).await);
+    for (fields, content) in [(", lfs: true", "the whole content"), ("", "version https://git-lfs")] {
+        let working_dir = server.working_dir();
+        let task = format!("---\nrepos: [{{url: '{}'{fields}}}]\n---\nDo the task.", repositories.url("large"));
+        let finished = run_in(server, &working_dir).llm(&llm).task(&task).finish().await.exits_with(0);
+        assert!(holds(&working_dir.join("large/large.bin"), content), "{}", finished.stderr);
+        assert_eq!(finished.stderr.contains("lfs: true"), fields.is_empty(), "{}", finished.stderr);
+    }
+}
+
 #[tokio::test]
 async fn another_host_gets_no_token() {
     let (repositories, home) = (Repositories::new(), tempfile::tempdir().unwrap());

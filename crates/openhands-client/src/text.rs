@@ -126,9 +126,10 @@ fn without_escapes(text: &str) -> impl Iterator<Item = char> {
     })
 }
 
-/// Control characters, and format characters of Unicode that show nothing: zero-width ones, those that change the direction
-/// of reading, and tags.
-fn is_invisible(char: char) -> bool {
+/// Whether a character is a control character, or a format character of Unicode that shows nothing: a zero-width one, one that changes
+/// the direction of reading, or a tag.
+#[must_use]
+pub fn is_invisible(char: char) -> bool {
     char.is_control()
         || matches!(
             char,
