@@ -13,6 +13,7 @@ use crate::input::time_limits::RunnerTimeLimits;
 use crate::log_writer::LogGuard;
 use crate::process::hook;
 use crate::process::init::RestartState;
+use crate::process::parent;
 use crate::process::resources::complain;
 use crate::process::scrub::{is_traced, scrub};
 use crate::process::signals::Shutdown;
@@ -76,6 +77,9 @@ async fn dispatch() -> ExitCode {
     let _log = start_log(log_format, &environment);
     if is_traced() {
         tracing::warn!("a tracer was attached to this process before it could hide: its keys can be read");
+    }
+    if let Some(shell) = parent::waiting_shell() {
+        tracing::warn!(shell, "a shell that others can read has started this process and stays: {}", parent::ADVICE);
     }
     std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
     environment.time_limits = command.as_ref().map_or_else(|_| RunnerTimeLimits::default(), |args| args.time_limits());

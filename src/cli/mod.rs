@@ -69,6 +69,7 @@ pub(crate) enum SchemaOf {
 
 /// Arguments of `run`.
 #[derive(Debug, Clone, Default, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct RunArgs {
     /// The task file (Markdown with optional YAML front matter, YAML or JSON), or `-` for standard input.
     ///
@@ -118,6 +119,10 @@ pub(crate) struct RunArgs {
     /// Write the output of that agent-server into this file. Default: the log.
     #[arg(long, value_name = "FILE", requires = "server_command")]
     pub(crate) server_log: Option<PathBuf>,
+
+    /// Refuse to run if another process was tracing this one when it started, and can read its keys.
+    #[arg(long)]
+    pub(crate) refuse_tracer: bool,
 
     /// Let the guardian retry for this long if the runner cannot deliver the callback [default: 15m].
     #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]

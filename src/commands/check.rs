@@ -23,6 +23,7 @@ use crate::input::settings::{self, Account, Overrides, Settings};
 use crate::input::task::source::Source;
 use crate::outcome::{ExitCode, Failure};
 use crate::prepare::account::account_client;
+use crate::process::parent;
 use crate::process::signals::Shutdown;
 
 /// One line of the table.
@@ -40,6 +41,8 @@ enum State {
     Good,
     /// Not there, and not needed.
     Absent,
+    /// It works, and is not safe.
+    Unsafe,
     /// The settings must be mended.
     Wrong,
     /// Someone does not answer as needed.
@@ -51,6 +54,7 @@ impl State {
         match self {
             Self::Good => "ok",
             Self::Absent => "-",
+            Self::Unsafe => "?",
             Self::Wrong | Self::Unavailable => "!",
         }
     }
@@ -103,6 +107,10 @@ fn table(lines: &[CheckLine]) -> String {
 async fn check(context: &CommandContext) -> Vec<CheckLine> {
     let raw = context.raw();
     let mut lines = vec![set_variables(raw)];
+    lines.extend(parent::waiting_shell().map(|shell| {
+        let found = format!("`{shell}` has started this program and stays; others can read its keys");
+        CheckLine::bad("parent", State::Unsafe, found, parent::ADVICE)
+    }));
     let settings = match Settings::from_env(raw, &context.environment.not_text, Overrides::default()) {
         Ok(settings) => settings,
         Err(problems) => {

@@ -147,6 +147,43 @@ pub(crate) const SECRET_NAMES: &[&str] = &[
 /// Where a run is reported to: of no use to what the run starts, and an address may hold a key.
 pub(crate) const REPORTING_NAMES: &[&str] = &["AUTOMATION_CALLBACK_URL", "CALLBACK_URL", "AUTOMATION_PHASE_URL"];
 
+/// Addresses of which a program that we start needs no more than where they lead. Every variable that ends in `_PROXY` is one, too.
+const ADDRESSES: &[&str] = &["LLM_BASE_URL", "AGENT_SERVER_URL", "OPENHANDS_CLOUD_API_URL"];
+
+/// What of this environment an agent-server that we start does not get: variables, and for some of them what is left for it.
+#[must_use]
+pub(crate) fn withheld() -> Vec<(OsString, Option<OsString>)> {
+    withheld_of(whole())
+}
+
+fn withheld_of(variables: Vec<(OsString, OsString)>) -> Vec<(OsString, Option<OsString>)> {
+    let mut withheld = Vec::new();
+    for (name, value) in variables {
+        let upper = name.to_string_lossy().to_uppercase();
+        if SECRET_NAMES.iter().chain(REPORTING_NAMES).any(|secret| name.as_os_str() == *secret) {
+            withheld.push((name, None));
+        } else if upper.ends_with("_PROXY") || ADDRESSES.contains(&upper.as_str()) {
+            let whole = value.to_string_lossy();
+            let rest = without_access(&whole, ADDRESSES.contains(&upper.as_str()));
+            if rest != whole {
+                withheld.push((name, Some(rest.into())));
+            }
+        }
+    }
+    withheld
+}
+
+/// An address without its user part, and without its query where that may hold a key. It need not be a valid one: programs take
+/// proxies without a scheme.
+fn without_access(address: &str, query_may_be_secret: bool) -> String {
+    let address = if query_may_be_secret { address.split(['?', '#']).next().unwrap_or_default() } else { address };
+    let start = address.find("://").map_or(0, |at| at + "://".len());
+    let (scheme, rest) = address.split_at(start);
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let host = rest[..end].rfind('@').map_or(0, |at| at + 1);
+    format!("{scheme}{}", &rest[host..])
+}
+
 /// All variables of this process, for a child that takes its place.
 #[must_use]
 pub(crate) fn whole() -> Vec<(OsString, OsString)> {
@@ -415,6 +452,28 @@ mod tests {
         let secrets: Vec<String> = raw.secrets().map(|secret| secret.expose().to_owned()).collect();
         for secret in ["abcdefgh", "passw%40rd", "passw@rd"] {
             assert!(secrets.iter().any(|known| known == secret), "{secret}");
+        }
+    }
+
+    #[test]
+    fn a_program_that_we_start_gets_no_key_and_no_user_part_of_an_address() {
+        for (name, value, left) in [
+            ("OPENHANDS_API_KEY", "key", Some(None)),
+            ("CALLBACK_URL", "https://h/", Some(None)),
+            ("HTTP_PROXY", "http://me:pw@proxy:3128", Some(Some("http://proxy:3128"))),
+            ("https_proxy", "me:p@w@proxy:3128", Some(Some("proxy:3128"))),
+            ("all_proxy", "socks5h://me@proxy/", Some(Some("socks5h://proxy/"))),
+            ("FTP_PROXY", "http://me:@[::1]:1/a@b", Some(Some("http://[::1]:1/a@b"))),
+            ("LLM_BASE_URL", "https://me:pw@llm/v1?token=t#x", Some(Some("https://llm/v1"))),
+            ("AGENT_SERVER_URL", "http://h/?k=v", Some(Some("http://h/"))),
+            ("NO_PROXY", "localhost,.example", None),
+            ("HTTP_PROXY", "http://proxy:3128/?a=b", None),
+            ("LLM_BASE_URL", "https://llm/v1/a@b", None),
+            ("DATABASE_URL", "postgres://me:pw@db/x", None),
+        ] {
+            let withheld = withheld_of(vec![(name.into(), value.into())]);
+            let expected = left.map(|left: Option<&str>| (name.into(), left.map(OsString::from)));
+            assert_eq!(withheld, expected.into_iter().collect::<Vec<_>>(), "{name}={value}");
         }
     }
 

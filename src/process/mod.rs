@@ -7,6 +7,7 @@ pub(crate) mod guardian;
 pub(crate) mod hook;
 pub(crate) mod init;
 pub(crate) mod own_program;
+pub(crate) mod parent;
 pub(crate) mod resources;
 pub(crate) mod scrub;
 pub(crate) mod server;

@@ -14,7 +14,7 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::input::env::{REPORTING_NAMES, SECRET_NAMES};
+use crate::input::env;
 
 /// The agent-server could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +56,7 @@ pub(crate) struct ServerProcess {
 
 impl ServerProcess {
     /// Starts `command`, split into words as a shell would, in a process group of its own. It gets our environment without
-    /// our keys, and this session key. Its output goes to `log`, else to our log at level `debug`; after
+    /// our keys and the user parts of our addresses, and this session key. Its output goes to `log`, else to our log at level `debug`; after
     /// its end that is waited for as long as `patience`.
     ///
     /// # Errors
@@ -70,8 +70,17 @@ impl ServerProcess {
         let words = shell_words::split(command).map_err(StartError::Words)?;
         let (program, arguments) = words.split_first().ok_or(StartError::Empty)?;
         let mut command = Command::new(program);
-        for name in SECRET_NAMES.iter().chain(REPORTING_NAMES) {
-            command.env_remove(name);
+        for (name, rest) in env::withheld() {
+            match rest {
+                Some(rest) => {
+                    let variable = name.to_string_lossy();
+                    tracing::warn!(%variable, "the agent-server gets the address without its user part and query");
+                    command.env(&name, rest);
+                }
+                None => {
+                    command.env_remove(&name);
+                }
+            }
         }
         command.args(arguments).env("OH_SESSION_API_KEYS_0", session_key.expose()).stdin(Stdio::null());
         command.process_group(0).kill_on_drop(true);

@@ -36,6 +36,7 @@ use crate::plan::RunPlan;
 use crate::prepare::account::account_client;
 use crate::prepare::{Prepared, prepare};
 use crate::process::init::RestartState;
+use crate::process::scrub::is_traced;
 use crate::process::server::ServerProcess;
 use crate::sinks::{Record, Sinks, Stage};
 
@@ -123,6 +124,15 @@ impl<'r> Run<'r> {
     /// The process ends now: a sandbox that is still there stays, and the user is told.
     pub(super) fn forget_sandbox(self) {
         self.sandbox.forget();
+    }
+
+    /// Ends a run whose keys another process may have read, where the user wants that.
+    pub(super) fn refuse_tracer(&self) -> Result<(), Failure> {
+        if self.args.refuse_tracer && is_traced() {
+            let detail = "another process traces this one and can read its keys (--refuse-tracer)";
+            return Err(Failure::new(FailureKind::InvalidInput, detail));
+        }
+        Ok(())
     }
 
     /// Starts the agent-server that `--server-command` names.

@@ -234,6 +234,9 @@ async fn a_run_is_launched_inside_and_followed_or_left_alone() {
         .never_shows("sk-inherited-key");
     assert_eq!((&done.json()["message"], &done.json()["run_id"]), (&json!("Launched."), &json!("launched")));
     assert_eq!(receiver.accepted()["status"], "COMPLETED");
+    let mode = "stat -c %a ${XDG_CACHE_HOME:-$HOME/.cache}/openhands-runner/*/openhands-runner";
+    let mode = outside(cloud, ["exec", "--sandbox", &id, "--", mode]).finish().await.exits_with(0).stdout;
+    assert_eq!(mode, "111\n", "others can read the program's environment");
     // No command line and no environment held a key, and the script with the environment was gone.
     let seen = std::fs::read_to_string(cloud.folder_of(&id).join("work/seen")).unwrap();
     assert_eq!(seen, "0\n");

@@ -81,7 +81,7 @@ pub async fn install(server: &AgentServer, program: &Path, probe: Option<&str>) 
     let folder = format!("openhands-runner/{}", &hash[..16]);
     let look = format!(
         "uname -m; folder=${{XDG_CACHE_HOME:-${{HOME:-/tmp}}/.cache}}/{folder}; echo \"$folder\"; \
-         sha256sum \"$folder/openhands-runner\" 2>/dev/null || true"
+         {{ cd \"$folder\" && chmod u+r openhands-runner && sha256sum openhands-runner && chmod 0111 openhands-runner; }} 2>/dev/null || true"
     );
     let answer = ask(server, "looking for the program", &look).await?;
     let mut lines = answer.lines();
@@ -95,13 +95,14 @@ pub async fn install(server: &AgentServer, program: &Path, probe: Option<&str>) 
         return Ok(Installed { path, uploaded: false });
     }
 
+    // Execute-only: the kernel lets no process of the same user attach to it or read its environment.
     // Under its name only when it is whole and runs: another launch may look at the same time.
     let part = format!("{path}.{}", uuid::Uuid::new_v4().simple());
     upload_file(server, program, &part).await?;
     let (path_quoted, part) = (shell_words::quote(&path), shell_words::quote(&part));
     let probe =
         probe.map(|argument| format!("{part} {} >/dev/null &&", shell_words::quote(argument))).unwrap_or_default();
-    let start = format!("chmod 755 {part} && {probe} mv {part} {path_quoted} || {{ rm -f {part}; false; }}");
+    let start = format!("chmod 0111 {part} && {probe} mv {part} {path_quoted} || {{ rm -f {part}; false; }}");
     ask(server, "starting the program", &start).await.map_err(|error| match error {
         ExecError::Sandbox { .. } => InstallError::DoesNotRun(error),
         other => InstallError::Exec(other),
