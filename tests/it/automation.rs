@@ -137,7 +137,7 @@ async fn a_cancelled_run_stops_the_agent_and_ends() {
     let llm = ScriptedLlm::start(0).await.unwrap();
     llm.script("Never stop", [Step::terminal("sleep 100"), done("stopped")]);
     let automation = prompt_preset(&llm, "Never stop", json!({})).await;
-    let entrypoint = format!("exec ./openhands-runner run --time-scale phase_repeat={}", time_scale(0.2));
+    let entrypoint = format!("./openhands-runner run --time-scale phase_repeat={}", time_scale(0.2));
     automation.change(json!({"entrypoint": entrypoint})).await;
     let mut run = automation.dispatch().await;
     run.until(|run| run["current_phase"] == "Agent is working on the task").await;

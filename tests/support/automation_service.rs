@@ -179,7 +179,7 @@ impl Automation<'_> {
             std::fs::remove_file(content.join("setup.sh")).unwrap();
             put(&content.join("openhands-runner")).unwrap();
         });
-        self.change(json!({"entrypoint": "exec ./openhands-runner"})).await;
+        self.change(json!({"entrypoint": "./openhands-runner"})).await;
         self
     }
 

@@ -9,6 +9,7 @@ pub mod faulty_cloud;
 pub mod gates;
 pub mod git;
 pub mod http_listener;
+pub mod hunter;
 pub mod keys;
 pub mod lent;
 pub mod mcp_server;

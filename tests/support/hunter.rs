@@ -1,0 +1,204 @@
+//! A process of a user without rights that looks for keys in every process of the machine, as an agent could.
+//!
+//! It is the test binary once more, as a test of its own: [`hunt`]. It looks into environments, command lines, memory and open files,
+//! and tries to attach to processes as a debugger does.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::sys::ptrace;
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use super::asked;
+
+/// The user of the hunter, and of what it hunts.
+pub const USER: u32 = 65534;
+
+/// In the environment of a process that hides nothing: a hunter that does not find it finds nothing at all.
+const PLANTED: &str = "planted-key-of-the-test";
+
+/// What the hunter is asked to look for, with commas between.
+const KEYS: &str = "HUNT_FOR_KEYS";
+
+/// A hunter at work.
+pub struct Hunter {
+    child: Child,
+    planted: Child,
+    /// What it has said so far.
+    said: Vec<u8>,
+    _folder: TempDir,
+}
+
+impl Hunter {
+    /// Starts a hunter for these keys; it is at work when this returns.
+    pub fn start(keys: &[&str]) -> Self {
+        // Where every user may look.
+        let folder = tempfile::tempdir_in("/tmp").unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let program = folder.path().join("hunter");
+        fs::copy("/proc/self/exe", &program).unwrap();
+        let planted = Command::new("sleep")
+            .arg("3600")
+            .env("KEY", PLANTED)
+            .uid(USER)
+            .gid(USER)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut child = Command::new(&program)
+            .args(["--exact", "key_search::the_hunter_itself", "--nocapture", "--test-threads", "2"])
+            .env(KEYS, keys.join(","))
+            .current_dir("/")
+            .uid(USER)
+            .gid(USER)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It says so when it has looked around once.
+        let mut said = Vec::new();
+        let mut byte = [0];
+        while !said.ends_with(b"hunting\n") {
+            child.stdout.as_mut().unwrap().read_exact(&mut byte).unwrap();
+            said.push(byte[0]);
+        }
+        Self { child, planted, said, _folder: folder }
+    }
+
+    /// Ends the hunt. Gives what was found of the keys; that it finds the planted one in each way is checked.
+    pub fn findings(mut self) -> Vec<String> {
+        drop(self.child.stdin.take());
+        let mut said = std::mem::take(&mut self.said);
+        self.child.stdout.take().unwrap().read_to_end(&mut said).unwrap();
+        let said = String::from_utf8(said).unwrap();
+        let (planted, keys): (Vec<_>, Vec<_>) =
+            said.lines().filter_map(|line| line.strip_prefix("found ")).partition(|line| line.contains(PLANTED));
+        for place in ["environ", "mem"] {
+            assert!(planted.iter().any(|line| line.starts_with(place)), "the hunter finds nothing: {said}");
+        }
+        assert!(said.contains(&format!("attached {}", self.planted.id())), "the hunter attaches to nothing: {said}");
+        let attached = said
+            .lines()
+            .filter(|line| line.starts_with("attached ") && (line.contains("openhands") || line.contains("exe")));
+        keys.into_iter().chain(attached).map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Hunter {
+    fn drop(&mut self) {
+        for child in [&mut self.child, &mut self.planted] {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// What a hunter does until its standard input ends, in a process that was started as one.
+pub fn hunt() {
+    let Some(keys) = asked::variable(KEYS) else { return };
+    let keys: Vec<&str> = keys.split(',').chain([PLANTED]).collect();
+    let (is_over, said) = (AtomicBool::new(false), Mutex::new(BTreeSet::new()));
+    let say = |line: String| {
+        if said.lock().unwrap().insert(line.clone()) {
+            println!("{line}");
+        }
+    };
+    let search = |place: &str, pid: Pid, bytes: &[u8]| {
+        for key in keys.iter().filter(|key| holds(bytes, key.as_bytes())) {
+            say(format!("found {place} {pid} {} {key}", name(pid)));
+        }
+    };
+    std::thread::scope(|scope| {
+        // New processes show the most in their first moments.
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                for pid in others() {
+                    search("environ", pid, &fs::read(format!("/proc/{pid}/environ")).unwrap_or_default());
+                    search("cmdline", pid, &fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default());
+                }
+            }
+        });
+        scope.spawn(|| {
+            let mut is_first = true;
+            while !is_over.load(Ordering::Relaxed) {
+                for pid in others().into_iter().filter(|pid| is_hunted(*pid)) {
+                    attach(pid, &say);
+                    look_into(pid, &search);
+                }
+                if std::mem::take(&mut is_first) {
+                    println!("hunting");
+                }
+            }
+        });
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        is_over.store(true, Ordering::Relaxed);
+    });
+}
+
+/// All processes but hunters.
+fn others() -> Vec<Pid> {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok().map(Pid::from_raw));
+    pids.filter(|pid| name(*pid) != "hunter").collect()
+}
+
+fn name(pid: Pid) -> String {
+    fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned()
+}
+
+/// Whether a process is ours, or the planted one. Whatever else there is, such as an agent-server, is too large to be read all the time.
+fn is_hunted(pid: Pid) -> bool {
+    let name = name(pid);
+    // "exe" is a program that was started from `/proc/self/exe`.
+    name.starts_with("openhands") || name == "exe" || name == "sleep"
+}
+
+fn holds(bytes: &[u8], key: &[u8]) -> bool {
+    bytes.windows(key.len()).any(|window| window == key)
+}
+
+/// Becomes the tracer of a process, without stopping it, for a moment.
+fn attach(pid: Pid, say: &impl Fn(String)) {
+    if ptrace::seize(pid, ptrace::Options::empty()).is_ok() {
+        say(format!("attached {pid} {}", name(pid)));
+        let _ = ptrace::interrupt(pid);
+        let _ = nix::sys::wait::waitpid(pid, None);
+        let _ = ptrace::detach(pid, None);
+    }
+}
+
+/// Reads the writable memory and the open files of a process.
+fn look_into(pid: Pid, search: &impl Fn(&str, Pid, &[u8])) {
+    /// Of one piece of memory, and of one file.
+    const MOST: usize = 4 * 1024 * 1024;
+    for entry in fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
+        // Another end of a pipe or a terminal could make us wait.
+        if entry.path().metadata().is_ok_and(|there| there.is_file()) {
+            let mut bytes = Vec::new();
+            let _ = File::open(entry.path()).and_then(|file| file.take(MOST as u64).read_to_end(&mut bytes));
+            search("file", pid, &bytes);
+        }
+    }
+    let Ok(memory) = File::open(format!("/proc/{pid}/mem")) else { return };
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+    let ranges: BTreeMap<u64, u64> = maps.lines().filter(|line| line.contains(" rw")).filter_map(range).collect();
+    for (start, end) in ranges {
+        let mut bytes = vec![0; usize::try_from(end - start).unwrap().min(MOST)];
+        let count = memory.read_at(&mut bytes, start).unwrap_or_default();
+        search("mem", pid, &bytes[..count]);
+    }
+}
+
+fn range(line: &str) -> Option<(u64, u64)> {
+    let (start, end) = line.split_whitespace().next()?.split_once('-')?;
+    Some((u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?))
+}
