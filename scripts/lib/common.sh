@@ -42,8 +42,8 @@ python_environment() {
             printf 'Installing %s into %s (once)\n' "$name" "${venv#"$root"/}" >&2
             rm -rf "$venv"
             "$cache/uv-$uv_version/bin/uv" venv --quiet --python "$python" "$venv" >&2
-            # Compiled now, because every start would pay for it otherwise.
-            VIRTUAL_ENV=$venv "$cache/uv-$uv_version/bin/uv" pip install --quiet --no-deps --compile-bytecode --requirements "$lock" >&2
+            # Nothing is compiled here: a server imports a quarter of its files, and its first start keeps what Python compiles for it.
+            VIRTUAL_ENV=$venv "$cache/uv-$uv_version/bin/uv" pip install --quiet --no-deps --requirements "$lock" >&2
             cp "$lock" "$venv/installed.txt"
         fi
     ) 9>"$cache/$name.lock" || return 1

@@ -50,7 +50,7 @@ pub struct AgentServer {
 pub static STARTING: Mutex<()> = Mutex::const_new(());
 
 /// Imports take this long on a busy machine.
-const START: Duration = Duration::from_secs(120);
+const START: Duration = Duration::from_secs(300);
 
 impl AgentServer {
     /// The one of the newest version that all tests share.

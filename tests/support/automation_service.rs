@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 use super::{AgentServer, NEWEST, ScriptedLlm};
 
 /// Imports take this long on a busy machine.
-const START: Duration = Duration::from_secs(120);
+const START: Duration = Duration::from_secs(300);
 /// No run of a test takes longer.
 const LONGEST: Duration = Duration::from_secs(300);
 
