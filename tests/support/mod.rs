@@ -13,6 +13,7 @@ pub mod hunter;
 pub mod keys;
 pub mod lent;
 pub mod mcp_server;
+pub mod needs_root;
 pub mod proxy;
 pub mod receiver;
 pub mod recorder;

@@ -190,6 +190,9 @@ impl Run {
 
     /// The same run under another program, which gets the binary and its arguments as its last arguments.
     pub fn under<const N: usize>(mut self, wrapper: [&str; N]) -> Self {
+        if wrapper[0] == "unshare" {
+            super::needs_root::is_listed();
+        }
         let own = self.command.as_std();
         let mut command = Command::new(wrapper[0]);
         command
