@@ -12,6 +12,7 @@ pub mod http_listener;
 pub mod hunter;
 pub mod keys;
 pub mod lent;
+pub mod mark;
 pub mod mcp_server;
 pub mod needs_root;
 pub mod proxy;

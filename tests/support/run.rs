@@ -15,6 +15,7 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::mark::Mark;
 use super::{AgentServer, Cloud, CloudServer, Receiver, ScriptedLlm, cloud, cloud_server};
 
 /// Variables whose values must not be seen, in any output.
@@ -60,6 +61,7 @@ pub struct Run {
 /// those of others.
 pub struct Home {
     folder: TempDir,
+    mark: Mark,
     secrets: Vec<String>,
 }
 
@@ -68,7 +70,7 @@ impl Home {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         std::fs::create_dir(folder.path().join("bin")).unwrap();
         std::fs::create_dir(folder.path().join("cwd")).unwrap();
-        let home = Self { folder, secrets: Vec::new() };
+        let home = Self { folder, mark: Mark::new(), secrets: Vec::new() };
         std::fs::hard_link(env!("CARGO_BIN_EXE_openhands-runner"), home.binary()).unwrap();
         home
     }
@@ -81,9 +83,10 @@ impl Home {
         self.folder.path().join("cwd")
     }
 
-    /// The processes that run our binary.
+    /// The processes that run our binary, also those that hide it from all but root.
     pub fn processes(&self) -> Vec<Pid> {
-        processes_of(&self.binary())
+        let binary = self.binary();
+        processes_that(|process| runs(process, &binary) || self.mark.is_on(process))
     }
 
     /// Until no process of the run is left.
@@ -106,9 +109,19 @@ impl Home {
 
 /// The processes that run this program.
 pub fn processes_of(binary: &Path) -> Vec<Pid> {
-    let entries = std::fs::read_dir("/proc").unwrap().flatten();
-    let is_it = |entry: &std::fs::DirEntry| std::fs::read_link(entry.path().join("exe")).is_ok_and(|exe| exe == binary);
-    entries.filter(is_it).filter_map(|entry| entry.file_name().to_str()?.parse().ok().map(Pid::from_raw)).collect()
+    processes_that(|process| runs(process, binary))
+}
+
+fn runs(process: &Path, binary: &Path) -> bool {
+    std::fs::read_link(process.join("exe")).is_ok_and(|exe| exe == binary)
+}
+
+fn processes_that(are_meant: impl Fn(&Path) -> bool) -> Vec<Pid> {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        are_meant(&entry.path()).then_some(Pid::from_raw(pid))
+    });
+    processes.collect()
 }
 
 impl Run {
@@ -218,11 +231,12 @@ impl Run {
         std::fs::write(self.home.cwd().join("env"), env).unwrap();
         let words: Vec<String> = std::iter::once(own.get_program()).chain(own.get_args()).map(quoted).collect();
         let cwd = quoted(self.home.cwd().as_os_str());
-        (format!("cd {cwd} && . ./env && rm -f env && {before}{}", words.join(" ")), self.home)
+        let mark = self.home.mark.shell_command();
+        (format!("cd {cwd} && {mark} && . ./env && rm -f env && {before}{}", words.join(" ")), self.home)
     }
 
     pub fn start(mut self) -> Running {
-        let mut child = self.command.spawn().unwrap();
+        let mut child = self.home.mark.spawn(&mut self.command);
         let stdout = Pipe::read(child.stdout.take());
         let stderr = Pipe::read(child.stderr.take());
         Running { child, home: self.home, stdout, stderr }

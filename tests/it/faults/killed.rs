@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::{Work, agent_is_stopped};
 use crate::support::receiver::Answer::Status;
-use crate::support::{AgentServer, NEWEST, Receiver, Run, time_scale};
+use crate::support::{AgentServer, NEWEST, Receiver, Run, needs_root, time_scale};
 
 #[tokio::test]
 async fn a_killed_runner_is_reported_with_conversation_and_cost() {
@@ -104,6 +104,8 @@ async fn a_panic_is_an_outcome() {
 
 #[tokio::test]
 async fn the_guardian_is_named_and_keeps_nothing_of_the_run() {
+    // It hides its files from others.
+    needs_root::is_listed();
     let server = AgentServer::shared(NEWEST).await;
     let work = Work::on(server).await;
     work.hold_at("1");
