@@ -2,6 +2,7 @@
 //! and leniently ([`reporting`]), the rest typed and with every problem at once ([`settings`]), and the task file ([`task`]).
 
 pub(crate) mod env;
+mod labels;
 pub(crate) mod payload;
 pub(crate) mod problem;
 mod python_json;
@@ -12,6 +13,8 @@ pub(crate) mod time_limits;
 #[cfg(debug_assertions)]
 pub(crate) mod time_scale;
 mod title;
+mod values;
+pub(crate) mod working_dirs;
 
 use std::ffi::OsString;
 

@@ -7,8 +7,8 @@ use openhands_client::secret::Secret;
 use url::Url;
 
 use super::env::RawEnv;
-use super::settings::{default_cloud_api_url, is_header_value};
 use super::task::repos::is_this_machine;
+use super::values::{default_cloud_api_url, is_header_value};
 
 /// Where and how the outcome is reported.
 #[derive(Debug, Clone, Default)]

@@ -1,26 +1,24 @@
 //! The environment and the flags as typed values, with every problem at once. Pure: reads no process environment.
 
 use std::collections::BTreeMap;
-use std::path::{Component, Path, PathBuf};
+use std::path::PathBuf;
 
-use jiff::Timestamp;
 use openhands_client::agent_server::trace::Trace;
 use openhands_client::agent_server::{AgentServerAddress, DEFAULT_PORT, local_agent_server};
-use openhands_client::cloud::CloudKey;
-use openhands_client::cloud::{self, CloudAccount};
-use openhands_client::http::{Network, ProxyError};
+use openhands_client::cloud::{CloudAccount, CloudKey};
+use openhands_client::http::Network;
 use openhands_client::ids::{ConversationId, RunId, SandboxId};
 use openhands_client::secret::Secret;
 use url::Url;
 
-use super::env::{self, RawEnv};
-use super::python_json;
+use super::env::RawEnv;
+use super::labels::{tags, title_of_run, trace};
 use super::reporting::{http_url, warn_of_plain_http};
 use super::task::repos::is_this_machine;
-use super::title::title;
+use super::values::{Reader, default_cloud_api_url, secret, text};
+use super::working_dirs::{Here, WorkingDirs};
 use crate::input::payload::Payload;
-use crate::input::problem::{Problem, Problems, shown};
-use serde_json::Value;
+use crate::input::problem::{Problem, Problems};
 
 /// Everything that a run takes from the environment and the flags, but for [`super::reporting::Reporting`].
 #[derive(Debug, Clone)]
@@ -59,61 +57,6 @@ pub(crate) struct Settings {
     pub(crate) payload: Payload,
     /// Values of the task's parameters.
     pub(crate) params: Vec<(String, String)>,
-}
-
-/// How the path of a working directory is read.
-#[derive(Debug, Clone)]
-pub(crate) struct WorkingDirs {
-    /// Whether the agent-server has another file system.
-    pub(crate) is_outside: bool,
-    /// What relative paths and `~` stand for; without it, they are left as they are.
-    pub(crate) here: Option<Here>,
-}
-
-impl WorkingDirs {
-    /// The path as the agent-server has to get it: it would take a relative one against a directory of its own, and a `~` for
-    /// a name.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub(crate) fn absolute(&self, path: &str) -> Result<String, String> {
-        let path = path.trim();
-        if path.starts_with('/') {
-            return Ok(path.to_owned());
-        }
-        let Some(here) = &self.here else { return Ok(path.to_owned()) };
-        if self.is_outside {
-            return Err("a relative path: the agent-server is on another machine".to_owned());
-        }
-        let absolute = match path.strip_prefix('~') {
-            Some("") => here.home.clone(),
-            Some(rest) if rest.starts_with('/') => {
-                here.home.as_ref().map(|home| home.join(rest.trim_start_matches('/')))
-            }
-            Some(_) => return Err("the home directory of another user".to_owned()),
-            None => Some(normal(&here.directory.join(path))),
-        };
-        let absolute = absolute.ok_or("`~`, and HOME is not set")?;
-        absolute.to_str().map(str::to_owned).ok_or_else(|| "a path that is not UTF-8".to_owned())
-    }
-}
-
-/// What to do about a working directory that cannot be used.
-pub(crate) const WORKING_DIR_HELP: &str = "give an absolute path, such as /workspace/project";
-
-/// The path without `.` and `..`.
-fn normal(path: &Path) -> PathBuf {
-    let mut normal = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::CurDir => {}
-            Component::ParentDir => {
-                normal.pop();
-            }
-            part => normal.push(part),
-        }
-    }
-    normal
 }
 
 /// Where the LLM and the secrets are inherited from.
@@ -159,23 +102,6 @@ pub(crate) fn network(raw: &RawEnv) -> Network {
         http_proxy: secret(raw.http_proxy.as_ref().or(raw.all_proxy.as_ref())),
         https_proxy: secret(raw.https_proxy.as_ref().or(raw.all_proxy.as_ref())),
         no_proxy: raw.no_proxy.clone(),
-    }
-}
-
-/// What relative paths and `~` stand for.
-#[derive(Debug, Clone)]
-pub(crate) struct Here {
-    /// The current directory.
-    pub(crate) directory: PathBuf,
-    /// `HOME`.
-    pub(crate) home: Option<PathBuf>,
-}
-
-impl Here {
-    /// Of this process.
-    pub(crate) fn of_process() -> Option<Self> {
-        let home = env::variable("HOME").map(|home| PathBuf::from(home.expose()));
-        std::env::current_dir().ok().map(|directory| Self { directory, home: home.filter(|home| home.is_absolute()) })
     }
 }
 
@@ -286,14 +212,6 @@ impl Settings {
     }
 }
 
-fn text(value: Option<&String>) -> Option<String> {
-    value.map(|value| value.trim().to_owned())
-}
-
-fn secret(value: Option<&String>) -> Option<Secret> {
-    value.map(|value| Secret::new(value.trim()))
-}
-
 fn cloud_key(raw: &RawEnv) -> Option<Secret> {
     secret(raw.openhands_api_key.as_ref().or(raw.openhands_cloud_api_key.as_ref()))
 }
@@ -336,125 +254,6 @@ fn account(raw: &RawEnv, url: Url, session_key: Option<&Secret>) -> Account {
                 ("SESSION_API_KEY", session_key.is_some()),
             ];
             Account::None { missing: set.into_iter().filter(|(_, set)| !set).map(|(name, _)| name).collect() }
-        }
-    }
-}
-
-/// A tag's value may have up to 256 characters (agent-server 1.16.1 and later, `POST /api/conversations`).
-const LONGEST_TAG: usize = 256;
-
-fn tags(raw: &RawEnv, run_id: Option<&RunId>) -> BTreeMap<String, String> {
-    // Keys and values as the automation service's own preset has them: under the service the trigger is `automation`,
-    // whatever triggered the automation.
-    let under_service = raw.openhands_observability_metadata.as_ref().map(|_| "automation");
-    [
-        ("automationid", raw.automation_id.as_deref()),
-        ("automationname", raw.automation_name.as_deref()),
-        ("automationtrigger", under_service.or(raw.automation_trigger_source.as_deref())),
-        ("automationrunid", run_id.map(RunId::as_str)),
-    ]
-    .into_iter()
-    .filter_map(|(key, value)| Some((key.to_owned(), value?.chars().take(LONGEST_TAG).collect())))
-    .collect()
-}
-
-fn title_of_run(raw: &RawEnv) -> Option<String> {
-    let payload = raw.automation_event_payload.as_deref().and_then(|payload| python_json::parse(payload).ok());
-    title(raw.automation_name.as_deref()?, payload.as_ref(), Timestamp::now())
-}
-
-/// Trace fields never end a run: what cannot be used of them is left out.
-fn trace(raw: &RawEnv) -> Trace {
-    let metadata = raw.openhands_observability_metadata.as_deref().and_then(|metadata| {
-        let parsed = python_json::parse(metadata).and_then(|value| match value {
-            Value::Object(fields) => Ok(fields),
-            _ => Err("JSON, but no object".to_owned()),
-        });
-        parsed.inspect_err(|_| tracing::warn!("OPENHANDS_OBSERVABILITY_METADATA is not a JSON object")).ok()
-    });
-    let tags = raw.openhands_observability_tags.as_deref().unwrap_or_default().split(',').map(str::trim);
-    Trace {
-        metadata,
-        tags: tags.filter(|tag| !tag.is_empty()).map(str::to_owned).collect(),
-        span_name: text(raw.openhands_observability_span_name.as_ref()),
-        parent_span_context: text(raw.openhands_observability_parent_span_context.as_ref()),
-        traceparent: text(raw.traceparent.as_ref()),
-    }
-}
-
-/// Whether a header can hold it.
-pub(super) fn is_header_value(key: &str) -> bool {
-    key.bytes().all(|byte| (b' '..=b'~').contains(&byte))
-}
-
-pub(super) fn default_cloud_api_url() -> Url {
-    Url::parse(cloud::DEFAULT_URL).expect("a valid address")
-}
-
-struct Reader<'p> {
-    problems: &'p mut Vec<Problem>,
-}
-
-impl Reader<'_> {
-    fn refuse<T>(&mut self, name: &str, found: impl Into<String>, help: &str) -> Option<T> {
-        self.problems.push(Problem::new(name, found, help));
-        None
-    }
-
-    /// Keys that no header can hold. Their values are not shown.
-    fn keys(&mut self, raw: &RawEnv) {
-        for (name, value) in raw.keys() {
-            if !is_header_value(value.trim()) {
-                let found = "a key with a line break, a control character or a character outside of ASCII in it";
-                self.problems.push(Problem::new(name, found, "set it to the key alone"));
-            }
-        }
-    }
-
-    fn proxies(&mut self, network: &Network) {
-        for ProxyError { variable, reason, .. } in network.proxy_errors() {
-            let help = "give the address of a proxy, such as http://proxy:3128 (ALL_PROXY counts where it is not set)";
-            self.problems.push(Problem::new(variable, reason, help));
-        }
-    }
-
-    fn path(&mut self, name: &str, value: &str, dirs: &WorkingDirs) -> Option<String> {
-        dirs.absolute(value).or_else(|found| self.refuse(name, found, WORKING_DIR_HELP).ok_or(())).ok()
-    }
-
-    fn port(&mut self, name: &str, value: Option<&str>) -> Option<u16> {
-        let value = value?.trim();
-        // Kubernetes sets it in every pod where a Service is called `agent-server`.
-        if value.starts_with("tcp://") || value.starts_with("udp://") {
-            tracing::warn!("AGENT_SERVER_PORT is a service link of Kubernetes and is not used; set AGENT_SERVER_URL");
-            return None;
-        }
-        match value.parse() {
-            Ok(port) if port != 0 => Some(port),
-            _ => self.refuse(name, format!("found {}", shown(value)), "give a port from 1 to 65535"),
-        }
-    }
-
-    fn http_url(&mut self, name: &str, value: Option<&str>) -> Option<Url> {
-        let value = value?.trim();
-        match Url::parse(value) {
-            Ok(url) if matches!(url.scheme(), "http" | "https") => Some(url),
-            // The value is not shown: it may hold a password.
-            Ok(url) => {
-                let found = format!("found an address that starts with `{}:`", url.scheme());
-                self.refuse(name, found, "give one that starts with http:// or https://")
-            }
-            Err(error) => {
-                self.refuse(name, format!("not an address ({error})"), "give one such as http://localhost:60000")
-            }
-        }
-    }
-
-    fn conversation_id(&mut self, name: &str, value: Option<&str>) -> Option<ConversationId> {
-        let value = value?.trim();
-        match value.parse() {
-            Ok(id) => Some(id),
-            Err(_) => self.refuse(name, format!("found {}", shown(value)), "give a UUID"),
         }
     }
 }
@@ -612,32 +411,5 @@ mod tests {
         let cloud = [("SANDBOX_ID", "s"), ("SESSION_API_KEY", "k"), ("OPENHANDS_API_KEY", "c")];
         assert!(matches!(of(&cloud), Account::Cloud(_)));
         assert!(matches!(of(&[&cloud[..], &[("AGENT_SERVER_URL", "http://a/")]].concat()), Account::SelfHosted));
-    }
-
-    #[test]
-    fn trace_fields_are_passed_on_and_what_is_wrong_with_them_is_left_out() {
-        let of = |metadata: &str| {
-            let vars = [
-                ("OPENHANDS_OBSERVABILITY_METADATA", metadata),
-                ("OPENHANDS_OBSERVABILITY_TAGS", "automation, ,automation.trigger:cron"),
-                ("traceparent", "00-1-2-01"),
-                ("AUTOMATION_TRIGGER_SOURCE", "cron"),
-            ];
-            settings(&vars).unwrap()
-        };
-        let good = of(r#"{"automation.id": "a", "n": 1}"#);
-        assert_eq!(good.trace.metadata.unwrap()["n"], 1);
-        assert_eq!(good.trace.tags, ["automation", "automation.trigger:cron"]);
-        assert_eq!(good.trace.traceparent.as_deref(), Some("00-1-2-01"));
-        assert_eq!(good.tags["automationtrigger"], "automation");
-        assert_eq!(of("[]").trace.metadata, None);
-    }
-
-    #[test]
-    fn tags_tell_the_automation_and_fit_the_server() {
-        let long = "ä".repeat(300);
-        let settings = settings(&[("AUTOMATION_NAME", &long), ("RUN_ID", "r")]).unwrap();
-        assert_eq!(settings.tags["automationname"].chars().count(), LONGEST_TAG);
-        assert_eq!(settings.tags["automationrunid"], "r");
     }
 }

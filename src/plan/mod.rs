@@ -22,11 +22,12 @@ use serde_json::{Map, Value};
 
 use crate::agent_result::ResultSpec;
 use crate::input::problem::{Problem, Problems};
-use crate::input::settings::{Account, DirectLlm, Settings, WORKING_DIR_HELP};
+use crate::input::settings::{Account, DirectLlm, Settings};
 use crate::input::task::plugins::{Experiment, Variant};
 use crate::input::task::skills::SkillSources;
 use crate::input::task::{LlmChoice, Task};
 use crate::input::time_limits::RunLimits;
+use crate::input::working_dirs::WORKING_DIR_HELP;
 use crate::plan::context::Context;
 use crate::plan::repos::RepoPlan;
 

@@ -144,6 +144,10 @@ impl Conversation {
         &self.server
     }
 
+    pub(super) fn agent(&self) -> &Agent {
+        &self.spec.agent
+    }
+
     /// Whether it was made here, or existed before.
     #[doc(hidden)]
     #[must_use]

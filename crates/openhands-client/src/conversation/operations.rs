@@ -53,6 +53,7 @@ impl Conversation {
     }
 
     /// Copies the conversation with its events; returns the id of the copy, which [`super::ConversationBuilder::id`] continues.
+    /// The copy has this conversation's LLM.
     ///
     /// # Errors
     /// [`ConversationError::Request`]; its source is [`HttpError::Unsupported`](crate::http::HttpError::Unsupported) on versions
@@ -61,6 +62,9 @@ impl Conversation {
         let fork = ConversationId::random();
         let forked = self.server().client.fork(self.id(), fork, options).await;
         forked.map_err(request("fork the conversation"))?;
+        // The server's copy of the agent lacks the LLM's key (1.58.0, conversation_service.py, fork_conversation).
+        let switched = self.server().client.switch_llm(fork, &self.agent().llm).await;
+        switched.map_err(request("give the fork its LLM"))?;
         Ok(fork)
     }
 

@@ -309,6 +309,13 @@ impl Response {
         self.status.as_u16()
     }
 
+    /// The error of a server that says in the body of a 200 what others say by 404.
+    pub(crate) fn into_not_found(self, detail: &str) -> HttpError {
+        let Self { body, target, .. } = self;
+        let status = StatusCode::NOT_FOUND.as_u16();
+        HttpError::Status { target, status, detail: detail.to_owned(), retry_after: None, body }
+    }
+
     /// The body as text; what is not UTF-8 is replaced.
     #[must_use]
     pub fn text(&self) -> String {

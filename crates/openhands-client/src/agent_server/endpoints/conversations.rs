@@ -4,12 +4,19 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use reqwest::Method;
-use serde_json::json;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use crate::agent_server::wire::{ConversationInfo, FinalResponse, Secrets, SendMessage, StartConversation};
 use crate::agent_server::{AgentServerClient, Capabilities};
 use crate::http::HttpError;
 use crate::ids::ConversationId;
+
+/// The response to a change of a conversation.
+#[derive(Deserialize)]
+struct Changed {
+    success: bool,
+}
 
 /// Whether a conversation was made by the call or was there before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,7 +116,7 @@ impl AgentServerClient {
     /// # Errors
     /// [`HttpError`]; 422 on 1.11.5.
     pub async fn set_tags(&self, id: ConversationId, tags: &BTreeMap<String, String>) -> Result<(), HttpError> {
-        self.of_conversation(Method::PATCH, id, &[]).json(&json!({ "tags": tags })).send().await.map(drop)
+        self.change(id, &json!({ "tags": tags })).await
     }
 
     /// `PATCH /api/conversations/{id}` with a title of 1 to 200 characters. May be repeated.
@@ -117,7 +124,14 @@ impl AgentServerClient {
     /// # Errors
     /// [`HttpError`]; 422 for a title of another length.
     pub async fn set_title(&self, id: ConversationId, title: &str) -> Result<(), HttpError> {
-        self.of_conversation(Method::PATCH, id, &[]).json(&json!({ "title": title })).send().await.map(drop)
+        self.change(id, &json!({ "title": title })).await
+    }
+
+    async fn change(&self, id: ConversationId, change: &Value) -> Result<(), HttpError> {
+        let response = self.of_conversation(Method::PATCH, id, &[]).json(change).send().await?;
+        let Changed { success } = response.json()?;
+        // Seen on 1.11.5 to 1.50.1; 1.58.0 answers 404.
+        if success { Ok(()) } else { Err(response.into_not_found("there is no such conversation")) }
     }
 
     /// `POST …/secrets`: adds secrets to an existing conversation. May be repeated.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::agent_server::AgentServerClient;
+use crate::agent_server::wire::Llm;
 use crate::http::HttpError;
 use crate::ids::ConversationId;
 
@@ -97,6 +98,16 @@ impl AgentServerClient {
         let request =
             self.of_conversation(Method::POST, id, &["fork"]).timeout(self.time_limits().busy_request).json(&body);
         self.or_unsupported("fork", id, request.send().await).await.map(drop)
+    }
+
+    /// `POST …/switch_llm`: gives the conversation's agent another LLM. Seen on 1.58.0, absent on 1.11.5. May be repeated.
+    ///
+    /// # Errors
+    /// [`HttpError`]; [`HttpError::Unsupported`] on older versions.
+    pub async fn switch_llm(&self, id: ConversationId, llm: &Llm) -> Result<(), HttpError> {
+        let request = self.of_conversation(Method::POST, id, &["switch_llm"]).timeout(self.time_limits().busy_request);
+        let sent = request.json(&json!({ "llm": llm })).send().await;
+        self.or_unsupported("switch_llm", id, sent).await.map(drop)
     }
 
     /// `POST …/condense`: sums up the history with the agent's condenser. May be repeated.

@@ -10,7 +10,7 @@ use crate::agent_server::skill::{AgentContext, Marketplace, Skill};
 #[derive(Debug, Clone, Serialize)]
 pub struct Agent {
     kind: &'static str,
-    llm: Llm,
+    pub(crate) llm: Llm,
     tools: Vec<Tool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     include_default_tools: Option<[&'static str; 1]>,

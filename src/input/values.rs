@@ -1,0 +1,97 @@
+//! Single values of the environment and the flags, typed.
+
+use openhands_client::cloud;
+use openhands_client::http::{Network, ProxyError};
+use openhands_client::ids::ConversationId;
+use openhands_client::secret::Secret;
+use url::Url;
+
+use super::env::RawEnv;
+use super::problem::{Problem, shown};
+use super::working_dirs::{WORKING_DIR_HELP, WorkingDirs};
+
+pub(super) fn text(value: Option<&String>) -> Option<String> {
+    value.map(|value| value.trim().to_owned())
+}
+
+pub(super) fn secret(value: Option<&String>) -> Option<Secret> {
+    value.map(|value| Secret::new(value.trim()))
+}
+
+/// Whether a header can hold it.
+pub(super) fn is_header_value(key: &str) -> bool {
+    key.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+}
+
+pub(super) fn default_cloud_api_url() -> Url {
+    Url::parse(cloud::DEFAULT_URL).expect("a valid address")
+}
+
+/// Reads values, and notes what is wrong with them.
+pub(super) struct Reader<'p> {
+    pub(super) problems: &'p mut Vec<Problem>,
+}
+
+impl Reader<'_> {
+    pub(super) fn refuse<T>(&mut self, name: &str, found: impl Into<String>, help: &str) -> Option<T> {
+        self.problems.push(Problem::new(name, found, help));
+        None
+    }
+
+    /// Keys that no header can hold. Their values are not shown.
+    pub(super) fn keys(&mut self, raw: &RawEnv) {
+        for (name, value) in raw.keys() {
+            if !is_header_value(value.trim()) {
+                let found = "a key with a line break, a control character or a character outside of ASCII in it";
+                self.problems.push(Problem::new(name, found, "set it to the key alone"));
+            }
+        }
+    }
+
+    pub(super) fn proxies(&mut self, network: &Network) {
+        for ProxyError { variable, reason, .. } in network.proxy_errors() {
+            let help = "give the address of a proxy, such as http://proxy:3128 (ALL_PROXY counts where it is not set)";
+            self.problems.push(Problem::new(variable, reason, help));
+        }
+    }
+
+    pub(super) fn path(&mut self, name: &str, value: &str, dirs: &WorkingDirs) -> Option<String> {
+        dirs.absolute(value).or_else(|found| self.refuse(name, found, WORKING_DIR_HELP).ok_or(())).ok()
+    }
+
+    pub(super) fn port(&mut self, name: &str, value: Option<&str>) -> Option<u16> {
+        let value = value?.trim();
+        // Kubernetes sets it in every pod where a Service is called `agent-server`.
+        if value.starts_with("tcp://") || value.starts_with("udp://") {
+            tracing::warn!("AGENT_SERVER_PORT is a service link of Kubernetes and is not used; set AGENT_SERVER_URL");
+            return None;
+        }
+        match value.parse() {
+            Ok(port) if port != 0 => Some(port),
+            _ => self.refuse(name, format!("found {}", shown(value)), "give a port from 1 to 65535"),
+        }
+    }
+
+    pub(super) fn http_url(&mut self, name: &str, value: Option<&str>) -> Option<Url> {
+        let value = value?.trim();
+        match Url::parse(value) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") => Some(url),
+            // The value is not shown: it may hold a password.
+            Ok(url) => {
+                let found = format!("found an address that starts with `{}:`", url.scheme());
+                self.refuse(name, found, "give one that starts with http:// or https://")
+            }
+            Err(error) => {
+                self.refuse(name, format!("not an address ({error})"), "give one such as http://localhost:60000")
+            }
+        }
+    }
+
+    pub(super) fn conversation_id(&mut self, name: &str, value: Option<&str>) -> Option<ConversationId> {
+        let value = value?.trim();
+        match value.parse() {
+            Ok(id) => Some(id),
+            Err(_) => self.refuse(name, format!("found {}", shown(value)), "give a UUID"),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Paths of working directories, as the agent-server has to get them.
+
+use std::path::{Component, Path, PathBuf};
+
+use super::env;
+
+/// How the path of a working directory is read.
+#[derive(Debug, Clone)]
+pub(crate) struct WorkingDirs {
+    /// Whether the agent-server has another file system.
+    pub(crate) is_outside: bool,
+    /// What relative paths and `~` stand for; without it, they are left as they are.
+    pub(crate) here: Option<Here>,
+}
+
+impl WorkingDirs {
+    /// The path as the agent-server has to get it: it would take a relative one against a directory of its own, and a `~` for
+    /// a name.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn absolute(&self, path: &str) -> Result<String, String> {
+        let path = path.trim();
+        if path.starts_with('/') {
+            return Ok(path.to_owned());
+        }
+        let Some(here) = &self.here else { return Ok(path.to_owned()) };
+        if self.is_outside {
+            return Err("a relative path: the agent-server is on another machine".to_owned());
+        }
+        let absolute = match path.strip_prefix('~') {
+            Some("") => here.home.clone(),
+            Some(rest) if rest.starts_with('/') => {
+                here.home.as_ref().map(|home| home.join(rest.trim_start_matches('/')))
+            }
+            Some(_) => return Err("the home directory of another user".to_owned()),
+            None => Some(normal(&here.directory.join(path))),
+        };
+        let absolute = absolute.ok_or("`~`, and HOME is not set")?;
+        absolute.to_str().map(str::to_owned).ok_or_else(|| "a path that is not UTF-8".to_owned())
+    }
+}
+
+/// What to do about a working directory that cannot be used.
+pub(crate) const WORKING_DIR_HELP: &str = "give an absolute path, such as /workspace/project";
+
+/// The path without `.` and `..`.
+fn normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                normal.pop();
+            }
+            part => normal.push(part),
+        }
+    }
+    normal
+}
+
+/// What relative paths and `~` stand for.
+#[derive(Debug, Clone)]
+pub(crate) struct Here {
+    /// The current directory.
+    pub(crate) directory: PathBuf,
+    /// `HOME`.
+    pub(crate) home: Option<PathBuf>,
+}
+
+impl Here {
+    /// Of this process.
+    pub(crate) fn of_process() -> Option<Self> {
+        let home = env::variable("HOME").map(|home| PathBuf::from(home.expose()));
+        std::env::current_dir().ok().map(|directory| Self { directory, home: home.filter(|home| home.is_absolute()) })
+    }
+}
