@@ -1,17 +1,22 @@
-//! A process of the same user that looks for keys when the program starts finds none.
+//! A process of the same user that looks for keys finds none: when the program starts, during a whole run, and during a second life of PID 1.
 //!
-//! `KEY_SEARCHES` says how often; `scripts/test --full` searches twenty times.
+//! `KEY_SEARCHES` says how often; `scripts/test --full` searches twenty times. The agent-server and its agent are those of another user: what
+//! they hold by design is not searched for.
 
-use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::process::CommandExt as _;
-use std::path::Path;
-use std::process::Command;
+use nix::sys::signal::Signal::SIGKILL;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 
-use crate::support::asked;
+use crate::faults::Work;
+use crate::faults::container::{pid_1, program_under};
 use crate::support::hunter::{Hunter, USER, hunt};
-use crate::support::keys;
+use crate::support::{AgentServer, NEWEST, Run, asked};
 
-const KEYS: [&str; 2] = ["callback-key-that-no-agent-may-see", "kv-token-that-no-agent-may-see"];
+const KEYS: [(&str, &str); 3] = [
+    ("AUTOMATION_CALLBACK_API_KEY", "callback-key-that-no-agent-may-see"),
+    ("AUTOMATION_KV_TOKEN", "kv-token-that-no-agent-may-see"),
+    ("LLM_API_KEY", "llm-key-that-no-agent-may-see"),
+];
 
 /// Nothing, but in a process that [`Hunter`] has started.
 #[test]
@@ -19,30 +24,87 @@ fn the_hunter_itself() {
     hunt();
 }
 
+fn hunter() -> Hunter {
+    Hunter::start(&KEYS.map(|(_, key)| key))
+}
+
 fn searches(few: u32) -> u32 {
     asked::variable("KEY_SEARCHES").map_or(few, |count| count.parse().unwrap())
 }
 
-/// The binary as it is to be installed: no one but root can read it.
-fn install(folder: &Path) -> std::path::PathBuf {
-    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let binary = folder.join("openhands-runner");
-    std::fs::copy(env!("CARGO_BIN_EXE_openhands-runner"), &binary).unwrap();
-    std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o111)).unwrap();
-    binary
+fn with_keys(run: Run) -> Run {
+    KEYS.iter().fold(run, |run, (name, key)| run.env(name, key))
 }
 
-#[test]
-fn nothing_is_found_at_the_start_of_an_execute_only_binary() {
-    let folder = tempfile::tempdir_in("/tmp").unwrap();
-    let binary = install(folder.path());
-    let hunter = Hunter::start(&KEYS);
+/// A run of [`USER`] with the keys that does this work. It is held at step 2.
+fn run(work: &Work, server: &AgentServer) -> Run {
+    work.hold_at("2");
+    with_keys(work.given_to(Run::of_user(USER).in_sandbox_of(server))).args(["run", "task.md"])
+}
+
+/// The hunter has tried to look into these processes, and nothing but what they do to hide keeps it from that.
+fn hunt_down(hunter: &mut Hunter, pids: &[Pid]) {
+    for pid in pids {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        assert!(status.contains(&format!("\nUid:\t{USER}\t{USER}\t{USER}\t{USER}\n")), "{status}");
+    }
+    hunter.has_tried(pids);
+}
+
+#[tokio::test]
+async fn nothing_is_found_at_the_start_of_an_execute_only_binary() {
+    let hunter = hunter();
     for _ in 0..searches(10) {
-        let mut command = Command::new(&binary);
-        command.args(["run", "--prompt", "x", "--agent-server-url", "http://127.0.0.1:9", "--ready-timeout", "300ms"]);
-        command.env_clear().env("AUTOMATION_CALLBACK_API_KEY", KEYS[0]).env("AUTOMATION_KV_TOKEN", KEYS[1]);
-        command.env("LLM_MODEL", "m").env("LLM_API_KEY", keys::LLM).current_dir("/").uid(USER).gid(USER);
-        assert_eq!(command.output().unwrap().status.code(), Some(69));
+        let arguments =
+            ["run", "--prompt", "x", "--agent-server-url", "http://127.0.0.1:9", "--ready-timeout", "300ms"];
+        with_keys(Run::of_user(USER)).env("LLM_MODEL", "m").args(arguments).finish().await.exits_with(69);
+    }
+    assert_eq!(hunter.findings(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn nothing_is_found_during_a_whole_run() {
+    let server = AgentServer::shared(NEWEST).await;
+    let mut hunter = hunter();
+    for _ in 0..searches(1) {
+        let work = Work::on(server).await;
+        let running = run(&work, server).start();
+        work.reach("2").await;
+        let processes = running.processes();
+        assert_eq!(processes.len(), 2, "the runner and its guardian");
+        hunt_down(&mut hunter, &processes);
+        work.let_go("2");
+        running.finish().await.exits_with(0);
+        assert_eq!(work.receiver.accepted()["status"], "COMPLETED");
+    }
+    assert_eq!(hunter.findings(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn nothing_is_found_during_a_second_life_of_pid_1() {
+    // setpriv(1) would keep the capability to read any file until it has started the program, which then is not protected.
+    let user = format!("--userspec={USER}:{USER}");
+    let namespace = ["unshare", "--fork", "--pid", "--mount-proc", "--kill-child"];
+    let server = AgentServer::shared(NEWEST).await;
+    let mut hunter = hunter();
+    for _ in 0..searches(1) {
+        let work = Work::on(server).await;
+        let run = run(&work, server).under(["/usr/sbin/chroot", &user, "--skip-chdir", "/"]).under(namespace);
+        let running = run.start();
+        work.reach("2").await;
+        let (init, first_life) = (pid_1(&running), program_under(pid_1(&running)));
+        let guardians: Vec<Pid> =
+            running.processes().into_iter().filter(|pid| ![init, first_life].contains(pid)).collect();
+        assert_eq!(guardians.len(), 1, "{guardians:?}");
+        hunt_down(&mut hunter, &[init, first_life, guardians[0]]);
+        kill(first_life, SIGKILL).unwrap();
+        running.says_times(" is ready", 2).await;
+        let second_life = program_under(init);
+        assert_ne!(second_life, first_life);
+        hunt_down(&mut hunter, &[init, second_life]);
+        work.let_go("2");
+        running.finish().await.exits_with(0).says("going on with a run whose runner died");
+        assert_eq!(work.receiver.accepted()["status"], "COMPLETED");
     }
     assert_eq!(hunter.findings(), Vec::<String>::new());
 }

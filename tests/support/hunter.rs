@@ -1,14 +1,14 @@
-//! A process of a user without rights that looks for keys in every process of the machine, as an agent could.
+//! A process of a user without rights that looks for keys in every process of the machine that lets it, as an agent could.
 //!
 //! It is the test binary once more, as a test of its own: [`hunt`]. It looks into environments, command lines, memory and open files,
 //! and tries to attach to processes as a debugger does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::Read as _;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -18,11 +18,13 @@ use tempfile::TempDir;
 
 use super::asked;
 
-/// The user of the hunter, and of what it hunts.
-pub const USER: u32 = 65534;
+/// The user of the hunter, and of what it hunts. No other test has it: what they start hides less.
+pub const USER: u32 = 61_184;
 
-/// In the environment of a process that hides nothing: a hunter that does not find it finds nothing at all.
+/// In each place of a process that hides nothing: a hunter that does not find it there finds nothing at all.
 const PLANTED: &str = "planted-key-of-the-test";
+/// The program of that process.
+const PLANTED_NAME: &str = "sleep";
 
 /// What the hunter is asked to look for, with commas between.
 const KEYS: &str = "HUNT_FOR_KEYS";
@@ -30,9 +32,10 @@ const KEYS: &str = "HUNT_FOR_KEYS";
 /// A hunter at work.
 pub struct Hunter {
     child: Child,
+    output: BufReader<ChildStdout>,
     planted: Child,
-    /// What it has said so far.
-    said: Vec<u8>,
+    /// The lines that it has said so far.
+    said: BTreeSet<String>,
     _folder: TempDir,
 }
 
@@ -44,12 +47,15 @@ impl Hunter {
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let program = folder.path().join("hunter");
         fs::copy("/proc/self/exe", &program).unwrap();
-        let planted = Command::new("sleep")
+        let file = folder.path().join("planted");
+        fs::write(&file, PLANTED).unwrap();
+        let planted = Command::new(PLANTED_NAME)
+            .arg0(PLANTED)
             .arg("3600")
             .env("KEY", PLANTED)
             .uid(USER)
             .gid(USER)
-            .stdin(Stdio::null())
+            .stdin(File::open(file).unwrap())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -64,31 +70,42 @@ impl Hunter {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        // It says so when it has looked around once.
-        let mut said = Vec::new();
-        let mut byte = [0];
-        while !said.ends_with(b"hunting\n") {
-            child.stdout.as_mut().unwrap().read_exact(&mut byte).unwrap();
-            said.push(byte[0]);
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let mut hunter = Self { child, output, planted, said: BTreeSet::new(), _folder: folder };
+        hunter.has_tried(&[Pid::from_raw(hunter.planted.id().try_into().unwrap())]);
+        hunter
+    }
+
+    /// Until it has tried to attach to these processes, and to look into them.
+    pub fn has_tried(&mut self, pids: &[Pid]) {
+        let lines = pids.iter().map(|pid| format!("tried {pid}"));
+        let mut missing: BTreeSet<String> = lines.filter(|line| !self.said.contains(line)).collect();
+        while !missing.is_empty() {
+            let mut line = String::new();
+            assert!(self.output.read_line(&mut line).unwrap() > 0, "the hunter has ended: {:?}", self.said);
+            missing.remove(line.trim_end());
+            self.said.insert(line.trim_end().to_owned());
         }
-        Self { child, planted, said, _folder: folder }
     }
 
     /// Ends the hunt. Gives what was found of the keys; that it finds the planted one in each way is checked.
     pub fn findings(mut self) -> Vec<String> {
         drop(self.child.stdin.take());
         let mut said = std::mem::take(&mut self.said);
-        self.child.stdout.take().unwrap().read_to_end(&mut said).unwrap();
-        let said = String::from_utf8(said).unwrap();
-        let (planted, keys): (Vec<_>, Vec<_>) =
-            said.lines().filter_map(|line| line.strip_prefix("found ")).partition(|line| line.contains(PLANTED));
-        for place in ["environ", "mem"] {
-            assert!(planted.iter().any(|line| line.starts_with(place)), "the hunter finds nothing: {said}");
+        said.extend(self.output.by_ref().lines().map(Result::unwrap));
+        let (planted, keys): (Vec<&str>, Vec<&str>) =
+            said.iter().filter_map(|line| line.strip_prefix("found ")).partition(|line| line.contains(PLANTED));
+        for place in ["environ", "cmdline", "mem", "file"] {
+            assert!(planted.iter().any(|line| line.starts_with(place)), "the hunter finds nothing: {said:?}");
         }
-        assert!(said.contains(&format!("attached {}", self.planted.id())), "the hunter attaches to nothing: {said}");
-        let attached = said
-            .lines()
-            .filter(|line| line.starts_with("attached ") && (line.contains("openhands") || line.contains("exe")));
+        let attached: Vec<&str> =
+            said.iter().filter(|line| line.starts_with("attached ")).map(String::as_str).collect();
+        assert!(
+            attached.contains(&&*format!("attached {} {PLANTED_NAME}", self.planted.id())),
+            "the hunter attaches to nothing: {said:?}"
+        );
+        // Another hunter may have planted one too.
+        let attached = attached.into_iter().filter(|line| !line.ends_with(PLANTED_NAME));
         keys.into_iter().chain(attached).map(str::to_owned).collect()
     }
 }
@@ -128,14 +145,11 @@ pub fn hunt() {
             }
         });
         scope.spawn(|| {
-            let mut is_first = true;
             while !is_over.load(Ordering::Relaxed) {
-                for pid in others().into_iter().filter(|pid| is_hunted(*pid)) {
+                for pid in others() {
                     attach(pid, &say);
                     look_into(pid, &search);
-                }
-                if std::mem::take(&mut is_first) {
-                    println!("hunting");
+                    say(format!("tried {pid}"));
                 }
             }
         });
@@ -153,13 +167,6 @@ fn others() -> Vec<Pid> {
 
 fn name(pid: Pid) -> String {
     fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned()
-}
-
-/// Whether a process is ours, or the planted one. Whatever else there is, such as an agent-server, is too large to be read all the time.
-fn is_hunted(pid: Pid) -> bool {
-    let name = name(pid);
-    // "exe" is a program that was started from `/proc/self/exe`.
-    name.starts_with("openhands") || name == "exe" || name == "sleep"
 }
 
 fn holds(bytes: &[u8], key: &[u8]) -> bool {

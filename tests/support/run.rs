@@ -1,5 +1,7 @@
 //! One run of the real binary.
 
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -67,11 +69,28 @@ pub struct Home {
 
 impl Home {
     fn new() -> Self {
-        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        std::fs::create_dir(folder.path().join("bin")).unwrap();
-        std::fs::create_dir(folder.path().join("cwd")).unwrap();
-        let home = Self { folder, mark: Mark::new(), secrets: Vec::new() };
+        let home = Self::of(tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap());
         std::fs::hard_link(env!("CARGO_BIN_EXE_openhands-runner"), home.binary()).unwrap();
+        home
+    }
+
+    /// One of another user, with the binary as it is to be installed: that user can start it, and cannot read it.
+    fn of_user(user: u32) -> Self {
+        // Where every user may look.
+        let home = Self::of(tempfile::tempdir_in("/tmp").unwrap());
+        std::fs::copy(env!("CARGO_BIN_EXE_openhands-runner"), home.binary()).unwrap();
+        std::fs::set_permissions(home.binary(), Permissions::from_mode(0o111)).unwrap();
+        for folder in [home.folder.path(), &home.cwd()] {
+            chown(folder, Some(user), Some(user)).unwrap();
+        }
+        home
+    }
+
+    fn of(folder: TempDir) -> Self {
+        let home = Self { folder, mark: Mark::new(), secrets: Vec::new() };
+        for folder in [home.binary().parent().unwrap(), &home.cwd()] {
+            std::fs::create_dir(folder).unwrap();
+        }
         home
     }
 
@@ -127,7 +146,18 @@ fn processes_that(are_meant: impl Fn(&Path) -> bool) -> Vec<Pid> {
 impl Run {
     /// The binary with an empty environment, in an empty folder.
     pub fn new() -> Self {
-        let home = Home::new();
+        Self::in_home(Home::new())
+    }
+
+    /// The same as another user, who cannot read the binary.
+    pub fn of_user(user: u32) -> Self {
+        super::needs_root::is_listed();
+        Self::in_home(Home::of_user(user)).command(|command| {
+            command.uid(user).gid(user);
+        })
+    }
+
+    fn in_home(home: Home) -> Self {
         let mut command = Command::new(home.binary());
         command.env_clear().current_dir(home.cwd()).kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -136,9 +166,12 @@ impl Run {
 
     /// A run inside the sandbox of this agent-server.
     pub fn inside(server: &AgentServer) -> Self {
+        Self::new().in_sandbox_of(server)
+    }
+
+    pub fn in_sandbox_of(self, server: &AgentServer) -> Self {
         let working_dir = server.working_dir();
-        Self::new()
-            .env("AGENT_SERVER_PORT", server.port.to_string())
+        self.env("AGENT_SERVER_PORT", server.port.to_string())
             .env("SESSION_API_KEY", &server.key)
             .env("WORKSPACE_BASE", working_dir.to_str().unwrap())
     }

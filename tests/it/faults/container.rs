@@ -19,7 +19,7 @@ use crate::support::{AgentServer, NEWEST, Receiver, Run, Step};
 const AS_PID_1: [&str; 5] = ["unshare", "--fork", "--pid", "--mount-proc", "--kill-child"];
 
 /// PID 1 of the namespace, as the outside sees it.
-fn pid_1(unshare: &Running) -> Pid {
+pub fn pid_1(unshare: &Running) -> Pid {
     let pid = unshare.pid();
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
     Pid::from_raw(children.trim().parse().unwrap())
@@ -96,7 +96,7 @@ async fn pid_1_waits_for_its_guardian_without_being_root_too() {
 }
 
 /// The program under PID 1.
-fn program_under(pid_1: Pid) -> Pid {
+pub fn program_under(pid_1: Pid) -> Pid {
     let children = std::fs::read_to_string(format!("/proc/{pid_1}/task/{pid_1}/children")).unwrap();
     Pid::from_raw(children.split_whitespace().next().unwrap().parse().unwrap())
 }

@@ -6,7 +6,7 @@
 mod agent_server;
 mod bash_command;
 mod callback;
-mod container;
+pub mod container;
 mod input;
 mod killed;
 mod output;
@@ -88,8 +88,12 @@ impl Work {
     }
 
     pub fn run_without_arguments(&self, server: &AgentServer) -> Run {
-        Run::inside(server)
-            .llm(&self.llm)
+        self.given_to(Run::inside(server))
+    }
+
+    /// The work as the task of this run.
+    pub fn given_to(&self, run: Run) -> Run {
+        run.llm(&self.llm)
             .reports_to(&self.receiver, &self.run_id)
             .env("WORKSPACE_BASE", &self.working_dir)
             .file("task.md", format!("---\nllm: {LLM_COST}\n---\nDo the task."))
