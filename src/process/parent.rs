@@ -38,7 +38,7 @@ fn is_of_our_user(pid: Pid) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let uids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
     // Real, effective, saved and file system user (proc(5)).
-    uids.and_then(|uids| uids.split_whitespace().nth(1)?.parse().ok()) == Some(nix::unistd::geteuid().as_raw())
+    uids.and_then(|uids| uids.split_whitespace().nth(1)?.parse().ok()) == Some(rustix::process::geteuid().as_raw())
 }
 
 #[cfg(test)]

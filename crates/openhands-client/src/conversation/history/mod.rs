@@ -31,6 +31,8 @@ pub(super) struct History {
 pub(super) struct Cursor {
     query: EventQuery,
     pages: u32,
+    /// A page id that was given before: after 1, 2, 4, 8 … pages. Where pages lead back to it, they never end (Brent's algorithm).
+    landmark: Option<String>,
 }
 
 /// So many pages of 100 events are read at once. A server whose pages never end is left alone after them.
@@ -103,7 +105,7 @@ impl History {
     pub(super) fn cursor(&self) -> Cursor {
         let overlap = self.client.time_limits().log_overlap;
         let since = self.last_timestamp.as_deref().map(|timestamp| a_little_before(timestamp, overlap));
-        Cursor { query: EventQuery { since, ..EventQuery::default() }, pages: 0 }
+        Cursor { query: EventQuery { since, ..EventQuery::default() }, pages: 0, landmark: None }
     }
 }
 
@@ -116,9 +118,15 @@ impl Cursor {
     ) -> Result<(Vec<Event>, Option<Self>), HttpError> {
         let page = client.events(id, &self.query).await?;
         self.pages += 1;
-        // An unknown page id gives the first page again: an id that repeats would never end.
-        let is_last =
-            page.next_page_id.is_none() || page.next_page_id == self.query.page_id || self.pages >= MOST_PAGES;
+        // An unknown page id gives the first page again: ids that repeat would never end, and neither would empty pages.
+        let is_last = page.next_page_id.is_none()
+            || page.next_page_id == self.query.page_id
+            || page.next_page_id == self.landmark
+            || page.items.is_empty()
+            || self.pages >= MOST_PAGES;
+        if self.pages.is_power_of_two() {
+            self.landmark.clone_from(&page.next_page_id);
+        }
         self.query.page_id = page.next_page_id;
         let events = page.items.iter().filter_map(|item| Event::parse(item.get())).collect();
         Ok((events, (!is_last).then_some(self)))
@@ -134,7 +142,54 @@ fn a_little_before(timestamp: &str, overlap: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use serde_json::{Value, json};
+    use wiremock::matchers::any;
+    use wiremock::{Mock, MockServer, Request, ResponseTemplate};
+
     use super::*;
+    use crate::agent_server::AgentServerAddress;
+    use crate::http::{Http, Network};
+    use crate::time_limits::TimeLimits;
+
+    /// How many pages are read of a server that answers the first, second … request with these pages.
+    async fn pages_read(page: impl Fn(usize) -> Value + Send + Sync + 'static) -> usize {
+        let (server, asked) = (MockServer::start().await, AtomicUsize::new(0));
+        let respond =
+            move |_: &Request| ResponseTemplate::new(200).set_body_json(page(asked.fetch_add(1, Ordering::Relaxed)));
+        Mock::given(any()).respond_with(respond).mount(&server).await;
+        let http = Http::new(&Network::default(), TimeLimits::default()).unwrap();
+        let address = AgentServerAddress { url: server.uri().parse().unwrap(), session_key: None };
+        let (client, id) = (AgentServerClient::new(http, &address), ConversationId::random());
+        let mut cursor = Some(History::new(client.clone(), id).cursor());
+        while let Some(unread) = cursor {
+            cursor = unread.read(client.clone(), id).await.unwrap().1;
+        }
+        server.received_requests().await.unwrap().len()
+    }
+
+    #[tokio::test]
+    async fn pages_that_never_end_are_left_alone() {
+        let event = json!([{"id": "e", "kind": "MessageEvent", "timestamp": "2026-01-01T00:00:00"}]);
+        let items = event.clone();
+        let in_a_circle = move |of: usize| {
+            let items = items.clone();
+            move |number: usize| json!({"items": items, "next_page_id": format!("p{}", number % of)})
+        };
+        assert_eq!(pages_read(in_a_circle(1)).await, 2);
+        for of in [2, 3, 7, 100] {
+            let read = pages_read(in_a_circle(of)).await;
+            assert!(read > of && read <= 3 * of + 1, "{read} pages of {of}");
+        }
+        let empty = |number: usize| json!({"items": [], "next_page_id": format!("p{number}")});
+        assert_eq!(pages_read(empty).await, 1);
+        let long = move |number: usize| {
+            let next = (number < 499).then(|| format!("p{number}"));
+            json!({"items": event, "next_page_id": next})
+        };
+        assert_eq!(pages_read(long).await, 500);
+    }
 
     #[test]
     fn the_overlap_keeps_the_servers_format() {
