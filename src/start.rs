@@ -102,8 +102,8 @@ fn environment() -> (Option<RestartState>, Environment) {
     match RestartState::inherit(&own.raw) {
         None => (None, own),
         Some((restart, variables)) => {
-            let whole = env::whole().into_iter().chain(variables);
-            (Some(restart), Environment::of_variables(whole))
+            env::add_hidden(variables);
+            (Some(restart), Environment::of_process())
         }
     }
 }

@@ -1,7 +1,9 @@
 //! The environment as text. The only place that knows the names of variables, and the only one that reads them.
 
-use std::ffi::OsString;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::sync::OnceLock;
 
 use openhands_client::redact;
 use openhands_client::secret::Secret;
@@ -145,7 +147,7 @@ pub(crate) const SECRET_NAMES: &[&str] = &[
 ];
 
 /// Where a run is reported to: of no use to what the run starts, and an address may hold a key.
-pub(crate) const REPORTING_NAMES: &[&str] = &["AUTOMATION_CALLBACK_URL", "CALLBACK_URL", "AUTOMATION_PHASE_URL"];
+const REPORTING_NAMES: &[&str] = &["AUTOMATION_CALLBACK_URL", "CALLBACK_URL", "AUTOMATION_PHASE_URL"];
 
 /// Addresses of which a program that we start needs no more than where they lead. Every variable that ends in `_PROXY` is one, too.
 const ADDRESSES: &[&str] = &["LLM_BASE_URL", "AGENT_SERVER_URL", "OPENHANDS_CLOUD_API_URL"];
@@ -162,7 +164,7 @@ fn withheld_of(variables: Vec<(OsString, OsString)>) -> Vec<(OsString, Option<Os
         let upper = name.to_string_lossy().to_uppercase();
         if SECRET_NAMES.iter().chain(REPORTING_NAMES).any(|secret| name.as_os_str() == *secret) {
             withheld.push((name, None));
-        } else if upper.ends_with("_PROXY") || ADDRESSES.contains(&upper.as_str()) {
+        } else if is_proxy(&name) || ADDRESSES.contains(&upper.as_str()) {
             let whole = value.to_string_lossy();
             let rest = without_access(&whole, ADDRESSES.contains(&upper.as_str()));
             if rest != whole {
@@ -184,11 +186,65 @@ fn without_access(address: &str, query_may_be_secret: bool) -> String {
     format!("{scheme}{}", &rest[host..])
 }
 
+/// These variables for a process whose environment others may read: what is [`withheld`] from it comes apart, in full.
+#[must_use]
+pub(crate) fn part(variables: Vec<(OsString, OsString)>) -> Parted {
+    let mut parted = Parted::default();
+    let withheld: BTreeMap<_, _> = withheld_of(variables.clone()).into_iter().collect();
+    for (name, value) in variables {
+        let Some(rest) = withheld.get(&name) else {
+            parted.open.push((name, value));
+            continue;
+        };
+        parted.open.extend(rest.clone().map(|rest| (name.clone(), rest)));
+        parted.hidden.push((name, value));
+    }
+    parted
+}
+
+/// An environment in two parts.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Parted {
+    /// What others may read.
+    pub(crate) open: Vec<(OsString, OsString)>,
+    /// What they may not read; an address is in both parts.
+    pub(crate) hidden: Vec<(OsString, OsString)>,
+}
+
+impl Parted {
+    /// Both parts as one.
+    fn joined(self) -> Vec<(OsString, OsString)> {
+        let is_hidden = |name: &OsString| self.hidden.iter().any(|(hidden, _)| hidden == name);
+        let mut whole: Vec<_> = self.open.into_iter().filter(|(name, _)| !is_hidden(name)).collect();
+        whole.extend(self.hidden);
+        whole
+    }
+}
+
+/// What this process was given in another way than by its environment.
+static HIDDEN: OnceLock<Vec<(OsString, OsString)>> = OnceLock::new();
+
+/// Adds variables that this process was given in another way, once.
+pub(crate) fn add_hidden(variables: Vec<(OsString, OsString)>) {
+    let _ = HIDDEN.set(variables);
+}
+
 /// All variables of this process, for a child that takes its place.
 #[must_use]
 pub(crate) fn whole() -> Vec<(OsString, OsString)> {
     #[expect(clippy::disallowed_methods, reason = "this module is the one home of the environment")]
-    std::env::vars_os().collect()
+    let open = std::env::vars_os().collect();
+    Parted { open, hidden: HIDDEN.get().cloned().unwrap_or_default() }.joined()
+}
+
+/// The proxies of this process, for a program that reaches servers for us.
+#[must_use]
+pub(crate) fn proxies() -> Vec<(OsString, OsString)> {
+    whole().into_iter().filter(|(name, _)| is_proxy(name)).collect()
+}
+
+fn is_proxy(name: &OsStr) -> bool {
+    name.to_string_lossy().to_uppercase().ends_with("_PROXY")
 }
 
 /// The value of any variable of this process, for a user who names it. UTF-8 or nothing.
@@ -297,7 +353,7 @@ impl RawEnv {
     #[must_use]
     pub(crate) fn from_vars(vars: impl IntoIterator<Item = (OsString, OsString)>) -> (Self, Faults) {
         let mut faults = Faults::default();
-        let mut known = std::collections::BTreeMap::new();
+        let mut known = BTreeMap::new();
         for (name, value) in vars {
             let Some(name) = name.to_str() else { continue };
             let upper = name.to_uppercase();
@@ -402,6 +458,21 @@ mod tests {
         assert_eq!(raw.sandbox_id.as_deref(), Some("SANDBOX_ID"));
         assert_eq!(raw.oh_session_api_keys_0.as_deref(), Some("OH_SESSION_API_KEYS_0"));
         assert_eq!(raw.no_proxy.as_deref(), Some("NO_PROXY"));
+    }
+
+    #[test]
+    fn keys_and_user_parts_of_addresses_are_hidden_and_come_back() {
+        let pair = |(name, value): (&str, &str)| (OsString::from(name), OsString::from(value));
+        let (proxy, key) = (("https_proxy", "http://me:pw@proxy:3128"), ("LLM_API_KEY", "sk-1"));
+        let variables = [("PATH", "/bin"), proxy, key, ("HTTP_PROXY", "http://proxy:3128")].map(pair);
+        let parted = part(variables.to_vec());
+        let open = [("PATH", "/bin"), ("https_proxy", "http://proxy:3128"), ("HTTP_PROXY", "http://proxy:3128")];
+        assert_eq!(parted, Parted { open: open.map(pair).into(), hidden: [proxy, key].map(pair).into() });
+        let sorted = |mut variables: Vec<_>| {
+            variables.sort();
+            variables
+        };
+        assert_eq!(sorted(parted.joined()), sorted(variables.into()));
     }
 
     #[test]

@@ -176,6 +176,8 @@ impl Drop for Group {
 }
 
 fn set_environment(command: &mut Command, credentials: Option<&Credentials>) {
+    // PID 1 keeps their user parts out of our own environment.
+    command.envs(env::proxies());
     // What a caller's git has set must not lead ours to other files, programs or logs.
     for name in env::inherited_git_variables() {
         command.env_remove(name);

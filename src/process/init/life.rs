@@ -1,7 +1,7 @@
 //! What PID 1 and the program that it runs tell each other. A run may have several lives: PID 1 starts a program that was
 //! killed again.
 //!
-//! The keys of the run go from life to life over a socket. They never stand in the environment of the program, where any
+//! The keys of the run, and addresses with a user part, go from life to life over a socket. They never stand in the environment of the program, where any
 //! process of the same user could read them before the program has hidden itself. Each side checks the process id of the
 //! other, which the kernel vouches for:
 //!

@@ -20,7 +20,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use self::life::{Lives, News};
 use crate::cli;
-use crate::input::env::{self, REPORTING_NAMES, RawEnv, SECRET_NAMES};
+use crate::input::env::{self, Parted, RawEnv};
 use crate::input::reporting::Reporting;
 use crate::input::time_limits::InitLimits;
 use crate::outcome::ExitCode;
@@ -50,9 +50,10 @@ pub(crate) fn run() -> Option<ExitCode> {
     let signals: SigSet = Signal::iterator().collect();
     signals.thread_block().ok()?;
     let signals = SignalFd::with_flags(&signals, SfdFlags::all()).ok()?;
+    let hidden = env::withheld();
     let mut init = Init::start(signals)?;
     // No one needs to see ours any more.
-    scrub(SECRET_NAMES);
+    scrub(&hidden.iter().filter_map(|(name, _)| name.to_str()).collect::<Vec<_>>());
     let exit_code = init.watch_program();
     init.watch_guardians();
     Some(exit_code)
@@ -81,14 +82,12 @@ impl Init {
         let is_run = cli::means_a_run(std::env::args_os().nth(1).as_deref());
         // Only a run with a guardian is handed over, and what is left of its agent-server ended.
         let reporting = Reporting::from_env(&RawEnv::of_process().0).0;
-        let is_secret =
-            |name: &OsString| SECRET_NAMES.iter().chain(REPORTING_NAMES).any(|secret| name.as_os_str() == *secret);
-        let (secrets, others) = environment.iter().cloned().partition(|(name, _)| is_secret(name));
-        let lives = is_run.then(|| Lives::new(secrets).ok()).flatten();
+        let Parted { open, hidden } = env::part(environment.clone());
+        let lives = is_run.then(|| Lives::new(hidden).ok()).flatten();
         let mut init = Self {
             signals,
             // Where they cannot be passed on otherwise, the environment has to do.
-            environment: if lives.is_some() { others } else { environment },
+            environment: if lives.is_some() { open } else { environment },
             can_be_resumed: lives.is_some() && reporting.run_id.is_some() && reporting.callback_url.is_some(),
             lives,
             child: Pid::from_raw(0),

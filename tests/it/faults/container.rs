@@ -9,6 +9,8 @@ use nix::sys::signal::Signal::{SIGABRT, SIGKILL, SIGTERM};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use tokio::time::Instant;
+use wiremock::matchers::{any, header};
+use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::Work;
 use crate::support::agent_server::STARTING;
@@ -209,7 +211,8 @@ async fn no_life_of_a_run_has_its_keys_in_its_environment() {
     }
     let keys = [("AUTOMATION_CALLBACK_API_KEY", "callback-key-of-the-test")];
     let run = keys.iter().fold(work.run(server), |run, (name, key)| run.env(name, key));
-    let running = run.under(AS_PID_1).start();
+    // The agent-server is reached over http.
+    let running = run.env("HTTPS_PROXY", "http://me:pw-of-the-proxy@127.0.0.1:9").under(AS_PID_1).start();
     work.reach("2").await;
     // Reads what it can, all the time, from the first moment of each new process.
     let (watching, binary) = (Arc::new(AtomicBool::new(true)), running.binary());
@@ -235,11 +238,33 @@ async fn no_life_of_a_run_has_its_keys_in_its_environment() {
     watching.store(false, Ordering::Relaxed);
     let seen = watcher.join().unwrap();
     assert!(seen.values().any(|environment| !environment.is_empty()), "nothing was read");
-    for environment in seen.values() {
-        running.keeps_secrets("an environment", &String::from_utf8_lossy(environment));
+    for environment in seen.values().map(|environment| String::from_utf8_lossy(environment)) {
+        running.keeps_secrets("an environment", &environment);
+        assert!(!environment.contains("pw-of-the-proxy"), "the user part of a proxy is in an environment");
     }
     running.finish().await.exits_with(0);
     assert_eq!(work.receiver.accepted()["status"], "COMPLETED");
+}
+
+#[tokio::test]
+async fn a_git_under_pid_1_has_the_user_part_of_its_proxy() {
+    let server = AgentServer::shared(NEWEST).await;
+    let proxy = MockServer::start().await;
+    let known = header("proxy-authorization", "Basic bWU6cHctb2YtdGhlLXByb3h5");
+    Mock::given(known).respond_with(ResponseTemplate::new(404)).expect(1..).mount(&proxy).await;
+    let who = ResponseTemplate::new(407).insert_header("proxy-authenticate", "Basic realm=\"proxy\"");
+    Mock::given(any()).respond_with(who).mount(&proxy).await;
+    let task = "---\nllm: {model: m}\nrepos: [{url: 'https://repositories.invalid/a.git'}]\n---\nDo the task.";
+    Run::inside(server)
+        .env("PATH", env!("PATH"))
+        .env("https_proxy", format!("http://me:pw-of-the-proxy@{}", proxy.address()))
+        .env("no_proxy", "127.0.0.1")
+        .task(task)
+        .under(AS_PID_1)
+        .finish()
+        .await
+        .exits_with(69)
+        .never_shows("pw-of-the-proxy");
 }
 
 #[tokio::test]
