@@ -3,6 +3,7 @@
 //! Delivers one serialised callback, and knows nothing of conversations.
 
 pub(crate) mod ancestry;
+pub(crate) mod footprint;
 pub(crate) mod guardian;
 pub(crate) mod hook;
 pub(crate) mod init;

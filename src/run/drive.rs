@@ -10,6 +10,7 @@ use super::mcp::McpStart;
 use super::state::RunState;
 use super::warnings::Warnings;
 use crate::outcome::{Failure, FailureKind};
+use crate::process::footprint::give_back_code;
 use crate::sinks::{Record, Sinks};
 
 /// Drives the conversation through all turns of the run. `state` is kept up to date meanwhile. At `wrap_up_at` the agent is asked
@@ -46,6 +47,8 @@ pub(super) async fn drive(
     let new = conversation.created() == Created::New;
     sinks.record(&Record::Conversation { id, new }).await;
     let mut mcp = McpStart::new(&mcp, new);
+    // A turn needs little of what has led to it.
+    give_back_code();
     while let Some(turn) = conversation.upcoming_turn() {
         let (number, of) = (turn.number, turn.of);
         sinks.record(&Record::Turn { number, of, message: &turn.message }).await;

@@ -33,6 +33,7 @@ use crate::cli::RunArgs;
 use crate::input::Environment;
 use crate::input::time_limits::ShutdownBudgets;
 use crate::outcome::{ExitCode, Failure, FailureKind, Verdict};
+use crate::process::footprint::give_back_code;
 use crate::process::hook;
 use crate::process::init::RestartState;
 use crate::process::server::ServerProcess;
@@ -96,6 +97,8 @@ async fn execute(
     if let Some(group) = own_server.as_ref().and_then(ServerProcess::group) {
         report.ends_with_us(group);
     }
+    // A conversation needs little of what the start has used.
+    give_back_code();
     let work = async {
         tokio::select! {
             ended = run.work(plan, report.http.clone(), sinks) => ended,

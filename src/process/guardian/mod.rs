@@ -13,7 +13,6 @@
 //! The rules are a state machine without input and output ([`handover`]); [`process`] drives it.
 
 mod detach;
-mod footprint;
 mod handover;
 mod line;
 mod process;

@@ -17,13 +17,13 @@ use openhands_client::http::Http;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use super::footprint::give_back_code;
 use super::handover::{Action, Handover, Input, Patience, RunnerWord};
 use super::line::{Heard, Line};
 use super::proof::RunKey;
 use super::protocol::{Answer, GuardianConfig, Message, send};
 use super::rendezvous::{Asker, Rendezvous};
 use crate::input::time_limits::GuardianLimits;
+use crate::process::footprint::give_back_code;
 
 /// Is the guardian: to be called first thing in a process that was started as [`NAME`](super::NAME). Returns when there is nothing left
 /// to do.

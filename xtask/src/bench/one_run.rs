@@ -7,6 +7,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use nix::sys::prctl::set_child_subreaper;
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
+
 use super::instant_server::InstantServer;
 
 /// What one run took.
@@ -37,13 +41,16 @@ pub(super) struct Bench {
 #[derive(Default)]
 struct Probe {
     runner: AtomicU32,
-    reading: Mutex<Option<Reading>>,
+    /// The guardian's process id, and the numbers.
+    reading: Mutex<Option<(Pid, Reading)>>,
 }
 
 impl Bench {
     /// The agent's turn has this many events. `settle` is how long a callback waits before the numbers are read; a guardian needs
     /// some milliseconds to wait again.
     pub(super) async fn start(events: usize, settle: Duration) -> io::Result<Self> {
+        // Guardians leave their runner's process tree. So they become children of this process.
+        set_child_subreaper(true)?;
         let probe = Arc::new(Probe::default());
         let read = Arc::clone(&probe);
         let on_callback = move || {
@@ -71,7 +78,10 @@ impl Bench {
             return Err(io::Error::other(format!("the run ended with {status}")));
         }
         let reading = self.probe.reading.lock().expect("not poisoned").take();
-        let at_callback = reading.ok_or_else(|| io::Error::other("no runner with a guardian sent the callback"))?;
+        let (guardian, at_callback) =
+            reading.ok_or_else(|| io::Error::other("no runner with a guardian sent the callback"))?;
+        // One that is still there would disturb the next run. That of an older binary is its runner's child, and no child of ours.
+        let _ = tokio::task::spawn_blocking(move || waitpid(guardian, None)).await?;
         Ok(OneRun { time, at_callback })
     }
 
@@ -88,7 +98,7 @@ impl Bench {
                 ("SESSION_API_KEY", "session-key".to_owned()),
                 ("LLM_MODEL", "openai/instant".to_owned()),
                 ("LLM_API_KEY", "llm-key".to_owned()),
-                ("RUN_ID", "bench".to_owned()),
+                ("RUN_ID", format!("bench-{}", uuid::Uuid::new_v4())),
                 ("CALLBACK_URL", format!("http://127.0.0.1:{}/complete", self.server.port)),
             ])
             .stdin(Stdio::null())
@@ -99,16 +109,34 @@ impl Bench {
 }
 
 impl Reading {
-    /// The numbers of this process and of its first child, the guardian.
-    fn of(runner: u32) -> Option<Self> {
-        let children = std::fs::read_to_string(format!("/proc/{runner}/task/{runner}/children")).ok()?;
-        let guardian = children.split_whitespace().next()?.parse().ok()?;
-        Some(Self {
+    /// The numbers of this process and of its guardian.
+    fn of(runner: u32) -> Option<(Pid, Self)> {
+        let guardian = guardian_of(runner)?;
+        let reading = Self {
             runner_memory: memory(runner, "VmHWM")?,
             guardian_memory: memory(guardian, "VmRSS")?,
             cpu: cpu(runner)? + cpu(guardian)?,
-        })
+        };
+        Some((Pid::from_raw(guardian.try_into().ok()?), reading))
     }
+}
+
+/// The process that has a guardian's name and is a child of this process, or of the runner if that is an older binary.
+fn guardian_of(runner: u32) -> Option<u32> {
+    let parents = [std::process::id(), runner];
+    parents.iter().find_map(|parent| {
+        let of_threads = std::fs::read_dir(format!("/proc/{parent}/task")).ok()?;
+        let children =
+            of_threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("children")).ok());
+        let children: Vec<u32> = children
+            .flat_map(|pids| pids.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+            .collect();
+        children.into_iter().find(|child| {
+            let name = std::fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default();
+            // The kernel keeps 15 bytes of it.
+            name.trim_end() == "openhands-guard"
+        })
+    })
 }
 
 /// A size from `/proc/<pid>/status`, in bytes.

@@ -1,12 +1,12 @@
-//! Keeps a waiting guardian small.
+//! Keeps the resident memory of a process small.
 
 use std::fs;
 
 use rustix::mm::{Advice, madvise};
 
-/// Gives back the pages of our own code and constants. Starting has touched a good part of them, waiting needs little: what is
+/// Gives back the pages of our own code and constants. The start has touched a good part of them, and what follows needs others: what is
 /// needed again is mapped again.
-pub(super) fn give_back_code() {
+pub(crate) fn give_back_code() {
     let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
     for (start, end) in maps.lines().filter_map(code) {
         // SAFETY: a private mapping of a file that is not writable, and is executable or the one with the file's header, holds
