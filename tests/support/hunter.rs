@@ -17,6 +17,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use super::asked;
+use super::run::copy_program;
 
 /// The user of the hunter, and of what it hunts. No other test has it: what they start hides less.
 pub const USER: u32 = 61_184;
@@ -46,7 +47,7 @@ impl Hunter {
         let folder = tempfile::tempdir_in("/tmp").unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let program = folder.path().join("hunter");
-        fs::copy("/proc/self/exe", &program).unwrap();
+        copy_program(&fs::read_link("/proc/self/exe").unwrap(), &program);
         let file = folder.path().join("planted");
         fs::write(&file, PLANTED).unwrap();
         let planted = Command::new(PLANTED_NAME)

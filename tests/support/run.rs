@@ -67,6 +67,13 @@ pub struct Home {
     secrets: Vec<String>,
 }
 
+/// Copies a program that is to be started. Another process copies it: a file that this one has open for writing cannot be executed, and
+/// every process that another test starts meanwhile would have it open too.
+pub fn copy_program(from: &Path, to: &Path) {
+    let status = std::process::Command::new("cp").arg(from).arg(to).status().unwrap();
+    assert!(status.success(), "{} is not copied to {}", from.display(), to.display());
+}
+
 impl Home {
     fn new() -> Self {
         let home = Self::of(tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap());
@@ -78,7 +85,7 @@ impl Home {
     fn of_user(user: u32) -> Self {
         // Where every user may look.
         let home = Self::of(tempfile::tempdir_in("/tmp").unwrap());
-        std::fs::copy(env!("CARGO_BIN_EXE_openhands-runner"), home.binary()).unwrap();
+        copy_program(Path::new(env!("CARGO_BIN_EXE_openhands-runner")), &home.binary());
         std::fs::set_permissions(home.binary(), Permissions::from_mode(0o111)).unwrap();
         for folder in [home.folder.path(), &home.cwd()] {
             chown(folder, Some(user), Some(user)).unwrap();

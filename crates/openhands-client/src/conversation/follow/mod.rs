@@ -38,6 +38,8 @@ use crate::http::HttpError;
 const MOST_RESUMES: u8 = 3;
 /// A conversation that stays idle has its run started so often.
 const MOST_STARTS: u32 = 5;
+/// The same of a turn that began in a pause. It may be a new pause.
+const MOST_STARTS_AFTER_PAUSE: u32 = 2;
 /// A refusal of the key, or an unknown conversation, is believed after so many in a row: a gateway may say it for a moment.
 const BELIEVED: u32 = 3;
 
@@ -85,6 +87,8 @@ pub(super) struct Follow {
     confirm_at: Option<Instant>,
     next_poll: Instant,
     turn_began: Instant,
+    /// Whether the conversation was paused when the turn began, and its run was not seen since.
+    was_paused: bool,
     last_sign: Instant,
     last_event: Instant,
     /// Since when the state cannot be read, though it was asked for.
@@ -123,6 +127,7 @@ impl Follow {
             confirm_at: None,
             next_poll: now,
             turn_began: now,
+            was_paused: false,
             last_sign: now,
             last_event: now,
             unreadable_since: None,
@@ -138,6 +143,7 @@ impl Follow {
 
     /// Forgets the turn before; what is seen from now on belongs to a new one.
     pub(super) fn begin_turn(&mut self, now: Instant) {
+        self.was_paused = self.fold.status() == Some(&Status::Paused);
         self.fold.begin_turn();
         self.claim = Claim::Ongoing;
         self.confirm_at = None;
@@ -243,6 +249,7 @@ impl Follow {
             Input::Run(started) => self.run_started(started, now, &mut actions),
             Input::Tick => {}
         }
+        self.was_paused &= self.fold.status() != Some(&Status::Running);
         self.settle(now, &mut actions);
         actions
     }
@@ -325,6 +332,11 @@ impl Follow {
                 Some(TurnEnd::Finished) if self.may_veto && !certain => {
                     self.phase = Phase::AskingToRun;
                     actions.push(Action::StartRun { by: Some(self.last_chance(now)) });
+                }
+                // That pause is the one before the turn. A message that comes while the paused run still ends starts no run (1.11.5).
+                Some(TurnEnd::Paused) if self.was_paused && self.starts < MOST_STARTS_AFTER_PAUSE => {
+                    self.phase = Phase::Starting { resumes: false };
+                    actions.push(Action::StartRun { by: None });
                 }
                 Some(TurnEnd::Error(_)) => {
                     let until = now + self.limits.error_reason;

@@ -210,6 +210,31 @@ fn an_idle_conversation_has_its_run_started_a_few_times_and_then_fails_with_a_re
 }
 
 #[test]
+fn the_pause_before_a_turn_is_not_its_end_and_a_new_one_is() {
+    let paused = || {
+        let mut play = play_with(false, false, Budget::default()).connected();
+        play.follow.found(Some(Status::Paused), Cost::default());
+        play.follow.begin_turn(play.began);
+        play
+    };
+    let mut play = paused();
+    let mut now = 1.0;
+    assert_eq!(play.at(now, Input::Event(&status(Status::Paused))), ["state"]);
+    for _ in 0..MOST_STARTS_AFTER_PAUSE {
+        assert_eq!(play.at(now + 0.1, state(Status::Paused)), ["run"]);
+        play.at(now + 0.2, Input::Run(Ok(RunStarted::Started)));
+        now += 10.0;
+        assert_eq!(play.at(now, Input::Tick), ["state"], "the end is confirmed again");
+    }
+    assert_eq!(play.at(now + 0.1, state(Status::Paused)), ["log"], "it is paused, and stays so");
+
+    let mut play = paused();
+    assert!(play.at(1.0, Input::Event(&status(Status::Running))).is_empty());
+    assert_eq!(play.at(2.0, Input::Event(&status(Status::Paused))), ["state"]);
+    assert_eq!(play.at(2.1, state(Status::Paused)), ["log"], "someone has paused the turn");
+}
+
+#[test]
 fn a_lost_socket_is_caught_up_with_after_it_is_back_and_polled_meanwhile() {
     let mut play = play().connected();
     play.at(1.0, Input::Lost);
