@@ -9,8 +9,8 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::sys::ptrace;
 use nix::unistd::Pid;
@@ -38,11 +38,15 @@ pub struct Hunter {
     /// The lines that it has said so far.
     said: BTreeSet<String>,
     _folder: TempDir,
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl Hunter {
     /// Starts a hunter for these keys; it is at work when this returns.
     pub fn start(keys: &[&str]) -> Self {
+        // One at a time: a hunter gets its keys in its environment, where another one would find them.
+        static TURN: Mutex<()> = Mutex::new(());
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         // Where every user may look.
         let folder = tempfile::tempdir_in("/tmp").unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -72,7 +76,7 @@ impl Hunter {
             .spawn()
             .unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
-        let mut hunter = Self { child, output, planted, said: BTreeSet::new(), _folder: folder };
+        let mut hunter = Self { child, output, planted, said: BTreeSet::new(), _folder: folder, _turn: turn };
         hunter.has_tried(&[Pid::from_raw(hunter.planted.id().try_into().unwrap())]);
         hunter
     }
