@@ -84,7 +84,7 @@ impl ResultSpec {
                     },
                     "outcome_summary": {
                         "type": "string",
-                        "description": "What was done, what was in the way, and what somebody has to do next. Be brief.",
+                        "description": "What was done, what was in the way, and what has to be done next. Be brief.",
                     },
                 },
                 "required": ["status", "outcome_summary"],

@@ -23,7 +23,7 @@ impl Limit {
         Self { at: started + limit, reason: format!("the run reached its time limit of {limit:?}") }
     }
 
-    /// Not so early that the agent of a run which goes on could not be found and stopped.
+    /// Not so early that the agent of a run that continues could not be found and stopped.
     pub(super) fn with_time_to_attach(self, time: Duration) -> Self {
         Self { at: self.at.max(Instant::now() + time), ..self }
     }

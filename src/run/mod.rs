@@ -125,7 +125,7 @@ async fn finish(
     let outcome = verdict.with(last_words, run.sandbox_id().await).warning(run.warnings());
     report.hand_over(&outcome);
     report.publish(&outcome, sinks, budgets).await;
-    // Not before: the automation service looks at the conversation when it is told of the outcome.
+    // Not before: the automation service looks at the conversation when it gets the outcome.
     if let Some(server) = own_server {
         server.stop(budgets.server).await;
     }

@@ -97,7 +97,7 @@ impl Reporter {
                     }
                     self.guardian = Some(guardian);
                 }
-                Err(error) => tracing::warn!(%error, "no guardian: if the runner is killed, nobody will say so"),
+                Err(error) => tracing::warn!(%error, "no guardian: if the runner is killed, no outcome is reported"),
             }
             if let Some(offer) = offer {
                 offer.accept();
@@ -119,7 +119,7 @@ impl Reporter {
             signal = shutdown.requested() => return Err(Failure::from(signal)),
         };
         match found {
-            Found::Nobody => Ok(None),
+            Found::NoOne => Ok(None),
             Found::Yours(offer) => {
                 tracing::info!(%run_id, "going on with a run whose runner died");
                 Ok(Some(offer))

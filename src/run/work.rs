@@ -56,7 +56,7 @@ pub(super) struct Run<'r> {
 }
 
 impl<'r> Run<'r> {
-    /// A run that begins now, or goes on since its first start.
+    /// A run that begins now, or continues since its first start.
     pub(super) fn new(args: &'r RunArgs, environment: &'r Environment, restart: Option<&'r RestartState>) -> Self {
         let now = Instant::now();
         Self {

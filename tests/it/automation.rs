@@ -148,7 +148,7 @@ async fn a_cancelled_run_stops_the_agent_and_ends() {
     let exit_code = async || server.get(&output).await["items"][0]["exit_code"].as_i64();
     let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(40);
     while exit_code().await.is_none() {
-        assert!(tokio::time::Instant::now() < deadline, "the runner goes on");
+        assert!(tokio::time::Instant::now() < deadline, "the runner continues");
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     }
     assert_eq!(exit_code().await, Some(1));

@@ -324,7 +324,7 @@ async fn a_signal_ends_a_command_whose_output_nobody_reads() {
         // By now the pipe is full.
         tokio::time::sleep(Duration::from_secs(3)).await;
         running.signal(Signal::SIGINT);
-        let ended = tokio::time::timeout(Duration::from_secs(30), running.finish()).await.expect("it goes on");
+        let ended = tokio::time::timeout(Duration::from_secs(30), running.finish()).await.expect("it continues");
         ended.exits_with(130).says("sandbox deleted");
         drop(reader);
     }

@@ -32,7 +32,7 @@ use crate::input::time_limits::GuardianLimits;
 #[derive(Debug)]
 pub(crate) enum Found {
     /// No guardian of this run: the run is new, or it was reported.
-    Nobody,
+    NoOne,
     /// The runner before is dead and nothing was reported.
     Yours(Offer),
     /// The runner before is alive and at work.
@@ -69,12 +69,12 @@ pub(crate) fn take_over(key: &RunKey, limits: &GuardianLimits) -> Found {
         let guardian = connect(key.run_id(), limits.answer)?;
         let mut answers = BufReader::new(&guardian);
         if !is_of_our_user(&guardian) || !is_guardian(&guardian, &mut answers, key)? {
-            return Ok(Found::Nobody);
+            return Ok(Found::NoOne);
         }
         let mut answer = receive(&mut answers);
         if let Ok(None) = answer {
             // It has reported the run at this moment.
-            return Ok(Found::Nobody);
+            return Ok(Found::NoOne);
         }
         if let Ok(Some(Answer::Wait)) = answer {
             guardian.set_read_timeout(Some(limits.decision))?;
@@ -83,12 +83,12 @@ pub(crate) fn take_over(key: &RunKey, limits: &GuardianLimits) -> Found {
         Ok(match answer {
             Ok(Some(Answer::Yours)) => Found::Yours(Offer(guardian)),
             // It has ended before it took the connection from its queue.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Found::Nobody,
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Found::NoOne,
             // It is there, and keeps the run, has reported it after all, or is too slow to say more.
             _ => Found::Busy,
         })
     };
-    ask().unwrap_or(Found::Nobody)
+    ask().unwrap_or(Found::NoOne)
 }
 
 /// Connects to what has the run's name. A full queue of one that never accepts must not hold us up, so the limit is set before.
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn nobody_is_there_for_a_new_run() {
-        assert!(matches!(take_over(&new_run(), &GuardianLimits::default()), Found::Nobody));
+        assert!(matches!(take_over(&new_run(), &GuardianLimits::default()), Found::NoOne));
     }
 
     #[test]
@@ -258,7 +258,7 @@ mod tests {
         let mut waits = [PollFd::new(place.listener(), PollFlags::IN)];
         poll(&mut waits, None).unwrap();
         drop(place);
-        assert!(matches!(asking.join().unwrap(), Found::Nobody));
+        assert!(matches!(asking.join().unwrap(), Found::NoOne));
     }
 
     #[test]
@@ -279,7 +279,7 @@ mod tests {
         let place = Rendezvous::open(stranger).unwrap();
         let asking = asking(&run);
         assert!(place.accept().is_none());
-        assert!(matches!(asking.join().unwrap(), Found::Nobody));
+        assert!(matches!(asking.join().unwrap(), Found::NoOne));
     }
 
     #[test]
@@ -291,7 +291,7 @@ mod tests {
         rustix::net::listen(&silent, 0).unwrap();
         // The first of them fills its queue.
         for _ in 0..3 {
-            assert!(matches!(take_over(&run, &limits), Found::Nobody));
+            assert!(matches!(take_over(&run, &limits), Found::NoOne));
         }
     }
 }

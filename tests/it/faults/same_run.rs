@@ -42,7 +42,7 @@ async fn is_reported(receiver: &Receiver, run_id: &str) {
     assert_eq!(receiver.accepted()["error"]["code"], "InvalidInput");
 }
 
-/// A process of another user that listens under this name, and says this to whoever asks.
+/// A process of another user that listens under this name, and says this to every process that asks.
 async fn stranger(name: &str, says: &str) -> Child {
     let listen = r#"
         $| = 1;

@@ -61,7 +61,7 @@ const LONGEST_MESSAGE: usize = 32 * 1024 * 1024;
 const WAITING_REPORTS: usize = 16;
 
 impl Socket {
-    /// Starts to connect, and goes on trying until dropped. Must be called in a tokio runtime.
+    /// Starts to connect, and retries until dropped. Must be called in a tokio runtime.
     #[must_use]
     pub fn open(client: &AgentServerClient, id: ConversationId, capabilities: Capabilities) -> Self {
         let endpoint = client.socket_endpoint(id);
@@ -74,7 +74,7 @@ impl Socket {
     pub async fn next(&mut self) -> SocketUpdate {
         match self.reports.recv().await {
             Some(report) => report,
-            // Only if the task panicked; polling goes on without it.
+            // Only if the task panicked; polling continues without it.
             None => std::future::pending().await,
         }
     }

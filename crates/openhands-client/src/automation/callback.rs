@@ -28,7 +28,7 @@ pub enum Delivered {
     AlreadySettled,
 }
 
-/// What is known of a delivery that goes on.
+/// What is known of a delivery in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Progress {
     /// The service has accepted nothing.

@@ -41,7 +41,7 @@ enum State<P: Provider> {
 }
 
 impl<P: Provider> Sandbox<P> {
-    /// Asks for a new sandbox. Must be called in a tokio runtime; what follows goes on in a task of its own.
+    /// Asks for a new sandbox. Must be called in a tokio runtime; the rest runs in a task of its own.
     #[must_use]
     pub fn create(provider: P) -> Self {
         let (hand_over, coming) = oneshot::channel();

@@ -22,7 +22,7 @@
 //!   before, both guardians may report; the service accepts the first and answers 409 to the second.
 //! - A runner that lives and is silent for some time after its deadline is frozen: the guardian delivers the time-out that the
 //!   runner has left for this case, or the outcome that it has named and not delivered.
-//! - What was decided is never offered: whoever asks meanwhile is told that the run is busy.
+//! - What was decided is never offered: a runner that asks meanwhile hears that the run is busy.
 
 #[cfg(test)]
 mod model;

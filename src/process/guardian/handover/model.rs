@@ -126,7 +126,7 @@ struct Facts {
     took: bool,
     /// Which runners have told their guardians an outcome.
     decided: [bool; 2],
-    /// It was told of another runner.
+    /// It has heard that there is another runner.
     found_busy: bool,
     /// The first guardian began an attempt after the second runner took the run.
     late_attempt: bool,

@@ -34,7 +34,7 @@ pub enum Status {
     Idle,
     /// The agent works.
     Running,
-    /// Stopped by `pause` or `interrupt`; `run` goes on.
+    /// Stopped by `pause` or `interrupt`; `run` continues it.
     Paused,
     /// The agent waits for a person to allow an action.
     WaitingForConfirmation,

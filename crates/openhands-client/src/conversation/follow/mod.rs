@@ -324,7 +324,7 @@ impl Follow {
         }
     }
 
-    /// Goes on from a state that was just read.
+    /// Continues from a state that was just read.
     fn state_known(&mut self, phase: Phase, now: Instant, actions: &mut Vec<Action>) {
         match phase {
             Phase::Confirming { certain } => match self.fold.end() {

@@ -1,12 +1,12 @@
 """Mends the OpenHands app server 1.11.0 in process mode for tests, through its own configuration hooks.
 
-    OH_SANDBOX_KIND=cloud_mend.MendedSandboxes OH_USER_KIND=cloud_mend.MendedUser
+    OH_SANDBOX_KIND=cloud_corrections.CorrectedSandboxes OH_USER_KIND=cloud_corrections.CorrectedUser
 
 What is mended, and why:
 
 1. A sandbox's status. The server asks the kernel about the agent-server's process, and only one that is on a CPU at that
    very instant is RUNNING; a healthy one, which waits for requests, is reported as STARTING. Here every live process is
-   RUNNING (its /alive is still asked), and a dead one that nobody has reaped is MISSING.
+   RUNNING (its /alive is still asked), and a dead one that no one has reaped is MISSING.
 2. The user's id. Without accounts it is None, and for None the LLM settings and a sandbox's secrets are a 401. Here it is
    "root", the one id that the server's own lookup accepts.
 3. The probe of a new sandbox. In a container it goes to host.docker.internal, which seldom is the container itself; here to
@@ -45,7 +45,7 @@ async def _probe_here(request):
         request.url = request.url.copy_with(host="127.0.0.1")
 
 
-class MendedSandboxes(process_mode.ProcessSandboxServiceInjector):
+class CorrectedSandboxes(process_mode.ProcessSandboxServiceInjector):
     async def inject(self, state, request=None):
         hooks = {"request": [_probe_here]}
         async with httpx.AsyncClient(timeout=15, event_hooks=hooks) as client:
@@ -59,7 +59,7 @@ class _User(users.AuthUserContext):
         return "root"
 
 
-class MendedUser(users.AuthUserContextInjector):
+class CorrectedUser(users.AuthUserContextInjector):
     async def inject(self, state, request=None):
         async for context in super().inject(state, request):
             if type(context) is users.AuthUserContext:
