@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use super::Work;
-use crate::support::run::processes_of;
+use crate::support::run::{Running, processes_of};
 use crate::support::{AgentServer, NEWEST, Receiver, Run};
 
 /// A user who has no process yet.
@@ -83,8 +83,8 @@ fn named(receiver: &Receiver) -> String {
     format!("http://callback.test:{}/complete", receiver.port())
 }
 
-#[tokio::test]
-async fn a_run_completes_when_no_process_can_be_made_any_more() {
+/// A run that is held at step 2, and from then on can make no process.
+async fn run_without_a_free_process() -> (Work, Elsewhere, Running) {
     let server = AgentServer::shared(NEWEST).await;
     let (work, elsewhere) = (Work::on(server).await, Elsewhere::new());
     work.hold_at("2");
@@ -92,6 +92,12 @@ async fn a_run_completes_when_no_process_can_be_made_any_more() {
     let running = elsewhere.run(run, "").start();
     work.reach("2").await;
     elsewhere.fill(running.pid()).await;
+    (work, elsewhere, running)
+}
+
+#[tokio::test]
+async fn a_run_completes_when_no_process_can_be_made_any_more() {
+    let (work, elsewhere, running) = run_without_a_free_process().await;
     work.let_go("2");
     running.finish().await.exits_with(0);
     assert_eq!(work.receiver.accepted()["status"], "COMPLETED");
@@ -100,13 +106,7 @@ async fn a_run_completes_when_no_process_can_be_made_any_more() {
 
 #[tokio::test]
 async fn a_killed_runner_is_reported_when_no_process_can_be_made_any_more() {
-    let server = AgentServer::shared(NEWEST).await;
-    let (work, elsewhere) = (Work::on(server).await, Elsewhere::new());
-    work.hold_at("2");
-    let run = work.run(server).env("AUTOMATION_CALLBACK_URL", named(&work.receiver));
-    let running = elsewhere.run(run, "").start();
-    work.reach("2").await;
-    elsewhere.fill(running.pid()).await;
+    let (work, elsewhere, running) = run_without_a_free_process().await;
     kill(running.pid(), SIGKILL).unwrap();
     running.finish().await.ended_by(SIGKILL);
     elsewhere.deserted().await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use openhands_client::ConversationError;
 use openhands_client::conversation::FollowError;
 
-use super::{conversation, many_steps, open, until_action, until_status};
+use super::{at_work, conversation, many_steps, open, until_status};
 use crate::support::{AgentServer, Gates, ScriptedLlm, Step};
 
 crate::on_newest_and_oldest!(
@@ -50,9 +50,7 @@ async fn a_dropped_conversation_leaves_the_agent_at_work(server: &AgentServer) {
     gates.close("end");
     llm.script("Work", [Step::patient_terminal(&gates.wait("end")), Step::finish("Done alone.")]);
     let workspace = open(server).await;
-    let mut conversation = conversation(&workspace, &llm, &server.working_dir()).start().await.unwrap();
-    conversation.send("Work.").await.unwrap();
-    until_action(&mut conversation).await;
+    let conversation = at_work(&workspace, &llm, server).await;
     let id = conversation.id().to_string();
     drop(conversation);
     drop(workspace);
@@ -64,9 +62,7 @@ async fn a_closed_conversation_stops_the_agent(server: &AgentServer) {
     let llm = ScriptedLlm::start(0).await.unwrap();
     llm.script("Work", many_steps());
     let workspace = open(server).await;
-    let mut conversation = conversation(&workspace, &llm, &server.working_dir()).start().await.unwrap();
-    conversation.send("Work.").await.unwrap();
-    until_action(&mut conversation).await;
+    let conversation = at_work(&workspace, &llm, server).await;
     let id = conversation.id().to_string();
     conversation.close().await.unwrap();
     until_status(server, &id, "paused").await;

@@ -50,6 +50,14 @@ async fn until_action(conversation: &mut Conversation) {
     }
 }
 
+/// A conversation whose agent has begun to do what its script has for `Work`.
+async fn at_work(workspace: &InsideWorkspace, llm: &ScriptedLlm, server: &AgentServer) -> Conversation {
+    let mut conversation = conversation(workspace, llm, &server.working_dir()).start().await.unwrap();
+    conversation.send("Work.").await.unwrap();
+    until_action(&mut conversation).await;
+    conversation
+}
+
 /// Until the server says that the conversation has this status.
 async fn until_status(server: &AgentServer, id: &str, status: &str) {
     let deadline = Instant::now() + Duration::from_secs(120);

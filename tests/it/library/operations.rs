@@ -6,7 +6,7 @@ use std::error::Error as _;
 use openhands_client::conversation::{ConfirmationPolicy, EventQuery, ForkOptions};
 use openhands_client::{ConversationError, HttpError, Secrets, TurnEnd};
 
-use super::{agent, conversation, many_steps, open, until_action, until_status};
+use super::{agent, at_work, conversation, many_steps, open, until_action, until_status};
 use crate::support::{AgentServer, Gates, OLDEST, ScriptedLlm, Step};
 
 crate::on_newest_and_oldest!(
@@ -38,9 +38,7 @@ async fn pausing_ends_the_turn_and_a_message_continues(server: &AgentServer) {
     llm.script("Work", many_steps());
     llm.script("Finish", [Step::finish("Finished.")]);
     let workspace = open(server).await;
-    let mut conversation = conversation(&workspace, &llm, &server.working_dir()).start().await.unwrap();
-    conversation.send("Work.").await.unwrap();
-    until_action(&mut conversation).await;
+    let mut conversation = at_work(&workspace, &llm, server).await;
     conversation.pause().await.unwrap();
     assert_eq!(conversation.run().await.unwrap(), TurnEnd::Paused);
     conversation.send("Finish.").await.unwrap();
@@ -54,9 +52,7 @@ async fn interrupting_ends_a_running_command_where_the_version_can(server: &Agen
     gates.close("end");
     llm.script("Work", [Step::patient_terminal(&gates.wait("end")), Step::finish("Too late.")]);
     let workspace = open(server).await;
-    let mut conversation = conversation(&workspace, &llm, &server.working_dir()).start().await.unwrap();
-    conversation.send("Work.").await.unwrap();
-    until_action(&mut conversation).await;
+    let mut conversation = at_work(&workspace, &llm, server).await;
     if server.version == OLDEST {
         assert!(is_unsupported(conversation.interrupt().await));
         gates.open("end");
@@ -72,9 +68,7 @@ async fn stopping_works_on_every_version(server: &AgentServer) {
     let llm = ScriptedLlm::start(0).await.unwrap();
     llm.script("Work", many_steps());
     let workspace = open(server).await;
-    let mut conversation = conversation(&workspace, &llm, &server.working_dir()).start().await.unwrap();
-    conversation.send("Work.").await.unwrap();
-    until_action(&mut conversation).await;
+    let conversation = at_work(&workspace, &llm, server).await;
     conversation.stop().await.unwrap();
     until_status(server, &conversation.id().to_string(), "paused").await;
 }
