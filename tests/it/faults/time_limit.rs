@@ -14,7 +14,7 @@ async fn an_agent_is_asked_to_wrap_up_before_the_end(server: &AgentServer) {
     work.llm.script("Your time is nearly up", [Step::finish("Half of it is done.")]);
     let running = work
         .run_without_arguments(server)
-        .args(["run", "--timeout", "12s", "--soft-landing", "5s", "--format", "json"])
+        .args(["run", "--timeout", "40s", "--soft-landing", "30s", "--format", "json"])
         .start();
     // On some versions the message waits for the running command.
     running.says("asking the agent to wrap up").await;
@@ -30,7 +30,7 @@ async fn an_agent_that_goes_on_is_stopped(server: &AgentServer) {
     let work = Work::on(server).await;
     work.hold_at("2");
     work.run_without_arguments(server)
-        .args(["run", "--timeout", "5s", "--no-soft-landing"])
+        .args(["run", "--timeout", "10s", "--no-soft-landing"])
         .finish()
         .await
         .exits_with(124);
