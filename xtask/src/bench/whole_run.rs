@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+
 use super::limit::{Rows, Unit, milliseconds, number};
 use super::median;
 use super::one_run::Bench;
@@ -23,13 +25,18 @@ pub(super) async fn measure(
 ) -> io::Result<()> {
     rows.judge("binary", number(std::fs::metadata(runner)?.len()), Unit::Megabytes, 8e6, "");
     let bench = Bench::start(EVENTS, Duration::ZERO).await?;
-    let (mut times, mut old_times, mut memory) = (Vec::new(), Vec::new(), 0);
+    let (mut times, mut old_times, mut memory, mut old_memory) = (Vec::new(), Vec::new(), 0, 0);
+    for binary in [Some(runner), against].into_iter().flatten() {
+        forget_cached(binary)?;
+    }
     for _ in 0..RUNS {
         let run = bench.run(runner, "text").await?;
         times.push(run.time);
         memory = run.at_callback.runner_memory.max(memory);
         if let Some(against) = against {
-            old_times.push(bench.run(against, "text").await?.time);
+            let run = bench.run(against, "text").await?;
+            old_times.push(run.time);
+            old_memory = run.at_callback.runner_memory.max(old_memory);
         }
     }
     let time = median(&mut times);
@@ -39,6 +46,7 @@ pub(super) async fn measure(
     if against.is_some() {
         let old = median(&mut old_times);
         rows.show("  time of the old binary", milliseconds(old), Unit::Milliseconds, "measured in turn with it");
+        rows.show("  memory of the old binary", number(old_memory), Unit::Megabytes, "highest resident");
         rows.show("  ratio new / old", time.as_secs_f64() / old.as_secs_f64(), Unit::Ratio, "");
     }
     if let Some(reference_time) = best_of_3(reference)? {
@@ -46,6 +54,15 @@ pub(super) async fn measure(
         rows.show("  ratio reference / run", reference_time.as_secs_f64() / time.as_secs_f64(), Unit::Ratio, "");
     }
     Ok(())
+}
+
+/// Drops what the kernel has cached of a file. How much of a binary counts as resident depends on how it came into the cache: as
+/// the pages that a build has just written, or read as a machine does that starts it for the first time. This makes it the latter.
+fn forget_cached(path: &Path) -> io::Result<()> {
+    let file = std::fs::File::open(path)?;
+    // Only pages that are on the disk can be dropped.
+    file.sync_all()?;
+    Ok(posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?)
 }
 
 /// The shortest time of a command; `None` without a command, or if it fails.
