@@ -17,7 +17,8 @@ const PROGRAM: Floors = &[
     &["logging"],
     &["cli"],
     &["input", "outcome"],
-    &["agent_result", "log_writer"],
+    &["agent_result", "log_writer", "run_folder"],
+    &["files"],
 ];
 
 const LIBRARY: Floors = &[

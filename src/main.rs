@@ -25,7 +25,8 @@
 //! - [`cli`]: the command line;
 //! - [`input`]: the environment and the task file;
 //! - [`outcome`]: how a run ended, and what follows from that;
-//! - [`agent_result`]: what the agent is asked to give at its end.
+//! - [`agent_result`]: what the agent is asked to give at its end; [`run_folder`]: what a run leaves on disk;
+//! - [`files`]: files that are written whole or not at all.
 
 mod agent_result;
 #[cfg(test)]
@@ -34,6 +35,7 @@ mod cli;
 mod commands;
 #[cfg(test)]
 mod documentation;
+mod files;
 mod input;
 mod log_writer;
 mod logging;
@@ -42,6 +44,7 @@ mod plan;
 mod prepare;
 mod process;
 mod run;
+mod run_folder;
 mod sinks;
 mod start;
 

@@ -92,6 +92,14 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) result: Option<PathBuf>,
 
+    /// Leave the result, the events, the answer and the patch in this new folder, outside of the agent's workspace.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+
+    /// Keep the state of the run in this file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) status: Option<PathBuf>,
+
     /// The form of log lines; RUST_LOG sets the level.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) log_format: LogFormat,

@@ -93,6 +93,8 @@ pub(crate) struct ShutdownBudgets {
     pub(crate) agent: Duration,
     /// The result's way into a pipe that is slow to be read.
     pub(crate) output: Duration,
+    /// Completing the run folder: the rest of the events, and the patch.
+    pub(crate) folder: Duration,
     /// All attempts that the runner itself makes to deliver the callback; then it is the guardian's.
     pub(crate) callback: Duration,
     /// The end of an agent-server that we started; agent-server 1.58.0 takes 6 s.
@@ -105,24 +107,28 @@ impl Default for ShutdownLimits {
             unhurried: ShutdownBudgets {
                 agent: Duration::from_secs(20),
                 output: Duration::from_secs(5),
+                folder: Duration::from_secs(30),
                 callback: Duration::from_secs(60),
                 server: Duration::from_secs(15),
             },
             after_time_limit: ShutdownBudgets {
                 agent: Duration::from_secs(1),
                 output: Duration::from_millis(500),
+                folder: Duration::from_secs(2),
                 callback: Duration::from_secs(60),
                 server: Duration::from_secs(15),
             },
             after_signal: ShutdownBudgets {
                 agent: Duration::from_millis(150),
                 output: Duration::from_millis(50),
+                folder: Duration::from_millis(100),
                 callback: Duration::from_millis(500),
                 server: Duration::from_secs(4),
             },
             after_signal_from_outside: ShutdownBudgets {
                 agent: Duration::from_secs(3),
                 output: Duration::from_millis(50),
+                folder: Duration::from_millis(500),
                 callback: Duration::from_millis(500),
                 server: Duration::from_secs(4),
             },

@@ -115,9 +115,10 @@ fn of_run(limits: &mut RunLimits) -> Vec<(&'static str, &mut Duration)> {
 }
 
 fn of_shutdown(limits: &mut ShutdownLimits) -> Vec<(&'static str, &mut Duration)> {
-    let ShutdownLimits { unhurried: ShutdownBudgets { agent, output, callback, server }, .. } = limits;
+    let ShutdownLimits { unhurried: ShutdownBudgets { agent, output, folder, callback, server }, .. } = limits;
     vec![
         ("unhurried_agent", agent),
+        ("unhurried_folder", folder),
         ("unhurried_output", output),
         ("unhurried_callback", callback),
         ("unhurried_server", server),

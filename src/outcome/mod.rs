@@ -4,17 +4,19 @@ mod failure;
 mod result;
 mod translate;
 
-use openhands_client::agent_server::wire::Cost;
+use std::borrow::Cow;
+
+use openhands_client::agent_server::wire::{Cost, Usage};
 use openhands_client::automation::completion::{CompletionReport, OutcomeStatus, TaskOutcome};
 use openhands_client::ids::{ConversationId, RunId, SandboxId};
-use openhands_client::secret::Redactor;
+use openhands_client::secret::{MASK, Redactor};
 use openhands_client::text;
 use serde_json::Value;
 
 use crate::agent_result::AgentResult;
 
 pub(crate) use failure::{ExitCode, Failure, FailureKind};
-pub(crate) use result::{ResultError, RunResult};
+pub(crate) use result::{Facts, ResultError, RunResult, SCHEMA_VERSION, StageTime};
 
 /// The longest `detail` or summary that is reported, in characters.
 const LONGEST_DETAIL: usize = 2000;
@@ -43,6 +45,8 @@ pub(crate) struct LastWords {
     pub(crate) task_outcome: Option<AgentResult>,
     /// What the conversation has cost in all.
     pub(crate) cost: Cost,
+    /// What the conversation has used, where that was read.
+    pub(crate) usage: Usage,
 }
 
 /// How a run ended, with all that is known of it.
@@ -53,6 +57,7 @@ pub(crate) struct Outcome {
     /// The sandbox of a run that is driven from outside.
     sandbox_id: Option<SandboxId>,
     warnings: Vec<String>,
+    facts: Facts,
 }
 
 impl Verdict {
@@ -71,7 +76,7 @@ impl Verdict {
     /// The outcome, with what was read after the end.
     #[must_use]
     pub(crate) fn with(self, last_words: LastWords, sandbox_id: Option<SandboxId>) -> Outcome {
-        Outcome { verdict: self, last_words, sandbox_id, warnings: Vec::new() }
+        Outcome { verdict: self, last_words, sandbox_id, warnings: Vec::new(), facts: Facts::default() }
     }
 
     /// The outcome as far as it is known at the end of the run.
@@ -86,6 +91,12 @@ impl Outcome {
     #[must_use]
     pub(crate) fn warning(self, warnings: Vec<String>) -> Self {
         Self { warnings, ..self }
+    }
+
+    /// The same, with what was measured and counted.
+    #[must_use]
+    pub(crate) fn knowing(self, facts: Facts) -> Self {
+        Self { facts, ..self }
     }
 
     /// How the run ended.
@@ -128,13 +139,14 @@ impl Outcome {
     /// The user's object, without secrets in its texts.
     fn object(&self, redactor: &Redactor) -> Option<Value> {
         let Some(AgentResult::Object(fields)) = self.agent_result() else { return None };
-        Some(redacted(&Value::Object(fields.clone()), redactor))
+        Some(texts_without_secrets(&Value::Object(fields.clone()), redactor))
     }
 
     /// The object that `--format json` and `--result` give.
     #[must_use]
     pub(crate) fn result(&self, redactor: &Redactor) -> RunResult {
         RunResult {
+            schema_version: SCHEMA_VERSION,
             status: self.verdict.status(),
             run_id: self.verdict.run_id.as_ref().map(|id| id.as_str().to_owned()),
             conversation_id: self.verdict.conversation_id.map(|id| id.to_string()),
@@ -148,8 +160,21 @@ impl Outcome {
                 detail: shown(&failure.detail, redactor),
             }),
             warnings: self.warnings.iter().map(|warning| shown(warning, redactor)).collect(),
+            facts: self.facts.without_secrets(redactor),
             exit_code: self.verdict.exit_code().0,
         }
+    }
+
+    /// The same without what may be long, for a run whose runner cannot write the whole.
+    #[must_use]
+    pub(crate) fn short_result(&self, redactor: &Redactor) -> RunResult {
+        let mut short = self.clone();
+        short.last_words.message = None;
+        short.verdict.result = None;
+        short.facts.changes.clear();
+        let mut result = short.result(redactor);
+        result.task_outcome = self.report(redactor).task_outcome;
+        result
     }
 }
 
@@ -158,12 +183,26 @@ fn shown(text: &str, redactor: &Redactor) -> String {
     text::bounded(&redactor.redact(&text::printable(text)), LONGEST_DETAIL)
 }
 
-fn redacted(value: &Value, redactor: &Redactor) -> Value {
+/// The same without secrets in its texts and names. A number that holds one is masked too.
+pub(crate) fn without_secrets(value: &Value, redactor: &Redactor) -> Value {
+    match value {
+        Value::Number(number) if matches!(redactor.redact(&number.to_string()), Cow::Owned(_)) => MASK.into(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+        _ => redacted(value, redactor, without_secrets),
+    }
+}
+
+/// The same without secrets in its texts and names. The user's schema says what is a number, so that numbers stay.
+fn texts_without_secrets(value: &Value, redactor: &Redactor) -> Value {
+    redacted(value, redactor, texts_without_secrets)
+}
+
+fn redacted(value: &Value, redactor: &Redactor, each: fn(&Value, &Redactor) -> Value) -> Value {
     match value {
         Value::String(text) => redactor.redact(text).into(),
-        Value::Array(items) => items.iter().map(|item| redacted(item, redactor)).collect(),
+        Value::Array(items) => items.iter().map(|item| each(item, redactor)).collect(),
         Value::Object(fields) => {
-            fields.iter().map(|(name, value)| (redactor.redact(name).into_owned(), redacted(value, redactor))).collect()
+            fields.iter().map(|(name, value)| (redactor.redact(name).into_owned(), each(value, redactor))).collect()
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
     }

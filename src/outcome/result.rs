@@ -1,15 +1,23 @@
 //! The result object of a run.
 
-use openhands_client::agent_server::wire::Cost;
+use std::collections::BTreeMap;
+
+use openhands_client::agent_server::wire::{Cost, Metrics, Tokens, Usage};
 use openhands_client::automation::completion::{OutcomeStatus, TaskOutcome};
+use openhands_client::secret::Redactor;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-/// The result of a run, as `--format json` and `--result` give it.
+/// The version of the schema below. It grows with every change that a test finds; a field is never removed or renamed within 1.
+pub(crate) const SCHEMA_VERSION: u32 = 1;
+
+/// The result of a run, as `--format json`, `--result` and the run folder give it. What is not known is left out.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-#[schemars(title = "openhands-runner result")]
+#[schemars(title = "openhands-runner result", extend("$id" = "urn:openhands-runner:result:1"))]
 pub(crate) struct RunResult {
+    /// The version of this schema.
+    pub(crate) schema_version: u32,
     /// COMPLETED or FAILED.
     pub(crate) status: OutcomeStatus,
     /// `AUTOMATION_RUN_ID`, else `RUN_ID`.
@@ -39,6 +47,9 @@ pub(crate) struct RunResult {
     /// What the run did not have, or did not find, without failing for it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) warnings: Vec<String>,
+    /// What was measured and counted.
+    #[serde(flatten)]
+    pub(crate) facts: Facts,
     /// The exit code of the process.
     pub(crate) exit_code: u8,
 }
@@ -50,4 +61,154 @@ pub(crate) struct ResultError {
     pub(crate) code: String,
     /// The reason for people.
     pub(crate) detail: String,
+}
+
+/// What was measured and counted of a run.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, JsonSchema)]
+pub(crate) struct Facts {
+    /// The agent's model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) model: Option<String>,
+    /// The account's LLM profile that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) profile: Option<String>,
+    /// The version of the agent-server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) server_version: Option<String>,
+    /// When the run started, in UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) started_at: Option<String>,
+    /// How long the run took until its result, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) seconds: Option<f64>,
+    /// The stages of the run, in their order, and how long each took.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) stages: Vec<StageTime>,
+    /// Messages that were sent to the agent, each a turn. One that a resumed run finds counts too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) turns: Option<u64>,
+    /// Steps of the agent that this run has seen: responses of its LLM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) iterations: Option<u64>,
+    /// Seconds in which the agent waited for its LLM, by the times of the events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) llm_seconds: Option<f64>,
+    /// Seconds in which the agent's tools were at work, by the times of the events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tool_seconds: Option<f64>,
+    /// Tokens of the whole conversation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tokens: Option<TokenCount>,
+    /// Tokens and cost of each usage id, such as `agent` and `condenser`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) usage: BTreeMap<String, UsageOf>,
+    /// What the agent changed in the repositories of its workspace.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) changes: Vec<RepositoryChanges>,
+}
+
+impl Facts {
+    /// The same without secrets, which a name or an address may hold.
+    #[must_use]
+    pub(super) fn without_secrets(&self, redactor: &Redactor) -> Self {
+        let clean = |text: &str| redactor.redact(text).into_owned();
+        let mut facts = self.clone();
+        for text in [&mut facts.model, &mut facts.profile, &mut facts.server_version].into_iter().flatten() {
+            *text = clean(text);
+        }
+        facts.usage = std::mem::take(&mut facts.usage).into_iter().map(|(id, usage)| (clean(&id), usage)).collect();
+        for changes in &mut facts.changes {
+            changes.repository = clean(&changes.repository);
+            changes.files.iter_mut().for_each(|file| file.path = clean(&file.path));
+        }
+        facts
+    }
+
+    /// What the conversation has used, as far as the server says.
+    pub(crate) fn set_usage(&mut self, usage: &Usage) {
+        if usage.is_empty() {
+            return;
+        }
+        self.tokens = Some(usage.tokens().into());
+        self.usage = usage.iter().map(|(id, metrics)| (id.to_owned(), metrics.into())).collect();
+    }
+}
+
+/// A stage of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub(crate) struct StageTime {
+    /// `setup`, `repositories`, `skills`, `conversation`, `turn 1` …
+    pub(crate) stage: String,
+    /// How long it took.
+    pub(crate) seconds: f64,
+}
+
+/// Numbers of tokens, as the server counts them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
+pub(crate) struct TokenCount {
+    /// Tokens of prompts.
+    pub(crate) prompt: u64,
+    /// Tokens of responses.
+    pub(crate) completion: u64,
+    /// Tokens of prompts that a cache held.
+    pub(crate) cache_read: u64,
+    /// Tokens of prompts that were written into a cache.
+    pub(crate) cache_write: u64,
+    /// Tokens of responses that the LLM spent on reasoning.
+    pub(crate) reasoning: u64,
+}
+
+impl From<Tokens> for TokenCount {
+    fn from(tokens: Tokens) -> Self {
+        Self {
+            prompt: tokens.prompt,
+            completion: tokens.completion,
+            cache_read: tokens.cache_read,
+            cache_write: tokens.cache_write,
+            reasoning: tokens.reasoning,
+        }
+    }
+}
+
+/// What one usage id has used.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
+pub(crate) struct UsageOf {
+    /// US dollars; left out when unknown.
+    #[serde(skip_serializing_if = "Cost::is_unknown")]
+    pub(crate) cost: Cost,
+    /// Its tokens.
+    #[serde(flatten)]
+    pub(crate) tokens: TokenCount,
+}
+
+impl From<&Metrics> for UsageOf {
+    fn from(metrics: &Metrics) -> Self {
+        Self { cost: metrics.cost, tokens: metrics.tokens.into() }
+    }
+}
+
+/// What the agent changed in one repository.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
+pub(crate) struct RepositoryChanges {
+    /// The repository's path on the agent-server's machine.
+    pub(crate) repository: String,
+    /// New files.
+    pub(crate) added: u64,
+    /// Changed files.
+    pub(crate) updated: u64,
+    /// Deleted files.
+    pub(crate) deleted: u64,
+    /// Moved files.
+    pub(crate) moved: u64,
+    /// The first of the files, at most 1000.
+    pub(crate) files: Vec<ChangedFile>,
+}
+
+/// A file that the agent changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub(crate) struct ChangedFile {
+    /// `ADDED`, `UPDATED`, `DELETED` or `MOVED`.
+    pub(crate) status: String,
+    /// The path in the repository.
+    pub(crate) path: String,
 }

@@ -11,6 +11,7 @@ use openhands_client::text;
 use openhands_client::workspace::WorkspaceError;
 
 use crate::outcome::{Failure, FailureKind};
+use crate::run_folder::FolderError;
 
 /// The kind of a failed request, to a server that is `unreachable` where nothing of it answers.
 fn kind_of_request(error: &HttpError, unreachable: FailureKind) -> FailureKind {
@@ -56,6 +57,12 @@ impl From<SandboxError> for Failure {
         };
         let is_page = matches!(&error, SandboxError::Request { source: HttpError::Page { .. }, .. });
         Self::new(kind, text::chain(&error) + advice_on_page(is_page))
+    }
+}
+
+impl From<FolderError> for Failure {
+    fn from(error: FolderError) -> Self {
+        Self::new(FailureKind::InvalidInput, format!("{} (--out): name a new folder", text::chain(&error)))
     }
 }
 

@@ -50,6 +50,7 @@ pub(super) async fn last_words(
     server: Option<&AgentServer>,
     asked: Option<&Asked>,
     at_work: bool,
+    knows_usage: bool,
     budgets: ShutdownBudgets,
 ) -> LastWords {
     let (Some(server), Some(id)) = (server, verdict.conversation_id) else { return LastWords::default() };
@@ -65,8 +66,12 @@ pub(super) async fn last_words(
     };
     let message = in_time("no final message", budgets, conversation::final_message(server, id));
     let info = async {
-        // Of a turn that was not followed to its end the last of the cost is still to be read.
-        if at_work { in_time("no final cost", budgets, server.client.conversation(id)).await } else { None }
+        // Of a turn that was not followed to its end the last of the cost is still to be read. Older servers tell the tokens only here.
+        if at_work || !knows_usage {
+            in_time("no final cost", budgets, server.client.conversation(id)).await
+        } else {
+            None
+        }
     };
     let completed = verdict.failure.is_none();
     let task_outcome = async {
@@ -74,7 +79,8 @@ pub(super) async fn last_words(
         in_time("no task outcome", budgets, task_outcome(server, asked)).await.flatten()
     };
     let ((), message, info, task_outcome) = tokio::join!(stop, message, info, task_outcome);
-    LastWords { message: message.flatten(), task_outcome, cost: info.map(|info| info.cost()).unwrap_or_default() }
+    let usage = info.map(|info| info.stats).unwrap_or_default();
+    LastWords { message: message.flatten(), task_outcome, cost: usage.cost(), usage }
 }
 
 async fn in_time<T>(

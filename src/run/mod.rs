@@ -10,6 +10,7 @@
 mod answer;
 mod deadline;
 mod drive;
+mod folder;
 mod last_words;
 mod limits;
 mod mcp;
@@ -38,9 +39,7 @@ use crate::process::hook;
 use crate::process::init::RestartState;
 use crate::process::server::ServerProcess;
 use crate::process::signals::Shutdown;
-use crate::sinks::output::{Output, ResultFile};
 use crate::sinks::phases::SettledElsewhere;
-use crate::sinks::progress::Progress;
 use crate::sinks::{Record, Sinks, Stage};
 
 /// Runs a task in this sandbox, reports its outcome, and gives the exit code.
@@ -55,12 +54,12 @@ pub(crate) async fn run(
     mut shutdown: Shutdown,
 ) -> ExitCode {
     let mut report = Reporter::new(&environment);
-    if let Err(failure) = report.guard(restart.as_ref(), &mut shutdown).await {
+    if let Err(failure) = report.guard(args.out.is_some(), restart.as_ref(), &mut shutdown).await {
         tracing::error!(code = failure.code(), "{}", failure.detail);
         return failure.kind.exit_code();
     }
     let run = Run::new(&args, &environment, restart.as_ref());
-    let mut sinks = sinks(&args, &environment);
+    let mut sinks = run.sinks();
     let mut own_server = None;
     let ended = execute(&run, &mut report, &mut sinks, &mut own_server, &mut shutdown).await;
 
@@ -90,6 +89,9 @@ async fn execute(
         sinks.add(phases);
         settled
     });
+    if let Some(folder) = run.open_folder(report.run_id())? {
+        report.has_folder(folder);
+    }
     sinks.record(&Record::Stage(Stage::SettingUp)).await;
     run.refuse_tracer()?;
     let mut plan = ends_or_signal(run.plan(), shutdown).await?;
@@ -122,7 +124,9 @@ async fn finish(
 ) {
     let last_words = run.last_words(&verdict, budgets).await;
     run.warn_of(&verdict, &last_words);
-    let outcome = verdict.with(last_words, run.sandbox_id().await).warning(run.warnings());
+    run.complete_folder(&verdict, budgets).await;
+    let facts = run.facts(&last_words);
+    let outcome = verdict.with(last_words, run.sandbox_id().await).warning(run.warnings()).knowing(facts);
     report.hand_over(&outcome);
     report.publish(&outcome, sinks, budgets).await;
     // Not before: the automation service looks at the conversation when it gets the outcome.
@@ -143,7 +147,7 @@ pub(crate) async fn refuse_usage(
     mut shutdown: Shutdown,
 ) -> ExitCode {
     let mut report = Reporter::new(&environment);
-    if report.guard(restart.as_ref(), &mut shutdown).await.is_err() {
+    if report.guard(false, restart.as_ref(), &mut shutdown).await.is_err() {
         return ExitCode::USAGE;
     }
     let verdict = report.decide(Err(Failure::new(FailureKind::Usage, message)), RunState::default());
@@ -153,16 +157,6 @@ pub(crate) async fn refuse_usage(
         _ = shutdown.requested() => {}
     }
     verdict.exit_code()
-}
-
-fn sinks(args: &RunArgs, environment: &Environment) -> Sinks {
-    let sinks = Sinks::default().with(Progress::new(environment.redactor.clone()));
-    // Before standard output, which may have a reader that is slow.
-    let sinks = match &args.result {
-        Some(path) => sinks.with(ResultFile::new(path.clone())),
-        None => sinks,
-    };
-    sinks.with(Output::new(args.format, environment.time_limits.run.slow_reader))
 }
 
 fn bug(panic: &(dyn std::any::Any + Send)) -> Failure {

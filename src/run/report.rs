@@ -1,6 +1,6 @@
 //! Where the outcome of a run goes: guardian, result, callback.
 
-use super::state::RunState;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use openhands_client::automation::callback::{Callback, CallbackError, Delivered};
@@ -8,12 +8,14 @@ use openhands_client::automation::completion::CompletionReport;
 use openhands_client::automation::phase::PhaseEndpoint;
 use openhands_client::http::Http;
 use openhands_client::http::Network;
+use openhands_client::ids::RunId;
 use openhands_client::off_thread::off_thread;
 use openhands_client::secret::Redactor;
 use openhands_client::text;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::state::RunState;
 use crate::agent_result::AgentResult;
 use crate::input::Environment;
 use crate::input::reporting::Reporting;
@@ -21,11 +23,11 @@ use crate::input::time_limits::{RunnerTimeLimits, ShutdownBudgets};
 use crate::outcome::{Failure, FailureKind, Outcome, Verdict};
 use crate::process::guardian::proof::RunKey;
 use crate::process::guardian::rendezvous::{self, Found, Offer};
-use crate::process::guardian::{Guardian, GuardianConfig, Started};
+use crate::process::guardian::{Guardian, GuardianConfig, LastWill, Started};
 use crate::process::init::RestartState;
 use crate::process::signals::Shutdown;
 use crate::sinks::phases::{Phases, SettledElsewhere};
-use crate::sinks::{Record, Sinks};
+use crate::sinks::{Record, Sinks, jsonl};
 
 /// Between two costs that the guardian hears of.
 const BETWEEN_COSTS: Duration = Duration::from_millis(300);
@@ -77,12 +79,15 @@ impl Reporter {
     /// Another runner is at work on the run, or a signal came before it was ours.
     pub(super) async fn guard(
         &mut self,
+        has_folder: bool,
         restart: Option<&RestartState>,
         shutdown: &mut Shutdown,
     ) -> Result<(), Failure> {
-        let Some(config) = GuardianConfig::new(&self.reporting, &self.network, &self.time_limits) else {
+        // Without a callback there may be a run folder to end.
+        if self.reporting.callback_url.is_none() && !has_folder {
             return Ok(());
-        };
+        }
+        let config = GuardianConfig::new(&self.reporting, &self.network, &self.time_limits);
         let limits = self.time_limits.guardian;
         for attempt in 1..=MOST_GUARDIANS {
             let offer = self.take_over(shutdown).await?;
@@ -131,6 +136,16 @@ impl Reporter {
         }
     }
 
+    /// The id of the run, if it has one.
+    pub(super) fn run_id(&self) -> Option<&RunId> {
+        self.reporting.run_id.as_ref()
+    }
+
+    /// The guardian ends this run folder if the runner cannot.
+    pub(super) fn has_folder(&mut self, folder: PathBuf) {
+        self.tell(|guardian| guardian.folder(folder));
+    }
+
     /// Whether someone delivers the outcome if we do not.
     pub(super) fn is_guarded(&self) -> bool {
         self.guardian.is_some()
@@ -157,16 +172,22 @@ impl Reporter {
     }
 
     /// What the guardian says of a runner that is frozen beyond its time.
-    fn overdue(&self, known: RunState) -> CompletionReport {
+    fn overdue(&self, known: RunState) -> LastWill {
         let detail = "the run reached its time limit, and its runner did not react: it is frozen";
-        self.verdict(Err(Failure::new(FailureKind::Timeout, detail)), known).alone().report(&self.redactor)
+        self.will(&self.verdict(Err(Failure::new(FailureKind::Timeout, detail)), known).alone())
     }
 
     /// What the guardian says of a runner that ends without a word.
-    fn silence(&self, known: RunState) -> CompletionReport {
+    fn silence(&self, known: RunState) -> LastWill {
         let failure =
             Failure::new(FailureKind::RunnerDied, "the runner ended without an outcome; it was probably killed");
-        self.verdict(Err(failure), known).alone().report(&self.redactor)
+        self.will(&self.verdict(Err(failure), known).alone())
+    }
+
+    /// What the guardian does of an outcome.
+    fn will(&self, outcome: &Outcome) -> LastWill {
+        let result = outcome.short_result(&self.redactor);
+        LastWill { report: self.report(outcome), record: jsonl::terminal(&result) }
     }
 
     /// A process group that must not outlive the run.
@@ -214,8 +235,8 @@ impl Reporter {
 
     /// Gives the guardian the report to deliver if this process cannot.
     pub(super) fn hand_over(&mut self, outcome: &Outcome) {
-        let report = self.report(outcome);
-        self.tell(|guardian| guardian.outcome(&report));
+        let will = self.will(outcome);
+        self.tell(|guardian| guardian.outcome(&will));
     }
 
     /// Result and standard output, then the callback: a service that is told the outcome may take the sandbox away.
@@ -224,7 +245,7 @@ impl Reporter {
         if timeout(budgets.output, sinks.record(&Record::Result(&result))).await.is_err() {
             tracing::warn!("the result could not be written in time");
         }
-        let Some(url) = &self.reporting.callback_url else { return };
+        let Some(url) = &self.reporting.callback_url else { return self.settled() };
         let report = self.report(outcome);
         let key = self.reporting.key.as_ref();
         let callback = Callback { http: &self.http, url, key, budget: budgets.callback };

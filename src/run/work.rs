@@ -1,13 +1,14 @@
 //! A run while it is under way: its plan, its agent-server, its conversation.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use openhands_client::agent_server::ready::await_ready;
 use openhands_client::agent_server::wire::Agent;
 use openhands_client::agent_server::{AgentServer, AgentServerClient};
 use openhands_client::conversation::{ConversationSpec, RunSpec};
 use openhands_client::http::Http;
-use openhands_client::ids::SandboxId;
+use openhands_client::ids::{RunId, SandboxId};
 use openhands_client::off_thread::off_thread;
 use openhands_client::secret::Secret;
 use openhands_client::text;
@@ -17,6 +18,7 @@ use url::Url;
 
 use super::answer::{self, Asked};
 use super::drive::drive;
+use super::folder;
 use super::last_words::last_words;
 use super::limits::{self, Limit, within};
 use super::outside::Outside;
@@ -32,13 +34,19 @@ use crate::input::task::repos::is_this_machine;
 use crate::input::task::source::Source;
 use crate::input::time_limits::ShutdownBudgets;
 use crate::input::working_dirs::Here;
-use crate::outcome::{Failure, FailureKind, LastWords, Verdict};
+use crate::outcome::{Facts, Failure, FailureKind, LastWords, Verdict};
 use crate::plan::RunPlan;
 use crate::prepare::account::account_client;
 use crate::prepare::{Prepared, prepare};
 use crate::process::init::RestartState;
 use crate::process::scrub::is_traced;
 use crate::process::server::ServerProcess;
+use crate::run_folder::{OpenFolder, RunFolder};
+use crate::sinks::folder::FolderSink;
+use crate::sinks::output::{Output, ResultFile};
+use crate::sinks::progress::Progress;
+use crate::sinks::status::{Limits, StatusFile};
+use crate::sinks::tally::Tally;
 use crate::sinks::{Record, Sinks, Stage};
 
 /// A run while it is under way.
@@ -53,23 +61,96 @@ pub(super) struct Run<'r> {
     asked: OnceCell<Asked>,
     sandbox: Outside,
     warnings: Warnings,
+    folder: RunFolder,
+    tally: Tally,
+    limits: Arc<watch::Sender<Limits>>,
+    known_facts: Mutex<Facts>,
 }
 
 impl<'r> Run<'r> {
     /// A run that begins now, or continues since its first start.
     pub(super) fn new(args: &'r RunArgs, environment: &'r Environment, restart: Option<&'r RestartState>) -> Self {
         let now = Instant::now();
+        let started = restart.and_then(|restart| now.checked_sub(restart.elapsed)).unwrap_or(now);
         Self {
             args,
             environment,
             restart,
-            started: restart.and_then(|restart| now.checked_sub(restart.elapsed)).unwrap_or(now),
+            started,
             known: watch::Sender::default(),
             server: OnceCell::new(),
             asked: OnceCell::new(),
             sandbox: Outside::default(),
             warnings: Warnings::default(),
+            folder: RunFolder::default(),
+            tally: Tally::new(started),
+            limits: Arc::default(),
+            known_facts: Mutex::default(),
         }
+    }
+
+    /// Who sees what the run does.
+    pub(super) fn sinks(&self) -> Sinks {
+        let (args, redactor) = (self.args, || self.environment.redactor.clone());
+        // What can be slow comes last: standard output may have a reader that is.
+        let mut sinks = Sinks::default().with(self.tally.clone()).with(Progress::new(redactor()));
+        if args.out.is_some() {
+            sinks.add(FolderSink::new(self.folder.clone(), redactor()));
+        }
+        if let Some(path) = &args.status {
+            let limits = Arc::clone(&self.limits);
+            sinks.add(StatusFile::new(path.clone(), self.started, self.tally.clone(), limits, redactor()));
+        }
+        if let Some(path) = &args.result {
+            sinks.add(ResultFile::new(path.clone()));
+        }
+        sinks.with(Output::new(args.format, self.environment.time_limits.run.slow_reader, redactor()))
+    }
+
+    /// Opens the run folder, if the run has one.
+    pub(super) fn open_folder(&self, run_id: Option<&RunId>) -> Result<Option<PathBuf>, Failure> {
+        let Some(path) = &self.args.out else { return Ok(None) };
+        let folder = OpenFolder::open(path, run_id.map(RunId::as_str)).map_err(Failure::from)?;
+        let path = folder.path().to_owned();
+        self.folder.set(folder);
+        Ok(Some(path))
+    }
+
+    /// Gives up a run folder in which the agent works.
+    fn folder_is_outside_of(&self, plan: &RunPlan) -> Result<(), Failure> {
+        if self.args.workspace == WorkspaceKind::Cloud || !is_this_machine(&plan.agent_server.url) {
+            return Ok(());
+        }
+        let outside = self.folder.with(|folder| folder.outside_of(&plan.conversation.working_dir));
+        outside.unwrap_or(Ok(())).map_err(|error| {
+            self.folder.forget();
+            Failure::from(error)
+        })
+    }
+
+    /// Completes the run folder, as far as the time allows.
+    pub(super) async fn complete_folder(&self, verdict: &Verdict, budgets: ShutdownBudgets) {
+        let (Some(server), Some(id)) = (self.server.get(), verdict.conversation_id) else { return };
+        let redactor = &self.environment.redactor;
+        folder::complete_events(&self.folder, server, id, redactor, &self.warnings, budgets.folder).await;
+    }
+
+    /// What was measured and counted.
+    pub(super) fn facts(&self, last_words: &LastWords) -> Facts {
+        let known = self.known_facts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut facts = self.tally.facts();
+        facts.set_usage(&last_words.usage);
+        Facts {
+            model: known.model,
+            profile: known.profile,
+            server_version: known.server_version,
+            changes: known.changes,
+            ..facts
+        }
+    }
+
+    fn know(&self, know: impl FnOnce(&mut Facts)) {
+        know(&mut self.known_facts.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Whether an earlier process of the run was killed.
@@ -90,7 +171,7 @@ impl<'r> Run<'r> {
     /// Stops the agent if it may be at work, and reads what it said last.
     pub(super) async fn last_words(&self, verdict: &Verdict, budgets: ShutdownBudgets) -> LastWords {
         let at_work = self.state().at_work;
-        last_words(verdict, self.server.get(), self.asked.get(), at_work, budgets).await
+        last_words(verdict, self.server.get(), self.asked.get(), at_work, self.tally.knows_usage(), budgets).await
     }
 
     /// Whether the agent-server is on another machine.
@@ -208,6 +289,13 @@ impl<'r> Run<'r> {
         };
         let mut plan = plan.map_err(|problems| Failure::new(FailureKind::InvalidInput, problems.to_string()))?;
         plan.timeout = args.overrides.timeout.or(plan.timeout);
+        self.folder_is_outside_of(&plan)?;
+        self.limits.send_replace(Limits {
+            seconds: plan.timeout.map(|limit| limit.as_secs_f64()),
+            cost: plan.conversation.cost,
+            iterations: plan.conversation.iterations,
+        });
+        self.know(|facts| facts.profile = plan.llm.profile().map(str::to_owned));
         Ok(plan)
     }
 
@@ -241,6 +329,7 @@ impl<'r> Run<'r> {
             }
         };
         let server = self.server.get_or_init(async || server).await;
+        self.know(|facts| facts.server_version = server.capabilities.version.map(|version| version.to_string()));
 
         let limit = limits::earliest(own_limit, server, &plan).await;
         self.known.send_modify(|known| known.deadline = limit.as_ref().map(Limit::at));
@@ -253,6 +342,7 @@ impl<'r> Run<'r> {
             let (prepared, resources) =
                 tokio::try_join!(prepare(&account, &server.client, &plan, fields, redactor, sinks), resources)?;
             sinks.record(&Record::Stage(Stage::Configuring)).await;
+            self.know(|facts| facts.model = resources.llm.model_name().map(str::to_owned));
             let result_spec = plan.result_spec.clone();
             let asked = Asked { conversation: plan.conversation.id, result_spec, fields };
             let asked = self.asked.get_or_init(async || asked).await;

@@ -1,9 +1,13 @@
 //! Who sees what a run does: sinks get every record and change nothing.
 
+pub(crate) mod folder;
+pub(crate) mod jsonl;
 pub(crate) mod output;
 pub(crate) mod phases;
 pub(crate) mod progress;
+pub(crate) mod status;
 mod stdout;
+pub(crate) mod tally;
 
 use futures_util::future::BoxFuture;
 use openhands_client::agent_server::Event;

@@ -17,7 +17,7 @@ pub(super) struct Line {
 
 /// What comes on the line.
 pub(super) enum Heard {
-    Message(Message),
+    Message(Box<Message>),
     /// Once, after the last message.
     End,
 }
@@ -40,7 +40,7 @@ impl Line {
     pub(super) fn first(&mut self) -> Option<Message> {
         loop {
             match self.unread() {
-                Some(Heard::Message(message)) => return Some(message),
+                Some(Heard::Message(message)) => return Some(*message),
                 Some(Heard::End) => return None,
                 None => self.read(),
             }
@@ -52,7 +52,7 @@ impl Line {
         while let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.unread.drain(..=end).collect();
             if let Ok(message) = serde_json::from_slice(&line) {
-                return Some(Heard::Message(message));
+                return Some(Heard::Message(Box::new(message)));
             }
         }
         // A half-written line is no message: the runner died while it wrote.

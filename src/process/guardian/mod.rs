@@ -8,6 +8,7 @@
 //! - the runner ends having named its outcome: it delivers that;
 //! - the runner ends without a word: it waits a moment for a new runner of the same run ([`rendezvous`]), then delivers the
 //!   report that the runner left for this case. Until that is accepted, a new runner may still take the run;
+//! - with a report it ends the run folder, if there is one and the runner has not ended it;
 //! - the runner lives, and is still silent some time after its deadline: it is frozen, and the guardian reports the time-out.
 //!
 //! The rules are a state machine without input and output ([`handover`]); [`process`] drives it.
@@ -23,16 +24,16 @@ pub(crate) mod rendezvous;
 use std::io::{self, BufReader, ErrorKind, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) use detach::{STARTER, start as start_detached};
 pub(crate) use process::guard;
-pub(crate) use protocol::GuardianConfig;
+pub(crate) use protocol::{GuardianConfig, LastWill};
 
 use self::detach::Starting;
 use self::protocol::{Answer, Message, receive};
 use crate::input::time_limits::GuardianLimits;
-use openhands_client::automation::completion::CompletionReport;
 
 /// The guardian's name in `ps`, so that no one takes it for a leftover of the run. The kernel keeps 15 characters of it.
 pub(crate) const NAME: &str = "openhands-guardian";
@@ -70,11 +71,7 @@ impl Guardian {
     ///
     /// # Errors
     /// The operating system's. The run can go on without a guardian.
-    pub(crate) fn start(
-        config: GuardianConfig,
-        limits: &GuardianLimits,
-        if_silent: &CompletionReport,
-    ) -> io::Result<Started> {
+    pub(crate) fn start(config: GuardianConfig, limits: &GuardianLimits, if_silent: &LastWill) -> io::Result<Started> {
         let (line, other_end) = UnixStream::pair()?;
         line.set_write_timeout(Some(limits.sending))?;
         line.set_read_timeout(Some(limits.arming))?;
@@ -104,7 +101,7 @@ impl Guardian {
     ///
     /// # Errors
     /// The guardian is gone.
-    pub(crate) fn if_silent(&mut self, report: &CompletionReport) -> io::Result<()> {
+    pub(crate) fn if_silent(&mut self, report: &LastWill) -> io::Result<()> {
         if self.unsent.is_empty() { self.send(&Message::IfSilent(report.clone())) } else { self.flush() }
     }
 
@@ -112,7 +109,7 @@ impl Guardian {
     ///
     /// # Errors
     /// The guardian is gone.
-    pub(crate) fn if_frozen(&mut self, left: Duration, report: &CompletionReport) -> io::Result<()> {
+    pub(crate) fn if_frozen(&mut self, left: Duration, report: &LastWill) -> io::Result<()> {
         if self.unsent.is_empty() { self.send(&Message::IfFrozen(left, report.clone())) } else { self.flush() }
     }
 
@@ -120,8 +117,16 @@ impl Guardian {
     ///
     /// # Errors
     /// The guardian is gone.
-    pub(crate) fn outcome(&mut self, report: &CompletionReport) -> io::Result<()> {
+    pub(crate) fn outcome(&mut self, report: &LastWill) -> io::Result<()> {
         self.send(&Message::Outcome(report.clone()))
+    }
+
+    /// The run folder that is to be ended with the outcome.
+    ///
+    /// # Errors
+    /// The guardian is gone.
+    pub(crate) fn folder(&mut self, folder: PathBuf) -> io::Result<()> {
+        self.send(&Message::Folder(folder))
     }
 
     /// A process group that must not outlive the runner.

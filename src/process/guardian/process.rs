@@ -7,12 +7,12 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd as _, RawFd};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::SigSet;
 use openhands_client::automation::callback::{Callback, Progress};
-use openhands_client::automation::completion::CompletionReport;
 use openhands_client::http::Http;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -20,10 +20,11 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use super::handover::{Action, Handover, Input, Patience, RunnerWord};
 use super::line::{Heard, Line};
 use super::proof::RunKey;
-use super::protocol::{Answer, GuardianConfig, Message, send};
+use super::protocol::{Answer, GuardianConfig, LastWill, Message, send};
 use super::rendezvous::{Asker, Rendezvous};
 use crate::input::time_limits::GuardianLimits;
 use crate::process::footprint::give_back_code;
+use crate::run_folder;
 
 /// Is the guardian: to be called first thing in a process that was started as [`NAME`](super::NAME). Returns when there is nothing left
 /// to do.
@@ -37,14 +38,15 @@ pub(crate) fn guard() {
         Patience { dying, grace: config.grace, taking, frozen: config.frozen, undelivered: config.undelivered },
         if_silent,
     );
-    let mut guardian = GuardianProcess { handover, place: None, asker: None, key: config.run_key() };
+    let mut guardian = GuardianProcess { handover, place: None, asker: None, key: config.run_key(), folder: None };
     let is_occupied = guardian.open_place().is_err_and(|error| error.kind() == ErrorKind::AddrInUse);
     // A runner that is dead already needs no answer, but a report. One that does not want a guardian without the name says that
     // the run is settled.
     let _ = send(line.stream(), if is_occupied { &Answer::Occupied } else { &Answer::Armed });
     give_back_code();
-    if let Some(report) = guardian.watch(line) {
-        guardian.deliver(&config, &report);
+    if let Some(will) = guardian.watch(line) {
+        guardian.end_folder(&will.record);
+        guardian.deliver(&config, &will);
     }
 }
 
@@ -72,19 +74,21 @@ fn open_descriptors() -> Vec<RawFd> {
 
 /// The state machine and what it works with.
 struct GuardianProcess {
-    handover: Handover<CompletionReport>,
+    handover: Handover<LastWill>,
     /// Where new runners of the run ask, if they can.
     place: Option<Rendezvous>,
     /// The new runner that is being answered.
     asker: Option<Asker>,
     /// Nothing for a run without a name.
     key: Option<RunKey>,
+    /// The run folder, if the run has one.
+    folder: Option<PathBuf>,
 }
 
 /// What is left for the driver to do of an action.
 enum Driven {
     Done,
-    Deliver(CompletionReport),
+    Deliver(LastWill),
     Pause,
     Resume,
     End,
@@ -98,17 +102,17 @@ impl GuardianProcess {
     }
 
     /// Accepts a new runner that asks. The next one waits until this one is answered.
-    fn accept(&mut self) -> Option<Input<CompletionReport>> {
+    fn accept(&mut self) -> Option<Input<LastWill>> {
         self.asker = self.place.as_ref()?.accept();
         self.asker.as_ref().map(|_| Input::Asked)
     }
 
     /// What the new runner says, as far as it means something.
-    fn hear_asker(&self) -> Option<Input<CompletionReport>> {
+    fn hear_asker(&self) -> Option<Input<LastWill>> {
         Some(if self.asker.as_ref()?.has_taken() { Input::Taken } else { Input::Withdrew })
     }
 
-    fn perform(&mut self, action: Action<CompletionReport>) -> Driven {
+    fn perform(&mut self, action: Action<LastWill>) -> Driven {
         match action {
             Action::Answer(answer) => {
                 if let Some(asker) = &self.asker {
@@ -131,7 +135,7 @@ impl GuardianProcess {
     }
 
     /// Watches the runner to its end, and waits for a new one. Gives what is to be delivered then, if anything.
-    fn watch(&mut self, mut line: Line) -> Option<CompletionReport> {
+    fn watch(&mut self, mut line: Line) -> Option<LastWill> {
         loop {
             let Some(input) = self.next_input(&mut line) else { continue };
             if matches!(input, Input::RunnerEnded) {
@@ -149,9 +153,15 @@ impl GuardianProcess {
     }
 
     /// Waits for what happens next. What the runner says comes before what others ask.
-    fn next_input(&mut self, line: &mut Line) -> Option<Input<CompletionReport>> {
+    fn next_input(&mut self, line: &mut Line) -> Option<Input<LastWill>> {
         match line.unread() {
-            Some(Heard::Message(message)) => return RunnerWord::of(message).map(Input::Said),
+            Some(Heard::Message(message)) => {
+                if let Message::Folder(folder) = *message {
+                    self.folder = Some(folder);
+                    return None;
+                }
+                return RunnerWord::of(*message).map(Input::Said);
+            }
             Some(Heard::End) => return Some(Input::RunnerEnded),
             None => {}
         }
@@ -180,17 +190,26 @@ impl GuardianProcess {
         }
     }
 
+    /// Ends the run folder of a runner that has not. A new runner that takes the run later takes that end out.
+    fn end_folder(&self, record: &str) {
+        if let Some(folder) = &self.folder {
+            // No one is left to tell.
+            let _ = run_folder::conclude(folder, record);
+        }
+    }
+
     /// Delivers the report, unless a new runner takes the run between two attempts.
-    fn deliver(mut self, config: &GuardianConfig, report: &CompletionReport) {
+    fn deliver(mut self, config: &GuardianConfig, will: &LastWill) {
+        let Some(url) = config.url() else { return };
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
         runtime.block_on(async {
             let (http, _) = Http::lenient(&config.network(), config.time_limits());
             let key = config.key();
             let progress = Arc::new(Mutex::new(Progress::default()));
-            let callback = Callback { http: &http, url: config.url(), key: key.as_ref(), budget: config.budget };
+            let callback = Callback { http: &http, url, key: key.as_ref(), budget: config.budget };
             let delivery = async {
                 // No one is left to tell how it went.
-                let _ = callback.deliver_unless_left(report, &progress).await;
+                let _ = callback.deliver_unless_left(&will.report, &progress).await;
             };
             self.attend(delivery, &progress).await;
         });

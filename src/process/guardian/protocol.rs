@@ -1,6 +1,7 @@
 //! What runner and guardian say to each other: JSON, one message a line.
 
 use std::io::{self, BufRead, Read as _, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use openhands_client::automation::completion::CompletionReport;
@@ -16,9 +17,18 @@ use super::proof::RunKey;
 use crate::input::reporting::Reporting;
 use crate::input::time_limits::RunnerTimeLimits;
 
-/// From the runner to its guardian. `R` is the report of an outcome.
+/// What becomes of an outcome that the guardian delivers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct LastWill {
+    /// For the automation service.
+    pub(crate) report: CompletionReport,
+    /// For the run folder: the terminal record, a line of JSON.
+    pub(crate) record: String,
+}
+
+/// From the runner to its guardian. `R` is what becomes of an outcome.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Message<R = CompletionReport> {
+pub(super) enum Message<R = LastWill> {
     /// First: where to deliver, how patiently, and what if no other message follows.
     GuardianConfig(Box<GuardianConfig>, R),
     /// Deliver this if the runner ends without a word. The last one counts.
@@ -30,6 +40,8 @@ pub(super) enum Message<R = CompletionReport> {
     Outcome(R),
     /// End this process group when the runner ends.
     EndWithRunner(u32),
+    /// The run has this folder, which ends with the outcome too.
+    Folder(PathBuf),
     /// There is nothing left to deliver.
     Settled,
 }
@@ -105,10 +117,11 @@ const LONGEST_ANSWER: u64 = 256;
 /// Where to deliver, and how patiently. Goes through the line only: its key never stands in argv or environment.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct GuardianConfig {
-    callback_url: Url,
+    /// Nothing for a run that only has a folder.
+    callback_url: Option<Url>,
     key: Option<String>,
     run_id: Option<String>,
-    ca_file: Option<std::path::PathBuf>,
+    ca_file: Option<PathBuf>,
     http_proxy: Option<String>,
     https_proxy: Option<String>,
     no_proxy: Option<String>,
@@ -121,13 +134,13 @@ pub(crate) struct GuardianConfig {
 }
 
 impl GuardianConfig {
-    /// The charge for a run with a callback; `None` without one.
+    /// The charge for a run.
     #[must_use]
-    pub(crate) fn new(reporting: &Reporting, network: &Network, limits: &RunnerTimeLimits) -> Option<Self> {
+    pub(crate) fn new(reporting: &Reporting, network: &Network, limits: &RunnerTimeLimits) -> Self {
         let RetryDelays { first, longest } = limits.client.callback_delays;
         let text = |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.expose().to_owned());
-        Some(Self {
-            callback_url: reporting.callback_url.clone()?,
+        Self {
+            callback_url: reporting.callback_url.clone(),
             key: text(&reporting.key),
             run_id: reporting.run_id.as_ref().map(|id| id.as_str().to_owned()),
             // A guardian works in another directory.
@@ -141,7 +154,7 @@ impl GuardianConfig {
             undelivered: limits.guardian.undelivered,
             callback_attempt: limits.client.callback_attempt,
             callback_delays: (first, longest),
-        })
+        }
     }
 
     /// The same for a run whose name something else has: no new runner can ask this guardian.
@@ -155,8 +168,8 @@ impl GuardianConfig {
         self.run_id.as_deref().map(|run| RunKey::new(run, self.key().as_ref()))
     }
 
-    pub(super) fn url(&self) -> &Url {
-        &self.callback_url
+    pub(super) fn url(&self) -> Option<&Url> {
+        self.callback_url.as_ref()
     }
 
     pub(super) fn key(&self) -> Option<Secret> {

@@ -39,6 +39,7 @@ async fn frozen_for_30_s(version: &'static str) {
     server.thaw();
     let lines = running.finish().await.exits_with(0).json_lines();
     crate::run::passes_every_event_once(&server, &lines).await;
+    work.left_the_whole_log(&server, "COMPLETED").await;
     assert_eq!(work.receiver.accepted()["status"], "COMPLETED");
 }
 
@@ -67,6 +68,7 @@ async fn cut_twice(server: &AgentServer) {
     }
     let lines = running.finish().await.exits_with(0).says("the events socket is back").json_lines();
     crate::run::passes_every_event_once(server, &lines).await;
+    work.left_the_whole_log(server, "COMPLETED").await;
     let report = work.receiver.accepted();
     let cost = server.cost(report["conversation_id"].as_str().unwrap()).await;
     assert!(cost > 0.0 && (report["cost"].as_f64().unwrap() - cost).abs() < 1e-9, "{report} {cost}");

@@ -26,6 +26,7 @@ async fn killed_with(server: &AgentServer, signal: Signal) {
     running.finish().await.ended_by(signal);
     let report = work.failed_with("RunnerDied");
     assert!(report["cost"].as_f64().unwrap() > 0.0, "{report}");
+    work.left_a_part_of_the_log(server, "RunnerDied").await;
 }
 
 #[tokio::test]
@@ -165,5 +166,6 @@ async fn a_runner_that_was_frozen_longer_than_a_server_may_be_silent_goes_on() {
     sleep(Duration::from_secs(50).mul_f64(scale)).await;
     running.signal(SIGCONT);
     running.finish().await.exits_with(0);
+    work.left_the_whole_log(server, "COMPLETED").await;
     assert_eq!(work.receiver.accepted()["status"], "COMPLETED");
 }

@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use crate::support::run::{LLM_COST, holds};
@@ -33,6 +34,8 @@ pub struct Work {
     pub receiver: Receiver,
     pub working_dir: PathBuf,
     pub run_id: String,
+    /// The run folder is in it.
+    home: TempDir,
     gates: Gates,
 }
 
@@ -48,7 +51,8 @@ impl Work {
         let llm = ScriptedLlm::start(0).await.unwrap();
         let working_dir = server.working_dir();
         let run_id = uuid::Uuid::new_v4().to_string();
-        let work = Self { llm, receiver, working_dir, run_id, gates: Gates::new() };
+        let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let work = Self { llm, receiver, working_dir, run_id, home, gates: Gates::new() };
         work.takes(6);
         work
     }
@@ -84,7 +88,53 @@ impl Work {
 
     /// A run that does the work.
     pub fn run(&self, server: &AgentServer) -> Run {
-        self.run_without_arguments(server).args(["run", "--format", "jsonl", "task.md"])
+        self.run_without_arguments(server)
+            .args(["run", "--format", "jsonl", "--out"])
+            .args([self.out().to_str().unwrap(), "task.md"])
+    }
+
+    /// The run folder.
+    pub fn out(&self) -> PathBuf {
+        self.home.path().join("out")
+    }
+
+    /// The run folder has every event of the server's log once, in the server's order, and ends with this status.
+    pub async fn left_the_whole_log(&self, server: &AgentServer, status: &str) {
+        let (written, last) = self.log();
+        assert_eq!(last["status"], status, "{last}");
+        let stored = server.events(last["conversation_id"].as_str().unwrap()).await;
+        assert_eq!(ids(&written), ids(&stored));
+        assert!(written == stored, "an event differs from the server's");
+        assert!(last.get("warnings").is_none(), "{last}");
+    }
+
+    /// The same for a runner that has been killed: as far as it came.
+    pub async fn left_a_part_of_the_log(&self, server: &AgentServer, code: &str) {
+        let (written, last) = self.log();
+        assert_eq!(last["error"]["code"], code, "{last}");
+        let stored = server.events(last["conversation_id"].as_str().unwrap()).await;
+        assert!(
+            !written.is_empty() && ids(&stored).starts_with(&ids(&written)),
+            "{:?}\n{:?}",
+            ids(&written),
+            ids(&stored)
+        );
+    }
+
+    /// The events of the run folder, and the terminal record, which is there once.
+    #[track_caller]
+    fn log(&self) -> (Vec<Value>, Value) {
+        let log = std::fs::read_to_string(self.out().join("events.jsonl")).unwrap();
+        let mut lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let mut last = lines.pop().unwrap();
+        assert_eq!(last["kind"], "runner.result");
+        let is_of_runner = |line: &Value| line["kind"].as_str().unwrap().starts_with("runner.");
+        assert!(!lines.iter().any(|line| line["kind"] == "runner.result"));
+        lines.retain(|line| !is_of_runner(line));
+        last.as_object_mut().unwrap().shift_remove("kind");
+        let result: Value = serde_json::from_slice(&std::fs::read(self.out().join("result.json")).unwrap()).unwrap();
+        assert_eq!(result, last);
+        (lines, last)
     }
 
     pub fn run_without_arguments(&self, server: &AgentServer) -> Run {
@@ -116,6 +166,10 @@ impl Work {
         assert!(report["conversation_id"].is_string(), "{report}");
         report
     }
+}
+
+fn ids(events: &[Value]) -> Vec<&str> {
+    events.iter().map(|event| event["id"].as_str().unwrap()).collect()
 }
 
 /// Until the agent of this report is no longer at work: it was stopped, and not waited for.

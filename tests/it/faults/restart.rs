@@ -41,6 +41,7 @@ async fn completed_with_messages(server: &AgentServer, work: &Work, messages: &[
     assert_eq!(server.user_messages(report["conversation_id"].as_str().unwrap()).await, messages);
     let steps = std::fs::read_to_string(work.working_dir.join("steps.txt")).unwrap();
     assert_eq!(steps, "1\n2\n3\n4\n5\n6\n");
+    work.left_the_whole_log(server, "COMPLETED").await;
 }
 
 #[tokio::test]
@@ -74,6 +75,7 @@ async fn a_run_that_is_started_again_too_late_finds_its_failure_reported() {
     work.let_go("2");
     second.finish().await.exits_with(0).says("had settled the run already");
     assert_eq!(work.receiver.accepted_first()["error"]["code"], "RunnerDied");
+    work.left_the_whole_log(server, "COMPLETED").await;
 }
 
 #[tokio::test]
@@ -91,6 +93,7 @@ async fn a_run_whose_failure_nobody_has_accepted_yet_can_still_be_finished() {
     first.finish().await.ended_by(SIGKILL);
     second.finish().await.exits_with(0);
     assert_eq!(work.receiver.accepted_first()["status"], "COMPLETED");
+    work.left_the_whole_log(server, "COMPLETED").await;
 }
 
 /// A run that waits for another's in the same conversation neither pays for it nor stops it.

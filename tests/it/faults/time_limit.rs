@@ -48,6 +48,7 @@ async fn a_runner_that_is_frozen_beyond_its_time_limit_is_reported() {
     work.hold_at("2");
     let task = format!("---\nllm: {LLM_COST}\nlimits: {{timeout: 12s}}\n---\nDo the task.");
     let run = work.run_without_arguments(server).args(["run", "--time-scale", "frozen=0.1"]);
+    let run = run.args(["--out", work.out().to_str().unwrap()]);
     let running = run.file("task.md", task).start();
     work.reach("2").await;
     running.signal(SIGSTOP);
@@ -57,4 +58,5 @@ async fn a_runner_that_is_frozen_beyond_its_time_limit_is_reported() {
     running.signal(SIGCONT);
     running.finish().await.exits_with(124);
     work.failed_with("Timeout");
+    work.left_a_part_of_the_log(server, "Timeout").await;
 }

@@ -48,6 +48,8 @@ pub enum SocketAuth {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one fact about a version, and no two make a state")]
 pub struct Capabilities {
+    /// The version itself, if it was understood.
+    pub version: Option<Version>,
     /// How the events socket takes the session key.
     pub socket_auth: SocketAuth,
     /// Files are named by `?path=`, from 1.14.0; before, by the end of the address.
@@ -72,6 +74,7 @@ impl Capabilities {
     pub fn of(version: Version) -> Self {
         let since = |major, minor, patch| version >= Version::new(major, minor, patch);
         Self {
+            version: Some(version),
             socket_auth: if since(1, 12, 0) { SocketAuth::Header } else { SocketAuth::Query },
             file_query: since(1, 14, 0),
             patch_tags: since(1, 16, 1),
@@ -86,7 +89,7 @@ impl Capabilities {
     /// Those of the newest known version.
     #[must_use]
     pub fn newest() -> Self {
-        Self::of(Version::new(u32::MAX, 0, 0))
+        Self { version: None, ..Self::of(Version::new(u32::MAX, 0, 0)) }
     }
 }
 
@@ -105,8 +108,9 @@ mod tests {
 
     #[test]
     fn an_unknown_newer_version_counts_as_the_newest() {
-        assert_eq!(Capabilities::of(Version::new(1, 99, 0)), Capabilities::newest());
-        assert_eq!(Capabilities::of(Version::new(1, 58, 0)), Capabilities::newest());
+        for version in [Version::new(1, 99, 0), Version::new(1, 58, 0)] {
+            assert_eq!(Capabilities::of(version), Capabilities { version: Some(version), ..Capabilities::newest() });
+        }
     }
 
     #[test]

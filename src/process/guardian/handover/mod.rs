@@ -73,7 +73,7 @@ impl<R> RunnerWord<R> {
     /// The word that a message is; the first one of a line is none.
     pub(super) fn of(message: Message<R>) -> Option<Self> {
         match message {
-            Message::GuardianConfig(..) => None,
+            Message::GuardianConfig(..) | Message::Folder(_) => None,
             Message::IfSilent(report) => Some(Self::IfSilent(report)),
             Message::IfFrozen(left, report) => Some(Self::IfFrozen(left, report)),
             Message::Outcome(report) => Some(Self::Outcome(report)),

@@ -1,0 +1,93 @@
+//! The end of a run folder: what the events socket has not brought, and what the agent changed.
+
+use std::time::Duration;
+
+use openhands_client::agent_server::{AgentServer, Event};
+use openhands_client::conversation::EventQuery;
+use openhands_client::ids::ConversationId;
+use openhands_client::secret::Redactor;
+use openhands_client::text;
+use tokio::time::timeout;
+
+use super::warnings::Warnings;
+use crate::run_folder::{EventLog, RunFolder};
+use crate::sinks::jsonl;
+
+/// Pages of 100 events. A server whose pages never end is left alone after them.
+const MOST_PAGES: u32 = 100_000;
+
+/// A conversation that still gets events is read so often.
+const MOST_READINGS: u32 = 3;
+
+/// Makes the log of the folder equal to the server's: every stored event once, in the server's order. What cannot be completed in
+/// time is a warning.
+pub(super) async fn complete_events(
+    folder: &RunFolder,
+    server: &AgentServer,
+    id: ConversationId,
+    redactor: &Redactor,
+    warnings: &Warnings,
+    limit: Duration,
+) {
+    // A log of one runner without a gap is complete already.
+    let Some(written) = folder.with(|folder| {
+        let log = folder.log.as_ref().filter(|_| !folder.is_continued());
+        log.and_then(EventLog::events_in_order)
+    }) else {
+        return;
+    };
+    let completed = timeout(limit, complete(folder, server, id, redactor, written)).await;
+    let reason = match completed {
+        Ok(Ok(())) => return,
+        Ok(Err(reason)) => reason,
+        Err(_) => format!("the agent-server's log was not read within {} s", limit.as_secs_f64()),
+    };
+    warnings.warn(format!("events.jsonl may be incomplete: {reason}"));
+}
+
+async fn complete(
+    folder: &RunFolder,
+    server: &AgentServer,
+    id: ConversationId,
+    redactor: &Redactor,
+    mut written: Option<u64>,
+) -> Result<(), String> {
+    for _ in 0..MOST_READINGS {
+        let counted = server.client.count_events(id, &EventQuery::default()).await;
+        let counted = counted.map_err(|error| text::chain(&error))?;
+        if written == Some(counted) {
+            return Ok(());
+        }
+        written = Some(read_again(folder, server, id, redactor).await?);
+    }
+    Err("the conversation still gets events".to_owned())
+}
+
+/// Writes the log again from the server's. How many events it has.
+async fn read_again(
+    folder: &RunFolder,
+    server: &AgentServer,
+    id: ConversationId,
+    redactor: &Redactor,
+) -> Result<u64, String> {
+    let Some(again) = folder.with(|folder| folder.rewrite()) else { return Ok(0) };
+    let mut again = again.map_err(|error| error.to_string())?;
+    let mut query = EventQuery::default().limit(100);
+    let mut page_id: Option<String> = None;
+    for _ in 0..MOST_PAGES {
+        let page = server.client.events(id, &query).await.map_err(|error| text::chain(&error))?;
+        for item in &page.items {
+            let event_id = Event::parse(item.get()).map(|event| event.id).unwrap_or_default();
+            again.event(&event_id, &jsonl::event(item.get(), redactor)).map_err(|error| error.to_string())?;
+        }
+        // An unknown page id gives the first page again.
+        let next = page.next_page_id.filter(|next| !page.items.is_empty() && Some(next) != page_id.as_ref());
+        let Some(next) = next else { break };
+        page_id = Some(next.clone());
+        query = query.page_id(next);
+    }
+    let events = again.events();
+    let log = again.commit().map_err(|error| error.to_string())?;
+    folder.with(|folder| folder.log = Some(log));
+    Ok(events)
+}

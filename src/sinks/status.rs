@@ -1,0 +1,179 @@
+//! `--status FILE`: the state of a run, for whoever watches it from outside.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt as _};
+use openhands_client::agent_server::event::Meaning;
+use openhands_client::agent_server::wire::Cost;
+use openhands_client::automation::completion::OutcomeStatus;
+use openhands_client::off_thread::off_thread;
+use openhands_client::secret::Redactor;
+use openhands_client::text;
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+
+use super::tally::{Tally, stage_name};
+use super::{Record, Sink};
+use crate::files::replace;
+use crate::outcome::ResultError;
+
+/// Between two states in the file.
+const BETWEEN: Duration = Duration::from_millis(300);
+/// The file is never older, as long as the run lives.
+const REFRESH: Duration = Duration::from_secs(5);
+
+/// The longest last action, in characters.
+const LONGEST: usize = 200;
+
+/// The limits of a run, as far as it has any.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub(crate) struct Limits {
+    /// Seconds that the run may take in all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) seconds: Option<f64>,
+    /// US dollars.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cost: Option<f64>,
+    /// Steps of the agent in a turn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) iterations: Option<u32>,
+}
+
+/// The state of a run at one moment.
+#[derive(Debug, Clone, Default, Serialize)]
+struct State {
+    /// `setup`, `repositories`, `skills`, `conversation`, `turn`, at the end `ended`.
+    stage: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    turn: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    turns: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conversation_id: Option<String>,
+    iterations: u64,
+    #[serde(skip_serializing_if = "Cost::is_unknown")]
+    cost: Cost,
+    elapsed_seconds: f64,
+    updated_at: String,
+    limits: Limits,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_action: Option<String>,
+    /// COMPLETED or FAILED, at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<OutcomeStatus>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ResultError>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit_code: Option<u8>,
+}
+
+/// Keeps the state of a run in a file.
+#[derive(Debug)]
+pub(crate) struct StatusFile {
+    state: watch::Sender<State>,
+    limits: Arc<watch::Sender<Limits>>,
+    tally: Tally,
+    redactor: Redactor,
+    writing: Option<JoinHandle<()>>,
+}
+
+impl StatusFile {
+    /// Keeps the state in this file. What is counted is `tally`'s; the limits are told when they are known. Must be called in a tokio
+    /// runtime.
+    #[must_use]
+    pub(crate) fn new(
+        path: PathBuf,
+        started: Instant,
+        tally: Tally,
+        limits: Arc<watch::Sender<Limits>>,
+        redactor: Redactor,
+    ) -> Self {
+        let state = watch::Sender::new(State { stage: "setup", ..State::default() });
+        let writing = tokio::spawn(keep_written(path, started, state.subscribe()));
+        Self { state, limits, tally, redactor, writing: Some(writing) }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        self.state.send_modify(|state| {
+            state.limits = *self.limits.borrow();
+            state.iterations = self.tally.iterations();
+            change(state);
+        });
+    }
+
+    fn see(&self, record: &Record<'_>) {
+        match record {
+            Record::Stage(stage) => self.change(|state| state.stage = stage_name(*stage)),
+            Record::Conversation { id, .. } => self.change(|state| state.conversation_id = Some(id.to_string())),
+            Record::Turn { number, of, .. } => {
+                self.change(|state| (state.stage, state.turn, state.turns) = ("turn", Some(*number), Some(*of)));
+            }
+            Record::Event { meaning, .. } => match meaning {
+                Meaning::Action(action) => {
+                    let said = action.own_summary().or(action.detail.as_deref()).unwrap_or_default();
+                    let said = text::one_line(&format!("{}: {said}", action.tool), usize::MAX);
+                    // A secret that is cut would not be known any more.
+                    let said = text::one_line(&self.redactor.redact(&said), LONGEST);
+                    self.change(|state| state.last_action = Some(said));
+                }
+                Meaning::Stats(usage) | Meaning::FullState { usage, .. } => {
+                    self.change(|state| state.cost = usage.cost().or(state.cost));
+                }
+                _ => {}
+            },
+            Record::Result(result) => self.change(|state| {
+                state.stage = "ended";
+                state.conversation_id.clone_from(&result.conversation_id);
+                state.cost = result.cost;
+                state.status = Some(result.status);
+                state.error.clone_from(&result.error);
+                state.exit_code = Some(result.exit_code);
+            }),
+        }
+    }
+}
+
+/// Writes the newest state whenever there is a new one, a few times a second, and now and then anyway. The last one is written at once.
+async fn keep_written(path: PathBuf, started: Instant, mut states: watch::Receiver<State>) {
+    let mut last = states.clone();
+    loop {
+        let state = states.borrow_and_update().clone();
+        let is_last = state.exit_code.is_some();
+        write(&path, started, state).await;
+        if is_last {
+            return;
+        }
+        let ended = async { last.wait_for(|state| state.exit_code.is_some()).await.map(drop) };
+        match timeout(BETWEEN, ended).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return,
+            Err(_) => _ = timeout(REFRESH, states.changed()).await,
+        }
+    }
+}
+
+async fn write(path: &Path, started: Instant, mut state: State) {
+    state.elapsed_seconds = (started.elapsed().as_secs_f64() * 10.0).round() / 10.0;
+    state.updated_at = jiff::Timestamp::now().to_string();
+    let text = serde_json::to_string_pretty(&state).unwrap_or_default() + "\n";
+    let to = path.to_owned();
+    if let Err(error) = off_thread("status file", move || replace(&to, text.as_bytes())).await {
+        tracing::warn!(path = %path.display(), %error, "the status file cannot be written");
+    }
+}
+
+impl Sink for StatusFile {
+    fn record<'a>(&'a mut self, record: &'a Record<'_>) -> BoxFuture<'a, ()> {
+        async move {
+            self.see(record);
+            if let (Record::Result(_), Some(writing)) = (record, self.writing.take()) {
+                let _ = writing.await;
+            }
+        }
+        .boxed()
+    }
+}
