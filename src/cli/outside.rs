@@ -300,6 +300,10 @@ pub(crate) struct LaunchArgs {
     #[arg(long)]
     pub(crate) follow: bool,
 
+    /// Like --wait, and copy the folder of the run into this new folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+
     /// Upload this binary [default: this program].
     #[arg(long, value_name = "FILE")]
     pub(crate) binary: Option<PathBuf>,

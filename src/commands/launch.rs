@@ -3,15 +3,19 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use openhands_client::agent_server::AgentServer;
 use openhands_client::cloud::CloudKey;
 use openhands_client::http;
 use openhands_client::ids::{ConversationId, SandboxId};
 use openhands_client::sandbox::Sandbox;
+use openhands_client::sandbox::copy;
 use openhands_client::sandbox::exec::{Command, Output};
 use openhands_client::sandbox::program::Program;
 use openhands_client::sandbox::providers::cloud::CloudProvider;
 use openhands_client::sandbox::ready::Ready;
+use openhands_client::text;
 use serde_json::json;
+use tokio::time::timeout;
 
 use super::delivery::await_delivery;
 use super::follow::{PassOn, start};
@@ -20,9 +24,11 @@ use crate::cli::{LaunchArgs, OverrideArgs, ResultFormat};
 use crate::input::problem::{Problem, Problems};
 use crate::input::settings::{Overrides, Settings};
 use crate::input::task::source::{DEFAULT_FILES, Source, data_files, text_of};
+use crate::input::time_limits::RunLimits;
 use crate::outcome::{ExitCode, Failure, FailureKind};
 use crate::plan::RunPlan;
 use crate::process::signals::Shutdown;
+use crate::run_folder;
 
 /// What goes into the sandbox, checked before one is made.
 struct Load {
@@ -45,16 +51,25 @@ pub(super) async fn run(
 ) -> Result<ExitCode, Failure> {
     let load = until_signal(shutdown, load(context, &args)).await?;
     let mut sandbox = context.sandbox(&args.sandbox)?;
-    let waits = args.wait || args.follow;
+    let waits = args.wait || args.follow || args.out.is_some();
+    // Before there is a sandbox.
+    let out = args.out.as_deref().map(run_folder::make_empty).transpose().map_err(Failure::from)?;
     if waits {
         return context
             .within(sandbox, shutdown, async |id, ready, shutdown| {
-                let command = until_signal(shutdown, prepare(context, &args, &load, id, ready)).await?;
+                let (command, folder) = until_signal(shutdown, prepare(context, &args, &load, id, ready)).await?;
                 let ended = follow(&args, &load, id, ready, &command, shutdown).await;
-                if args.sandbox.is_deleted() && shutdown.received() < 2 {
-                    // The first signal leads to the deletion; the second leaves the sandbox.
+                // The first signal leads to the end of the run, and to the deletion; the second leaves the sandbox.
+                if shutdown.received() < 2 && (args.sandbox.is_deleted() || out.is_some()) {
+                    let limits = &context.environment.time_limits.run;
+                    let rest = async {
+                        await_delivery(&ready.server, limits).await;
+                        if let Some(out) = &out {
+                            fetch(&ready.server, &folder, out, limits).await;
+                        }
+                    };
                     tokio::select! {
-                        () = await_delivery(&ready.server, &context.environment.time_limits.run) => {}
+                        () = rest => {}
                         _ = shutdown.requested() => {}
                     }
                 }
@@ -84,7 +99,7 @@ async fn launch(
 ) -> Result<ExitCode, Failure> {
     let prepared = until_signal(shutdown, async {
         let (id, ready) = context.ready(sandbox).await?;
-        let command = prepare(context, args, load, &id, &ready).await?;
+        let (command, _) = prepare(context, args, load, &id, &ready).await?;
         Ok((id, ready, command))
     });
     let (id, ready, command) = prepared.await?;
@@ -177,14 +192,25 @@ fn changed(name: &str) -> Problem {
     Problem::new(name, "changed while it was read", "try again")
 }
 
-/// Puts everything into the sandbox; returns the command that starts the run there.
+/// Copies the run folder out of the sandbox. The outcome of the run stands without it.
+async fn fetch(server: &AgentServer, folder: &str, out: &Path, limits: &RunLimits) {
+    // Its content, and not the folder itself.
+    let from = format!("{folder}/.");
+    match timeout(limits.last_delivery, copy::download(server, &from, out)).await {
+        Ok(Ok(copied)) => tracing::info!(path = %out.display(), files = copied.files, "run folder copied"),
+        Ok(Err(error)) => tracing::error!(error = %text::chain(&error), "the run folder could not be copied"),
+        Err(_) => tracing::error!("the run folder could not be copied within {} s", limits.last_delivery.as_secs()),
+    }
+}
+
+/// Puts everything into the sandbox; returns the command that starts the run there, and the run folder that it makes.
 async fn prepare(
     context: &CommandContext,
     args: &LaunchArgs,
     load: &Load,
     id: &SandboxId,
     ready: &Ready,
-) -> Result<Command, Failure> {
+) -> Result<(Command, String), Failure> {
     let OverrideArgs { timeout, profile, working_dir, params, .. } = &args.overrides;
     #[cfg(debug_assertions)]
     let time_scale = args.common.time_scale.as_ref().map(ToString::to_string);
@@ -201,15 +227,17 @@ async fn prepare(
     let flags = flags.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value?]));
     let params = params.iter().map(|(key, value)| ["--param".to_owned(), format!("{key}={value}")]);
     let program = Program::new(&load.program).probe("--version").inside(id, &ready.access, &load.key);
-    let task = format!("{}/{}", program.folder(), load.task_name);
-    let program = program.arg("run").args(flags.chain(params).flatten()).arg(task);
+    let (task, out) = (format!("{}/{}", program.folder(), load.task_name), format!("{}/out", program.folder()));
+    let folder = args.out.iter().map(|_| ["--out".to_owned(), out.clone()]);
+    let program = program.arg("run").args(flags.chain(params).chain(folder).flatten()).arg(task);
     let files = load.data.iter().map(|(name, content)| (name, content));
     let program = std::iter::once((&load.task_name, &load.task))
         .chain(files)
         .fold(program, |program, (name, content)| program.file(name, content.clone()));
     let variables = context.raw().of_the_run();
     let program = variables.fold(program, |program, (name, value)| program.env(name, value));
-    program.install(&ready.server).await.map_err(Failure::from)
+    let command = program.install(&ready.server).await.map_err(Failure::from)?;
+    Ok((command, out))
 }
 
 /// Where the run can be looked at.

@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::agent_result::AgentResult;
 
 pub(crate) use failure::{ExitCode, Failure, FailureKind};
-pub(crate) use result::{Facts, ResultError, RunResult, SCHEMA_VERSION, StageTime};
+pub(crate) use result::{ChangedFile, Facts, RepositoryChanges, ResultError, RunResult, SCHEMA_VERSION, StageTime};
 
 /// The longest `detail` or summary that is reported, in characters.
 const LONGEST_DETAIL: usize = 2000;

@@ -8,6 +8,7 @@
 //! ```
 
 mod answer;
+mod changes;
 mod deadline;
 mod drive;
 mod folder;

@@ -1,7 +1,7 @@
 //! A run while it is under way: its plan, its agent-server, its conversation.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use openhands_client::agent_server::ready::await_ready;
 use openhands_client::agent_server::wire::Agent;
@@ -65,6 +65,8 @@ pub(super) struct Run<'r> {
     tally: Tally,
     limits: Arc<watch::Sender<Limits>>,
     known_facts: Mutex<Facts>,
+    /// The agent's, once its repositories are there.
+    working_dir: OnceLock<String>,
 }
 
 impl<'r> Run<'r> {
@@ -86,6 +88,7 @@ impl<'r> Run<'r> {
             tally: Tally::new(started),
             limits: Arc::default(),
             known_facts: Mutex::default(),
+            working_dir: OnceLock::new(),
         }
     }
 
@@ -132,7 +135,12 @@ impl<'r> Run<'r> {
     pub(super) async fn complete_folder(&self, verdict: &Verdict, budgets: ShutdownBudgets) {
         let (Some(server), Some(id)) = (self.server.get(), verdict.conversation_id) else { return };
         let redactor = &self.environment.redactor;
-        folder::complete_events(&self.folder, server, id, redactor, &self.warnings, budgets.folder).await;
+        let events = folder::complete_events(&self.folder, server, id, redactor, &self.warnings, budgets.folder);
+        let working_dir = self.working_dir.get().map(String::as_str);
+        let changes =
+            folder::write_changes(&self.folder, server, working_dir, redactor, &self.warnings, budgets.folder);
+        let ((), changes) = tokio::join!(events, changes);
+        self.know(|facts| facts.changes = changes);
     }
 
     /// What was measured and counted.
@@ -342,6 +350,8 @@ impl<'r> Run<'r> {
             let (prepared, resources) =
                 tokio::try_join!(prepare(&account, &server.client, &plan, fields, redactor, sinks), resources)?;
             sinks.record(&Record::Stage(Stage::Configuring)).await;
+            let working_dir = self.working_dir.get_or_init(|| plan.conversation.working_dir.clone());
+            folder::note_commits(&self.folder, server, working_dir, &self.warnings).await;
             self.know(|facts| facts.model = resources.llm.model_name().map(str::to_owned));
             let result_spec = plan.result_spec.clone();
             let asked = Asked { conversation: plan.conversation.id, result_spec, fields };

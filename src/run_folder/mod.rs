@@ -6,11 +6,13 @@
 //! | `events.jsonl` | the log of the conversation, with our own records; the last line is the result |
 //! | `result.json` | the result |
 //! | `answer.md` | the agent's final message |
+//! | `changes.patch` | what the agent changed in the repositories |
 //!
 //! The runner writes it. If the runner is killed, its guardian writes the end ([`conclude`]).
 
 mod event_log;
 
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -29,16 +31,21 @@ pub(crate) const EVENTS: &str = "events.jsonl";
 pub(crate) const RESULT: &str = "result.json";
 /// The agent's final message.
 pub(crate) const ANSWER: &str = "answer.md";
+/// What the agent changed in the repositories.
+pub(crate) const PATCH: &str = "changes.patch";
 const RUN: &str = "run.json";
 
 /// The version of the folder's format.
 const FORMAT: u32 = 1;
 
-/// Which run a folder belongs to.
+/// Which run a folder belongs to, and what a runner that continues it has to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Owner {
     format: u32,
     run_id: Option<String>,
+    /// The commit of each repository before the agent's first turn, by its path; empty for one without a commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    commits: Option<BTreeMap<String, String>>,
 }
 
 /// Why a folder is refused.
@@ -63,6 +70,18 @@ pub(crate) enum FolderError {
         /// The agent's working directory.
         workspace: String,
     },
+}
+
+/// Makes a folder for what another machine's run folder holds. One that is there has to be empty.
+///
+/// # Errors
+/// [`FolderError`].
+pub(crate) fn make_empty(path: &Path) -> Result<PathBuf, FolderError> {
+    let io_error = |source| FolderError::Io { path: path.to_owned(), source };
+    let absolute = std::path::absolute(path).map_err(io_error)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(&absolute).map_err(io_error)?;
+    let is_empty = fs::read_dir(&absolute).map_err(io_error)?.next().is_none();
+    if is_empty { Ok(absolute) } else { Err(FolderError::NotEmpty(absolute)) }
 }
 
 /// An open run folder.
@@ -91,14 +110,14 @@ impl OpenFolder {
         let is_empty = fs::read_dir(&absolute).map_err(io_error)?.next().is_none();
         let found = fs::read(absolute.join(RUN)).ok().and_then(|text| serde_json::from_slice::<Owner>(&text).ok());
         let owner = match found {
-            _ if is_empty => Owner { format: FORMAT, run_id: run_id.map(str::to_owned) },
+            _ if is_empty => Owner { format: FORMAT, run_id: run_id.map(str::to_owned), commits: None },
             Some(owner) if owner.format == FORMAT && run_id.is_some() && owner.run_id.as_deref() == run_id => owner,
             _ => return Err(FolderError::NotEmpty(absolute)),
         };
         let mut folder = Self { path: absolute, owner, log: None, is_continued: !is_empty, is_new };
         folder.keep_owner().map_err(io_error)?;
         // The end of the run before is not the end of this one.
-        for name in [RESULT, ANSWER] {
+        for name in [RESULT, ANSWER, PATCH] {
             let _ = fs::remove_file(folder.path.join(name));
         }
         folder.log = Some(EventLog::open(&folder.path.join(EVENTS)).map_err(io_error)?);
@@ -137,6 +156,20 @@ impl OpenFolder {
             let _ = fs::remove_dir(&self.path);
         }
         Err(FolderError::InWorkspace { path: self.path.clone(), workspace: workspace.to_owned() })
+    }
+
+    /// The commit of each repository before the agent's first turn, once it is known.
+    pub(crate) fn commits(&self) -> Option<&BTreeMap<String, String>> {
+        self.owner.commits.as_ref()
+    }
+
+    /// Keeps these commits for a runner that continues the run.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub(crate) fn keep_commits(&mut self, commits: BTreeMap<String, String>) -> io::Result<()> {
+        self.owner.commits = Some(commits);
+        self.keep_owner()
     }
 
     /// Writes a file into the folder, whole or not at all.
@@ -263,5 +296,14 @@ mod tests {
         }
         drop(OpenFolder::open(&path, Some("one")).unwrap());
         assert!(!path.join(RESULT).exists() && fs::read(path.join(EVENTS)).unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_commits_are_there_for_the_next_runner() {
+        let home = tempfile::tempdir().unwrap();
+        let commits = BTreeMap::from([("/w/a".to_owned(), "abc".to_owned())]);
+        let mut first = OpenFolder::open(&home.path().join("out"), Some("one")).unwrap();
+        first.keep_commits(commits.clone()).unwrap();
+        assert_eq!(OpenFolder::open(&home.path().join("out"), Some("one")).unwrap().commits(), Some(&commits));
     }
 }

@@ -170,10 +170,52 @@ impl Sink for StatusFile {
     fn record<'a>(&'a mut self, record: &'a Record<'_>) -> BoxFuture<'a, ()> {
         async move {
             self.see(record);
-            if let (Record::Result(_), Some(writing)) = (record, self.writing.take()) {
+            if matches!(record, Record::Result(_))
+                && let Some(writing) = self.writing.take()
+            {
                 let _ = writing.await;
             }
         }
         .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openhands_client::agent_server::Event;
+
+    use super::*;
+    use crate::sinks::Stage;
+
+    fn result() -> crate::outcome::RunResult {
+        let verdict = crate::outcome::Verdict {
+            failure: None,
+            run_id: None,
+            conversation_id: None,
+            cost: Cost::dollars(0.5),
+            result: None,
+        };
+        verdict.alone().result(&Redactor::default())
+    }
+
+    #[tokio::test]
+    async fn the_last_state_is_always_in_the_file() {
+        let home = tempfile::tempdir().unwrap();
+        let (path, now, result) = (home.path().join("status.json"), Instant::now(), result());
+        let action =
+            Event::parse(r#"{"kind":"ActionEvent","tool_name":"terminal","action":{"command":"ls"}}"#).unwrap();
+        for round in 0..40 {
+            let mut sink = StatusFile::new(path.clone(), now, Tally::new(now), Arc::default(), Redactor::default());
+            sink.record(&Record::Stage(Stage::Configuring)).await;
+            for pause in 0..round % 4 {
+                tokio::time::sleep(BETWEEN.mul_f64(f64::from(pause) / 2.0)).await;
+                sink.record(&Record::Event { event: &action, meaning: action.meaning() }).await;
+            }
+            sink.record(&Record::Result(&result)).await;
+            let state: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+            assert_eq!((&state["stage"], &state["status"]), (&"ended".into(), &"COMPLETED".into()), "{state}");
+            assert_eq!(state["last_action"].is_string(), round % 4 > 0);
+        }
+        assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 1);
     }
 }

@@ -222,9 +222,11 @@ async fn a_run_is_launched_inside_and_followed_or_left_alone() {
     let forget =
         outside(cloud, ["exec", "--sandbox", &id, "--", "rm -rf ${XDG_CACHE_HOME:-$HOME/.cache}/openhands-runner"]);
     forget.finish().await.exits_with(0);
-    let launch =
-        outside(cloud, ["launch", "--sandbox", &id, "--follow", "--timeout", "10m", "--format", "json", "task.md"]);
-    let launch = launch.file("task.md", task_in(cloud, &id)).reports_to(&receiver, "launched");
+    let launch = outside(
+        cloud,
+        ["launch", "--sandbox", &id, "--follow", "--timeout", "10m", "--format", "json", "--out", "out"],
+    );
+    let launch = launch.args(["task.md"]).file("task.md", task_in(cloud, &id)).reports_to(&receiver, "launched");
     let done = launch
         .finish()
         .await
@@ -234,6 +236,11 @@ async fn a_run_is_launched_inside_and_followed_or_left_alone() {
         .never_shows("sk-inherited-key");
     assert_eq!((&done.json()["message"], &done.json()["run_id"]), (&json!("Launched."), &json!("launched")));
     assert_eq!(receiver.accepted()["status"], "COMPLETED");
+    // The run folder is here.
+    let read = |name: &str| std::fs::read_to_string(done.path("out").join(name)).unwrap();
+    assert_eq!(read("answer.md"), "Launched.\n");
+    assert_eq!(serde_json::from_str::<Value>(&read("result.json")).unwrap(), done.json());
+    assert!(read("events.jsonl").lines().last().unwrap().starts_with(r#"{"kind":"runner.result""#));
     let mode = "stat -c %a ${XDG_CACHE_HOME:-$HOME/.cache}/openhands-runner/*/openhands-runner";
     let mode = outside(cloud, ["exec", "--sandbox", &id, "--", mode]).finish().await.exits_with(0).stdout;
     assert_eq!(mode, "111\n", "others can read the program's environment");

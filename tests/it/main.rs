@@ -35,6 +35,7 @@ mod providers;
 mod repos;
 mod result;
 mod run;
+mod run_folder;
 mod secrets;
 mod skills;
 mod tarball;

@@ -10,7 +10,7 @@ const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove
 /// What `encodeURIComponent` of a browser and `quote` of Python leave as it is, besides.
 const COMPONENT: &AsciiSet = &UNRESERVED.remove(b'/').remove(b'!').remove(b'*').remove(b'\'').remove(b'(').remove(b')');
 
-/// The secret as it is, and as a sink or a peer writes it: JSON-escaped, `Debug`-quoted, on one line, percent-encoded, in
+/// The secret as it is, and as a sink or a peer writes it: JSON-escaped, `Debug`-quoted, on one line, in a patch, percent-encoded, in
 /// base64. None is shorter than `shortest` bytes, each stands in the list once.
 pub(super) fn forms(secret: &str, shortest: usize) -> Vec<String> {
     let json = serde_json::Value::from(secret).to_string();
@@ -29,6 +29,10 @@ pub(super) fn forms(secret: &str, shortest: usize) -> Vec<String> {
         debug,
         percent.replace("%20", "+"),
     ];
+    if secret.contains('\n') {
+        // The lines of a patch.
+        forms.extend(["\n+", "\n-", "\n "].map(|begin| secret.replace('\n', begin)));
+    }
     for kept in [UNRESERVED, COMPONENT, NON_ALPHANUMERIC] {
         let percent = utf8_percent_encode(secret, kept).to_string();
         forms.extend([lower_case_escapes(&percent), percent]);

@@ -1,0 +1,177 @@
+//! The run folder, the status file, and what must be in neither.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
+
+use crate::support::mcp_server::McpServer;
+use crate::support::{AgentServer, NEWEST, Receiver, Run, ScriptedLlm, Step};
+
+fn json_of(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+fn git(directory: &Path, arguments: &[&str]) {
+    let identity = ["-c", "user.name=a", "-c", "user.email=a@b"];
+    assert!(Command::new("git").args(identity).args(arguments).current_dir(directory).status().unwrap().success());
+}
+
+crate::on_newest_and_oldest!(the_folder_tells_the_whole_run);
+
+async fn the_folder_tells_the_whole_run(server: &AgentServer) {
+    let llm = ScriptedLlm::start(0).await.unwrap();
+    let change = "cd demo && echo two >>kept && echo new >added && git add added && rm gone";
+    llm.script("Change the repository", [Step::terminal(change), Step::finish("Changed.")]);
+    let working_dir = server.working_dir();
+    let repository = working_dir.join("demo");
+    fs::create_dir_all(&repository).unwrap();
+    git(&repository, &["init", "-q", "."]);
+    fs::write(repository.join("kept"), "one\n").unwrap();
+    fs::write(repository.join("gone"), "gone\n").unwrap();
+    git(&repository, &["add", "."]);
+    git(&repository, &["commit", "-qm", "1"]);
+    let task = "---\nllm: {input_cost_per_token: 0.00001, output_cost_per_token: 0.00001}\nlimits: {cost: 5}\n---\nChange the repository.";
+    let run = Run::inside(server).env("WORKSPACE_BASE", working_dir.to_str().unwrap()).llm(&llm);
+    let run = run.args(["run", "--out", "out", "--status", "status.json", "--format", "json", "the-task.md"]);
+    let finished = run.file("the-task.md", task).finish().await.exits_with(0);
+    let (out, result) = (finished.path("out"), finished.json());
+
+    assert_eq!(json_of(&out.join("result.json")), result);
+    assert_eq!(fs::read_to_string(out.join("answer.md")).unwrap(), "Changed.\n");
+    let expected = json!([{"repository": repository, "added": 1, "updated": 1, "deleted": 1, "moved": 0, "files": [
+        {"status": "ADDED", "path": "added"}, {"status": "DELETED", "path": "gone"}, {"status": "UPDATED", "path": "kept"}]}]);
+    assert_eq!(result["changes"], expected, "{result:#}");
+    let before = tempfile::tempdir().unwrap();
+    fs::create_dir(before.path().join("demo")).unwrap();
+    fs::write(before.path().join("demo/kept"), "one\n").unwrap();
+    fs::write(before.path().join("demo/gone"), "gone\n").unwrap();
+    git(before.path(), &["apply", out.join("changes.patch").to_str().unwrap()]);
+    assert_eq!(fs::read_to_string(before.path().join("demo/kept")).unwrap(), "one\ntwo\n");
+    assert!(before.path().join("demo/added").exists() && !before.path().join("demo/gone").exists());
+
+    // What was measured and counted.
+    assert_eq!((&result["schema_version"], &result["model"]), (&json!(1), &json!("openai/scripted")));
+    assert_eq!((&result["turns"], &result["iterations"]), (&json!(1), &json!(2)), "{result:#}");
+    let conversation = server.conversation(result["conversation_id"].as_str().unwrap()).await;
+    let metrics = conversation["stats"]["usage_to_metrics"].as_object().unwrap();
+    let prompt: u64 = metrics.values().map(|of| of["accumulated_token_usage"]["prompt_tokens"].as_u64().unwrap()).sum();
+    assert_eq!(result["tokens"]["prompt"], prompt, "{result:#}");
+    assert!(metrics.keys().eq(result["usage"].as_object().unwrap().keys()), "{result:#}");
+    let version = server.get("/server_info").await["version"].clone();
+    assert_eq!(result["server_version"], version);
+    let stages: Vec<_> = result["stages"].as_array().unwrap().iter().map(|stage| stage["stage"].clone()).collect();
+    assert_eq!(stages, ["setup", "skills", "conversation", "turn 1"]);
+    assert!(result["llm_seconds"].as_f64().is_some() && result["tool_seconds"].as_f64().unwrap() > 0.0, "{result:#}");
+
+    // The last state.
+    let status = json_of(&finished.path("status.json"));
+    for (field, value) in [("stage", json!("ended")), ("status", json!("COMPLETED")), ("turn", json!(1))] {
+        assert_eq!(status[field], value, "{status:#}\n{}", finished.stderr);
+    }
+    assert_eq!((&status["conversation_id"], &status["cost"]), (&result["conversation_id"], &result["cost"]));
+    assert_eq!((&status["limits"]["cost"], &status["iterations"]), (&json!(5.0), &json!(2)), "{status:#}");
+}
+
+#[tokio::test]
+async fn a_folder_that_the_agent_could_change_or_that_is_in_use_ends_the_run_before_it_begins() {
+    let workspace = tempfile::tempdir().unwrap();
+    let llm = ScriptedLlm::start(0).await.unwrap();
+    let run = |out: &str| {
+        let run = Run::new().llm(&llm).env("WORKSPACE_BASE", workspace.path().to_str().unwrap());
+        run.args(["run", "--prompt", "x", "--out", out])
+    };
+    let inside = workspace.path().join("out");
+    run(inside.to_str().unwrap()).finish().await.exits_with(78).says("is in the agent's workspace");
+    assert!(!inside.exists());
+    run(".").file("task.md", "x").finish().await.exits_with(78).says("is not empty and does not belong to this run");
+}
+
+/// Without a callback there is no one to tell, and still a folder to end.
+#[tokio::test]
+async fn the_folder_of_a_killed_runner_without_a_callback_has_an_end() {
+    let running = Run::new()
+        .args(["run", "--out", "out", "--agent-server-url", "http://127.0.0.1:9", "task.md"])
+        .args(["--restart-grace", "100ms"])
+        .file("task.md", "---\nllm: {model: m}\n---\nDo the task.")
+        .start();
+    running.says("waiting for the agent-server").await;
+    running.signal(nix::sys::signal::Signal::SIGKILL);
+    let finished = running.finish().await;
+    let result = json_of(&finished.path("out/result.json"));
+    assert_eq!((&result["error"]["code"], &result["exit_code"]), (&json!("RunnerDied"), &json!(137)));
+    let log = fs::read_to_string(finished.path("out/events.jsonl")).unwrap();
+    assert_eq!(log.lines().count(), 1);
+    assert!(log.starts_with(r#"{"kind":"runner.result""#), "{log}");
+}
+
+/// Every form of a secret in which the agent may write it.
+fn forms(secret: &str) -> Vec<String> {
+    let json = serde_json::to_string(secret).unwrap();
+    vec![
+        secret.to_owned(),
+        json[1..json.len() - 1].to_owned(),
+        utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string(),
+        STANDARD.encode(secret),
+        STANDARD.encode(format!("user:{secret}")),
+    ]
+}
+
+#[tokio::test]
+async fn no_secret_that_the_agent_sees_is_in_any_output() {
+    const LLM: &str = "sk-\"llm/key+of%the&test";
+    const MCP: &str = "mcp-\"header/of+the%test";
+    const ADDRESS: &str = "password-of-the-address";
+    let server = AgentServer::shared(NEWEST).await;
+    let (llm, mcp, receiver) =
+        (ScriptedLlm::start(0).await.unwrap(), McpServer::start().await, Receiver::start().await);
+    let secrets = [LLM, MCP, ADDRESS];
+    let shown = secrets.iter().flat_map(|secret| forms(secret)).collect::<Vec<_>>().join("\n");
+    let quoted = shell_words::quote(&shown);
+    let (begin, end) = LLM.split_at(LLM.len() / 2);
+    llm.script(
+        "Tell me",
+        [
+            Step::terminal(&format!("printf '%s\\n' {quoted} | tee told")),
+            Step::terminal(&format!("printf %s {}", shell_words::quote(begin))),
+            Step::terminal(&format!("printf %s {}; git init -q . && git add -A", shell_words::quote(end))),
+            Step::finish(&shown),
+        ],
+    );
+    let task = format!(
+        "---\nmcp: {{ probe: {{ url: '{}', headers: {{ x-key: '{MCP}' }} }} }}\n\
+         repos: [{{ url: 'https://me:{ADDRESS}@127.0.0.1:9/a/b', optional: true }}]\n---\nTell me about {ADDRESS}.",
+        mcp.url()
+    );
+    let run = Run::inside(server)
+        .llm(&llm)
+        .env("LLM_API_KEY", LLM)
+        .reports_to(&receiver, "secrets")
+        .file("the-task.md", task);
+    let run =
+        run.args(["run", "--format", "jsonl", "--out", "out", "--status", "status.json", "--result", "result.json"]);
+    let finished = run.args(["the-task.md"]).finish().await.exits_with(0);
+
+    let files = fs::read_dir(finished.path("out")).unwrap().map(|entry| entry.unwrap().path());
+    let files = files.chain([finished.path("status.json"), finished.path("result.json")]);
+    let mut outputs: Vec<(String, String)> = files
+        .map(|path| (path.display().to_string(), String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned()))
+        .collect();
+    assert!(outputs.iter().any(|(name, _)| name.ends_with("changes.patch")));
+    outputs.push(("stdout".to_owned(), finished.stdout.clone()));
+    outputs.push(("stderr".to_owned(), finished.stderr.clone()));
+    outputs.push(("callback".to_owned(), receiver.accepted().to_string()));
+    for (name, output) in &outputs {
+        for form in secrets.iter().flat_map(|secret| forms(secret)) {
+            // Of base64 the last characters hold bits of what follows.
+            let core = form.trim_end_matches('=');
+            assert!(!output.contains(&core[..core.len() - 2]), "{form} is in {name}: {output}");
+            let again = serde_json::to_string(&form).unwrap();
+            assert!(!output.contains(again.trim_matches('"')), "{again} is in {name}");
+        }
+    }
+}
