@@ -13,6 +13,7 @@ const PROGRAM: Floors = &[
     &["commands", "run"],
     &["prepare"],
     &["process", "sinks"],
+    &["export"],
     &["plan"],
     &["logging"],
     &["cli"],

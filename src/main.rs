@@ -20,6 +20,7 @@
 //! - [`prepare`]: what a run does before its conversation;
 //! - [`sinks`]: who sees what a run does;
 //! - [`process`]: guardian, PID 1, signals, and what others may see of this process;
+//! - [`export`]: the run in the formats of other tools;
 //! - [`plan`]: what a run is going to do, as a plain value;
 //! - [`logging`];
 //! - [`cli`]: the command line;
@@ -35,6 +36,7 @@ mod cli;
 mod commands;
 #[cfg(test)]
 mod documentation;
+mod export;
 mod files;
 mod input;
 mod log_writer;

@@ -96,6 +96,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
 
+    /// Also write what other tools read into that folder.
+    #[command(flatten)]
+    pub(crate) exports: ExportArgs,
+
     /// Keep the state of the run in this file, as JSON.
     #[arg(long, value_name = "FILE")]
     pub(crate) status: Option<PathBuf>,
@@ -161,6 +165,18 @@ pub(crate) struct RunArgs {
     #[cfg(debug_assertions)]
     #[arg(long, hide = true, value_name = "FACTORS")]
     pub(crate) time_scale: Option<TimeScale>,
+}
+
+/// Further files of the run folder.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(crate) struct ExportArgs {
+    /// Write junit.xml into the folder of --out: the run as a test report.
+    #[arg(long, requires = "out")]
+    pub(crate) junit: bool,
+
+    /// Write trajectory.json into the folder of --out: the agent's steps in ATIF.
+    #[arg(long, requires = "out")]
+    pub(crate) trajectory: bool,
 }
 
 /// Arguments that beat the task and the environment.

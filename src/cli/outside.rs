@@ -8,8 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use openhands_client::secret::Secret;
 use openhands_client::time_limits::TimeLimits;
 
-use super::LogFormat;
-use super::OverrideArgs;
+use super::{ExportArgs, LogFormat, OverrideArgs};
 use crate::input::env;
 use crate::input::task;
 use crate::input::time_limits::RunnerTimeLimits;
@@ -303,6 +302,10 @@ pub(crate) struct LaunchArgs {
     /// Like --wait, and copy the folder of the run into this new folder.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+
+    /// Also write what other tools read into that folder.
+    #[command(flatten)]
+    pub(crate) exports: ExportArgs,
 
     /// Upload this binary [default: this program].
     #[arg(long, value_name = "FILE")]

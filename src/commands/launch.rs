@@ -229,7 +229,10 @@ async fn prepare(
     let program = Program::new(&load.program).probe("--version").inside(id, &ready.access, &load.key);
     let (task, out) = (format!("{}/{}", program.folder(), load.task_name), format!("{}/out", program.folder()));
     let folder = args.out.iter().map(|_| ["--out".to_owned(), out.clone()]);
-    let program = program.arg("run").args(flags.chain(params).chain(folder).flatten()).arg(task);
+    let exports = [("--junit", args.exports.junit), ("--trajectory", args.exports.trajectory)];
+    let exports = exports.into_iter().filter(|(_, is_given)| *is_given).map(|(flag, _)| flag.to_owned());
+    let arguments = flags.chain(params).chain(folder).flatten().chain(exports);
+    let program = program.arg("run").args(arguments).arg(task);
     let files = load.data.iter().map(|(name, content)| (name, content));
     let program = std::iter::once((&load.task_name, &load.task))
         .chain(files)

@@ -27,6 +27,7 @@ use super::state::RunState;
 use super::warnings::Warnings;
 use crate::agent_result::{AgentResult, FinishFields};
 use crate::cli::{RunArgs, WorkspaceKind};
+use crate::export::Exports;
 use crate::input::Environment;
 use crate::input::problem::Problems;
 use crate::input::settings::{Account, Overrides, Settings};
@@ -98,7 +99,8 @@ impl<'r> Run<'r> {
         // What can be slow comes last: standard output may have a reader that is.
         let mut sinks = Sinks::default().with(self.tally.clone()).with(Progress::new(redactor()));
         if args.out.is_some() {
-            sinks.add(FolderSink::new(self.folder.clone(), redactor()));
+            let exports = Exports { junit: args.exports.junit, trajectory: args.exports.trajectory };
+            sinks.add(FolderSink::new(self.folder.clone(), redactor(), exports));
         }
         if let Some(path) = &args.status {
             let limits = Arc::clone(&self.limits);

@@ -2,10 +2,12 @@
 
 use std::io;
 
-use futures_util::future::{BoxFuture, FutureExt as _, ready};
+use futures_util::future::{BoxFuture, FutureExt as _};
+use openhands_client::off_thread::off_thread;
 use openhands_client::secret::Redactor;
 
 use super::{Record, Sink, jsonl};
+use crate::export::{self, Exports};
 use crate::outcome::RunResult;
 use crate::run_folder::{ANSWER, OpenFolder, RESULT, RunFolder};
 
@@ -14,13 +16,14 @@ use crate::run_folder::{ANSWER, OpenFolder, RESULT, RunFolder};
 pub(crate) struct FolderSink {
     folder: RunFolder,
     redactor: Redactor,
+    exports: Exports,
 }
 
 impl FolderSink {
     /// Writes into this folder, without the secrets that are learned by then.
     #[must_use]
-    pub(crate) fn new(folder: RunFolder, redactor: Redactor) -> Self {
-        Self { folder, redactor }
+    pub(crate) fn new(folder: RunFolder, redactor: Redactor, exports: Exports) -> Self {
+        Self { folder, redactor, exports }
     }
 
     fn write(&self, folder: &mut OpenFolder, record: &Record<'_>) -> io::Result<()> {
@@ -45,13 +48,23 @@ impl FolderSink {
 impl Sink for FolderSink {
     fn record<'a>(&'a mut self, record: &'a Record<'_>) -> BoxFuture<'a, ()> {
         let written = self.folder.with(|folder| match record {
-            Record::Result(result) => Self::end(folder, result),
+            Record::Result(result) => Self::end(folder, result).map(|()| Some(folder.path().to_owned())),
             // A log that cannot be written is given up; the end of the run tries to complete it from the server's.
-            record => self.write(folder, record).inspect_err(|_| folder.log = None),
+            record => self.write(folder, record).inspect_err(|_| folder.log = None).map(|()| None),
         });
-        if let Some(Err(error)) = written {
-            tracing::warn!(%error, "the run folder is incomplete");
+        let exports = self.exports;
+        async move {
+            let exported = match written {
+                Some(Ok(Some(folder))) if exports != Exports::default() => {
+                    off_thread("exports", move || export::write(&folder, exports)).await
+                }
+                Some(Err(error)) => Err(error),
+                _ => Ok(()),
+            };
+            if let Err(error) = exported {
+                tracing::warn!(%error, "the run folder is incomplete");
+            }
         }
-        ready(()).boxed()
+        .boxed()
     }
 }

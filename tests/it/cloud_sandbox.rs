@@ -226,7 +226,8 @@ async fn a_run_is_launched_inside_and_followed_or_left_alone() {
         cloud,
         ["launch", "--sandbox", &id, "--follow", "--timeout", "10m", "--format", "json", "--out", "out"],
     );
-    let launch = launch.args(["task.md"]).file("task.md", task_in(cloud, &id)).reports_to(&receiver, "launched");
+    let launch =
+        launch.args(["--junit", "task.md"]).file("task.md", task_in(cloud, &id)).reports_to(&receiver, "launched");
     let done = launch
         .finish()
         .await
@@ -239,6 +240,7 @@ async fn a_run_is_launched_inside_and_followed_or_left_alone() {
     // The run folder is here.
     let read = |name: &str| std::fs::read_to_string(done.path("out").join(name)).unwrap();
     assert_eq!(read("answer.md"), "Launched.\n");
+    assert!(read("junit.xml").contains("<system-out>Launched.</system-out>"));
     assert_eq!(serde_json::from_str::<Value>(&read("result.json")).unwrap(), done.json());
     assert!(read("events.jsonl").lines().last().unwrap().starts_with(r#"{"kind":"runner.result""#));
     let mode = "stat -c %a ${XDG_CACHE_HOME:-$HOME/.cache}/openhands-runner/*/openhands-runner";

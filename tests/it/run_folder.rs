@@ -10,6 +10,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use crate::support::mcp_server::McpServer;
+use crate::support::repository;
 use crate::support::{AgentServer, NEWEST, Receiver, Run, ScriptedLlm, Step};
 
 fn json_of(path: &Path) -> Value {
@@ -19,6 +20,13 @@ fn json_of(path: &Path) -> Value {
 fn git(directory: &Path, arguments: &[&str]) {
     let identity = ["-c", "user.name=a", "-c", "user.email=a@b"];
     assert!(Command::new("git").args(identity).args(arguments).current_dir(directory).status().unwrap().success());
+}
+
+/// The models of the format's own package take it.
+#[track_caller]
+fn is_valid_trajectory(path: &Path) {
+    let checked = Command::new(repository::file("scripts/validate-trajectory")).arg(path).output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 }
 
 crate::on_newest_and_oldest!(the_folder_tells_the_whole_run);
@@ -37,7 +45,8 @@ async fn the_folder_tells_the_whole_run(server: &AgentServer) {
     git(&repository, &["commit", "-qm", "1"]);
     let task = "---\nllm: {input_cost_per_token: 0.00001, output_cost_per_token: 0.00001}\nlimits: {cost: 5}\n---\nChange the repository.";
     let run = Run::inside(server).env("WORKSPACE_BASE", working_dir.to_str().unwrap()).llm(&llm);
-    let run = run.args(["run", "--out", "out", "--status", "status.json", "--format", "json", "the-task.md"]);
+    let run = run.args(["run", "--out", "out", "--status", "status.json", "--format", "json"]);
+    let run = run.args(["--junit", "--trajectory", "the-task.md"]);
     let finished = run.file("the-task.md", task).finish().await.exits_with(0);
     let (out, result) = (finished.path("out"), finished.json());
 
@@ -67,6 +76,21 @@ async fn the_folder_tells_the_whole_run(server: &AgentServer) {
     let stages: Vec<_> = result["stages"].as_array().unwrap().iter().map(|stage| stage["stage"].clone()).collect();
     assert_eq!(stages, ["setup", "skills", "conversation", "turn 1"]);
     assert!(result["llm_seconds"].as_f64().is_some() && result["tool_seconds"].as_f64().unwrap() > 0.0, "{result:#}");
+
+    // For other tools.
+    let junit = fs::read_to_string(out.join("junit.xml")).unwrap();
+    assert!(
+        junit.contains("<system-out>Changed.</system-out>") && junit.contains(r#"failures="0" errors="0""#),
+        "{junit}"
+    );
+    is_valid_trajectory(&out.join("trajectory.json"));
+    let trajectory = json_of(&out.join("trajectory.json"));
+    let steps = trajectory["steps"].as_array().unwrap();
+    let sources: Vec<_> = steps.iter().map(|step| step["source"].as_str().unwrap()).collect();
+    assert_eq!(sources, ["system", "user", "agent", "agent"]);
+    assert_eq!(steps[2]["tool_calls"][0]["arguments"]["command"], change);
+    assert_eq!(steps[2]["observation"]["results"][0]["extra"]["exit_code"], 0);
+    assert_eq!(trajectory["final_metrics"]["total_prompt_tokens"], prompt);
 
     // The last state.
     let status = json_of(&finished.path("status.json"));
