@@ -17,7 +17,7 @@ const COMMITS: &str = include_str!("changes/commits.sh");
 /// Prints a patch to standard output, and its files to standard error. Gets the working directory, then commits and paths in turn.
 const CHANGES: &str = include_str!("changes/changes.sh");
 
-/// A longer patch is left out, in bytes.
+/// A longer patch is left out, in bytes; so is one with a longer list of files.
 const LONGEST_PATCH: usize = 32 * 1024 * 1024;
 /// More files of a repository are counted and not named.
 const MOST_FILES: usize = 1000;
@@ -28,6 +28,8 @@ pub(super) struct Changes {
     /// For `git apply` in the working directory.
     pub(super) patch: Vec<u8>,
     pub(super) repositories: Vec<RepositoryChanges>,
+    /// Repositories in which git could not read everything.
+    pub(super) incomplete: Vec<String>,
 }
 
 /// The commit of each repository in the working directory, by its path. Empty for one without a commit.
@@ -64,6 +66,7 @@ pub(super) async fn changes(
         .follow(async |output| match output {
             Output::Stdout(bytes) if patch.len() + bytes.len() > LONGEST_PATCH => is_long = true,
             Output::Stdout(bytes) if !is_long => patch.extend_from_slice(&bytes),
+            Output::Stderr(bytes) if files.len() + bytes.len() > LONGEST_PATCH => is_long = true,
             Output::Stdout(_) => {}
             Output::Stderr(bytes) => files.extend_from_slice(&bytes),
         })
@@ -71,7 +74,10 @@ pub(super) async fn changes(
         .map_err(|error| text::chain(&error))?;
     match exit {
         Exit::Code(0) if is_long => Err(format!("the patch is longer than {} MiB", LONGEST_PATCH >> 20)),
-        Exit::Code(0) => Ok(Changes { patch, repositories: repositories(&String::from_utf8_lossy(&files)) }),
+        Exit::Code(0) => {
+            let files = String::from_utf8_lossy(&files);
+            Ok(Changes { patch, repositories: repositories(&files), incomplete: incomplete(&files) })
+        }
         Exit::Code(code) => {
             Err(format!("git failed with {code}: {}", text::one_line(&String::from_utf8_lossy(&files), 200)))
         }
@@ -81,6 +87,11 @@ pub(super) async fn changes(
 
 fn script<'a>(script: &'a str, arguments: impl IntoIterator<Item = &'a str>) -> String {
     shell_words::join(["sh", "-c", script, "changes"].into_iter().chain(arguments))
+}
+
+/// Reads lines `! PATH`.
+fn incomplete(files: &str) -> Vec<String> {
+    files.lines().filter_map(|line| line.strip_prefix("! ")).map(str::to_owned).collect()
 }
 
 /// Reads lines `= PATH` and, for each file below, the status and the paths of `git diff --name-status`.
@@ -181,6 +192,24 @@ mod tests {
         let patch = String::from_utf8(patch).unwrap();
         assert!(patch.starts_with("diff --git a/a b/a\n"), "{patch}");
         assert!(patch.contains("+++ b/inner/c\n") && !patch.contains("Subproject"), "{patch}");
+    }
+
+    #[test]
+    fn what_git_cannot_read_does_not_hide_the_other_changes() {
+        let home = tempfile::tempdir().unwrap();
+        shell(home.path(), "git init -q . && echo a >a && git add . && git commit -qm 1");
+        let name = home.path().to_str().unwrap();
+        let listed = String::from_utf8(shell(home.path(), &script(COMMITS, [name])).stdout).unwrap();
+        let (commit, folder) = listed.trim().split_once(' ').unwrap();
+        // Git refuses to add a repository without a commit.
+        shell(home.path(), "echo b >>a && echo c >c && mkdir deep && git init -q deep/inner && touch deep/inner/file");
+        let done = shell(home.path(), &script(CHANGES, [name, commit, folder]));
+        let files = String::from_utf8(done.stderr).unwrap();
+        assert_eq!(incomplete(&files), [name]);
+        let counts: Vec<_> = repositories(&files).iter().map(|of| (of.added, of.updated)).collect();
+        assert_eq!(counts, [(1, 1)], "{files}");
+        let patch = String::from_utf8(done.stdout).unwrap();
+        assert!(patch.contains("+b\n") && patch.contains("+c\n"), "{patch}");
     }
 
     #[test]

@@ -90,6 +90,9 @@ pub(super) async fn write_changes(
             let written = folder.with(|folder| folder.write(PATCH, &patch)).unwrap_or(Ok(()));
             written.map_err(|error| error.to_string())?;
         }
+        for repository in &changes.incomplete {
+            warnings.warn(format!("changes.patch may be incomplete: git could not read everything in {repository}"));
+        }
         Ok(changes.repositories)
     });
     written.unwrap_or_else(|reason| {

@@ -1,5 +1,6 @@
 # Prints what has changed in the repositories of the working directory $1: the patch to stdout, and to stderr "= PATH" for each repository
-# with the status of its files below. The other arguments are pairs of a commit and a path: what was there at the beginning.
+# with the status of its files below; "! PATH" before it if git could not read everything in it. The other arguments are pairs of a commit
+# and a path: what was there at the beginning.
 command -v git >/dev/null || exit 0
 work=$1
 shift
@@ -45,7 +46,8 @@ for folder in "$work" "$work"/*; do
         GIT_OBJECT_DIRECTORY=$temporary/objects
         GIT_INDEX_FILE=$temporary/index
         export GIT_ALTERNATE_OBJECT_DIRECTORIES GIT_OBJECT_DIRECTORY GIT_INDEX_FILE
-        run add -A -- "$@" 2>/dev/null
+        # One file that cannot be read, or a repository in it without a commit, must not hide all other changes.
+        run add --ignore-errors -A -- "$@" 2>/dev/null || printf '! %s\n' "$folder" >&2
         printf '= %s\n' "$folder" >&2
         run diff --cached -M --name-status "$commit" -- "$@" >&2
         name=${folder#"$work"}
