@@ -136,6 +136,7 @@ async fn read_again(
     id: ConversationId,
     redactor: &Redactor,
 ) -> Result<u64, String> {
+    tracing::debug!("reading the log of the conversation again");
     let Some(again) = folder.with(|folder| folder.rewrite()) else { return Ok(0) };
     let mut again = again.map_err(|error| error.to_string())?;
     let mut query = EventQuery::default().limit(100);

@@ -185,8 +185,14 @@ async fn a_run_in_the_cloud_is_driven_from_here_and_leaves_no_sandbox() {
     assert_eq!(cloud.sandboxes().await.len(), 1);
     outside(cloud, ["sandbox", "delete", id]).finish().await.exits_with(0);
 
-    let run = outside(cloud, ["run", "--workspace", "cloud", "task.md"]).file("task.md", &task);
-    assert_eq!(run.finish().await.exits_with(0).says("sandbox deleted").stdout, "Done.\n");
+    // What the sandbox holds of the changes is fetched before it is deleted.
+    let repository = std::process::Command::new("git").args(["init", "-q"]).arg(work.path()).status().unwrap();
+    assert!(repository.success());
+    let run = outside(cloud, ["run", "--workspace", "cloud", "--out", "out", "task.md"]).file("task.md", &task);
+    let done = run.finish().await.exits_with(0).says("sandbox deleted");
+    assert_eq!(done.stdout, "Done.\n");
+    let patch = std::fs::read_to_string(done.path("out/changes.patch")).unwrap();
+    assert!(patch.contains("diff --git a/left b/left\n") && patch.contains("\n+other-value\n"), "{patch}");
     assert_eq!(cloud.sandboxes().await, Vec::<Value>::new());
     let clones = outside(cloud, ["run", "--workspace", "cloud", "task.md"]);
     let clones =

@@ -20,7 +20,7 @@ struct Phases {
 }
 
 /// The phases that came, and when.
-type Seen = Arc<Mutex<Vec<(Instant, String)>>>;
+pub type Seen = Arc<Mutex<Vec<(Instant, String)>>>;
 
 impl Handler for Phases {
     async fn answer(&self, request: Request<Bytes>) -> Response<Full<Bytes>> {
@@ -31,13 +31,13 @@ impl Handler for Phases {
     }
 }
 
-async fn endpoint(status: u16, delay: Duration) -> (HttpListener, Seen) {
+pub async fn endpoint(status: u16, delay: Duration) -> (HttpListener, Seen) {
     let seen = Seen::default();
     let listener = HttpListener::start(0, Phases { status, delay, seen: Arc::clone(&seen) }).await.unwrap();
     (listener, seen)
 }
 
-fn texts(seen: &Seen) -> Vec<String> {
+pub fn texts(seen: &Seen) -> Vec<String> {
     seen.lock().unwrap().iter().map(|(_, phase)| phase.clone()).collect()
 }
 

@@ -3,12 +3,14 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
+use crate::phases;
 use crate::support::mcp_server::McpServer;
 use crate::support::repository;
 use crate::support::{AgentServer, NEWEST, Receiver, Run, ScriptedLlm, Step};
@@ -160,25 +162,26 @@ async fn no_secret_that_the_agent_sees_is_in_any_output() {
     llm.script(
         "Tell me",
         [
-            Step::terminal(&format!("printf '%s\\n' {quoted} | tee told")),
+            Step::call(
+                "terminal",
+                json!({"command": format!("printf '%s\\n' {quoted} | tee told"), "summary": shown, "security_risk": "LOW"}),
+            ),
             Step::terminal(&format!("printf %s {}", shell_words::quote(begin))),
             Step::terminal(&format!("printf %s {}; git init -q . && git add -A", shell_words::quote(end))),
             Step::finish(&shown),
         ],
     );
     let task = format!(
-        "---\nmcp: {{ probe: {{ url: '{}', headers: {{ x-key: '{MCP}' }} }} }}\n\
+        "---\nresult: message\nmcp: {{ probe: {{ url: '{}', headers: {{ x-key: '{MCP}' }} }} }}\n\
          repos: [{{ url: 'https://me:{ADDRESS}@127.0.0.1:9/a/b', optional: true }}]\n---\nTell me about {ADDRESS}.",
         mcp.url()
     );
-    let run = Run::inside(server)
-        .llm(&llm)
-        .env("LLM_API_KEY", LLM)
-        .reports_to(&receiver, "secrets")
-        .file("the-task.md", task);
+    let (endpoint, seen) = phases::endpoint(200, Duration::ZERO).await;
+    let in_sandbox = Run::inside(server).env("AUTOMATION_PHASE_URL", endpoint.url("/phase"));
+    let run = in_sandbox.llm(&llm).env("LLM_API_KEY", LLM).reports_to(&receiver, "secrets").file("the-task.md", task);
     let run =
         run.args(["run", "--format", "jsonl", "--out", "out", "--status", "status.json", "--result", "result.json"]);
-    let finished = run.args(["the-task.md"]).finish().await.exits_with(0);
+    let finished = run.args(["--junit", "--trajectory", "the-task.md"]).finish().await.exits_with(0);
 
     let files = fs::read_dir(finished.path("out")).unwrap().map(|entry| entry.unwrap().path());
     let files = files.chain([finished.path("status.json"), finished.path("result.json")]);
@@ -188,14 +191,19 @@ async fn no_secret_that_the_agent_sees_is_in_any_output() {
     assert!(outputs.iter().any(|(name, _)| name.ends_with("changes.patch")));
     outputs.push(("stdout".to_owned(), finished.stdout.clone()));
     outputs.push(("stderr".to_owned(), finished.stderr.clone()));
+    outputs.push(("phases".to_owned(), phases::texts(&seen).join("\n")));
     outputs.push(("callback".to_owned(), receiver.accepted().to_string()));
     for (name, output) in &outputs {
         for form in secrets.iter().flat_map(|secret| forms(secret)) {
             // Of base64 the last characters hold bits of what follows.
             let core = form.trim_end_matches('=');
             assert!(!output.contains(&core[..core.len() - 2]), "{form} is in {name}: {output}");
-            let again = serde_json::to_string(&form).unwrap();
-            assert!(!output.contains(again.trim_matches('"')), "{again} is in {name}");
+            let mut again = form.clone();
+            for _ in 0..2 {
+                again = serde_json::to_string(&again).unwrap();
+                again = again[1..again.len() - 1].to_owned();
+                assert!(!output.contains(&again), "{again} is in {name}");
+            }
         }
     }
 }

@@ -88,7 +88,9 @@ async fn run_without_a_free_process() -> (Work, Elsewhere, Running) {
     let server = AgentServer::shared(NEWEST).await;
     let (work, elsewhere) = (Work::on(server).await, Elsewhere::new());
     work.hold_at("2");
-    let run = work.run(server).env("AUTOMATION_CALLBACK_URL", named(&work.receiver));
+    // The other user cannot write into the folder of the work.
+    let run = work.run_without_arguments(server).args(["run", "--format", "jsonl", "task.md"]);
+    let run = run.env("AUTOMATION_CALLBACK_URL", named(&work.receiver));
     let running = elsewhere.run(run, "").start();
     work.reach("2").await;
     elsewhere.fill(running.pid()).await;

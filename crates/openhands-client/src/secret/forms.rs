@@ -24,6 +24,8 @@ pub(super) fn forms(secret: &str, shortest: usize) -> Vec<String> {
         ascii(&json),
         // A log line in JSON whose field is already quoted.
         escaped_again(&debug),
+        // JSON in the arguments of a tool call, which are JSON in a text of an event.
+        escaped_again(&escaped_again(&json)),
         escaped_again(&json),
         json,
         debug,
