@@ -13,7 +13,7 @@ const PROGRAM: Floors = &[
     &["commands", "run"],
     &["prepare"],
     &["process", "sinks"],
-    &["export"],
+    &["export", "report"],
     &["plan"],
     &["logging"],
     &["cli"],

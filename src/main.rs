@@ -25,6 +25,7 @@
 //! - [`logging`];
 //! - [`cli`]: the command line;
 //! - [`input`]: the environment and the task file;
+//! - [`report`]: what happened in a run, told from the lines of its events;
 //! - [`outcome`]: how a run ended, and what follows from that;
 //! - [`agent_result`]: what the agent is asked to give at its end; [`run_folder`]: what a run leaves on disk;
 //! - [`files`]: files that are written whole or not at all.
@@ -45,6 +46,7 @@ mod outcome;
 mod plan;
 mod prepare;
 mod process;
+mod report;
 mod run;
 mod run_folder;
 mod sinks;

@@ -6,7 +6,7 @@ use clap::error::ErrorKind;
 use nix::sys::signal::SigSet;
 
 use crate::cli::{self, Cli, Command, HookEvent, LogFormat};
-use crate::commands::schema;
+use crate::commands::{report, schema};
 use crate::input::Environment;
 use crate::input::env::{self, SECRET_NAMES};
 use crate::input::time_limits::RunnerTimeLimits;
@@ -55,6 +55,8 @@ async fn dispatch() -> ExitCode {
             return ExitCode::from(Box::pin(commands::run(*command, environment, shutdown)).await.0);
         }
         Ok(Cli { command: Some(Command::Schema { of }) }) => return print(&schema::text(of)),
+        Ok(Cli { command: Some(Command::Report(args)) }) => return report::report(&args),
+        Ok(Cli { command: Some(Command::Show(args)) }) => return report::show(&args),
         Ok(Cli { command: Some(Command::Hook { event }) }) => return hook(event),
         Err(error) => {
             if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {

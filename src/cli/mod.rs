@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and its help. Knows no defaults that the configuration owns.
 
 mod outside;
+mod report;
 mod values;
 
 use std::ffi::{OsStr, OsString};
@@ -23,6 +24,7 @@ use crate::input::time_scale::TimeScale;
 pub(crate) use outside::{
     CopyPlace, CpArgs, ExecArgs, LaunchArgs, NewSandboxArgs, OutsideCommand, ResultFormat, SandboxCommand, TimesArgs,
 };
+pub(crate) use report::{ReportArgs, ShowArgs};
 pub(crate) use values::{HookEvent, LogFormat, OutputFormat};
 
 /// Runs an OpenHands automation inside its sandbox.
@@ -49,6 +51,10 @@ pub(crate) enum Command {
     /// A command from outside of a sandbox.
     #[command(flatten)]
     Outside(Box<OutsideCommand>),
+    /// Write what happened in a run as one HTML page.
+    Report(ReportArgs),
+    /// Print what happened in a run.
+    Show(ShowArgs),
     /// Print the JSON Schema of the task file or of the JSON result.
     Schema {
         /// Which one.
@@ -315,7 +321,10 @@ mod tests {
         for first in ["run", "rnu", "--timeout", "-x", "task.md", "my/task.yaml", "Cargo.toml"] {
             assert!(means(first), "{first}");
         }
-        for first in ["sandbox", "sandbx", "exec", "exce", "cp", "launch", "lauch", "check", "schema", "hook", "help"] {
+        for first in [
+            "sandbox", "sandbx", "exec", "exce", "cp", "launch", "lauch", "check", "report", "show", "schema", "hook",
+            "help",
+        ] {
             assert!(!means(first), "{first}");
         }
     }

@@ -9,6 +9,7 @@ mod delivery;
 mod exec;
 mod follow;
 mod launch;
+pub(crate) mod report;
 mod sandbox;
 pub(crate) mod schema;
 

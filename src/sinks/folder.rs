@@ -9,6 +9,7 @@ use openhands_client::secret::Redactor;
 use super::{Record, Sink, jsonl};
 use crate::export::{self, Exports};
 use crate::outcome::RunResult;
+use crate::report;
 use crate::run_folder::{ANSWER, OpenFolder, RESULT, RunFolder};
 
 /// Writes the run folder, once there is one.
@@ -55,8 +56,12 @@ impl Sink for FolderSink {
         let exports = self.exports;
         async move {
             let exported = match written {
-                Some(Ok(Some(folder))) if exports != Exports::default() => {
-                    off_thread("exports", move || export::write(&folder, exports)).await
+                Some(Ok(Some(folder))) => {
+                    off_thread("report", move || {
+                        report::write(&folder)?;
+                        export::write(&folder, exports)
+                    })
+                    .await
                 }
                 Some(Err(error)) => Err(error),
                 _ => Ok(()),

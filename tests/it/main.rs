@@ -32,6 +32,7 @@ mod phases;
 mod preset;
 mod prompt;
 mod providers;
+mod report;
 mod repos;
 mod result;
 mod run;

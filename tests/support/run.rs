@@ -441,6 +441,12 @@ impl Finished {
         self
     }
 
+    #[track_caller]
+    pub fn says_on_stdout(self, words: &str) -> Self {
+        assert!(self.stdout.contains(words), "no \"{words}\" in stdout:\n{}", self.stdout);
+        self
+    }
+
     /// Nothing that left the process holds this.
     #[track_caller]
     pub fn never_shows(self, secret: &str) -> Self {

@@ -1,0 +1,34 @@
+//! What happened in a run, told from the lines of its events: as a page and as plain text.
+//!
+//! ```text
+//! lines (run folder, or the output of `--format jsonl`) ─► Story ─┬► page: one HTML file
+//!                                                                 └► plain: text for a terminal
+//! ```
+
+mod extract;
+mod page;
+mod plain;
+mod source;
+mod story;
+mod timeline;
+
+use std::io;
+use std::path::Path;
+
+use crate::files::replace;
+
+pub(crate) use page::page;
+pub(crate) use plain::plain;
+pub(crate) use source::{SourceError, read};
+
+/// The page in a run folder.
+pub(crate) const PAGE: &str = "report.html";
+
+/// Writes the page of a run folder into it.
+///
+/// # Errors
+/// The folder cannot be read or written.
+pub(crate) fn write(folder: &Path) -> io::Result<()> {
+    let story = read(folder).map_err(io::Error::other)?;
+    replace(&folder.join(PAGE), page(&story).map_err(io::Error::other)?.as_bytes())
+}

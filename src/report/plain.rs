@@ -1,0 +1,134 @@
+//! The story as plain text, for a terminal of any width.
+
+use std::fmt::Write as _;
+
+use super::extract::Extract;
+use super::page::seconds_for_people;
+use super::story::{Step, StepKind, Story};
+
+/// So many lines of a failed step's output are shown, from its end.
+const OUTPUT_LINES: usize = 12;
+
+/// The text, with lines of at most `width` columns where a line is ours. Texts from outside keep their lines.
+pub(crate) fn plain(story: &Story, width: usize) -> String {
+    let mut text = String::new();
+    // Writing into a String cannot fail.
+    let _ = write(&mut text, story, width.max(20));
+    text
+}
+
+fn write(out: &mut String, story: &Story, width: usize) -> std::fmt::Result {
+    match &story.verdict {
+        Some(verdict) => {
+            let code = verdict.code.as_deref().map(|code| format!(": {code}")).unwrap_or_default();
+            writeln!(out, "{}{code}", verdict.status)?;
+            if let Some(detail) = &verdict.detail {
+                writeln!(out, "  {detail}")?;
+            }
+        }
+        None => writeln!(out, "No result: the run is still under way, or its process was killed.")?,
+    }
+    for warning in &story.warnings {
+        writeln!(out, "warning: {warning}")?;
+    }
+    for message in &story.messages {
+        writeln!(out, "\nTask\n{}", indented(message))?;
+    }
+    writeln!(out, "\nSteps")?;
+    let mut before = 0;
+    for step in &story.steps {
+        if step.number != before + 1 {
+            writeln!(out, "{:>5}  {} steps are left out", "", step.number - before - 1)?;
+        }
+        before = step.number;
+        step_lines(out, step, width)?;
+    }
+    if let Some(answer) = &story.answer {
+        writeln!(out, "\nAnswer\n{}", indented(&whole(answer)))?;
+    }
+    writeln!(out, "\nFacts")?;
+    let times = [("Time", story.seconds), ("LLM", story.llm_seconds), ("Tools", story.tool_seconds)];
+    for (name, seconds) in times {
+        writeln!(out, "  {name:<18} {}", seconds_for_people(seconds))?;
+    }
+    for (name, value) in &story.facts {
+        writeln!(out, "  {name:<18} {value}")?;
+    }
+    Ok(())
+}
+
+fn step_lines(out: &mut String, step: &Step, width: usize) -> std::fmt::Result {
+    let who = match step.kind {
+        StepKind::Tool => step.tool.as_str(),
+        StepKind::Agent => "agent",
+        StepKind::User => "you",
+        StepKind::Error => "error",
+    };
+    let mark = match (step.exit_code, step.failed) {
+        (Some(code), _) => format!(" (exit {code})"),
+        (None, true) => " (failed)".to_owned(),
+        (None, false) => String::new(),
+    };
+    let line = format!("{:>5}  {who}: {}", step.number, step.title);
+    let room = width.saturating_sub(mark.chars().count());
+    writeln!(out, "{}{mark}", shortened(&line, room))?;
+    if step.failed
+        && let Some(output) = &step.output
+    {
+        let output = whole(output);
+        let lines: Vec<&str> = output.lines().collect();
+        for line in lines.iter().skip(lines.len().saturating_sub(OUTPUT_LINES)) {
+            writeln!(out, "       | {line}")?;
+        }
+    }
+    Ok(())
+}
+
+fn shortened(line: &str, width: usize) -> String {
+    if line.chars().count() <= width {
+        return line.to_owned();
+    }
+    let kept: String = line.chars().take(width.saturating_sub(1)).collect();
+    format!("{}…", kept.trim_end())
+}
+
+fn whole(text: &Extract) -> String {
+    match text.left_out {
+        0 => text.head.clone(),
+        count => format!("{}\n[{count} characters are left out]\n{}", text.head, text.tail),
+    }
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::report::story::StoryReader;
+
+    #[test]
+    fn a_failed_run_is_told_from_its_verdict_to_its_facts() {
+        let mut reader = StoryReader::default();
+        for line in [
+            json!({"kind": "runner.turn", "message": "Do it."}),
+            json!({"kind": "ActionEvent", "id": "a", "timestamp": "2026-01-01T00:00:00", "tool_name": "terminal",
+                "summary": "run all the tests of the whole project at once", "action": {"command": "make test"}}),
+            json!({"kind": "ObservationEvent", "id": "o", "action_id": "a", "timestamp": "2026-01-01T00:01:05",
+                "observation": {"exit_code": 2, "content": [{"text": "one\n\u{1b}[31mtwo"}]}}),
+            json!({"kind": "runner.result", "status": "FAILED", "error": {"code": "AgentStuck", "detail": "It repeats itself."}}),
+        ] {
+            reader.line(&line.to_string());
+        }
+        let text = plain(&reader.end().unwrap(), 40);
+        assert_eq!(
+            text,
+            "FAILED: AgentStuck\n  It repeats itself.\n\nTask\n  Do it.\n\nSteps\n    \
+             1  terminal: run all the t… (exit 2)\n       | one\n       | two\n\nFacts\n  \
+             Time               1 min 5 s\n  LLM                0.0 s\n  Tools              1 min 5 s\n"
+        );
+    }
+}

@@ -1,0 +1,96 @@
+//! Where a story is read from: a run folder, or the lines that `--format jsonl` has printed.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use super::story::{Story, StoryReader};
+use crate::run_folder::{EVENTS, PATCH};
+
+/// A longer line is passed over: no event is so long.
+const LONGEST_LINE: u64 = 64 << 20;
+/// So much of a patch is read.
+const LONGEST_PATCH: u64 = 4 << 20;
+
+/// Why there is no story.
+#[derive(Debug, Error)]
+pub(crate) enum SourceError {
+    /// The file is missing or cannot be read.
+    #[error("{} cannot be read", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file holds something else.
+    #[error("{} holds no events of a run: give a run folder, or a file with the output of `run --format jsonl`", path.display())]
+    NoEvents {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// Reads a run folder, or a file of lines. What is missing in a folder, and a last line that is cut, are no errors.
+///
+/// # Errors
+/// [`SourceError`].
+pub(crate) fn read(path: &Path) -> Result<Story, SourceError> {
+    let (events, changes) =
+        if path.is_dir() { (path.join(EVENTS), Some(path.join(PATCH))) } else { (path.into(), None) };
+    let unreadable = |source| SourceError::Unreadable { path: events.clone(), source };
+    let mut reader = StoryReader::default();
+    let mut lines = BufReader::with_capacity(256 << 10, File::open(&events).map_err(unreadable)?);
+    while let Some(line) = next_line(&mut lines).map_err(unreadable)? {
+        reader.line(&line);
+    }
+    if let Some(patch) = changes.and_then(|patch| File::open(patch).ok()) {
+        let mut text = Vec::new();
+        if patch.take(LONGEST_PATCH).read_to_end(&mut text).is_ok() {
+            reader.patch(&String::from_utf8_lossy(&text));
+        }
+    }
+    reader.end().ok_or(SourceError::NoEvents { path: events })
+}
+
+/// The next line as text; nothing at the end of the file. The rest of a line that is too long is passed over.
+fn next_line(lines: &mut impl BufRead) -> io::Result<Option<String>> {
+    let mut line = Vec::new();
+    if lines.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)? == 0 {
+        return Ok(None);
+    }
+    if line.last() != Some(&b'\n') && line.len() as u64 == LONGEST_LINE {
+        lines.skip_until(b'\n')?;
+        line.clear();
+    }
+    Ok(Some(String::from_utf8_lossy(&line).into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn something_else_is_refused_with_what_to_give() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("notes.txt");
+        std::fs::write(&file, "Some notes.\n{\"a\": 1}\n").unwrap();
+        let error = read(&file).unwrap_err().to_string();
+        assert!(error.contains("notes.txt holds no events") && error.contains("--format jsonl"), "{error}");
+        let error = read(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("events.jsonl cannot be read"), "{error}");
+    }
+
+    #[test]
+    fn a_last_line_that_is_cut_is_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let lines = "{\"kind\":\"runner.turn\",\"number\":1,\"of\":1,\"message\":\"Do it.\"}\n{\"kind\":\"ActionEv";
+        std::fs::write(folder.path().join(EVENTS), lines).unwrap();
+        std::fs::write(folder.path().join(PATCH), "+one\n").unwrap();
+        let story = read(folder.path()).unwrap();
+        assert_eq!(story.messages, ["Do it."]);
+        assert_eq!(story.patch.unwrap().head, "+one");
+    }
+}
