@@ -90,7 +90,9 @@ async fn pid_1_waits_for_its_guardian_without_being_root_too() {
             setpriv --reuid 65534 --regid 65534 --clear-groups {0}/runner "$@""#,
         folder.path().display()
     );
-    let running = work.run(server).under(["bash", "-c", &script, "bash"]).start();
+    // The other user cannot write into the folder of the work.
+    let run = work.run_without_arguments(server).args(["run", "--format", "jsonl", "task.md"]);
+    let running = run.under(["bash", "-c", &script, "bash"]).start();
     work.reach("2").await;
     kill(pid_1(&running), SIGTERM).unwrap();
     running.finish().await.exits_with(143);
