@@ -55,6 +55,18 @@ async fn dispatch() -> ExitCode {
             return ExitCode::from(Box::pin(commands::run(*command, environment, shutdown)).await.0);
         }
         Ok(Cli { command: Some(Command::Schema { of }) }) => return print(&schema::text(of)),
+        Ok(Cli { command: Some(Command::Completions { shell }) }) => {
+            let mut text = Vec::new();
+            cli::completions(shell, &mut text);
+            return print(String::from_utf8_lossy(&text).trim_end());
+        }
+        Ok(Cli { command: Some(Command::Man) }) => {
+            let mut text = Vec::new();
+            return match cli::manual(&mut text) {
+                Ok(()) => print(String::from_utf8_lossy(&text).trim_end()),
+                Err(_) => ExitCode::FAILURE,
+            };
+        }
         Ok(Cli { command: Some(Command::Report(args)) }) => return report::report(&args),
         Ok(Cli { command: Some(Command::Show(args)) }) => return report::show(&args),
         Ok(Cli { command: Some(Command::Hook { event }) }) => return hook(event),

@@ -1,14 +1,16 @@
 //! The command line: what can be typed, and its help. Knows no defaults that the configuration owns.
 
+mod familiar;
 mod outside;
 mod report;
 mod values;
 
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use openhands_client::ids::ConversationId;
 use openhands_client::redact;
@@ -21,6 +23,7 @@ use crate::input::time_limits::RunnerTimeLimits;
 #[cfg(debug_assertions)]
 use crate::input::time_scale::TimeScale;
 
+pub(crate) use familiar::FamiliarArgs;
 pub(crate) use outside::{
     CopyPlace, CpArgs, ExecArgs, LaunchArgs, NewSandboxArgs, OutsideCommand, ResultFormat, SandboxCommand, TimesArgs,
 };
@@ -29,17 +32,35 @@ pub(crate) use values::{HookEvent, LogFormat, OutputFormat};
 
 /// Runs an OpenHands automation inside its sandbox.
 #[derive(Debug, Parser)]
-#[command(version, about, long_about = None)]
+#[command(version, long_version = LONG_VERSION, about, long_about = None, after_help = EXAMPLES)]
 pub(crate) struct Cli {
     /// Without a command: `run` with the task in the working directory.
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 }
 
+/// Number, commit and target.
+const LONG_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BUILT_FROM"), ")");
+
+const EXAMPLES: &str = "\
+Examples:
+  openhands-runner run task.md
+  openhands-runner run -p 'Fix the failing test' --max-cost 2
+  openhands-runner launch task.md --wait
+  openhands-runner report run-folder";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  openhands-runner run task.md --timeout 30m --out run-folder
+  openhands-runner run -p 'Fix the failing test' --model openai/gpt-5 --max-cost 2
+  openhands-runner run --format jsonl task.md
+  openhands-runner run --workspace cloud task.md";
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a task in this sandbox, and report its outcome.
+    #[command(after_help = RUN_EXAMPLES)]
     Run(Box<RunArgs>),
     /// What the agent-server runs when the agent finishes. Not for people.
     #[command(hide = true)]
@@ -55,6 +76,16 @@ pub(crate) enum Command {
     Report(ReportArgs),
     /// Print what happened in a run.
     Show(ShowArgs),
+    /// Print the completions of a shell.
+    #[command(after_help = "Example:\n  openhands-runner completions bash >/etc/bash_completion.d/openhands-runner")]
+    Completions {
+        /// Which one.
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page.
+    #[command(after_help = "Example:\n  openhands-runner man | man -l -")]
+    Man,
     /// Print the JSON Schema of the task file or of the JSON result.
     Schema {
         /// Which one.
@@ -91,7 +122,7 @@ pub(crate) struct RunArgs {
     pub(crate) plain: bool,
 
     /// What to print on stdout.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, visible_alias = "output-format", value_enum, default_value_t)]
     pub(crate) format: OutputFormat,
 
     /// Also write the JSON result into this file.
@@ -117,6 +148,10 @@ pub(crate) struct RunArgs {
     /// What beats the task and the environment.
     #[command(flatten)]
     pub(crate) overrides: OverrideArgs,
+
+    /// Under the names of other programs.
+    #[command(flatten)]
+    pub(crate) familiar: FamiliarArgs,
 
     /// Wait this long for the agent-server [default: 120s].
     #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
@@ -250,7 +285,7 @@ impl Cli {
     }
 
     fn read_from(words: impl IntoIterator<Item: Into<OsString> + Clone>) -> Result<Self, clap::Error> {
-        let cli = Self::try_parse_from(words)?;
+        let cli = Self::try_parse_from(words).map_err(with_hint)?;
         // Flags that `run` shares with others, which have no `--workspace`.
         if let Some(Command::Run(args)) = &cli.command
             && args.workspace == WorkspaceKind::Inside
@@ -261,6 +296,45 @@ impl Cli {
         }
         Ok(cli)
     }
+}
+
+/// An error about a flag of another program says what to use here.
+fn with_hint(error: clap::Error) -> clap::Error {
+    let flag = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(flag)) if error.kind() == ErrorKind::UnknownArgument => familiar::hint(flag),
+        _ => None,
+    };
+    match flag {
+        Some(hint) => {
+            let mut error = error;
+            // The nearest flag of ours is a guess; this is not.
+            error.remove(ContextKind::SuggestedArg);
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
+            error
+        }
+        None => error,
+    }
+}
+
+/// The manual page of the program and of its commands, as roff.
+///
+/// # Errors
+/// Those of writing.
+pub(crate) fn manual(out: &mut impl io::Write) -> io::Result<()> {
+    let command = Cli::command();
+    clap_mangen::Man::new(command.clone()).render(out)?;
+    for command in command.get_subcommands().filter(|command| !command.is_hide_set()) {
+        let man = clap_mangen::Man::new(command.clone());
+        man.render_name_section(out)?;
+        man.render_synopsis_section(out)?;
+        man.render_options_section(out)?;
+    }
+    Ok(())
+}
+
+/// The completions of a shell.
+pub(crate) fn completions(shell: clap_complete::Shell, out: &mut impl io::Write) {
+    clap_complete::generate(shell, &mut Cli::command(), env!("CARGO_PKG_NAME"), out);
 }
 
 /// Whether a command line that cannot be understood was to be a run: its first word is `run`, or no command at all.
@@ -355,6 +429,56 @@ mod tests {
         }
         let error = Cli::read_from(["openhands-runner", "run", "--timeout", "soon"]).unwrap_err().to_string();
         assert!(without_keys(&error, ["soon".into()]).contains("'soon'"));
+    }
+
+    #[test]
+    fn each_example_of_the_help_is_understood() {
+        let mut commands = vec![Cli::command()];
+        commands.extend(Cli::command().get_subcommands().cloned());
+        let mut count = 0;
+        for help in commands.iter().filter_map(clap::Command::get_after_help) {
+            for line in help.to_string().lines().filter(|line| line.starts_with("  openhands-runner ")) {
+                let words = shell_words::split(line.split(['|', '>']).next().unwrap()).unwrap();
+                Cli::read_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
+                count += 1;
+            }
+        }
+        assert!(count >= 10, "{count}");
+    }
+
+    #[test]
+    fn the_names_of_other_programs_work_or_say_what_to_use() {
+        let run = |words: &[&'static str]| Cli::read_from([&["openhands-runner", "run"][..], words].concat());
+        for words in [
+            &["-p", "x", "--model", "m", "--max-turns", "3", "--max-budget-usd", "2", "--output-format", "stream-json"]
+                [..],
+            &["-p", "x", "-o", "last.txt", "--headless"],
+        ] {
+            run(words).unwrap();
+        }
+        for (words, hint) in [
+            (&["--resume"][..], "--conversation-id"),
+            (&["-C", "dir"], "--working-dir"),
+            (&["-f", "task.md"], "without a flag"),
+            (&["-t", "Do it."], "-p TEXT"),
+            (&["--full-auto"], "no permission"),
+            (&["--mcp-config=x"], "`mcp`"),
+        ] {
+            let error = run(words).unwrap_err().to_string();
+            assert!(error.contains(hint), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_manual_and_the_completions_name_the_commands() {
+        let (mut man, mut bash) = (Vec::new(), Vec::new());
+        manual(&mut man).unwrap();
+        completions(clap_complete::Shell::Bash, &mut bash);
+        for text in [man, bash].map(|text| String::from_utf8(text).unwrap()) {
+            for command in ["run", "launch", "report", "schema"] {
+                assert!(text.contains(command), "{command}");
+            }
+        }
     }
 
     #[test]

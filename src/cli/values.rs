@@ -12,6 +12,7 @@ pub(crate) enum OutputFormat {
     Json,
     /// Every event of the conversation as it arrives, byte for byte, one a line; between them records of this program,
     /// whose `kind` begins with `runner.`.
+    #[value(alias = "stream-json")]
     Jsonl,
 }
 

@@ -109,6 +109,9 @@ impl<'r> Run<'r> {
         if let Some(path) = &args.result {
             sinks.add(ResultFile::new(path.clone()));
         }
+        if let Some(path) = &args.familiar.output_last_message {
+            sinks.add(ResultFile::of_message(path.clone()));
+        }
         sinks.with(Output::new(args.format, self.environment.time_limits.run.slow_reader, redactor()))
     }
 
@@ -278,7 +281,7 @@ impl<'r> Run<'r> {
             here: Here::of_process(),
         };
         let settings = Settings::from_env(&self.environment.raw, &self.environment.not_text, flags);
-        let task = task.await;
+        let task = task.await.map(|task| args.familiar.applied_to(task));
         let limits = self.environment.time_limits.run;
         let plan = match (settings, task) {
             (Ok(settings), Ok(task)) => {

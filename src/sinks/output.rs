@@ -90,17 +90,33 @@ impl Sink for Output {
     }
 }
 
-/// Writes the result as JSON into a file: whole or not at all.
+/// What of a result is written into a file.
+#[derive(Debug, Clone, Copy)]
+enum Content {
+    /// All of it, as JSON.
+    Result,
+    /// The agent's final message; without one the file is empty.
+    Message,
+}
+
+/// Writes the result, or a part of it, into a file: whole or not at all.
 #[derive(Debug)]
 pub(crate) struct ResultFile {
     path: PathBuf,
+    content: Content,
 }
 
 impl ResultFile {
-    /// The file at this path; an older one is replaced.
+    /// The JSON result in the file at this path; an older one is replaced.
     #[must_use]
     pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path }
+        Self { path, content: Content::Result }
+    }
+
+    /// The agent's final message in the file at this path; an older one is replaced.
+    #[must_use]
+    pub(crate) fn of_message(path: PathBuf) -> Self {
+        Self { path, content: Content::Message }
     }
 }
 
@@ -108,7 +124,11 @@ impl Sink for ResultFile {
     fn record<'a>(&'a mut self, record: &'a Record<'_>) -> BoxFuture<'a, ()> {
         async move {
             let Record::Result(result) = record else { return };
-            let text = serde_json::to_string_pretty(result).unwrap_or_default() + "\n";
+            let text = match (self.content, &result.message) {
+                (Content::Result, _) => serde_json::to_string_pretty(result).unwrap_or_default() + "\n",
+                (Content::Message, Some(message)) => format!("{message}\n"),
+                (Content::Message, None) => String::new(),
+            };
             let path = self.path.clone();
             let written = off_thread("result file", move || replace(&path, text.as_bytes())).await;
             if let Err(error) = written {

@@ -17,7 +17,7 @@ async fn json_and_the_result_file_hold_the_same_and_fit_the_schema() {
     let (llm, server) = (llm().await, AgentServer::shared(NEWEST).await);
     let finished = Run::inside(server)
         .llm(&llm)
-        .args(["run", "--format", "json", "--result", "result.json", "task.md"])
+        .args(["run", "--format", "json", "--result", "result.json", "-o", "last.txt", "task.md"])
         .file("task.md", "Do the task.")
         .finish()
         .await
@@ -28,6 +28,7 @@ async fn json_and_the_result_file_hold_the_same_and_fit_the_schema() {
     assert_eq!(result["exit_code"], 0);
     let file: Value = serde_json::from_slice(&std::fs::read(finished.path("result.json")).unwrap()).unwrap();
     assert_eq!(file, result);
+    assert_eq!(std::fs::read_to_string(finished.path("last.txt")).unwrap(), "Done.\n");
 
     let schema = Run::new().args(["schema", "result"]).finish().await.exits_with(0).json();
     let known = schema["properties"].as_object().unwrap();

@@ -14,7 +14,7 @@ async fn an_agent_is_asked_to_wrap_up_before_the_end(server: &AgentServer) {
     work.llm.script("Your time is nearly up", [Step::finish("Half of it is done.")]);
     let running = work
         .run_without_arguments(server)
-        .args(["run", "--timeout", "40s", "--soft-landing", "30s", "--format", "json"])
+        .args(["run", "--timeout", "44s", "--soft-landing", "20s", "--format", "json"])
         .start();
     // On some versions the message waits for the running command.
     running.says("asking the agent to wrap up").await;
