@@ -16,9 +16,10 @@ const PROGRAM: Floors = &[
     &["export", "report"],
     &["plan"],
     &["logging"],
+    &["view"],
     &["cli"],
     &["input", "outcome"],
-    &["agent_result", "log_writer", "run_folder"],
+    &["agent_result", "log_writer", "run_folder", "screen"],
     &["files"],
 ];
 

@@ -14,20 +14,21 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 /// Between two attempts to put the end into a full queue.
 const RETRY: Duration = Duration::from_millis(5);
 
-#[derive(Debug)]
-enum Message {
+/// What the thread does with what it writes on.
+type Job<W> = Box<dyn FnOnce(&mut W) + Send>;
+
+enum Message<W> {
     Line(Vec<u8>),
+    Job(Job<W>),
     /// Everything before it is written when this is told.
     End(SyncSender<()>),
 }
 
 /// Where lines are put.
-#[derive(Debug)]
 pub(crate) struct LogWriter<W>(Way<W>);
 
-#[derive(Debug)]
 enum Way<W> {
-    Queue(SyncSender<Message>),
+    Queue(SyncSender<Message<W>>),
     InPlace(Arc<Mutex<W>>),
 }
 
@@ -41,11 +42,10 @@ impl<W> Clone for LogWriter<W> {
 }
 
 /// Drop it last: it waits a moment until what was put before is written.
-#[derive(Debug)]
-pub(crate) struct LogGuard(Option<SyncSender<Message>>);
+pub(crate) struct LogGuard<W>(Option<SyncSender<Message<W>>>);
 
 /// A writer in front of `out`. At most so many lines wait.
-pub(crate) fn start<W: Write + Send + 'static>(waiting: usize, out: W) -> (LogWriter<W>, LogGuard) {
+pub(crate) fn start<W: Write + Send + 'static>(waiting: usize, out: W) -> (LogWriter<W>, LogGuard<W>) {
     let (queue, lines) = sync_channel(waiting);
     let out = Arc::new(Mutex::new(out));
     let of_thread = Arc::clone(&out);
@@ -55,12 +55,26 @@ pub(crate) fn start<W: Write + Send + 'static>(waiting: usize, out: W) -> (LogWr
     }
 }
 
-fn write_all(lines: Receiver<Message>, out: &Mutex<impl Write>) {
+impl<W: Send + 'static> LogWriter<W> {
+    /// Does something between two lines. Like a line, it is dropped where too much waits; false then.
+    pub(crate) fn between_lines(&self, job: impl FnOnce(&mut W) + Send + 'static) -> bool {
+        match &self.0 {
+            Way::Queue(queue) => queue.try_send(Message::Job(Box::new(job))).is_ok(),
+            Way::InPlace(out) => {
+                job(&mut out.lock().unwrap_or_else(PoisonError::into_inner));
+                true
+            }
+        }
+    }
+}
+
+fn write_all<W: Write>(lines: Receiver<Message<W>>, out: &Mutex<W>) {
     let mut out = out.lock().unwrap_or_else(PoisonError::into_inner);
     for message in lines {
         match message {
             // A closed standard error is no reason to end.
             Message::Line(line) => _ = out.write_all(&line),
+            Message::Job(job) => job(&mut out),
             Message::End(told) => {
                 let _ = out.flush();
                 let _ = told.send(());
@@ -92,7 +106,7 @@ impl<'w, W: Write + 'w> MakeWriter<'w> for LogWriter<W> {
     }
 }
 
-impl Drop for LogGuard {
+impl<W> Drop for LogGuard<W> {
     fn drop(&mut self) {
         let Some(queue) = &self.0 else { return };
         let deadline = Instant::now() + LAST_LINES;

@@ -3,7 +3,7 @@
 //! A thread of its own writes it. If standard error blocks, log lines are dropped rather than delaying the run. If it is closed,
 //! all are dropped.
 
-use std::io::{self, Write};
+use std::io::{self, Stderr, Write};
 
 use openhands_client::secret::Redactor;
 use openhands_client::text;
@@ -14,16 +14,47 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
 
 use crate::cli::LogFormat;
-use crate::log_writer::{self, LogGuard};
+use crate::log_writer::{self, LogGuard, LogWriter};
+use crate::screen::{Screen, width};
 
 /// Lines that may wait for a slow reader.
 const WAITING_LINES: usize = 2048;
 
-/// Starts the log. `filter` is `RUST_LOG`: a level, or targets with levels (`info,openhands_runner=debug`). Drop the
-/// guard last: it writes what still waits, for a second at most.
-pub(crate) fn start(format: LogFormat, filter: Option<&str>, redactor: Redactor) -> LogGuard {
-    let (writer, guard) = log_writer::start(WAITING_LINES, Redacted { redactor, out: io::stderr() });
-    let (targets, complaint) = targets(filter);
+/// Standard error as the log has it.
+type Out = Redacted<Screen<Stderr>>;
+
+/// Writes what the last lines still need, when it is dropped.
+pub(crate) type Guard = LogGuard<Out>;
+
+/// Lines between those of the log. The thread of the log writes them, so that neither tears the other, and nothing waits for them.
+#[derive(Clone)]
+pub(crate) struct Lines(LogWriter<Out>);
+
+impl Lines {
+    /// Writes a line as it is. The caller has removed secrets, and what a terminal obeys.
+    pub(crate) fn say(&self, line: String) {
+        // A closed standard error is no reason to end.
+        self.0.between_lines(move |out| _ = writeln!(out.out, "{line}"));
+    }
+
+    /// Replaces the line that stays below all others; an empty one takes it away.
+    pub(crate) fn live(&self, line: String) {
+        self.0.between_lines(move |out| out.out.live(line));
+    }
+
+    /// Tells when everything before it is written; false where it never will.
+    pub(crate) fn after(&self, tell: impl FnOnce() + Send + 'static) -> bool {
+        self.0.between_lines(move |_| tell())
+    }
+}
+
+/// Starts the log. `filter` is `RUST_LOG`: a level, or targets with levels (`info,openhands_runner=debug`). Without one, a quiet log
+/// has warnings and errors. Drop the guard last: it writes what still waits, for a second at most.
+pub(crate) fn start(format: LogFormat, filter: Option<&str>, is_quiet: bool, redactor: Redactor) -> (Lines, Guard) {
+    let out = Redacted { redactor, out: Screen::new(io::stderr(), width) };
+    let (writer, guard) = log_writer::start(WAITING_LINES, out);
+    let lines = Lines(writer.clone());
+    let (targets, complaint) = targets(filter.or(is_quiet.then_some("warn")));
     let layer = fmt::layer().with_writer(writer).with_ansi(false).log_internal_errors(false);
     let layer = match format {
         LogFormat::Text => layer.with_target(false).boxed(),
@@ -34,7 +65,7 @@ pub(crate) fn start(format: LogFormat, filter: Option<&str>, redactor: Redactor)
     if let Some(error) = complaint {
         tracing::warn!(error, "RUST_LOG cannot be read; logging at level info");
     }
-    guard
+    (lines, guard)
 }
 
 /// What the log shows, and what is wrong with `filter`. Our own errors and warnings are always shown: one of them says why a
@@ -60,7 +91,7 @@ fn targets(filter: Option<&str>) -> (Targets, Option<String>) {
 
 /// Removes secrets, and what commands a terminal or a CI system, from what is written through it. The log writes whole events;
 /// the further lines of one are marked, so that none looks like an event of its own.
-struct Redacted<W> {
+pub(crate) struct Redacted<W> {
     redactor: Redactor,
     out: W,
 }

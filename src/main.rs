@@ -23,11 +23,13 @@
 //! - [`export`]: the run in the formats of other tools;
 //! - [`plan`]: what a run is going to do, as a plain value;
 //! - [`logging`];
+//! - [`view`]: in which form people see the run on standard error;
 //! - [`cli`]: the command line;
 //! - [`input`]: the environment and the task file;
 //! - [`report`]: what happened in a run, told from the lines of its events;
 //! - [`outcome`]: how a run ended, and what follows from that;
-//! - [`agent_result`]: what the agent is asked to give at its end; [`run_folder`]: what a run leaves on disk;
+//! - [`agent_result`]: what the agent is asked to give at its end; [`run_folder`]: what a run leaves on disk; [`screen`]: standard error
+//!   with a line that changes in place;
 //! - [`files`]: files that are written whole or not at all.
 
 mod agent_result;
@@ -49,8 +51,10 @@ mod process;
 mod report;
 mod run;
 mod run_folder;
+mod screen;
 mod sinks;
 mod start;
+mod view;
 
 use std::process::ExitCode;
 

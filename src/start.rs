@@ -10,7 +10,7 @@ use crate::commands::{report, schema};
 use crate::input::Environment;
 use crate::input::env::{self, SECRET_NAMES};
 use crate::input::time_limits::RunnerTimeLimits;
-use crate::log_writer::LogGuard;
+use crate::logging::{Guard, Lines};
 use crate::process::hook;
 use crate::process::init::RestartState;
 use crate::process::parent;
@@ -51,7 +51,7 @@ async fn dispatch() -> ExitCode {
         Ok(Cli { command: Some(Command::Outside(command)) }) => {
             scrub(SECRET_NAMES);
             environment.time_limits = command.time_limits();
-            let _log = start_log(command.common().log_format, &environment);
+            let _log = start_log(command.common().log_format, false, &environment);
             return ExitCode::from(Box::pin(commands::run(*command, environment, shutdown)).await.0);
         }
         Ok(Cli { command: Some(Command::Schema { of }) }) => return print(&schema::text(of)),
@@ -88,7 +88,8 @@ async fn dispatch() -> ExitCode {
         }
     };
     scrub(SECRET_NAMES);
-    let _log = start_log(log_format, &environment);
+    let is_quiet = command.as_ref().is_ok_and(|args| args.view.quiet);
+    let (lines, _log) = start_log(log_format, is_quiet, &environment);
     if is_traced() {
         tracing::warn!("a tracer was attached to this process before it could hide: its keys can be read");
     }
@@ -98,16 +99,16 @@ async fn dispatch() -> ExitCode {
     std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
     environment.time_limits = command.as_ref().map_or_else(|_| RunnerTimeLimits::default(), |args| args.time_limits());
     let exit_code = match command {
-        Ok(args) => Box::pin(run::run(*args, environment, restart, shutdown)).await,
+        Ok(args) => Box::pin(run::run(*args, environment, restart, lines, shutdown)).await,
         Err(message) => run::refuse_usage(environment, message, restart, shutdown).await,
     };
     ExitCode::from(exit_code.0)
 }
 
-fn start_log(format: LogFormat, environment: &Environment) -> LogGuard {
-    let guard = logging::start(format, environment.raw.rust_log.as_deref(), environment.redactor.clone());
+fn start_log(format: LogFormat, is_quiet: bool, environment: &Environment) -> (Lines, Guard) {
+    let log = logging::start(format, environment.raw.rust_log.as_deref(), is_quiet, environment.redactor.clone());
     environment.warn_of_quotes();
-    guard
+    log
 }
 
 /// What the process was given: its own variables, and those that PID 1 keeps out of them, with what else PID 1 has for it.

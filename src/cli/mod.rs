@@ -28,7 +28,7 @@ pub(crate) use outside::{
     CopyPlace, CpArgs, ExecArgs, LaunchArgs, NewSandboxArgs, OutsideCommand, ResultFormat, SandboxCommand, TimesArgs,
 };
 pub(crate) use report::{ReportArgs, ShowArgs};
-pub(crate) use values::{HookEvent, LogFormat, OutputFormat};
+pub(crate) use values::{ColorChoice, HookEvent, LogFormat, OutputFormat};
 
 /// Runs an OpenHands automation inside its sandbox.
 #[derive(Debug, Parser)]
@@ -145,6 +145,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_enum, default_value_t)]
     pub(crate) log_format: LogFormat,
 
+    /// What people see on stderr.
+    #[command(flatten)]
+    pub(crate) view: ViewArgs,
+
     /// What beats the task and the environment.
     #[command(flatten)]
     pub(crate) overrides: OverrideArgs,
@@ -206,6 +210,22 @@ pub(crate) struct RunArgs {
     #[cfg(debug_assertions)]
     #[arg(long, hide = true, value_name = "FACTORS")]
     pub(crate) time_scale: Option<TimeScale>,
+}
+
+/// What people see on standard error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Args)]
+pub(crate) struct ViewArgs {
+    /// Show only warnings and errors on stderr.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+
+    /// Show commands complete on stderr, with their exit codes.
+    #[arg(short, long, conflicts_with = "quiet")]
+    pub(crate) verbose: bool,
+
+    /// Use colors on stderr.
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
+    pub(crate) color: ColorChoice,
 }
 
 /// Further files of the run folder.

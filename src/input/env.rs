@@ -106,6 +106,14 @@ variables! {
     workspace_base = "WORKSPACE_BASE",
     /// What the log shows, such as `debug` or `openhands_runner=trace`.
     rust_log = "RUST_LOG",
+    /// No colours.
+    no_color = "NO_COLOR",
+    /// Colours also where standard error is no terminal.
+    clicolor_force = "CLICOLOR_FORCE",
+    /// The terminal; `dumb` is one that cannot draw.
+    term = "TERM",
+    /// Set in a job of GitHub Actions.
+    github_actions = "GITHUB_ACTIONS",
     /// A PEM file of certificate authorities to trust beside the built-in ones.
     ssl_cert_file = "SSL_CERT_FILE",
     /// Proxy for `http://` addresses.

@@ -34,6 +34,7 @@ use crate::agent_result::AgentResult;
 use crate::cli::RunArgs;
 use crate::input::Environment;
 use crate::input::time_limits::ShutdownBudgets;
+use crate::logging::Lines;
 use crate::outcome::{ExitCode, Failure, FailureKind, Verdict};
 use crate::process::footprint::give_back_code;
 use crate::process::hook;
@@ -47,11 +48,12 @@ use crate::sinks::{Record, Sinks, Stage};
 ///
 /// From the moment in which the reporting part of the environment is read, every way out delivers one outcome.
 ///
-/// `restart` is what PID 1 has for the run, where that is this program.
+/// `restart` is what PID 1 has for the run, where that is this program; `lines` is where people see it.
 pub(crate) async fn run(
     args: RunArgs,
     environment: Environment,
     restart: Option<RestartState>,
+    lines: Lines,
     mut shutdown: Shutdown,
 ) -> ExitCode {
     let mut report = Reporter::new(&environment);
@@ -60,7 +62,7 @@ pub(crate) async fn run(
         return failure.kind.exit_code();
     }
     let run = Run::new(&args, &environment, restart.as_ref());
-    let mut sinks = run.sinks();
+    let mut sinks = run.sinks(&lines);
     let mut own_server = None;
     let ended = execute(&run, &mut report, &mut sinks, &mut own_server, &mut shutdown).await;
 

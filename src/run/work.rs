@@ -35,6 +35,7 @@ use crate::input::task::repos::is_this_machine;
 use crate::input::task::source::Source;
 use crate::input::time_limits::ShutdownBudgets;
 use crate::input::working_dirs::Here;
+use crate::logging::Lines;
 use crate::outcome::{Facts, Failure, FailureKind, LastWords, Verdict};
 use crate::plan::RunPlan;
 use crate::prepare::account::account_client;
@@ -44,11 +45,14 @@ use crate::process::scrub::is_traced;
 use crate::process::server::ServerProcess;
 use crate::run_folder::{OpenFolder, RunFolder};
 use crate::sinks::folder::FolderSink;
+use crate::sinks::github::GitHub;
 use crate::sinks::output::{Output, ResultFile};
 use crate::sinks::progress::Progress;
 use crate::sinks::status::{Limits, StatusFile};
 use crate::sinks::tally::Tally;
+use crate::sinks::terminal::Terminal;
 use crate::sinks::{Record, Sinks, Stage};
+use crate::view::{Form, View};
 
 /// A run while it is under way.
 pub(super) struct Run<'r> {
@@ -94,10 +98,23 @@ impl<'r> Run<'r> {
     }
 
     /// Who sees what the run does.
-    pub(super) fn sinks(&self) -> Sinks {
+    pub(super) fn sinks(&self, lines: &Lines) -> Sinks {
         let (args, redactor) = (self.args, || self.environment.redactor.clone());
         // What can be slow comes last: standard output may have a reader that is.
-        let mut sinks = Sinks::default().with(self.tally.clone()).with(Progress::new(redactor()));
+        let mut sinks = Sinks::default().with(self.tally.clone());
+        let view = View::of_process(args, &self.environment.raw);
+        match view.form {
+            Form::Live => {
+                let (tally, limits) = (self.tally.clone(), Arc::clone(&self.limits));
+                let folder = args.out.as_ref().map(|path| path.display().to_string());
+                sinks.add(Terminal::new(view, lines.clone(), self.started, tally, limits, redactor(), folder));
+            }
+            Form::Log => sinks.add(Progress::new(redactor(), view.args.verbose)),
+            Form::GitHub => {
+                sinks.add(GitHub::new(lines.clone(), redactor()));
+                sinks.add(Progress::new(redactor(), view.args.verbose));
+            }
+        }
         if args.out.is_some() {
             let exports = Exports { junit: args.exports.junit, trajectory: args.exports.trajectory };
             sinks.add(FolderSink::new(self.folder.clone(), redactor(), exports));

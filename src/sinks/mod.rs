@@ -1,6 +1,7 @@
 //! Who sees what a run does: sinks get every record and change nothing.
 
 pub(crate) mod folder;
+pub(crate) mod github;
 pub(crate) mod jsonl;
 pub(crate) mod output;
 pub(crate) mod phases;
@@ -8,6 +9,7 @@ pub(crate) mod progress;
 pub(crate) mod status;
 mod stdout;
 pub(crate) mod tally;
+pub(crate) mod terminal;
 
 use futures_util::future::BoxFuture;
 use openhands_client::agent_server::Event;

@@ -10,18 +10,22 @@ use crate::outcome::RunResult;
 
 /// The longest text of a line, in characters.
 const LONGEST: usize = 160;
+/// The same for a verbose log.
+const LONGEST_VERBOSE: usize = 20_000;
 
 /// Logs the steps of a run at level `info`.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     redactor: Redactor,
+    is_verbose: bool,
 }
 
 impl Progress {
-    /// Without the secrets that are learned by then; one that is cut would not be known any more. The default knows none.
+    /// Without the secrets that are learned by then; one that is cut would not be known any more. With `is_verbose`, texts
+    /// are complete and every exit code is told.
     #[must_use]
-    pub(crate) fn new(redactor: Redactor) -> Self {
-        Self { redactor }
+    pub(crate) fn new(redactor: Redactor, is_verbose: bool) -> Self {
+        Self { redactor, is_verbose }
     }
 }
 
@@ -43,13 +47,14 @@ impl Sink for Progress {
 impl Progress {
     fn line(&self, text: &str) -> String {
         // A secret that is cut would not be known any more.
-        text::one_line(&self.redactor.redact(&text::one_line(text, usize::MAX)), LONGEST)
+        let longest = if self.is_verbose { LONGEST_VERBOSE } else { LONGEST };
+        text::one_line(&self.redactor.redact(&text::one_line(text, usize::MAX)), longest)
     }
 
     fn step(&self, meaning: &Meaning) {
         match meaning {
             Meaning::Action(action) => tracing::info!("{}", self.action_line(action)),
-            Meaning::Observation(Observation { tool, exit_code: Some(code), .. }) if *code != 0 => {
+            Meaning::Observation(Observation { tool, exit_code: Some(code), .. }) if *code != 0 || self.is_verbose => {
                 tracing::info!("{} exited with {code}", self.line(tool));
             }
             Meaning::Observation(Observation { tool, is_error: true, .. }) => {
@@ -115,7 +120,7 @@ mod tests {
         let redactor = Redactor::default();
         redactor.learn(&Secret::new("value-of-a-secret"));
         redactor.learn(&Secret::new("first line\nsecond line"));
-        let progress = Progress::new(redactor);
+        let progress = Progress::new(redactor, false);
         for before in LONGEST - 17..LONGEST {
             let line = progress.line(&format!("{} value-of-a-secret", "x".repeat(before)));
             assert!(!line.contains('v'), "{line}");

@@ -6,7 +6,7 @@ use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use jiff::civil::DateTime;
 use openhands_client::agent_server::Event;
 use openhands_client::agent_server::event::Meaning;
-use openhands_client::agent_server::wire::Usage;
+use openhands_client::agent_server::wire::{Cost, Usage};
 use tokio::time::Instant;
 
 use super::{Record, Sink, Stage};
@@ -127,6 +127,12 @@ impl Tally {
     #[must_use]
     pub(crate) fn knows_usage(&self) -> bool {
         !self.counts().usage.is_empty()
+    }
+
+    /// What the conversation has cost, as far as the server says.
+    #[must_use]
+    pub(crate) fn cost(&self) -> Cost {
+        self.counts().usage.cost()
     }
 
     /// Steps of the agent so far.

@@ -1,0 +1,103 @@
+//! The live line: where the run is, what it has used, and what the agent is doing.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use openhands_client::agent_server::wire::Cost;
+
+use crate::sinks::status::Limits;
+
+/// Below this width, the limits are left out.
+const WIDE: usize = 60;
+
+/// What the records tell.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Live {
+    /// Where the run is.
+    pub(super) stage: String,
+    /// What the agent is doing, in its own words.
+    pub(super) doing: String,
+    /// Steps of the agent before this turn.
+    pub(super) earlier_iterations: u64,
+}
+
+/// What is measured and counted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Counts {
+    pub(super) elapsed: Duration,
+    pub(super) cost: Cost,
+    pub(super) iterations: u64,
+    pub(super) limits: Limits,
+}
+
+impl Live {
+    /// The line for a terminal of this width, which still may be longer than that.
+    pub(super) fn line(&self, counts: &Counts, width: usize) -> String {
+        let limits = if width < WIDE { Limits::default() } else { counts.limits };
+        let mut line = if self.stage.is_empty() { "starting".to_owned() } else { self.stage.clone() };
+        let mut part = |value: String, limit: Option<String>| {
+            // Writing into a String cannot fail.
+            let _ = match limit {
+                Some(limit) => write!(line, " | {value}/{limit}"),
+                None => write!(line, " | {value}"),
+            };
+        };
+        part(clock(counts.elapsed.as_secs()), limits.seconds.map(|seconds| clock(whole(seconds))));
+        if let Some(dollars) = counts.cost.known() {
+            part(format!("${dollars:.2}"), limits.cost.map(|dollars| format!("${dollars:.2}")));
+        }
+        let iterations = counts.iterations.saturating_sub(self.earlier_iterations);
+        if iterations > 0 {
+            part(format!("step {iterations}"), limits.iterations.map(|limit| limit.to_string()));
+        }
+        if !self.doing.is_empty() {
+            part(self.doing.clone(), None);
+        }
+        line
+    }
+}
+
+fn whole(seconds: f64) -> u64 {
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX).as_secs()
+}
+
+/// `0:07`, `12:34`, `1:02:03`.
+pub(super) fn clock(seconds: u64) -> String {
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if hours == 0 { format!("{minutes}:{seconds:02}") } else { format!("{hours}:{minutes:02}:{seconds:02}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_live_line_has_what_is_known_and_limits_where_there_is_room() {
+        let live = |stage: &str, doing: &str, earlier_iterations| Live {
+            stage: stage.to_owned(),
+            doing: doing.to_owned(),
+            earlier_iterations,
+        };
+        let limits = Limits { seconds: Some(3723.0), cost: Some(2.0), iterations: Some(50) };
+        let counts =
+            |seconds, cost, iterations| Counts { elapsed: Duration::from_secs(seconds), cost, iterations, limits };
+        for (live, counts, width, line) in [
+            (Live::default(), counts(0, Cost::default(), 0), 40, "starting | 0:00"),
+            (live("setup", "", 0), counts(7, Cost::default(), 0), 80, "setup | 0:07/1:02:03"),
+            (
+                live("turn 2/2", "list files", 3),
+                counts(754, Cost::dollars(0.126), 5),
+                80,
+                "turn 2/2 | 12:34/1:02:03 | $0.13/$2.00 | step 2/50 | list files",
+            ),
+            (
+                live("turn 2/2", "list files", 3),
+                counts(754, Cost::dollars(0.126), 5),
+                40,
+                "turn 2/2 | 12:34 | $0.13 | step 2 | list files",
+            ),
+        ] {
+            assert_eq!(live.line(&counts, width), line);
+        }
+    }
+}

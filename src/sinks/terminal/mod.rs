@@ -1,0 +1,146 @@
+//! A run on a terminal: a permanent line for each step, a live line, and a summary at the end.
+//!
+//! `steps`, `live` and `summary` decide what the lines say, and `paint` how they look. The thread of the log draws them.
+
+mod live;
+mod paint;
+mod steps;
+mod summary;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt as _};
+use openhands_client::secret::Redactor;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, interval, timeout};
+
+use self::live::{Counts, Live};
+use self::paint::Line;
+use self::steps::Steps;
+use self::summary::summary;
+use super::status::Limits;
+use super::tally::Tally;
+use super::{Record, Sink};
+use crate::logging::Lines;
+use crate::screen::{cut, width};
+use crate::view::View;
+
+/// Between two drawings of the live line.
+const BETWEEN: Duration = Duration::from_millis(250);
+/// How long the end of a run waits for a terminal that has stopped.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// Shows a run on a terminal.
+pub(crate) struct Terminal {
+    screen: Arc<Screen>,
+    steps: Steps,
+    /// The path of the run folder, for the summary.
+    folder: Option<String>,
+    drawing: JoinHandle<()>,
+}
+
+/// What the sink and the task that draws share.
+struct Screen {
+    view: View,
+    lines: Lines,
+    live: Mutex<Live>,
+    started: Instant,
+    tally: Tally,
+    limits: Arc<watch::Sender<Limits>>,
+}
+
+impl Terminal {
+    /// Shows a run that started then. What is counted is `tally`'s; the limits are told when they are known. Must be called in a
+    /// tokio runtime.
+    #[must_use]
+    pub(crate) fn new(
+        view: View,
+        lines: Lines,
+        started: Instant,
+        tally: Tally,
+        limits: Arc<watch::Sender<Limits>>,
+        redactor: Redactor,
+        folder: Option<String>,
+    ) -> Self {
+        let screen = Arc::new(Screen { view, lines, live: Mutex::default(), started, tally, limits });
+        let drawing = tokio::spawn({
+            let screen = Arc::clone(&screen);
+            async move {
+                let mut ticks = interval(BETWEEN);
+                loop {
+                    ticks.tick().await;
+                    screen.draw();
+                }
+            }
+        });
+        Self { screen, steps: Steps::new(redactor, view.args.verbose), folder, drawing }
+    }
+
+    fn say(&self, lines: Vec<Line>) {
+        if !lines.is_empty() {
+            self.screen.say(lines);
+        }
+    }
+
+    /// Takes the live line away, says the last words, and waits until both are done: then standard output has the terminal.
+    async fn end(&self, lines: Vec<Line>) {
+        self.drawing.abort();
+        self.screen.lines.live(String::new());
+        self.say(lines);
+        let (tell, told) = oneshot::channel();
+        if self.screen.lines.after(move || _ = tell.send(())) {
+            let _ = timeout(LAST_LINES, told).await;
+        }
+    }
+}
+
+impl Screen {
+    fn live(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn draw(&self) {
+        let counts = Counts {
+            elapsed: self.started.elapsed(),
+            cost: self.tally.cost(),
+            iterations: self.tally.iterations(),
+            limits: *self.limits.borrow(),
+        };
+        self.lines.live(self.live().line(&counts, width()));
+    }
+
+    fn say(&self, lines: Vec<Line>) {
+        let longest = if self.view.args.verbose { usize::MAX } else { width() };
+        for line in lines {
+            let longest = if line.is_whole { usize::MAX } else { longest };
+            self.lines.say(line.kind.paint(&cut(&line.text, longest), self.view.has_colors));
+        }
+    }
+}
+
+impl Sink for Terminal {
+    fn record<'a>(&'a mut self, record: &'a Record<'_>) -> BoxFuture<'a, ()> {
+        self.steps.see(record, &mut self.screen.live(), self.screen.tally.iterations());
+        let lines = self.steps.take();
+        async move {
+            match record {
+                Record::Result(result) => {
+                    let shows_answer = !self.screen.view.shows_output;
+                    let end = summary(result, shows_answer, self.folder.as_deref());
+                    self.end(lines.into_iter().chain(end).collect()).await;
+                }
+                _ => self.say(lines),
+            }
+        }
+        .boxed()
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        self.drawing.abort();
+        self.screen.lines.live(String::new());
+    }
+}

@@ -1,0 +1,110 @@
+//! In which form people see a run on standard error: the one place that decides it.
+
+use std::io::{self, IsTerminal as _};
+
+use crate::cli::{ColorChoice, LogFormat, OutputFormat, RunArgs, ViewArgs};
+use crate::input::env::RawEnv;
+
+/// How a run is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Steps, a live line and a summary, on a terminal.
+    Live,
+    /// The log.
+    Log,
+    /// The log with the workflow commands of GitHub Actions.
+    GitHub,
+}
+
+/// What people see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct View {
+    /// How a run is shown.
+    pub(crate) form: Form,
+    /// Whether the live view has colours.
+    pub(crate) has_colors: bool,
+    /// Whether standard output is a terminal, and shows the answer itself.
+    pub(crate) shows_output: bool,
+    /// What was asked for.
+    pub(crate) args: ViewArgs,
+}
+
+/// What standard error and standard output are.
+#[derive(Debug, Clone, Copy)]
+struct Terminals {
+    stderr: bool,
+    stdout: bool,
+}
+
+impl View {
+    /// The view of this process.
+    #[must_use]
+    pub(crate) fn of_process(args: &RunArgs, raw: &RawEnv) -> Self {
+        let terminals = Terminals { stderr: io::stderr().is_terminal(), stdout: io::stdout().is_terminal() };
+        Self::new(args, raw, terminals)
+    }
+
+    fn new(args: &RunArgs, raw: &RawEnv, terminals: Terminals) -> Self {
+        let can_draw = terminals.stderr && raw.term.as_deref() != Some("dumb");
+        // Its lines would stand in the middle of the live one.
+        let is_disturbed = terminals.stdout && args.format == OutputFormat::Jsonl;
+        let form = match args.log_format {
+            LogFormat::Text if raw.github_actions.as_deref() == Some("true") => Form::GitHub,
+            LogFormat::Text if can_draw && !is_disturbed && !args.view.quiet => Form::Live,
+            LogFormat::Json | LogFormat::Text => Form::Log,
+        };
+        let has_colors = match args.view.color {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto if raw.no_color.is_some() => false,
+            ColorChoice::Auto => can_draw || raw.clicolor_force.as_deref().is_some_and(|force| force != "0"),
+        };
+        let shows_output = terminals.stdout && args.format == OutputFormat::Text;
+        Self { form, has_colors, shows_output, args: args.view }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TERMINAL: Terminals = Terminals { stderr: true, stdout: true };
+    const PIPE: Terminals = Terminals { stderr: false, stdout: false };
+
+    #[test]
+    fn flags_beat_variables_and_variables_beat_the_terminal() {
+        let set = |text: &str| Some(text.to_owned());
+        for (color, no_color, force, terminals, has_colors) in [
+            (ColorChoice::Auto, None, None, TERMINAL, true),
+            (ColorChoice::Auto, None, None, PIPE, false),
+            (ColorChoice::Auto, set("1"), None, TERMINAL, false),
+            (ColorChoice::Auto, set("1"), set("1"), TERMINAL, false),
+            (ColorChoice::Auto, None, set("1"), PIPE, true),
+            (ColorChoice::Auto, None, set("0"), PIPE, false),
+            (ColorChoice::Always, set("1"), None, PIPE, true),
+            (ColorChoice::Never, None, set("1"), TERMINAL, false),
+        ] {
+            let mut args = RunArgs::default();
+            args.view.color = color;
+            let raw = RawEnv { no_color, clicolor_force: force, ..RawEnv::default() };
+            assert_eq!(View::new(&args, &raw, terminals).has_colors, has_colors, "{color:?} {terminals:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_terminal_that_people_watch_has_the_live_view() {
+        let form = |terminals, change: fn(&mut RunArgs, &mut RawEnv)| {
+            let (mut args, mut raw) = (RunArgs::default(), RawEnv::default());
+            change(&mut args, &mut raw);
+            View::new(&args, &raw, terminals).form
+        };
+        assert_eq!(form(TERMINAL, |_, _| {}), Form::Live);
+        assert_eq!(form(PIPE, |_, _| {}), Form::Log);
+        assert_eq!(form(PIPE, |args, _| args.view.color = ColorChoice::Always), Form::Log);
+        assert_eq!(form(TERMINAL, |args, _| args.log_format = LogFormat::Json), Form::Log);
+        assert_eq!(form(TERMINAL, |args, _| args.format = OutputFormat::Jsonl), Form::Log);
+        assert_eq!(form(TERMINAL, |args, _| args.view.quiet = true), Form::Log);
+        assert_eq!(form(TERMINAL, |_, raw| raw.term = Some("dumb".to_owned())), Form::Log);
+        assert_eq!(form(PIPE, |_, raw| raw.github_actions = Some("true".to_owned())), Form::GitHub);
+    }
+}
