@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-/// How the terminal record begins; [`is_terminal`] knows it by that.
+/// How the terminal record begins; an end is known by that.
 const TERMINAL: &[u8] = br#"{"kind":"runner.result""#;
 
 /// The log while it is written.

@@ -41,7 +41,7 @@ async fn a_command_gives_its_output_and_exit_code(server: &AgentServer) {
     );
     // As a shell has it.
     assert_eq!(execute(&server, &Command::shell("kill -KILL $$")).await.unwrap().exit, Exit::Code(137));
-    assert_eq!(execute(&server, &Command::shell("kill -HUP $$")).await.unwrap().exit, Exit::Code(129));
+    assert_eq!(execute(&server, &Command::shell("kill -USR1 $$")).await.unwrap().exit, Exit::Code(138));
 }
 
 async fn a_command_gets_words_directory_and_environment_as_they_are(server: &AgentServer) {

@@ -40,3 +40,4 @@ mod run_folder;
 mod secrets;
 mod skills;
 mod tarball;
+mod terminal;

@@ -30,7 +30,7 @@ async fn an_agent_that_goes_on_is_stopped(server: &AgentServer) {
     let work = Work::on(server).await;
     work.hold_at("2");
     work.run_without_arguments(server)
-        .args(["run", "--timeout", "10s", "--no-soft-landing"])
+        .args(["run", "--timeout", "30s", "--no-soft-landing"])
         .finish()
         .await
         .exits_with(124);

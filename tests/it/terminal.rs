@@ -1,0 +1,102 @@
+//! What a run shows on a real terminal (tmux).
+
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+use crate::support::{AgentServer, Gates, NEWEST, Run, ScriptedLlm, Step};
+
+/// A terminal of its own server. It ends with the test.
+struct Terminal {
+    folder: TempDir,
+}
+
+impl Terminal {
+    /// A terminal of this width that runs a command of a shell, and stays after it.
+    fn start(columns: u32, command: &str) -> Self {
+        let terminal = Self { folder: tempfile::tempdir().unwrap() };
+        let script = terminal.folder.path().join("script");
+        std::fs::write(&script, format!("{command}\necho \"exit code $?\"\nsleep 600\n")).unwrap();
+        let size = columns.to_string();
+        let shell = format!("sh {}", script.display());
+        let started = terminal.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", &size, "-y", "40", &shell]);
+        assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
+        terminal
+    }
+
+    fn tmux(&self, arguments: &[&str]) -> Output {
+        let socket = self.folder.path().join("socket");
+        Command::new("tmux").arg("-S").arg(socket).args(arguments).env("TERM", "xterm-256color").output().unwrap()
+    }
+
+    fn resize(&self, columns: u32) {
+        self.tmux(&["set-option", "-g", "window-size", "manual"]);
+        let resized = self.tmux(&["resize-window", "-x", &columns.to_string(), "-y", "40"]);
+        assert!(resized.status.success(), "{}", String::from_utf8_lossy(&resized.stderr));
+    }
+
+    /// The lines that are seen, without those above the first row.
+    fn lines(&self) -> Vec<String> {
+        let shown = String::from_utf8(self.tmux(&["capture-pane", "-p"]).stdout).unwrap();
+        shown.lines().map(|line| line.trim_end().to_owned()).filter(|line| !line.is_empty()).collect()
+    }
+
+    /// Waits until the lines are as they should be.
+    async fn shows(&self, what: &str, is_so: impl Fn(&[String]) -> bool) -> Vec<String> {
+        let deadline = Instant::now() + Duration::from_secs(120);
+        loop {
+            let lines = self.lines();
+            if is_so(&lines) {
+                return lines;
+            }
+            assert!(Instant::now() < deadline, "{what} is not seen:\n{}", lines.join("\n"));
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        self.tmux(&["kill-server"]);
+    }
+}
+
+/// The live line of a turn.
+fn live(lines: &[String]) -> Vec<&String> {
+    lines.iter().filter(|line| line.starts_with("turn 1/1 | ")).collect()
+}
+
+#[tokio::test]
+async fn in_tmux_a_run_has_steps_one_live_line_at_any_width_and_a_summary() {
+    const HOSTILE: &str = "echo '\u{1b}[2J\u{1b}]0;owned\u{7}\u{202e}::set-env name=x::y'";
+    let server = AgentServer::shared(NEWEST).await;
+    let gates = Gates::new();
+    gates.close("end");
+    let llm = ScriptedLlm::start(0).await.unwrap();
+    let steps = [Step::terminal(HOSTILE), Step::patient_terminal(&gates.wait("end")), Step::finish("It is done.")];
+    llm.script("Do the task", steps);
+    let run = Run::inside(server).llm(&llm).env("TERM", "xterm-256color").args(["run", "task.md"]);
+    let (command, _home) = run.file("task.md", "Do the task.").into_shell_command("");
+    let terminal = Terminal::start(80, &command);
+
+    let is_waiting = |lines: &[String]| live(lines).iter().any(|line| line.contains("step 2"));
+    let wide = terminal.shows("the second step", is_waiting).await;
+    assert!(wide.iter().all(|line| line.chars().count() <= 80), "{wide:#?}");
+    let hostile = wide.iter().find(|line| line.contains("set-env")).unwrap();
+    assert!(hostile.contains("echo") && !hostile.contains(['\u{1b}', '\u{202e}']), "{hostile}");
+    assert!(
+        !String::from_utf8_lossy(&terminal.tmux(&["display-message", "-p", "#{pane_title}"]).stdout).contains("owned")
+    );
+
+    terminal.resize(40);
+    let is_narrow = |lines: &[String]| live(lines).len() == 1 && live(lines)[0].chars().count() < 40;
+    terminal.shows("one live line of less than 40 columns", is_narrow).await;
+    terminal.resize(80);
+    gates.open("end");
+    let ended = terminal.shows("the end", |lines| lines.iter().any(|line| line == "exit code 0")).await;
+    assert!(live(&ended).is_empty(), "{ended:#?}");
+    let text = ended.join("\n");
+    assert!(text.contains("completed") && text.contains("It is done."), "{text}");
+}
