@@ -25,7 +25,7 @@ const STEPS_BUDGET: usize = 3 << 20;
 const TEXT_BUDGET: usize = 256 << 10;
 /// The longest line of a title, in characters.
 const LONGEST_TITLE: usize = 200;
-/// Events and times that are told of one run.
+/// So many messages to the agent are shown.
 const MOST_MESSAGES: usize = 50;
 
 /// What happened in a run.

@@ -57,7 +57,7 @@ pub(super) async fn last_words(
     let at_work = at_work && verdict.failure.as_ref().is_some_and(|failure| leaves_agent_at_work(failure.kind));
     let stop = async {
         if at_work {
-            // A pause is answered only after the running command; it works all the same.
+            // A pause is answered only after the running command; it works nevertheless.
             let stop = server.client.stop(id, server.capabilities);
             if in_time("the agent could not be stopped", budgets, stop).await.is_none() {
                 tracing::warn!("the agent may still be at work: the agent-server has not confirmed its end in time");

@@ -1,4 +1,4 @@
-//! `--status FILE`: the state of a run, for whoever watches it from outside.
+//! `--status FILE`: the state of a run, for those who watch it from outside.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -169,7 +169,7 @@ async fn the_time_limit_stops_the_agent(server: &AgentServer) {
     let gates = Gates::new();
     gates.close("the limit");
     let steps = vec![Step::patient_terminal(&gates.wait("the limit")), Step::finish("Too late.")];
-    let report = failed(server, steps, "limits: {timeout: 25s}", 124).await;
+    let report = failed(server, steps, "limits: {timeout: 15s}", 124).await;
     assert_eq!(report["error"]["code"], "Timeout");
     gates.open("the limit");
     is_stopped(server, report["conversation_id"].as_str().unwrap()).await;

@@ -99,7 +99,7 @@ impl Event {
         let call = event.get("tool_call")?;
         let is_finish = event.get("tool_name")?.as_str()? == "finish";
         let text = call.get("arguments").or_else(|| call.get("function")?.get("arguments"))?.as_str()?;
-        // Arguments that are no object are a call all the same: one that the server refuses.
+        // Arguments that are no object are still a call: one that the server refuses.
         is_finish.then(|| serde_json::from_str(text).unwrap_or_default())
     }
 

@@ -246,7 +246,7 @@ impl AttemptError {
         matches!(self, Self::Http(HttpError::Status { status: 409, detail, .. }) if detail.contains("PENDING"))
     }
 
-    /// Whether the service may have accepted the report all the same: it was sent, and no one said what became of it.
+    /// Whether the service may nevertheless have accepted the report: it was sent, and no one said what became of it.
     #[must_use]
     pub fn may_be_accepted(&self) -> bool {
         match self {

@@ -524,7 +524,7 @@ fn explore(rules: Rules) -> usize {
 }
 
 #[test]
-fn whoever_dies_the_outcome_is_delivered_by_one_and_never_overtaken() {
+fn in_any_order_of_deaths_the_outcome_is_delivered_by_one_and_never_overtaken() {
     let worlds = explore(Rules { slow: false, guardians_die: false });
     assert!(worlds > 1_000, "{worlds}");
 }
