@@ -20,13 +20,12 @@
 //! - [`prepare`]: what a run does before its conversation;
 //! - [`sinks`]: who sees what a run does;
 //! - [`process`]: guardian, PID 1, signals, and what others may see of this process;
-//! - [`export`]: the run in the formats of other tools;
+//! - [`export`]: the run in the formats of other tools; [`report`]: what happened in a run, told from the lines of its events;
 //! - [`plan`]: what a run is going to do, as a plain value;
 //! - [`logging`];
 //! - [`view`]: in which form people see the run on standard error;
 //! - [`cli`]: the command line;
 //! - [`input`]: the environment and the task file;
-//! - [`report`]: what happened in a run, told from the lines of its events;
 //! - [`outcome`]: how a run ended, and what follows from that;
 //! - [`agent_result`]: what the agent is asked to give at its end; [`run_folder`]: what a run leaves on disk; [`screen`]: standard error
 //!   with a line that changes in place;
