@@ -11,6 +11,13 @@ die() {
     exit 1
 }
 
+# Prints where the program COMMAND is. As root on Debian, installs PACKAGE (default: COMMAND) if it is missing.
+debian_program() {
+    if ! command -v "$1" && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        apt-get update -qq >&2 && apt-get install -y -qq --no-install-recommends "${2:-$1}" >&2 && command -v "$1"
+    fi
+}
+
 # Prints a Python 3.12 or 3.13, the versions that the agent-server runs on.
 find_python() {
     local candidate
