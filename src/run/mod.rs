@@ -16,7 +16,7 @@ mod last_words;
 mod limits;
 mod mcp;
 mod outside;
-mod report;
+mod reporter;
 mod resources;
 mod state;
 mod warnings;
@@ -27,7 +27,7 @@ use std::panic::AssertUnwindSafe;
 use futures_util::FutureExt as _;
 
 use self::last_words::budgets;
-use self::report::Reporter;
+use self::reporter::Reporter;
 use self::state::RunState;
 use self::work::Run;
 use crate::agent_result::AgentResult;

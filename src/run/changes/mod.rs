@@ -13,9 +13,9 @@ use openhands_client::text;
 use crate::outcome::{ChangedFile, RepositoryChanges};
 
 /// Prints the commit and the path of each repository; `-` where there is no commit.
-const COMMITS: &str = include_str!("changes/commits.sh");
+const COMMITS: &str = include_str!("commits.sh");
 /// Prints a patch to standard output, and its files to standard error. Gets the working directory, then commits and paths in turn.
-const CHANGES: &str = include_str!("changes/changes.sh");
+const CHANGES: &str = include_str!("changes.sh");
 
 /// A longer patch is left out, in bytes; so is one with a longer list of files.
 const LONGEST_PATCH: usize = 32 * 1024 * 1024;
