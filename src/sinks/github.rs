@@ -5,7 +5,7 @@ use openhands_client::secret::Redactor;
 use openhands_client::text;
 
 use super::tally::stage_name;
-use super::{Record, Sink};
+use super::{Record, Sink, shown_line};
 use crate::logging::Lines;
 
 /// The longest title of a group, in characters.
@@ -42,9 +42,8 @@ fn command(record: &Record<'_>, is_open: bool, redactor: &Redactor) -> Option<St
     let begin = match record {
         Record::Stage(stage) => Some(format!("::group::{}", stage_name(*stage))),
         Record::Turn { number, of, message } => {
-            // A secret that is cut would not be known any more.
-            let message = text::one_line(&redactor.redact(&text::one_line(message, usize::MAX)), LONGEST);
-            Some(format!("::group::turn {number} of {of}: {}", escaped(&message)))
+            let message = escaped(&shown_line(message, LONGEST, redactor));
+            Some(format!("::group::turn {number} of {of}: {message}"))
         }
         Record::Result(result) => result.error.as_ref().map(|error| {
             let detail = text::printable(&redactor.redact(&error.detail));

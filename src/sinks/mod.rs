@@ -15,6 +15,8 @@ use futures_util::future::BoxFuture;
 use openhands_client::agent_server::Event;
 use openhands_client::agent_server::event::Meaning;
 use openhands_client::ids::ConversationId;
+use openhands_client::secret::Redactor;
+use openhands_client::text;
 
 use crate::outcome::RunResult;
 
@@ -67,6 +69,12 @@ pub(crate) enum Record<'r> {
 pub(crate) trait Sink: Send {
     /// Takes a record. Waiting here holds the run back, as a full pipe does.
     fn record<'a>(&'a mut self, record: &'a Record<'_>) -> BoxFuture<'a, ()>;
+}
+
+/// Text from outside as one line of at most so many characters, without secrets. They are masked before the text is cut: one that is cut
+/// would not be known any more.
+fn shown_line(text: &str, longest: usize, redactor: &Redactor) -> String {
+    text::one_line(&redactor.redact(&text::one_line(text, usize::MAX)), longest)
 }
 
 /// All sinks of a run.

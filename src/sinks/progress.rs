@@ -3,9 +3,8 @@
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use openhands_client::agent_server::event::{Action, Meaning, Observation};
 use openhands_client::secret::Redactor;
-use openhands_client::text;
 
-use super::{Record, Sink};
+use super::{Record, Sink, shown_line};
 use crate::outcome::RunResult;
 
 /// The longest text of a line, in characters.
@@ -21,8 +20,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Without the secrets that are learned by then; one that is cut would not be known any more. With `is_verbose`, texts
-    /// are complete and every exit code is told.
+    /// Without the secrets that are learned by then. With `is_verbose`, texts are complete and every exit code is told.
     #[must_use]
     pub(crate) fn new(redactor: Redactor, is_verbose: bool) -> Self {
         Self { redactor, is_verbose }
@@ -46,9 +44,8 @@ impl Sink for Progress {
 
 impl Progress {
     fn line(&self, text: &str) -> String {
-        // A secret that is cut would not be known any more.
         let longest = if self.is_verbose { LONGEST_VERBOSE } else { LONGEST };
-        text::one_line(&self.redactor.redact(&text::one_line(text, usize::MAX)), longest)
+        shown_line(text, longest, &self.redactor)
     }
 
     fn step(&self, meaning: &Meaning) {

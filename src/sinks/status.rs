@@ -10,14 +10,13 @@ use openhands_client::agent_server::wire::Cost;
 use openhands_client::automation::completion::OutcomeStatus;
 use openhands_client::off_thread::off_thread;
 use openhands_client::secret::Redactor;
-use openhands_client::text;
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::tally::{Tally, stage_name};
-use super::{Record, Sink};
+use super::{Record, Sink, shown_line};
 use crate::files::replace;
 use crate::outcome::ResultError;
 
@@ -115,9 +114,7 @@ impl StatusFile {
             Record::Event { meaning, .. } => match meaning {
                 Meaning::Action(action) => {
                     let said = action.own_summary().or(action.detail.as_deref()).unwrap_or_default();
-                    let said = text::one_line(&format!("{}: {said}", action.tool), usize::MAX);
-                    // A secret that is cut would not be known any more.
-                    let said = text::one_line(&self.redactor.redact(&said), LONGEST);
+                    let said = shown_line(&format!("{}: {said}", action.tool), LONGEST, &self.redactor);
                     self.change(|state| state.last_action = Some(said));
                 }
                 Meaning::Stats(usage) | Meaning::FullState { usage, .. } => {

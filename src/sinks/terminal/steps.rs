@@ -5,12 +5,11 @@ use std::mem;
 
 use openhands_client::agent_server::event::{Action, Meaning, Observation};
 use openhands_client::secret::Redactor;
-use openhands_client::text;
 
 use super::live::Live;
 use super::paint::{Kind, Line};
-use crate::sinks::Record;
 use crate::sinks::tally::stage_name;
+use crate::sinks::{Record, shown_line};
 
 /// The longest text of a line, in characters: more than terminals are wide.
 const LONGEST: usize = 500;
@@ -121,10 +120,9 @@ impl Steps {
         self.lines.push(Line::new(kind, text));
     }
 
-    /// Text from outside as one line. A secret that is cut would not be known any more, so that it is masked before.
     fn clean(&self, text: &str) -> String {
         let longest = if self.is_verbose { LONGEST_COMPLETE } else { LONGEST };
-        text::one_line(&self.redactor.redact(&text::one_line(text, usize::MAX)), longest)
+        shown_line(text, longest, &self.redactor)
     }
 }
 
@@ -132,6 +130,7 @@ impl Steps {
 mod tests {
     use openhands_client::agent_server::Event;
     use openhands_client::secret::Secret;
+    use openhands_client::text;
 
     use super::*;
 
