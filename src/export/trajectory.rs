@@ -20,7 +20,7 @@ pub(super) fn write(events: impl BufRead, result: &Value, to: &mut impl Write) -
     let session = result["conversation_id"].as_str().or(result["run_id"].as_str());
     write!(to, "{{\"schema_version\":\"ATIF-v1.7\",\"session_id\":{},", json!(session))?;
     write!(to, "\"agent\":{agent},\"steps\":[")?;
-    let mut steps = Steps { to, written: 0, current: None };
+    let mut steps = StepWriter { to, written: 0, current: None };
     for line in events.lines() {
         // Half a line is left out.
         if let Ok(event) = serde_json::from_str::<Value>(&line?) {
@@ -42,7 +42,7 @@ pub(super) fn write(events: impl BufRead, result: &Value, to: &mut impl Write) -
 }
 
 /// The steps, as they are written.
-struct Steps<'t, W> {
+struct StepWriter<'t, W> {
     to: &'t mut W,
     written: u64,
     current: Option<Step>,
@@ -57,7 +57,7 @@ struct Step {
     results: Vec<Value>,
 }
 
-impl<W: Write> Steps<'_, W> {
+impl<W: Write> StepWriter<'_, W> {
     fn see(&mut self, event: &Value) -> io::Result<()> {
         let time = &event["timestamp"];
         match event["kind"].as_str().unwrap_or_default() {

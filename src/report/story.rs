@@ -32,7 +32,7 @@ const MOST_MESSAGES: usize = 50;
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Story {
     /// How it ended; nothing if that is not told.
-    pub(crate) verdict: Option<Verdict>,
+    pub(crate) verdict: Option<Ending>,
     /// What the agent was told.
     pub(crate) messages: Vec<String>,
     /// What the agent said at its end.
@@ -63,7 +63,7 @@ pub(crate) struct Story {
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Verdict {
+pub(crate) struct Ending {
     /// COMPLETED or FAILED.
     pub(crate) status: String,
     /// Whether it is COMPLETED.
@@ -375,12 +375,12 @@ impl StoryReader {
         texts.filter_map(Value::as_str).map(|text| text::one_line(text, 2 * LONGEST_TITLE)).collect()
     }
 
-    fn verdict(&self) -> Option<Verdict> {
+    fn verdict(&self) -> Option<Ending> {
         let status = self.text("status")?;
         let error = self.result.get("error");
         let of_error = |name: &str| Some(text::printable(error?.get(name)?.as_str()?));
         let (code, detail) = (of_error("code"), of_error("detail"));
-        Some(Verdict { completed: status == "COMPLETED", status, code, detail })
+        Some(Ending { completed: status == "COMPLETED", status, code, detail })
     }
 
     fn facts(&self) -> Vec<(&'static str, String)> {

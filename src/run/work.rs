@@ -48,7 +48,7 @@ use crate::sinks::folder::FolderSink;
 use crate::sinks::github::GitHub;
 use crate::sinks::output::{Output, ResultFile};
 use crate::sinks::progress::Progress;
-use crate::sinks::status::{Limits, StatusFile};
+use crate::sinks::status::{LimitsInForce, StatusFile};
 use crate::sinks::tally::Tally;
 use crate::sinks::terminal::Terminal;
 use crate::sinks::{Record, Sinks, Stage};
@@ -68,7 +68,7 @@ pub(super) struct Run<'r> {
     warnings: Warnings,
     folder: RunFolder,
     tally: Tally,
-    limits: Arc<watch::Sender<Limits>>,
+    limits: Arc<watch::Sender<LimitsInForce>>,
     known_facts: Mutex<Facts>,
     /// The agent's, once its repositories are there.
     working_dir: OnceLock<String>,
@@ -320,7 +320,7 @@ impl<'r> Run<'r> {
         let mut plan = plan.map_err(|problems| Failure::new(FailureKind::InvalidInput, problems.to_string()))?;
         plan.timeout = args.overrides.timeout.or(plan.timeout);
         self.folder_is_outside_of(&plan)?;
-        self.limits.send_replace(Limits {
+        self.limits.send_replace(LimitsInForce {
             seconds: plan.timeout.map(|limit| limit.as_secs_f64()),
             cost: plan.conversation.cost,
             iterations: plan.conversation.iterations,

@@ -30,7 +30,7 @@ const LONGEST: usize = 200;
 
 /// The limits of a run, as far as it has any.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
-pub(crate) struct Limits {
+pub(crate) struct LimitsInForce {
     /// Seconds that the run may take in all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) seconds: Option<f64>,
@@ -58,7 +58,7 @@ struct State {
     cost: Cost,
     elapsed_seconds: f64,
     updated_at: String,
-    limits: Limits,
+    limits: LimitsInForce,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_action: Option<String>,
     /// COMPLETED or FAILED, at the end.
@@ -74,7 +74,7 @@ struct State {
 #[derive(Debug)]
 pub(crate) struct StatusFile {
     state: watch::Sender<State>,
-    limits: Arc<watch::Sender<Limits>>,
+    limits: Arc<watch::Sender<LimitsInForce>>,
     tally: Tally,
     redactor: Redactor,
     writing: Option<JoinHandle<()>>,
@@ -88,7 +88,7 @@ impl StatusFile {
         path: PathBuf,
         started: Instant,
         tally: Tally,
-        limits: Arc<watch::Sender<Limits>>,
+        limits: Arc<watch::Sender<LimitsInForce>>,
         redactor: Redactor,
     ) -> Self {
         let state = watch::Sender::new(State { stage: "setup", ..State::default() });

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use openhands_client::agent_server::wire::Cost;
 
-use crate::sinks::status::Limits;
+use crate::sinks::status::LimitsInForce;
 
 /// Below this width, the limits are left out.
 const WIDE: usize = 60;
@@ -27,13 +27,13 @@ pub(super) struct Counts {
     pub(super) elapsed: Duration,
     pub(super) cost: Cost,
     pub(super) iterations: u64,
-    pub(super) limits: Limits,
+    pub(super) limits: LimitsInForce,
 }
 
 impl Live {
     /// The line for a terminal of this width, which still may be longer than that.
     pub(super) fn line(&self, counts: &Counts, width: usize) -> String {
-        let limits = if width < WIDE { Limits::default() } else { counts.limits };
+        let limits = if width < WIDE { LimitsInForce::default() } else { counts.limits };
         let mut line = if self.stage.is_empty() { "starting".to_owned() } else { self.stage.clone() };
         let mut part = |value: String, limit: Option<String>| {
             // Writing into a String cannot fail.
@@ -78,7 +78,7 @@ mod tests {
             doing: doing.to_owned(),
             earlier_iterations,
         };
-        let limits = Limits { seconds: Some(3723.0), cost: Some(2.0), iterations: Some(50) };
+        let limits = LimitsInForce { seconds: Some(3723.0), cost: Some(2.0), iterations: Some(50) };
         let counts =
             |seconds, cost, iterations| Counts { elapsed: Duration::from_secs(seconds), cost, iterations, limits };
         for (live, counts, width, line) in [

@@ -20,7 +20,7 @@ use self::live::{Counts, Live};
 use self::paint::Line;
 use self::steps::Steps;
 use self::summary::summary;
-use super::status::Limits;
+use super::status::LimitsInForce;
 use super::tally::Tally;
 use super::{Record, Sink};
 use crate::logging::Lines;
@@ -34,7 +34,7 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Shows a run on a terminal.
 pub(crate) struct Terminal {
-    screen: Arc<Screen>,
+    display: Arc<Display>,
     steps: Steps,
     /// The path of the run folder, for the summary.
     folder: Option<String>,
@@ -42,13 +42,13 @@ pub(crate) struct Terminal {
 }
 
 /// What the sink and the task that draws share.
-struct Screen {
+struct Display {
     view: View,
     lines: Lines,
     live: Mutex<Live>,
     started: Instant,
     tally: Tally,
-    limits: Arc<watch::Sender<Limits>>,
+    limits: Arc<watch::Sender<LimitsInForce>>,
 }
 
 impl Terminal {
@@ -60,43 +60,43 @@ impl Terminal {
         lines: Lines,
         started: Instant,
         tally: Tally,
-        limits: Arc<watch::Sender<Limits>>,
+        limits: Arc<watch::Sender<LimitsInForce>>,
         redactor: Redactor,
         folder: Option<String>,
     ) -> Self {
-        let screen = Arc::new(Screen { view, lines, live: Mutex::default(), started, tally, limits });
+        let display = Arc::new(Display { view, lines, live: Mutex::default(), started, tally, limits });
         let drawing = tokio::spawn({
-            let screen = Arc::clone(&screen);
+            let display = Arc::clone(&display);
             async move {
                 let mut ticks = interval(BETWEEN);
                 loop {
                     ticks.tick().await;
-                    screen.draw();
+                    display.draw();
                 }
             }
         });
-        Self { screen, steps: Steps::new(redactor, view.args.verbose), folder, drawing }
+        Self { display, steps: Steps::new(redactor, view.args.verbose), folder, drawing }
     }
 
     fn say(&self, lines: Vec<Line>) {
         if !lines.is_empty() {
-            self.screen.say(lines);
+            self.display.say(lines);
         }
     }
 
     /// Takes the live line away, says the last words, and waits until both are done: then standard output has the terminal.
     async fn end(&self, lines: Vec<Line>) {
         self.drawing.abort();
-        self.screen.lines.live(String::new());
+        self.display.lines.live(String::new());
         self.say(lines);
         let (tell, told) = oneshot::channel();
-        if self.screen.lines.after(move || _ = tell.send(())) {
+        if self.display.lines.after(move || _ = tell.send(())) {
             let _ = timeout(LAST_LINES, told).await;
         }
     }
 }
 
-impl Screen {
+impl Display {
     fn live(&self) -> MutexGuard<'_, Live> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -122,12 +122,12 @@ impl Screen {
 
 impl Sink for Terminal {
     fn record<'a>(&'a mut self, record: &'a Record<'_>) -> BoxFuture<'a, ()> {
-        self.steps.see(record, &mut self.screen.live(), self.screen.tally.iterations());
+        self.steps.see(record, &mut self.display.live(), self.display.tally.iterations());
         let lines = self.steps.take();
         async move {
             match record {
                 Record::Result(result) => {
-                    let shows_answer = !self.screen.view.shows_output;
+                    let shows_answer = !self.display.view.shows_output;
                     let end = summary(result, shows_answer, self.folder.as_deref());
                     self.end(lines.into_iter().chain(end).collect()).await;
                 }
@@ -141,6 +141,6 @@ impl Sink for Terminal {
 impl Drop for Terminal {
     fn drop(&mut self) {
         self.drawing.abort();
-        self.screen.lines.live(String::new());
+        self.display.lines.live(String::new());
     }
 }
