@@ -13,6 +13,7 @@ use crate::cli::{ReportArgs, ShowArgs};
 use crate::files::replace;
 use crate::outcome;
 use crate::report::{self, SourceError};
+use crate::run_folder::REPORT;
 
 /// The columns of what is no terminal.
 const COLUMNS: usize = 100;
@@ -44,7 +45,7 @@ fn write_page(args: &ReportArgs) -> Result<(), ReportError> {
     let output = match &args.output {
         Some(output) if output.as_os_str() == "-" => return print(&page),
         Some(output) => output.clone(),
-        None if args.path.is_dir() => args.path.join(report::PAGE),
+        None if args.path.is_dir() => args.path.join(REPORT),
         None => args.path.with_extension("html"),
     };
     replace(&output, page.as_bytes()).map_err(|source| unwritable(&output, source))?;

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::run_folder::{EVENTS, RESULT};
+use crate::run_folder::{EVENTS, JUNIT, RESULT, TRAJECTORY};
 
 /// What is made of a run folder at its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,11 +27,11 @@ pub(crate) struct Exports {
 pub(crate) fn write(folder: &Path, exports: Exports) -> io::Result<()> {
     let result: Value = serde_json::from_slice(&std::fs::read(folder.join(RESULT))?)?;
     if exports.junit {
-        std::fs::write(folder.join("junit.xml"), junit::report(&result))?;
+        std::fs::write(folder.join(JUNIT), junit::report(&result))?;
     }
     if exports.trajectory {
         let events = BufReader::new(File::open(folder.join(EVENTS))?);
-        let mut to = BufWriter::new(File::create(folder.join("trajectory.json"))?);
+        let mut to = BufWriter::new(File::create(folder.join(TRAJECTORY))?);
         trajectory::write(events, &result, &mut to)?;
         to.flush()?;
     }

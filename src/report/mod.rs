@@ -16,13 +16,11 @@ use std::io;
 use std::path::Path;
 
 use crate::files::replace;
+use crate::run_folder::REPORT;
 
 pub(crate) use page::page;
 pub(crate) use plain::plain;
 pub(crate) use source::{SourceError, read};
-
-/// The page in a run folder.
-pub(crate) const PAGE: &str = "report.html";
 
 /// Writes the page of a run folder into it.
 ///
@@ -30,5 +28,5 @@ pub(crate) const PAGE: &str = "report.html";
 /// The folder cannot be read or written.
 pub(crate) fn write(folder: &Path) -> io::Result<()> {
     let story = read(folder).map_err(io::Error::other)?;
-    replace(&folder.join(PAGE), page(&story).map_err(io::Error::other)?.as_bytes())
+    replace(&folder.join(REPORT), page(&story).map_err(io::Error::other)?.as_bytes())
 }

@@ -44,6 +44,7 @@ use crate::process::init::RestartState;
 use crate::process::scrub::is_traced;
 use crate::process::server::ServerProcess;
 use crate::run_folder::{OpenFolder, RunFolder};
+use crate::sinks::derived::DerivedFiles;
 use crate::sinks::folder::FolderSink;
 use crate::sinks::github::GitHub;
 use crate::sinks::output::{Output, ResultFile};
@@ -116,8 +117,7 @@ impl<'r> Run<'r> {
             }
         }
         if args.out.is_some() {
-            let exports = Exports { junit: args.exports.junit, trajectory: args.exports.trajectory };
-            sinks.add(FolderSink::new(self.folder.clone(), redactor(), exports));
+            sinks.add(FolderSink::new(self.folder.clone(), redactor()));
         }
         if let Some(path) = &args.status {
             let limits = Arc::clone(&self.limits);
@@ -129,7 +129,12 @@ impl<'r> Run<'r> {
         if let Some(path) = &args.familiar.output_last_message {
             sinks.add(ResultFile::of_message(path.clone()));
         }
-        sinks.with(Output::new(args.format, self.environment.time_limits.run.slow_reader, redactor()))
+        sinks.add(Output::new(args.format, self.environment.time_limits.run.slow_reader, redactor()));
+        if args.out.is_some() {
+            let exports = Exports { junit: args.exports.junit, trajectory: args.exports.trajectory };
+            sinks.add(DerivedFiles::new(self.folder.clone(), exports));
+        }
+        sinks
     }
 
     /// Opens the run folder, if the run has one.

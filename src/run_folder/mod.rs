@@ -7,6 +7,7 @@
 //! | `result.json` | the result |
 //! | `answer.md` | the agent's final message |
 //! | `changes.patch` | what the agent changed in the repositories |
+//! | `report.html`, `junit.xml`, `trajectory.json` | made of the others at the end |
 //!
 //! The runner writes it. If the runner is killed, its guardian writes the end ([`conclude`]).
 
@@ -33,6 +34,12 @@ pub(crate) const RESULT: &str = "result.json";
 pub(crate) const ANSWER: &str = "answer.md";
 /// What the agent changed in the repositories.
 pub(crate) const PATCH: &str = "changes.patch";
+/// What happened, as a page.
+pub(crate) const REPORT: &str = "report.html";
+/// The run as a test report.
+pub(crate) const JUNIT: &str = "junit.xml";
+/// The agent's steps in ATIF.
+pub(crate) const TRAJECTORY: &str = "trajectory.json";
 const RUN: &str = "run.json";
 
 /// The version of the folder's format.
@@ -117,7 +124,7 @@ impl OpenFolder {
         let mut folder = Self { path: absolute, owner, log: None, is_continued: !is_empty, is_new };
         folder.keep_owner().map_err(io_error)?;
         // The end of the run before is not the end of this one.
-        for name in [RESULT, ANSWER, PATCH] {
+        for name in [RESULT, ANSWER, PATCH, REPORT, JUNIT, TRAJECTORY] {
             let _ = fs::remove_file(folder.path.join(name));
         }
         folder.log = Some(EventLog::open(&folder.path.join(EVENTS)).map_err(io_error)?);

@@ -2,14 +2,11 @@
 
 use std::io;
 
-use futures_util::future::{BoxFuture, FutureExt as _};
-use openhands_client::off_thread::off_thread;
+use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use openhands_client::secret::Redactor;
 
 use super::{Record, Sink, jsonl};
-use crate::export::{self, Exports};
 use crate::outcome::RunResult;
-use crate::report;
 use crate::run_folder::{ANSWER, OpenFolder, RESULT, RunFolder};
 
 /// Writes the run folder, once there is one.
@@ -17,14 +14,13 @@ use crate::run_folder::{ANSWER, OpenFolder, RESULT, RunFolder};
 pub(crate) struct FolderSink {
     folder: RunFolder,
     redactor: Redactor,
-    exports: Exports,
 }
 
 impl FolderSink {
     /// Writes into this folder, without the secrets that are learned by then.
     #[must_use]
-    pub(crate) fn new(folder: RunFolder, redactor: Redactor, exports: Exports) -> Self {
-        Self { folder, redactor, exports }
+    pub(crate) fn new(folder: RunFolder, redactor: Redactor) -> Self {
+        Self { folder, redactor }
     }
 
     fn write(&self, folder: &mut OpenFolder, record: &Record<'_>) -> io::Result<()> {
@@ -49,27 +45,13 @@ impl FolderSink {
 impl Sink for FolderSink {
     fn record<'a>(&'a mut self, record: &'a Record<'_>) -> BoxFuture<'a, ()> {
         let written = self.folder.with(|folder| match record {
-            Record::Result(result) => Self::end(folder, result).map(|()| Some(folder.path().to_owned())),
+            Record::Result(result) => Self::end(folder, result),
             // A log that cannot be written is given up; the end of the run tries to complete it from the server's.
-            record => self.write(folder, record).inspect_err(|_| folder.log = None).map(|()| None),
+            record => self.write(folder, record).inspect_err(|_| folder.log = None),
         });
-        let exports = self.exports;
-        async move {
-            let exported = match written {
-                Some(Ok(Some(folder))) => {
-                    off_thread("report", move || {
-                        report::write(&folder)?;
-                        export::write(&folder, exports)
-                    })
-                    .await
-                }
-                Some(Err(error)) => Err(error),
-                _ => Ok(()),
-            };
-            if let Err(error) = exported {
-                tracing::warn!(%error, "the run folder is incomplete");
-            }
+        if let Some(Err(error)) = written {
+            tracing::warn!(%error, "the run folder is incomplete");
         }
-        .boxed()
+        ready(()).boxed()
     }
 }

@@ -1,5 +1,6 @@
 //! Who sees what a run does: sinks get every record and change nothing.
 
+pub(crate) mod derived;
 pub(crate) mod folder;
 pub(crate) mod github;
 pub(crate) mod jsonl;
