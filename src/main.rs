@@ -27,11 +27,13 @@
 //! - [`cli`]: the command line;
 //! - [`input`]: the environment and the task file;
 //! - [`outcome`]: how a run ended, and what follows from that;
-//! - [`agent_result`]: what the agent is asked to give at its end; [`run_folder`]: what a run leaves on disk; [`screen`]: standard error
+//! - [`agent_result`]: what the agent is asked to give at its end; [`agent_work`]: how long its LLM and its tools took;
+//!   [`run_folder`]: what a run leaves on disk; [`screen`]: standard error
 //!   with a line that changes in place;
 //! - [`files`]: files that are written whole or not at all.
 
 mod agent_result;
+mod agent_work;
 #[cfg(test)]
 mod architecture;
 mod cli;

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::extract::Extract;
 use super::timeline::{Costs, Timeline};
+use crate::agent_work::{AgentWork, Spent};
 
 /// The texts of so many steps at the beginning, as many at the end, and so many that failed are kept.
 const FIRST: usize = 300;
@@ -131,10 +132,7 @@ pub(crate) struct StoryReader {
     failed_kept: usize,
     first: Option<DateTime>,
     last: f64,
-    /// When the agent could begin to think.
-    ready: Option<f64>,
-    llm_seconds: f64,
-    tool_seconds: f64,
+    work: AgentWork,
     usage: Usage,
     costs: Vec<(f64, f64, u64)>,
     patch: Option<Extract>,
@@ -156,8 +154,13 @@ impl StoryReader {
         }
         self.known = true;
         let at = self.time(event.timestamp.as_deref());
+        let spent = self.work.see(&event).filter(|_| at.is_some());
+        let llm = match spent {
+            Some(Spent::Llm(seconds)) => Some(seconds),
+            _ => None,
+        };
         match event.meaning() {
-            Meaning::Action(action) => self.action(&event, action, at),
+            Meaning::Action(action) => self.action(&event, action, at, llm),
             Meaning::Observation(observation) => {
                 let failed = observation.is_error || observation.exit_code.is_some_and(|code| code != 0);
                 self.answered(&event, observation.exit_code, failed, at);
@@ -167,12 +170,8 @@ impl StoryReader {
                 let title = format!("{}: {}", error.code(), error.detail());
                 self.said(StepKind::Error, &title, at);
             }
-            Meaning::UserMessage(message) => {
-                self.said(StepKind::User, message, at);
-                self.ready = at;
-            }
+            Meaning::UserMessage(message) => self.said(StepKind::User, message, at),
             Meaning::AgentMessage(message) => {
-                self.thought_until(at);
                 self.answer = Some(message.clone());
                 self.said(StepKind::Agent, message, at);
             }
@@ -210,15 +209,7 @@ impl StoryReader {
         Some(seconds)
     }
 
-    /// The agent's LLM has answered at this time: the seconds that it took.
-    fn thought_until(&mut self, at: Option<f64>) -> Option<f64> {
-        let took = (at? - self.ready.take()?).max(0.0);
-        self.llm_seconds += took;
-        Some(took)
-    }
-
-    fn action(&mut self, event: &Event, action: &Action, at: Option<f64>) {
-        let llm = self.thought_until(at);
+    fn action(&mut self, event: &Event, action: &Action, at: Option<f64>, llm: Option<f64>) {
         if action.is_finish {
             self.answer.clone_from(&action.detail);
         }
@@ -249,11 +240,8 @@ impl StoryReader {
             Some(action) => self.open.remove(action)?,
             None => self.steps.len().checked_sub(1)?,
         };
-        // With several calls at once the agent thinks when the last one has answered.
-        self.ready = at.or(self.ready);
         let step = self.steps.get_mut(index)?;
         step.tool_seconds = at.zip(step.at).map(|(end, start)| (end - start).max(0.0));
-        self.tool_seconds += step.tool_seconds.unwrap_or_default();
         Some(step)
     }
 
@@ -356,8 +344,8 @@ impl StoryReader {
             count,
             steps,
             seconds: self.last,
-            llm_seconds: self.llm_seconds,
-            tool_seconds: self.tool_seconds,
+            llm_seconds: self.work.llm,
+            tool_seconds: self.work.tools,
             timeline,
             costs: Costs::new(&self.costs, self.last),
             messages: self.messages,

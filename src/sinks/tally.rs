@@ -3,13 +3,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
-use jiff::civil::DateTime;
-use openhands_client::agent_server::Event;
 use openhands_client::agent_server::event::Meaning;
 use openhands_client::agent_server::wire::{Cost, Usage};
 use tokio::time::Instant;
 
 use super::{Record, Sink, Stage};
+use crate::agent_work::AgentWork;
 use crate::outcome::{Facts, StageTime};
 
 /// Counts and measures. Clones share what they know.
@@ -24,66 +23,7 @@ struct Counts {
     stages: Vec<StageTime>,
     turns: u64,
     usage: Usage,
-    work: Work,
-}
-
-/// The agent's work, by the times of its events.
-#[derive(Debug, Default)]
-struct Work {
-    iterations: u64,
-    llm: f64,
-    tools: f64,
-    /// Whether an event with a readable time was seen.
-    is_timed: bool,
-    /// When the agent began what it does now.
-    since: Option<DateTime>,
-    /// Tools that are at work.
-    busy_tools: u32,
-}
-
-impl Work {
-    fn see(&mut self, event: &Event) {
-        let meaning = event.meaning();
-        let is_step = matches!(
-            meaning,
-            Meaning::Action(_)
-                | Meaning::Observation(_)
-                | Meaning::AgentError(_)
-                | Meaning::UserMessage(_)
-                | Meaning::AgentMessage(_)
-        );
-        if !is_step {
-            return;
-        }
-        let now: Option<DateTime> = event.timestamp.as_deref().and_then(|time| time.parse().ok());
-        self.is_timed |= now.is_some();
-        let seconds = match (self.since, now) {
-            (Some(since), Some(now)) => now.duration_since(since).as_secs_f64().max(0.0),
-            _ => 0.0,
-        };
-        match meaning {
-            // Several actions of one response come one after another.
-            Meaning::Action(_) if self.busy_tools > 0 => return self.busy_tools += 1,
-            Meaning::Action(action) => {
-                self.iterations += 1;
-                self.llm += seconds;
-                self.busy_tools = u32::from(!action.is_finish);
-            }
-            Meaning::AgentMessage(_) => {
-                self.iterations += 1;
-                self.llm += seconds;
-                self.busy_tools = 0;
-            }
-            Meaning::Observation(_) | Meaning::AgentError(_) if self.busy_tools > 0 => {
-                self.tools += seconds;
-                self.busy_tools -= 1;
-            }
-            // A message begins the agent's work; one that comes in between changes nothing of it.
-            Meaning::UserMessage(_) if self.busy_tools > 0 => return,
-            _ => {}
-        }
-        self.since = now.or(self.since);
-    }
+    work: AgentWork,
 }
 
 impl Tally {
@@ -98,7 +38,7 @@ impl Tally {
             stages: Vec::new(),
             turns: 0,
             usage: Usage::default(),
-            work: Work::default(),
+            work: AgentWork::default(),
         })))
     }
 
@@ -188,52 +128,11 @@ impl Sink for Tally {
                         counts.usage.clone_from(usage);
                     }
                 }
-                _ => counts.work.see(event),
+                _ => _ = counts.work.see(event),
             },
             Record::Conversation { .. } | Record::Result(_) => {}
         }
         drop(counts);
         ready(()).boxed()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_time_of_llm_and_tools_is_that_between_the_events() {
-        let mut work = Work::default();
-        let action = r#""kind":"ActionEvent","action":{"kind":"TerminalAction"}"#;
-        let finish = r#""kind":"ActionEvent","action":{"kind":"FinishAction"}"#;
-        let message = |source: &str| format!(r#""kind":"MessageEvent","source":"{source}""#);
-        let (user, agent) = (message("user"), message("agent"));
-        let result = r#""kind":"ObservationEvent""#;
-        for (fields, seconds) in [
-            (&*user, "00"),
-            // Two at a time, after three seconds of the LLM; three and four seconds of tools.
-            (action, "03"),
-            (action, "03.5"),
-            (result, "06"),
-            (result, "10"),
-            // Cut by an error.
-            (action, "11"),
-            (r#""kind":"AgentErrorEvent""#, "13"),
-            (&*agent, "15"),
-            (finish, "16"),
-            (r#""kind":"ConversationStateUpdateEvent""#, "40"),
-        ] {
-            let event = format!(r#"{{"id":"x","timestamp":"2026-01-01T00:00:{seconds}",{fields}}}"#);
-            work.see(&Event::parse(event).unwrap());
-        }
-        assert_eq!(work.iterations, 4);
-        assert_eq!((rounded(work.llm), rounded(work.tools)), (7.0, 9.0));
-    }
-
-    #[test]
-    fn a_server_without_times_has_none() {
-        let mut work = Work::default();
-        work.see(&Event::parse(r#"{"kind":"ActionEvent","timestamp":"soon"}"#).unwrap());
-        assert!(!work.is_timed && work.iterations == 1);
     }
 }
