@@ -6,6 +6,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 
 use rustix::stdio::stderr;
 use rustix::termios::tcgetwinsize;
@@ -66,7 +67,13 @@ impl<W: Write> Write for Screen<W> {
 /// The columns of the terminal at standard error.
 #[must_use]
 pub(crate) fn width() -> usize {
-    tcgetwinsize(stderr()).map_or(DEFAULT_WIDTH, |size| match size.ws_col {
+    width_of(stderr())
+}
+
+/// The columns of a terminal.
+#[must_use]
+pub(crate) fn width_of(terminal: impl AsFd) -> usize {
+    tcgetwinsize(terminal).map_or(DEFAULT_WIDTH, |size| match size.ws_col {
         0 => DEFAULT_WIDTH,
         columns => columns.into(),
     })

@@ -1,12 +1,10 @@
 //! `report` and `show`: what happened in a run, from the lines of its events.
 
 use std::io::{self, Write as _};
-use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::process::ExitCode;
 
 use openhands_client::text;
-use rustix::termios::tcgetwinsize;
 use thiserror::Error;
 
 use crate::cli::{ReportArgs, ShowArgs};
@@ -14,9 +12,7 @@ use crate::files::replace;
 use crate::outcome;
 use crate::report::{self, SourceError};
 use crate::run_folder::REPORT;
-
-/// The columns of what is no terminal.
-const COLUMNS: usize = 100;
+use crate::screen::width_of;
 
 #[derive(Debug, Error)]
 enum ReportError {
@@ -36,7 +32,7 @@ pub(crate) fn report(args: &ReportArgs) -> ExitCode {
 /// Prints what happened in a run.
 pub(crate) fn show(args: &ShowArgs) -> ExitCode {
     let shown = report::read(&args.path).map_err(ReportError::from);
-    finish(shown.and_then(|story| print(&report::plain(&story, columns()))))
+    finish(shown.and_then(|story| print(&report::plain(&story, width_of(io::stdout())))))
 }
 
 fn write_page(args: &ReportArgs) -> Result<(), ReportError> {
@@ -63,12 +59,6 @@ fn print(text: &str) -> Result<(), ReportError> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.map_err(|source| unwritable(Path::new("standard output"), source)),
     }
-}
-
-/// The columns of the terminal that standard output is.
-fn columns() -> usize {
-    let size = tcgetwinsize(io::stdout().as_fd()).ok().filter(|size| size.ws_col > 0);
-    size.map_or(COLUMNS, |size| size.ws_col.into())
 }
 
 fn finish(done: Result<(), ReportError>) -> ExitCode {

@@ -60,7 +60,8 @@ fn fitting(chars: impl Iterator<Item = char>, budget: usize) -> usize {
     bytes
 }
 
-fn cost(text: &str) -> usize {
+/// The bytes that a text takes in HTML.
+pub(super) fn cost(text: &str) -> usize {
     text.chars().map(cost_of).sum()
 }
 

@@ -2,7 +2,7 @@
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
-use minijinja::{AutoEscape, Environment, Value};
+use minijinja::{AutoEscape, Environment, HtmlEscape, Value};
 use serde::Serialize;
 
 use super::story::Story;
@@ -35,13 +35,25 @@ pub(crate) fn page(story: &Story) -> Result<String, minijinja::Error> {
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
     environment.add_filter("seconds", |seconds: f64| seconds_for_people(seconds));
+    environment.add_filter("whole", |text: &Value| whole(text));
     environment.add_template(NAME, PAGE)?;
     let status = story.verdict.as_ref().map_or("no result", |verdict| &verdict.status);
-    let task = story.messages.first().and_then(|message| message.lines().next()).unwrap_or("a run");
+    let task = story.messages.first().and_then(|message| message.head.lines().next()).unwrap_or("a run");
     let title = format!("{status}: {}", openhands_client::text::one_line(task, 80));
-    let patch = story.patch.as_ref().map(|patch| patch.head.as_str()).unwrap_or_default();
-    let lines = patch.lines().map(|text| Line { kind: kind_of(text), text }).collect();
+    let lines = story.patch.iter().flat_map(|patch| &patch.lines);
+    let lines = lines.map(|text| Line { kind: kind_of(text), text }).collect();
     environment.get_template(NAME)?.render(Value::from(Serde(Context { story, title, lines })))
+}
+
+/// An extract as HTML: its two ends, and between them how much is left out.
+fn whole(extract: &Value) -> Result<Value, minijinja::Error> {
+    let end = |name| Ok::<_, minijinja::Error>(extract.get_attr(name)?.as_str().unwrap_or_default().to_owned());
+    let (head, tail, left_out) = (end("head")?, end("tail")?, extract.get_attr("left_out")?.to_string());
+    let (head, tail) = (HtmlEscape(&head), HtmlEscape(&tail));
+    Ok(Value::from_safe_string(match &*left_out {
+        "0" => head.to_string(),
+        count => format!("{head}<span class=\"cut\">{} characters are left out.</span>{tail}", HtmlEscape(count)),
+    }))
 }
 
 /// What a line of a patch is.
@@ -115,15 +127,28 @@ mod tests {
             let output = "<b>&\"".repeat(300 / (1 + number % 7));
             [
                 json!({"kind": "ActionEvent", "id": format!("a{number}"), "timestamp": time, "tool_name": "terminal",
-                    "summary": "<i>'/'</i>", "action": {"command": "make test"}}),
+                    "summary": "<i>'/'</i>".repeat(20), "action": {"command": "make test"}}),
                 json!({"kind": "ObservationEvent", "id": format!("o{number}"), "timestamp": time,
                     "action_id": format!("a{number}"),
                     "observation": {"exit_code": code, "content": [{"text": output}]}}),
             ]
         });
-        let page = page(&story(lines)).unwrap();
+        let long = "<é>/".repeat(50_000);
+        let others = (0..60).map(|number| json!({"kind": "runner.turn", "number": number, "message": long})).chain([
+            json!({"kind": "runner.result", "status": "FAILED", "message": long, "error": {"code": long, "detail": long},
+                "warnings": vec![long.clone(); 200]}),
+        ]);
+        let mut reader = StoryReader::default();
+        lines.chain(others).for_each(|line| reader.line(&line.to_string()));
+        reader.patch(&"+\n".repeat(100_000), 5_000_000);
+        let story = reader.end().unwrap();
+        let page = page(&story).unwrap();
         assert!(page.len() <= 5_000_000, "{}", page.len());
-        assert!(page.contains("steps are left out"));
+        for left_out in ["steps are left out", "characters are left out", "bytes are left out"] {
+            assert!(page.contains(left_out), "{left_out}");
+        }
+        let patch = story.patch.unwrap();
+        assert_eq!(patch.lines.len() as u64 * 2 + patch.left_out, 5_000_000);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::extract::Extract;
 use super::page::seconds_for_people;
 use super::story::{Step, StepKind, Story};
+use crate::screen::cut;
 
 /// So many lines of a failed step's output are shown, from its end.
 const OUTPUT_LINES: usize = 12;
@@ -23,7 +24,7 @@ fn write(out: &mut String, story: &Story, width: usize) -> std::fmt::Result {
             let code = verdict.code.as_deref().map(|code| format!(": {code}")).unwrap_or_default();
             writeln!(out, "{}{code}", verdict.status)?;
             if let Some(detail) = &verdict.detail {
-                writeln!(out, "  {detail}")?;
+                writeln!(out, "{}", indented(&whole(detail)))?;
             }
         }
         None => writeln!(out, "No result: the run is still under way, or its process was killed.")?,
@@ -32,7 +33,7 @@ fn write(out: &mut String, story: &Story, width: usize) -> std::fmt::Result {
         writeln!(out, "warning: {warning}")?;
     }
     for message in &story.messages {
-        writeln!(out, "\nTask\n{}", indented(message))?;
+        writeln!(out, "\nTask\n{}", indented(&whole(message)))?;
     }
     writeln!(out, "\nSteps")?;
     let mut before = 0;
@@ -71,7 +72,7 @@ fn step_lines(out: &mut String, step: &Step, width: usize) -> std::fmt::Result {
     };
     let line = format!("{:>5}  {who}: {}", step.number, step.title);
     let room = width.saturating_sub(mark.chars().count());
-    writeln!(out, "{}{mark}", shortened(&line, room))?;
+    writeln!(out, "{}{mark}", cut(&line, room))?;
     if step.failed
         && let Some(output) = &step.output
     {
@@ -82,14 +83,6 @@ fn step_lines(out: &mut String, step: &Step, width: usize) -> std::fmt::Result {
         }
     }
     Ok(())
-}
-
-fn shortened(line: &str, width: usize) -> String {
-    if line.chars().count() <= width {
-        return line.to_owned();
-    }
-    let kept: String = line.chars().take(width.saturating_sub(1)).collect();
-    format!("{}…", kept.trim_end())
 }
 
 fn whole(text: &Extract) -> String {

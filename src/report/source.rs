@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
+use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::story::{Story, StoryReader};
-use crate::run_folder::{EVENTS, PATCH};
+use crate::run_folder::{EVENTS, PATCH, RESULT};
 
 /// A longer line is passed over: no event is so long.
 const LONGEST_LINE: u64 = 64 << 20;
@@ -42,17 +43,34 @@ pub(crate) fn read(path: &Path) -> Result<Story, SourceError> {
         if path.is_dir() { (path.join(EVENTS), Some(path.join(PATCH))) } else { (path.into(), None) };
     let unreadable = |source| SourceError::Unreadable { path: events.clone(), source };
     let mut reader = StoryReader::default();
-    let mut lines = BufReader::with_capacity(256 << 10, File::open(&events).map_err(unreadable)?);
-    while let Some(line) = next_line(&mut lines).map_err(unreadable)? {
-        reader.line(&line);
+    let result = changes.as_ref().and_then(|_| of_folder(&path.join(RESULT)));
+    match File::open(&events) {
+        Ok(file) => {
+            let mut lines = BufReader::with_capacity(256 << 10, file);
+            while let Some(line) = next_line(&mut lines).map_err(unreadable)? {
+                reader.line(&line);
+            }
+        }
+        // The result alone tells how the run ended.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && result.is_some() => {}
+        Err(error) => return Err(unreadable(error)),
+    }
+    if let Some(result) = result.filter(|_| !reader.has_result()) {
+        reader.result(result);
     }
     if let Some(patch) = changes.and_then(|patch| File::open(patch).ok()) {
+        let size = patch.metadata().map(|about| about.len()).unwrap_or_default();
         let mut text = Vec::new();
         if patch.take(LONGEST_PATCH).read_to_end(&mut text).is_ok() {
-            reader.patch(&String::from_utf8_lossy(&text));
+            reader.patch(&String::from_utf8_lossy(&text), size);
         }
     }
     reader.end().ok_or(SourceError::NoEvents { path: events })
+}
+
+/// The result in a run folder; nothing if it is missing or something else.
+fn of_folder(path: &Path) -> Option<Map<String, Value>> {
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }
 
 /// The next line as text; nothing at the end of the file. The rest of a line that is too long is passed over.
@@ -84,13 +102,22 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_without_events_has_the_story_of_its_result() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(RESULT), r#"{"status":"FAILED","error":{"code":"InvalidInput"}}"#).unwrap();
+        let ending = read(folder.path()).unwrap().verdict.unwrap();
+        assert_eq!((ending.completed, ending.code.as_deref()), (false, Some("InvalidInput")));
+    }
+
+    #[test]
     fn a_last_line_that_is_cut_is_passed_over() {
         let folder = tempfile::tempdir().unwrap();
         let lines = "{\"kind\":\"runner.turn\",\"number\":1,\"of\":1,\"message\":\"Do it.\"}\n{\"kind\":\"ActionEv";
         std::fs::write(folder.path().join(EVENTS), lines).unwrap();
         std::fs::write(folder.path().join(PATCH), "+one\n").unwrap();
         let story = read(folder.path()).unwrap();
-        assert_eq!(story.messages, ["Do it."]);
-        assert_eq!(story.patch.unwrap().head, "+one");
+        assert_eq!(story.messages[0].head, "Do it.");
+        let patch = story.patch.unwrap();
+        assert_eq!((patch.lines, patch.left_out), (vec!["+one".to_owned()], 0));
     }
 }

@@ -1,4 +1,4 @@
-//! The story of a run as a plain value, read line by line. Its size is bounded, however long the run was.
+//! The story of a run as a plain value, read line by line. Its texts are bounded, however long the run was.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -10,7 +10,7 @@ use openhands_client::text;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::extract::Extract;
+use super::extract::{Extract, cost};
 use super::timeline::{Costs, Timeline};
 use crate::agent_work::{AgentWork, Spent};
 
@@ -21,13 +21,23 @@ const FAILED: usize = 200;
 /// Bytes of HTML for the texts of one step.
 const STEP_BUDGET: usize = 16 << 10;
 /// Bytes of HTML for the texts of all steps.
-const STEPS_BUDGET: usize = 3 << 20;
-/// Bytes of HTML for a patch, a message or an answer.
-const TEXT_BUDGET: usize = 256 << 10;
+const STEPS_BUDGET: usize = 2 << 20;
+/// Bytes of HTML for all messages to the agent.
+const MESSAGES_BUDGET: usize = 256 << 10;
+/// Bytes of HTML for the answer.
+const ANSWER_BUDGET: usize = 128 << 10;
+/// Bytes of HTML for the reason of a failure.
+const DETAIL_BUDGET: usize = 16 << 10;
+/// Bytes of HTML for the patch.
+const PATCH_BUDGET: usize = 512 << 10;
+/// Bytes of HTML around a line of the patch.
+const LINE_MARKUP: usize = 40;
 /// The longest line of a title, in characters.
 const LONGEST_TITLE: usize = 200;
 /// So many messages to the agent are shown.
 const MOST_MESSAGES: usize = 50;
+/// So many warnings are shown.
+const MOST_WARNINGS: usize = 50;
 
 /// What happened in a run.
 #[derive(Debug, Clone, Serialize)]
@@ -35,7 +45,7 @@ pub(crate) struct Story {
     /// How it ended; nothing if that is not told.
     pub(crate) verdict: Option<Ending>,
     /// What the agent was told.
-    pub(crate) messages: Vec<String>,
+    pub(crate) messages: Vec<Extract>,
     /// What the agent said at its end.
     pub(crate) answer: Option<Extract>,
     /// What is known of the run, as names and values.
@@ -59,7 +69,33 @@ pub(crate) struct Story {
     /// Cost and tokens over time.
     pub(crate) costs: Costs,
     /// The changes in the repositories.
-    pub(crate) patch: Option<Extract>,
+    pub(crate) patch: Option<Patch>,
+}
+
+/// The beginning of a patch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Patch {
+    /// Its lines.
+    pub(crate) lines: Vec<String>,
+    /// Bytes that are left out.
+    pub(crate) left_out: u64,
+}
+
+impl Patch {
+    /// Of a patch of so many bytes that begins with this text.
+    fn new(text: &str, size: u64) -> Self {
+        let (mut lines, mut spent, mut read) = (Vec::new(), 0, 0);
+        for line in text.split_inclusive('\n') {
+            let shown = text::printable(line.trim_end_matches(['\n', '\r']));
+            spent += cost(&shown) + LINE_MARKUP;
+            if spent > PATCH_BUDGET {
+                break;
+            }
+            read += line.len() as u64;
+            lines.push(shown);
+        }
+        Self { lines, left_out: size.saturating_sub(read) }
+    }
 }
 
 /// How a run ended.
@@ -72,7 +108,7 @@ pub(crate) struct Ending {
     /// Why it failed, in one word.
     pub(crate) code: Option<String>,
     /// Why it failed, for people.
-    pub(crate) detail: Option<String>,
+    pub(crate) detail: Option<Extract>,
 }
 
 /// What a step is.
@@ -122,7 +158,7 @@ pub(crate) struct Step {
 pub(crate) struct StoryReader {
     known: bool,
     result: Map<String, Value>,
-    messages: Vec<String>,
+    messages: Vec<Extract>,
     answer: Option<String>,
     steps: Vec<Step>,
     /// Steps whose tool has not answered, by the id of their event.
@@ -135,7 +171,7 @@ pub(crate) struct StoryReader {
     work: AgentWork,
     usage: Usage,
     costs: Vec<(f64, f64, u64)>,
-    patch: Option<Extract>,
+    patch: Option<Patch>,
 }
 
 impl StoryReader {
@@ -180,9 +216,20 @@ impl StoryReader {
         }
     }
 
-    /// Takes the changes in the repositories.
-    pub(crate) fn patch(&mut self, patch: &str) {
-        self.patch = (!patch.trim().is_empty()).then(|| Extract::new(patch, TEXT_BUDGET));
+    /// Takes the beginning of the changes in the repositories, which are so many bytes in all.
+    pub(crate) fn patch(&mut self, patch: &str, size: u64) {
+        self.patch = (!patch.trim().is_empty()).then(|| Patch::new(patch, size));
+    }
+
+    /// Whether the lines have told how the run ended.
+    pub(crate) fn has_result(&self) -> bool {
+        self.result.contains_key("status")
+    }
+
+    /// Takes the result where no line has told it.
+    pub(crate) fn result(&mut self, result: Map<String, Value>) {
+        self.known = true;
+        self.result.extend(result);
     }
 
     /// A line of our own.
@@ -192,7 +239,7 @@ impl StoryReader {
                 if let Some(message) = fields.get("message").and_then(Value::as_str)
                     && self.messages.len() < MOST_MESSAGES
                 {
-                    self.messages.push(Extract::new(message, TEXT_BUDGET).head);
+                    self.messages.push(Extract::new(message, MESSAGES_BUDGET));
                 }
             }
             "result" | "conversation" | "run" => self.result.extend(fields),
@@ -322,9 +369,11 @@ impl StoryReader {
         }
         if self.messages.is_empty() {
             let told = self.steps.iter().filter(|step| step.kind == StepKind::User).take(MOST_MESSAGES);
-            self.messages =
-                told.map(|step| step.command.as_ref().map_or(&step.title, |text| &text.head).clone()).collect();
+            let whole = |step: &Step| Extract::new(&step.title, MESSAGES_BUDGET);
+            self.messages = told.map(|step| step.command.clone().unwrap_or_else(|| whole(step))).collect();
         }
+        let budget = MESSAGES_BUDGET / self.messages.len().max(1);
+        let messages = self.messages.iter().map(|message| message.within(budget)).collect();
         let answer = self.result.get("message").and_then(Value::as_str).map(str::to_owned).or(self.answer.take());
         let timeline = Timeline::new(&self.steps, self.last);
         let count = self.steps.len();
@@ -336,10 +385,11 @@ impl StoryReader {
             step.output = step.output.take().map(|text| text.within(budget - half));
         }
         Some(Story {
+            messages,
             verdict: self.verdict(),
             facts: self.facts(),
             warnings: self.texts("warnings"),
-            answer: answer.map(|answer| Extract::new(&answer, TEXT_BUDGET)).filter(|answer| !answer.head.is_empty()),
+            answer: answer.map(|answer| Extract::new(&answer, ANSWER_BUDGET)).filter(|answer| !answer.head.is_empty()),
             left_out: count - steps.len(),
             count,
             steps,
@@ -348,7 +398,6 @@ impl StoryReader {
             tool_seconds: self.work.tools,
             timeline,
             costs: Costs::new(&self.costs, self.last),
-            messages: self.messages,
             patch: self.patch,
         })
     }
@@ -360,14 +409,19 @@ impl StoryReader {
 
     fn texts(&self, name: &str) -> Vec<String> {
         let texts = self.result.get(name).and_then(Value::as_array).into_iter().flatten();
-        texts.filter_map(Value::as_str).map(|text| text::one_line(text, 2 * LONGEST_TITLE)).collect()
+        texts
+            .filter_map(Value::as_str)
+            .take(MOST_WARNINGS)
+            .map(|text| text::one_line(text, 2 * LONGEST_TITLE))
+            .collect()
     }
 
     fn verdict(&self) -> Option<Ending> {
         let status = self.text("status")?;
         let error = self.result.get("error");
-        let of_error = |name: &str| Some(text::printable(error?.get(name)?.as_str()?));
-        let (code, detail) = (of_error("code"), of_error("detail"));
+        let of_error = |name: &str| error?.get(name)?.as_str();
+        let code = of_error("code").map(|code| text::one_line(code, LONGEST_TITLE));
+        let detail = of_error("detail").map(|detail| Extract::new(detail, DETAIL_BUDGET));
         Some(Ending { completed: status == "COMPLETED", status, code, detail })
     }
 
@@ -446,7 +500,7 @@ mod tests {
             json!({"kind": "runner.result", "status": "FAILED", "cost": 0.5, "exit_code": 1, "message": "No.",
                 "error": {"code": "AgentStuck", "detail": "it repeats itself"}, "warnings": ["no skills"]}),
         ]);
-        assert_eq!(story.messages, ["Do it."]);
+        assert_eq!(story.messages[0].head, "Do it.");
         let [_, first, second] = &story.steps[..] else { panic!("{:?}", story.steps) };
         assert_eq!((first.title.as_str(), first.exit_code, first.failed), ("step 1", Some(2), true));
         assert_eq!(first.command.as_ref().unwrap().head, "make\ntest");
