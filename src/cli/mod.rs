@@ -18,7 +18,7 @@ use openhands_client::secret::MASK;
 use url::Url;
 
 use crate::input::problem::{self, nearest};
-use crate::input::task;
+use crate::input::task::{self, Task};
 use crate::input::time_limits::RunnerTimeLimits;
 #[cfg(debug_assertions)]
 use crate::input::time_scale::TimeScale;
@@ -113,7 +113,7 @@ pub(crate) struct RunArgs {
     /// Default: the first of task.md, task.yaml, task.json and prompt.txt in the working directory.
     pub(crate) task: Option<PathBuf>,
 
-    /// Run this text as the task.
+    /// Run this text as the task; `-` reads it from standard input.
     #[arg(short, long, value_name = "TEXT", conflicts_with = "task")]
     pub(crate) prompt: Option<String>,
 
@@ -255,6 +255,18 @@ pub(crate) struct OverrideArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) profile: Option<String>,
 
+    /// The LLM's model, such as anthropic/claude-sonnet-4-5. Overrides the task's; for one of the account's profiles use --profile.
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+
+    /// The most iterations of the agent. Overrides the task's limit.
+    #[arg(long, visible_alias = "max-turns", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_iterations: Option<u32>,
+
+    /// End the run when the conversation has cost so many US dollars. Overrides the task's limit.
+    #[arg(long, visible_alias = "max-budget-usd", value_name = "USD", value_parser = dollars)]
+    pub(crate) max_cost: Option<f64>,
+
     /// The agent's working directory.
     #[arg(long, value_name = "DIR")]
     pub(crate) working_dir: Option<String>,
@@ -262,6 +274,19 @@ pub(crate) struct OverrideArgs {
     /// Set `{{ params.KEY }}` of the task. May be repeated.
     #[arg(long = "param", value_name = "KEY=VALUE", value_parser = key_and_value)]
     pub(crate) params: Vec<(String, String)>,
+}
+
+impl OverrideArgs {
+    /// The task with what overrides it.
+    #[must_use]
+    pub(crate) fn applied_to(&self, mut task: Task) -> Task {
+        if let Some(model) = &self.model {
+            task.llm.fields.insert("model".to_owned(), model.as_str().into());
+        }
+        task.limits.iterations = self.max_iterations.or(task.limits.iterations);
+        task.limits.cost = self.max_cost.or(task.limits.cost);
+        task
+    }
 }
 
 /// Where the agent of a run works.
@@ -305,7 +330,9 @@ impl Cli {
     }
 
     fn read_from(words: impl IntoIterator<Item: Into<OsString> + Clone>) -> Result<Self, clap::Error> {
-        let cli = Self::try_parse_from(words).map_err(with_hint)?;
+        let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
+        let is_run = means_a_run(words.get(1).map(OsString::as_os_str));
+        let cli = Self::try_parse_from(words).map_err(|error| if is_run { with_hint(error) } else { error })?;
         // Flags that `run` shares with others, which have no `--workspace`.
         if let Some(Command::Run(args)) = &cli.command
             && args.workspace == WorkspaceKind::Inside
@@ -318,7 +345,7 @@ impl Cli {
     }
 }
 
-/// An error about a flag of another program says what to use here.
+/// An error of `run` about a flag of another program says what to use here.
 fn with_hint(error: clap::Error) -> clap::Error {
     let flag = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(flag)) if error.kind() == ErrorKind::UnknownArgument => familiar::hint(flag),
@@ -329,6 +356,12 @@ fn with_hint(error: clap::Error) -> clap::Error {
             let mut error = error;
             // The nearest flag of ours is a guess; this is not.
             error.remove(ContextKind::SuggestedArg);
+            error.remove(ContextKind::Usage);
+            let mut command = Cli::command();
+            command.build();
+            if let Some(run) = command.find_subcommand_mut("run") {
+                error.insert(ContextKind::Usage, ContextValue::StyledStr(run.render_usage()));
+            }
             error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
             error
         }
@@ -388,6 +421,13 @@ fn key_and_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
         _ => Err("write it as key=value".to_owned()),
+    }
+}
+
+fn dollars(text: &str) -> Result<f64, String> {
+    match text.trim_start_matches('$').parse::<f64>() {
+        Ok(dollars) if dollars.is_finite() && dollars > 0.0 => Ok(dollars),
+        _ => Err("give a number of US dollars above 0, such as 2.50".to_owned()),
     }
 }
 
@@ -482,11 +522,19 @@ mod tests {
             (&["-f", "task.md"], "without a flag"),
             (&["-t", "Do it."], "-p TEXT"),
             (&["--full-auto"], "no permission"),
+            (&["--json"], "--format jsonl"),
             (&["--mcp-config=x"], "`mcp`"),
         ] {
             let error = run(words).unwrap_err().to_string();
-            assert!(error.contains(hint), "{error}");
+            assert!(
+                error.contains(hint) && !error.contains("'-- --") && error.contains("run [OPTIONS] [TASK]"),
+                "{error}"
+            );
         }
+        let copy = Cli::read_from(["openhands-runner", "cp", "-r", "a", "b"]).unwrap_err().to_string();
+        assert!(!copy.contains("--conversation-id"), "{copy}");
+        Cli::read_from(["openhands-runner", "launch", "--max-turns", "3", "--max-budget-usd", "2", "--model", "m"])
+            .unwrap();
     }
 
     #[test]
@@ -498,6 +546,27 @@ mod tests {
             for command in ["run", "launch", "report", "schema"] {
                 assert!(text.contains(command), "{command}");
             }
+        }
+    }
+
+    #[test]
+    fn flags_override_the_limits_and_the_model_of_the_task() {
+        let args = OverrideArgs {
+            model: Some("openai/x".to_owned()),
+            max_iterations: Some(7),
+            max_cost: Some(2.5),
+            ..OverrideArgs::default()
+        };
+        let task = args.applied_to(Task::default());
+        assert_eq!(task.llm.fields["model"], "openai/x");
+        assert_eq!((task.limits.iterations, task.limits.cost), (Some(7), Some(2.5)));
+    }
+
+    #[test]
+    fn an_amount_is_a_number_above_zero() {
+        assert_eq!((dollars("2.50"), dollars("$3")), (Ok(2.5), Ok(3.0)));
+        for text in ["0", "-1", "NaN", "inf", "cheap", ""] {
+            assert!(dollars(text).is_err(), "{text}");
         }
     }
 

@@ -131,6 +131,7 @@ async fn load(context: &CommandContext, args: &LaunchArgs) -> Result<Load, Failu
             return Err(super::invalid(Problems(problems.into_iter().chain(task.err()).collect())));
         }
     };
+    let parsed = args.overrides.applied_to(parsed);
     let plan = RunPlan::new(settings.clone(), parsed, context.environment.time_limits.run).map_err(super::invalid)?;
     let program = match &args.binary {
         Some(path) => path.clone(),
@@ -211,7 +212,7 @@ async fn prepare(
     id: &SandboxId,
     ready: &Ready,
 ) -> Result<(Command, String), Failure> {
-    let OverrideArgs { timeout, profile, working_dir, params, .. } = &args.overrides;
+    let OverrideArgs { timeout, profile, model, max_iterations, max_cost, working_dir, params, .. } = &args.overrides;
     #[cfg(debug_assertions)]
     let time_scale = args.common.time_scale.as_ref().map(ToString::to_string);
     #[cfg(not(debug_assertions))]
@@ -220,6 +221,9 @@ async fn prepare(
         ("--time-scale", time_scale),
         ("--timeout", timeout.map(|limit| format!("{}ms", limit.as_millis()))),
         ("--profile", profile.clone()),
+        ("--model", model.clone()),
+        ("--max-iterations", max_iterations.map(|most| most.to_string())),
+        ("--max-cost", max_cost.map(|most| most.to_string())),
         ("--working-dir", working_dir.clone()),
         ("--conversation-id", load.names_conversation.then(|| load.conversation.to_string())),
         ("--format", (args.common.format == ResultFormat::Json).then(|| "json".to_owned())),

@@ -287,7 +287,7 @@ impl<'r> Run<'r> {
     pub(super) async fn plan(&self) -> Result<RunPlan, Failure> {
         let args = self.args;
         let source = match &args.prompt {
-            Some(prompt) => Source::Text(prompt.clone()),
+            Some(prompt) => Source::prompt(prompt),
             None => Source::named(args.task.as_deref(), Path::new(".")),
         };
         let is_plain = args.plain;
@@ -303,7 +303,7 @@ impl<'r> Run<'r> {
             here: Here::of_process(),
         };
         let settings = Settings::from_env(&self.environment.raw, &self.environment.not_text, flags);
-        let task = task.await.map(|task| args.familiar.applied_to(task));
+        let task = task.await.map(|task| args.overrides.applied_to(task));
         let limits = self.environment.time_limits.run;
         let plan = match (settings, task) {
             (Ok(settings), Ok(task)) => {

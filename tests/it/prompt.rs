@@ -45,6 +45,21 @@ async fn the_event_is_data_between_marks_that_its_sender_cannot_know() {
 }
 
 #[tokio::test]
+async fn a_prompt_from_standard_input_is_taken_as_it_is() {
+    const PROMPT: &str = "---\nname: {{ no.field }}\n---\nDo the task.";
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("prompt"), PROMPT).unwrap();
+    let input = std::fs::File::open(folder.path().join("prompt")).unwrap();
+    let message = first_message(|run| {
+        run.args(["run", "-p", "-"]).command(|command| {
+            command.stdin(input);
+        })
+    })
+    .await;
+    assert_eq!(message, PROMPT);
+}
+
+#[tokio::test]
 async fn a_malformed_payload_is_a_warning() {
     let (llm, server) = (llm().await, AgentServer::shared(NEWEST).await);
     let run = || Run::inside(server).llm(&llm).env("AUTOMATION_EVENT_PAYLOAD", "{oops");

@@ -27,6 +27,8 @@ pub(crate) enum Source {
     Directory(PathBuf),
     /// This text, as it is.
     Text(String),
+    /// Standard input, as it is.
+    StdinText,
 }
 
 impl Source {
@@ -38,6 +40,12 @@ impl Source {
             Some(path) if path == Path::new("-") => Self::Stdin,
             Some(path) => Self::File(path.to_owned()),
         }
+    }
+
+    /// What `--prompt` gives: the text, or `-` for standard input.
+    #[must_use]
+    pub(crate) fn prompt(argument: &str) -> Self {
+        if argument == "-" { Self::StdinText } else { Self::Text(argument.to_owned()) }
     }
 
     /// Reads and parses the task. Blocks, without a limit where the source is a pipe that stays open.
@@ -59,6 +67,10 @@ impl Source {
     fn read(&self, parse: Parse) -> Result<Task, Problem> {
         match self {
             Self::Text(text) => parse(text, TaskFormat::Verbatim, "--prompt"),
+            Self::StdinText => {
+                let text = text_of(io::stdin().lock(), "standard input")?;
+                parse(&text, TaskFormat::Verbatim, "standard input")
+            }
             Self::Stdin => {
                 let text = text_of(io::stdin().lock(), "standard input")?;
                 parse(&text, TaskFormat::Markdown, "standard input")
