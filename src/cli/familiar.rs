@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, CommandFactory as _};
+
+use super::Cli;
 
 /// Flags that other programs have.
 #[derive(Debug, Clone, Default, Args)]
@@ -16,9 +19,26 @@ pub(crate) struct FamiliarArgs {
     headless: bool,
 }
 
+/// An error of `run` about a flag of another program says what to use here.
+pub(super) fn with_hint(mut error: clap::Error) -> clap::Error {
+    let flag = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(flag)) if error.kind() == ErrorKind::UnknownArgument => hint(flag),
+        _ => None,
+    };
+    let Some(hint) = flag else { return error };
+    // The nearest flag of ours, and the usage of that, are guesses; this is not.
+    error.remove(ContextKind::SuggestedArg);
+    let mut command = Cli::command();
+    command.build();
+    if let Some(run) = command.find_subcommand_mut("run") {
+        error.insert(ContextKind::Usage, ContextValue::StyledStr(run.render_usage()));
+    }
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
+    error
+}
+
 /// What to use here in place of a flag of another program.
-#[must_use]
-pub(crate) fn hint(flag: &str) -> Option<&'static str> {
+fn hint(flag: &str) -> Option<&'static str> {
     let flag = flag.split('=').next().unwrap_or(flag);
     Some(match flag {
         "--resume" | "--continue" | "-c" | "-r" | "--session-id" => "`--conversation-id UUID` continues a conversation",

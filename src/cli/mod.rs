@@ -1,32 +1,34 @@
 //! The command line: what can be typed, and its help. Knows no defaults that the configuration owns.
 
 mod familiar;
+mod manual;
 mod outside;
+mod overrides;
 mod report;
 mod values;
 
 use std::ffi::{OsStr, OsString};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
-use openhands_client::ids::ConversationId;
 use openhands_client::redact;
 use openhands_client::secret::MASK;
 use url::Url;
 
 use crate::input::problem::{self, nearest};
-use crate::input::task::{self, Task};
+use crate::input::task;
 use crate::input::time_limits::RunnerTimeLimits;
 #[cfg(debug_assertions)]
 use crate::input::time_scale::TimeScale;
 
 pub(crate) use familiar::FamiliarArgs;
+pub(crate) use manual::{completions, manual};
 pub(crate) use outside::{
     CopyPlace, CpArgs, ExecArgs, LaunchArgs, NewSandboxArgs, OutsideCommand, ResultFormat, SandboxCommand, TimesArgs,
 };
+pub(crate) use overrides::OverrideArgs;
 pub(crate) use report::{ReportArgs, ShowArgs};
 pub(crate) use values::{ColorChoice, HookEvent, LogFormat, OutputFormat};
 
@@ -240,55 +242,6 @@ pub(crate) struct ExportArgs {
     pub(crate) trajectory: bool,
 }
 
-/// Arguments that beat the task and the environment.
-#[derive(Debug, Clone, Default, Args)]
-pub(crate) struct OverrideArgs {
-    /// End the run after this time, such as 30m. Overrides the task's limit.
-    #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
-    pub(crate) timeout: Option<Duration>,
-
-    /// The conversation to continue, or to create with this id.
-    #[arg(long, value_name = "UUID")]
-    pub(crate) conversation_id: Option<ConversationId>,
-
-    /// The account's LLM profile to use.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) profile: Option<String>,
-
-    /// The LLM's model, such as anthropic/claude-sonnet-4-5. Overrides the task's; for one of the account's profiles use --profile.
-    #[arg(long, value_name = "MODEL")]
-    pub(crate) model: Option<String>,
-
-    /// The most iterations of the agent. Overrides the task's limit.
-    #[arg(long, visible_alias = "max-turns", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) max_iterations: Option<u32>,
-
-    /// End the run when the conversation has cost so many US dollars. Overrides the task's limit.
-    #[arg(long, visible_alias = "max-budget-usd", value_name = "USD", value_parser = dollars)]
-    pub(crate) max_cost: Option<f64>,
-
-    /// The agent's working directory.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) working_dir: Option<String>,
-
-    /// Set `{{ params.KEY }}` of the task. May be repeated.
-    #[arg(long = "param", value_name = "KEY=VALUE", value_parser = key_and_value)]
-    pub(crate) params: Vec<(String, String)>,
-}
-
-impl OverrideArgs {
-    /// The task with what overrides it.
-    #[must_use]
-    pub(crate) fn applied_to(&self, mut task: Task) -> Task {
-        if let Some(model) = &self.model {
-            task.llm.fields.insert("model".to_owned(), model.as_str().into());
-        }
-        task.limits.iterations = self.max_iterations.or(task.limits.iterations);
-        task.limits.cost = self.max_cost.or(task.limits.cost);
-        task
-    }
-}
-
 /// Where the agent of a run works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum WorkspaceKind {
@@ -332,7 +285,8 @@ impl Cli {
     fn read_from(words: impl IntoIterator<Item: Into<OsString> + Clone>) -> Result<Self, clap::Error> {
         let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
         let is_run = means_a_run(words.get(1).map(OsString::as_os_str));
-        let cli = Self::try_parse_from(words).map_err(|error| if is_run { with_hint(error) } else { error })?;
+        let cli =
+            Self::try_parse_from(words).map_err(|error| if is_run { familiar::with_hint(error) } else { error })?;
         // Flags that `run` shares with others, which have no `--workspace`.
         if let Some(Command::Run(args)) = &cli.command
             && args.workspace == WorkspaceKind::Inside
@@ -343,51 +297,6 @@ impl Cli {
         }
         Ok(cli)
     }
-}
-
-/// An error of `run` about a flag of another program says what to use here.
-fn with_hint(error: clap::Error) -> clap::Error {
-    let flag = match error.get(ContextKind::InvalidArg) {
-        Some(ContextValue::String(flag)) if error.kind() == ErrorKind::UnknownArgument => familiar::hint(flag),
-        _ => None,
-    };
-    match flag {
-        Some(hint) => {
-            let mut error = error;
-            // The nearest flag of ours is a guess; this is not.
-            error.remove(ContextKind::SuggestedArg);
-            error.remove(ContextKind::Usage);
-            let mut command = Cli::command();
-            command.build();
-            if let Some(run) = command.find_subcommand_mut("run") {
-                error.insert(ContextKind::Usage, ContextValue::StyledStr(run.render_usage()));
-            }
-            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
-            error
-        }
-        None => error,
-    }
-}
-
-/// The manual page of the program and of its commands, as roff.
-///
-/// # Errors
-/// Those of writing.
-pub(crate) fn manual(out: &mut impl io::Write) -> io::Result<()> {
-    let command = Cli::command();
-    clap_mangen::Man::new(command.clone()).render(out)?;
-    for command in command.get_subcommands().filter(|command| !command.is_hide_set()) {
-        let man = clap_mangen::Man::new(command.clone());
-        man.render_name_section(out)?;
-        man.render_synopsis_section(out)?;
-        man.render_options_section(out)?;
-    }
-    Ok(())
-}
-
-/// The completions of a shell.
-pub(crate) fn completions(shell: clap_complete::Shell, out: &mut impl io::Write) {
-    clap_complete::generate(shell, &mut Cli::command(), env!("CARGO_PKG_NAME"), out);
 }
 
 /// Whether a command line that cannot be understood was to be a run: its first word is `run`, or no command at all.
@@ -415,20 +324,6 @@ pub(crate) fn without_keys(message: &str, arguments: impl IntoIterator<Item = Os
         }
     }
     redact::mask_suspected(&shown)
-}
-
-fn key_and_value(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
-        _ => Err("write it as key=value".to_owned()),
-    }
-}
-
-fn dollars(text: &str) -> Result<f64, String> {
-    match text.trim_start_matches('$').parse::<f64>() {
-        Ok(dollars) if dollars.is_finite() && dollars > 0.0 => Ok(dollars),
-        _ => Err("give a number of US dollars above 0, such as 2.50".to_owned()),
-    }
 }
 
 fn http_url(text: &str) -> Result<Url, String> {
@@ -535,39 +430,6 @@ mod tests {
         assert!(!copy.contains("--conversation-id"), "{copy}");
         Cli::read_from(["openhands-runner", "launch", "--max-turns", "3", "--max-budget-usd", "2", "--model", "m"])
             .unwrap();
-    }
-
-    #[test]
-    fn the_manual_and_the_completions_name_the_commands() {
-        let (mut man, mut bash) = (Vec::new(), Vec::new());
-        manual(&mut man).unwrap();
-        completions(clap_complete::Shell::Bash, &mut bash);
-        for text in [man, bash].map(|text| String::from_utf8(text).unwrap()) {
-            for command in ["run", "launch", "report", "schema"] {
-                assert!(text.contains(command), "{command}");
-            }
-        }
-    }
-
-    #[test]
-    fn flags_override_the_limits_and_the_model_of_the_task() {
-        let args = OverrideArgs {
-            model: Some("openai/x".to_owned()),
-            max_iterations: Some(7),
-            max_cost: Some(2.5),
-            ..OverrideArgs::default()
-        };
-        let task = args.applied_to(Task::default());
-        assert_eq!(task.llm.fields["model"], "openai/x");
-        assert_eq!((task.limits.iterations, task.limits.cost), (Some(7), Some(2.5)));
-    }
-
-    #[test]
-    fn an_amount_is_a_number_above_zero() {
-        assert_eq!((dollars("2.50"), dollars("$3")), (Ok(2.5), Ok(3.0)));
-        for text in ["0", "-1", "NaN", "inf", "cheap", ""] {
-            assert!(dollars(text).is_err(), "{text}");
-        }
     }
 
     #[test]

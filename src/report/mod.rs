@@ -8,6 +8,7 @@
 mod extract;
 mod page;
 mod plain;
+mod reader;
 mod source;
 mod story;
 mod timeline;

@@ -86,7 +86,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::report::story::StoryReader;
+    use crate::report::reader::StoryReader;
 
     fn story(lines: impl IntoIterator<Item = serde_json::Value>) -> Story {
         let mut reader = StoryReader::default();

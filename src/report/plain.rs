@@ -101,7 +101,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::report::story::StoryReader;
+    use crate::report::reader::StoryReader;
 
     #[test]
     fn a_failed_run_is_told_from_its_verdict_to_its_facts() {

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use super::story::{Story, StoryReader};
+use super::reader::StoryReader;
+use super::story::Story;
 use crate::run_folder::{EVENTS, PATCH, RESULT};
 
 /// A longer line is passed over: no event is so long.

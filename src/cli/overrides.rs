@@ -1,0 +1,97 @@
+//! The flags that beat the task and the environment.
+
+use std::time::Duration;
+
+use clap::Args;
+use openhands_client::ids::ConversationId;
+
+use crate::input::task::{self, Task};
+
+/// Arguments that beat the task and the environment.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct OverrideArgs {
+    /// End the run after this time, such as 30m. Overrides the task's limit.
+    #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+
+    /// The conversation to continue, or to create with this id.
+    #[arg(long, value_name = "UUID")]
+    pub(crate) conversation_id: Option<ConversationId>,
+
+    /// The account's LLM profile to use.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+
+    /// The LLM's model, such as anthropic/claude-sonnet-4-5. Overrides the task's; for one of the account's profiles use --profile.
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+
+    /// The most iterations of the agent. Overrides the task's limit.
+    #[arg(long, visible_alias = "max-turns", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_iterations: Option<u32>,
+
+    /// End the run when the conversation has cost so many US dollars. Overrides the task's limit.
+    #[arg(long, visible_alias = "max-budget-usd", value_name = "USD", value_parser = dollars)]
+    pub(crate) max_cost: Option<f64>,
+
+    /// The agent's working directory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) working_dir: Option<String>,
+
+    /// Set `{{ params.KEY }}` of the task. May be repeated.
+    #[arg(long = "param", value_name = "KEY=VALUE", value_parser = key_and_value)]
+    pub(crate) params: Vec<(String, String)>,
+}
+
+impl OverrideArgs {
+    /// The task with what overrides it.
+    #[must_use]
+    pub(crate) fn applied_to(&self, mut task: Task) -> Task {
+        if let Some(model) = &self.model {
+            task.llm.fields.insert("model".to_owned(), model.as_str().into());
+        }
+        task.limits.iterations = self.max_iterations.or(task.limits.iterations);
+        task.limits.cost = self.max_cost.or(task.limits.cost);
+        task
+    }
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.to_owned())),
+        _ => Err("write it as key=value".to_owned()),
+    }
+}
+
+fn dollars(text: &str) -> Result<f64, String> {
+    match text.trim_start_matches('$').parse::<f64>() {
+        Ok(dollars) if dollars.is_finite() && dollars > 0.0 => Ok(dollars),
+        _ => Err("give a number of US dollars above 0, such as 2.50".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_override_the_limits_and_the_model_of_the_task() {
+        let args = OverrideArgs {
+            model: Some("openai/x".to_owned()),
+            max_iterations: Some(7),
+            max_cost: Some(2.5),
+            ..OverrideArgs::default()
+        };
+        let task = args.applied_to(Task::default());
+        assert_eq!(task.llm.fields["model"], "openai/x");
+        assert_eq!((task.limits.iterations, task.limits.cost), (Some(7), Some(2.5)));
+    }
+
+    #[test]
+    fn an_amount_is_a_number_above_zero() {
+        assert_eq!((dollars("2.50"), dollars("$3")), (Ok(2.5), Ok(3.0)));
+        for text in ["0", "-1", "NaN", "inf", "cheap", ""] {
+            assert!(dollars(text).is_err(), "{text}");
+        }
+    }
+}
