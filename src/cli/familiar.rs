@@ -19,13 +19,21 @@ pub(crate) struct FamiliarArgs {
     headless: bool,
 }
 
-/// An error of `run` about a flag of another program says what to use here.
+/// An error of `run` about a flag of another program, or about a second task, says what to use here.
 pub(super) fn with_hint(mut error: clap::Error) -> clap::Error {
-    let flag = match error.get(ContextKind::InvalidArg) {
-        Some(ContextValue::String(flag)) if error.kind() == ErrorKind::UnknownArgument => hint(flag),
+    let about = |kind| match error.get(kind) {
+        Some(ContextValue::String(argument)) => Some(argument.as_str()),
         _ => None,
     };
-    let Some(hint) = flag else { return error };
+    let hint = match (error.kind(), about(ContextKind::InvalidArg)) {
+        (ErrorKind::UnknownArgument, Some(flag)) if flag.starts_with('-') => hint(flag),
+        (ErrorKind::UnknownArgument, Some(_)) => Some(ONE_TASK),
+        (ErrorKind::ArgumentConflict, Some(argument)) if is_prompt_or_task(argument) => {
+            about(ContextKind::PriorArg).filter(|prior| is_prompt_or_task(prior)).map(|_| PROMPT_OR_TASK)
+        }
+        _ => None,
+    };
+    let Some(hint) = hint else { return error };
     // The nearest flag of ours, and the usage of that, are guesses; this is not.
     error.remove(ContextKind::SuggestedArg);
     let mut command = Cli::command();
@@ -35,6 +43,16 @@ pub(super) fn with_hint(mut error: clap::Error) -> clap::Error {
     }
     error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
     error
+}
+
+const ONE_TASK: &str =
+    "`run` takes one task: name one task file, or write a prompt of several words in quotes: `run -p 'fix the tests'`";
+const PROMPT_OR_TASK: &str =
+    "give one of the two, a prompt or a task file; write a prompt of several words in quotes: `run -p 'fix the tests'`";
+
+/// Whether an argument, as clap names it, is the prompt or the task file.
+fn is_prompt_or_task(argument: &str) -> bool {
+    argument.starts_with("--prompt") || argument == "[TASK]"
 }
 
 /// What to use here in place of a flag of another program.

@@ -8,6 +8,10 @@ use clap::{Args, Subcommand, ValueEnum};
 use openhands_client::secret::Secret;
 use openhands_client::time_limits::TimeLimits;
 
+use super::examples::{
+    CHECK_EXAMPLES, CP_EXAMPLES, CREATE_EXAMPLES, DELETE_EXAMPLES, EXEC_EXAMPLES, LAUNCH_EXAMPLES, LIST_EXAMPLES,
+    PAUSE_EXAMPLES, RESUME_EXAMPLES, SANDBOX_EXAMPLES, STATUS_EXAMPLES,
+};
 use super::{ExportArgs, LogFormat, OverrideArgs};
 use crate::input::env;
 use crate::input::task;
@@ -19,6 +23,7 @@ use crate::input::time_scale::TimeScale;
 #[derive(Debug, Subcommand)]
 pub(crate) enum OutsideCommand {
     /// Create, list, pause, resume and delete sandboxes in OpenHands Cloud.
+    #[command(after_help = SANDBOX_EXAMPLES)]
     Sandbox {
         /// What to do with them.
         #[command(subcommand)]
@@ -28,12 +33,16 @@ pub(crate) enum OutsideCommand {
         common: CommonArgs,
     },
     /// Run a command in a sandbox; the exit code is the command's.
+    #[command(after_help = EXEC_EXAMPLES)]
     Exec(ExecArgs),
     /// Copy files and folders into a sandbox or out of it.
+    #[command(after_help = CP_EXAMPLES)]
     Cp(CpArgs),
     /// Upload this program and a task to a sandbox, start the run there, and detach.
+    #[command(after_help = LAUNCH_EXAMPLES)]
     Launch(Box<LaunchArgs>),
     /// Check configuration and connectivity, and suggest fixes.
+    #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
 }
 
@@ -41,24 +50,29 @@ pub(crate) enum OutsideCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum SandboxCommand {
     /// Create a sandbox, wait until it is ready, and print its id. It exists until you delete it.
+    #[command(after_help = CREATE_EXAMPLES)]
     Create {
         /// The sandbox.
         #[command(flatten)]
         new: TimesArgs,
     },
     /// List the account's sandboxes, the newest first.
+    #[command(after_help = LIST_EXAMPLES)]
     List,
     /// Print the status of a sandbox.
+    #[command(after_help = STATUS_EXAMPLES)]
     Status {
         /// Its id.
         id: String,
     },
     /// Pause a sandbox.
+    #[command(after_help = PAUSE_EXAMPLES)]
     Pause {
         /// Its id.
         id: String,
     },
     /// Resume a sandbox, and wait until it is ready.
+    #[command(after_help = RESUME_EXAMPLES)]
     Resume {
         /// Its id.
         id: String,
@@ -67,6 +81,7 @@ pub(crate) enum SandboxCommand {
         times: TimesArgs,
     },
     /// Delete sandboxes.
+    #[command(after_help = DELETE_EXAMPLES)]
     Delete {
         /// Their ids.
         #[arg(required = true)]
