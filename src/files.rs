@@ -1,7 +1,7 @@
 //! Files that are written whole or not at all.
 
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{OFlags, fcntl_setfl};
@@ -36,6 +36,19 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         let _ = std::fs::remove_file(&temporary);
     }
     written
+}
+
+/// Adds lines to the end of a file, or makes it. They begin on a line of their own, whatever the file ends with.
+pub(crate) fn append(path: &Path, lines: &str) -> io::Result<()> {
+    let mut file = std::fs::File::options().read(true).append(true).create(true).open(path)?;
+    let mut last = *b"\n";
+    let about = file.metadata()?;
+    if about.is_file() && about.len() > 0 {
+        file.read_exact_at(&mut last, about.len() - 1)?;
+    }
+    // In one piece, so that no other process writes between the two.
+    let lines = if last == *b"\n" { lines.to_owned() } else { format!("\n{lines}") };
+    file.write_all(lines.as_bytes())
 }
 
 /// What a path means when links at its end are followed. A link of another user is refused: it may point to a file that this
@@ -74,6 +87,17 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
         assert!(replace(&directory.path().join("no/result.json"), b"x").is_err());
+    }
+
+    #[test]
+    fn added_lines_begin_on_a_line_of_their_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("output");
+        append(&path, "a=1\n").unwrap();
+        append(&path, "b=2").unwrap();
+        append(&path, "c=3\n").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"a=1\nb=2\nc=3\n");
+        append(Path::new("/dev/null"), "d=4\n").unwrap();
     }
 
     #[test]

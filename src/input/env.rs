@@ -114,6 +114,10 @@ variables! {
     term = "TERM",
     /// Set in a job of GitHub Actions.
     github_actions = "GITHUB_ACTIONS",
+    /// Where a step of GitHub Actions puts its summary.
+    github_step_summary = "GITHUB_STEP_SUMMARY",
+    /// Where a step of GitHub Actions puts its outputs.
+    github_output = "GITHUB_OUTPUT",
     /// A PEM file of certificate authorities to trust beside the built-in ones.
     ssl_cert_file = "SSL_CERT_FILE",
     /// Proxy for `http://` addresses.
@@ -157,6 +161,9 @@ pub(crate) const SECRET_NAMES: &[&str] = &[
 /// Where a run is reported to: of no use to what the run starts, and an address may hold a key.
 const REPORTING_NAMES: &[&str] = &["AUTOMATION_CALLBACK_URL", "CALLBACK_URL", "AUTOMATION_PHASE_URL"];
 
+/// Files by which a step of GitHub Actions changes its job. The agent must not write them.
+const JOB_NAMES: &[&str] = &["GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT", "GITHUB_ENV", "GITHUB_PATH", "GITHUB_STATE"];
+
 /// Addresses of which a program that we start needs no more than where they lead. Every variable that ends in `_PROXY` is one, too.
 const ADDRESSES: &[&str] = &["LLM_BASE_URL", "AGENT_SERVER_URL", "OPENHANDS_CLOUD_API_URL"];
 
@@ -170,7 +177,7 @@ fn withheld_of(variables: Vec<(OsString, OsString)>) -> Vec<(OsString, Option<Os
     let mut withheld = Vec::new();
     for (name, value) in variables {
         let upper = name.to_string_lossy().to_uppercase();
-        if SECRET_NAMES.iter().chain(REPORTING_NAMES).any(|secret| name.as_os_str() == *secret) {
+        if [SECRET_NAMES, REPORTING_NAMES, JOB_NAMES].into_iter().flatten().any(|secret| name.as_os_str() == *secret) {
             withheld.push((name, None));
         } else if is_proxy(&name) || ADDRESSES.contains(&upper.as_str()) {
             let whole = value.to_string_lossy();
@@ -545,6 +552,8 @@ mod tests {
             ("FTP_PROXY", "http://me:@[::1]:1/a@b", Some(Some("http://[::1]:1/a@b"))),
             ("LLM_BASE_URL", "https://me:pw@llm/v1?token=t#x", Some(Some("https://llm/v1"))),
             ("AGENT_SERVER_URL", "http://h/?k=v", Some(Some("http://h/"))),
+            ("GITHUB_OUTPUT", "/run/output", Some(None)),
+            ("GITHUB_ENV", "/run/env", Some(None)),
             ("NO_PROXY", "localhost,.example", None),
             ("HTTP_PROXY", "http://proxy:3128/?a=b", None),
             ("LLM_BASE_URL", "https://llm/v1/a@b", None),

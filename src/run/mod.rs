@@ -41,6 +41,8 @@ use crate::process::hook;
 use crate::process::init::RestartState;
 use crate::process::server::ServerProcess;
 use crate::process::signals::Shutdown;
+use crate::run_folder::RunFolder;
+use crate::sinks::github::StepFiles;
 use crate::sinks::phases::SettledElsewhere;
 use crate::sinks::{Record, Sinks, Stage};
 
@@ -155,6 +157,9 @@ pub(crate) async fn refuse_usage(
     }
     let verdict = report.decide(Err(Failure::new(FailureKind::Usage, message)), RunState::default());
     let (outcome, mut sinks) = (verdict.alone(), Sinks::default());
+    if let Some(files) = StepFiles::new(&environment.raw, RunFolder::default(), environment.redactor.clone()) {
+        sinks.add(files);
+    }
     tokio::select! {
         () = report.publish(&outcome, &mut sinks, environment.time_limits.shutdown.unhurried) => {}
         _ = shutdown.requested() => {}

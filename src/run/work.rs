@@ -46,7 +46,7 @@ use crate::process::server::ServerProcess;
 use crate::run_folder::{OpenFolder, RunFolder};
 use crate::sinks::derived::DerivedFiles;
 use crate::sinks::folder::FolderSink;
-use crate::sinks::github::GitHub;
+use crate::sinks::github::{Commands, StepFiles};
 use crate::sinks::output::{Output, ResultFile};
 use crate::sinks::progress::Progress;
 use crate::sinks::status::{LimitsInForce, StatusFile};
@@ -112,7 +112,7 @@ impl<'r> Run<'r> {
             }
             Form::Log => sinks.add(Progress::new(redactor(), view.args.verbose)),
             Form::GitHub => {
-                sinks.add(GitHub::new(lines.clone(), redactor()));
+                sinks.add(Commands::new(lines.clone(), redactor()));
                 sinks.add(Progress::new(redactor(), view.args.verbose));
             }
         }
@@ -128,6 +128,9 @@ impl<'r> Run<'r> {
         }
         if let Some(path) = &args.familiar.output_last_message {
             sinks.add(ResultFile::of_message(path.clone()));
+        }
+        if let Some(files) = StepFiles::new(&self.environment.raw, self.folder.clone(), redactor()) {
+            sinks.add(files);
         }
         sinks.add(Output::new(args.format, self.environment.time_limits.run.slow_reader, redactor()));
         if args.out.is_some() {

@@ -1,6 +1,7 @@
 //! Who sees what a run does: sinks get every record and change nothing.
 
 pub(crate) mod derived;
+mod facts;
 pub(crate) mod folder;
 pub(crate) mod github;
 pub(crate) mod jsonl;

@@ -47,7 +47,7 @@ impl Output {
 
 /// JSON for a terminal, which obeys characters that a JSON text may hold as they are, such as U+009B and those that change the
 /// direction of reading. They stand only inside strings.
-fn with_escapes(json: String) -> String {
+pub(super) fn with_escapes(json: String) -> String {
     let is_obeyed = |char: char| char != '\n' && text::is_invisible(char);
     if !json.contains(is_obeyed) {
         return json;

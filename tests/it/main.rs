@@ -23,6 +23,7 @@ mod cloud_faults;
 mod cloud_sandbox;
 mod exec;
 mod faults;
+mod github;
 mod key_search;
 mod leaks;
 mod library;

@@ -49,6 +49,8 @@ async fn a_server_that_the_runner_starts_and_its_agents_shell_get_no_user_part_o
         .env("HTTPS_PROXY", "http://me:pw-of-the-proxy@127.0.0.1:9")
         .env("FTP_PROXY", "me:pw-of-the-proxy@127.0.0.1:9")
         .env("NO_PROXY", "127.0.0.1,localhost")
+        .env("GITHUB_OUTPUT", "/dev/null")
+        .env("GITHUB_ENV", "/dev/null")
         .file("task.md", format!("---\nllm: {{ base_url: '{}' }}\n---\nLook around.", llm.url()))
         .args(["run", "--server-command", &server.command(), "--server-log", "server.log", "task.md"]);
     let turn = STARTING.lock().await;
@@ -58,7 +60,7 @@ async fn a_server_that_the_runner_starts_and_its_agents_shell_get_no_user_part_o
     let finished = running.finish().await.exits_with(0);
     let seen = std::fs::read_to_string(working_dir.join("seen.txt")).unwrap();
     assert!(seen.contains("HTTPS_PROXY=http://127.0.0.1:9\n"), "{seen}");
-    assert!(!seen.contains("pw-of-the"), "{seen}");
+    assert!(!seen.contains("pw-of-the") && !seen.contains("GITHUB_"), "{seen}");
     finished.never_shows("pw-of-the").says("variable=LLM_BASE_URL");
 }
 

@@ -4,21 +4,21 @@ use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use openhands_client::secret::Redactor;
 use openhands_client::text;
 
-use super::tally::stage_name;
-use super::{Record, Sink, shown_line};
 use crate::logging::Lines;
+use crate::sinks::tally::stage_name;
+use crate::sinks::{Record, Sink, shown_line};
 
 /// The longest title of a group, in characters.
 const LONGEST: usize = 160;
 
 /// Writes workflow commands between the lines of the log.
-pub(crate) struct GitHub {
+pub(crate) struct Commands {
     lines: Lines,
     redactor: Redactor,
     is_open: bool,
 }
 
-impl GitHub {
+impl Commands {
     /// Without the secrets that are learned by then.
     #[must_use]
     pub(crate) fn new(lines: Lines, redactor: Redactor) -> Self {
@@ -26,7 +26,7 @@ impl GitHub {
     }
 }
 
-impl Sink for GitHub {
+impl Sink for Commands {
     fn record<'a>(&'a mut self, record: &'a Record<'_>) -> BoxFuture<'a, ()> {
         if let Some(command) = command(record, self.is_open, &self.redactor) {
             self.is_open = !matches!(record, Record::Result(_));
