@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use nix::sys::signal::SigSet;
 
-use crate::cli::{self, Cli, Command, HookEvent, LogFormat};
+use crate::cli::{self, Cli, Command, Deferred, HookEvent, LogFormat};
 use crate::commands::{report, schema};
 use crate::input::Environment;
 use crate::input::env::{self, SECRET_NAMES};
@@ -47,7 +47,7 @@ async fn dispatch() -> ExitCode {
     let (restart, mut environment) = environment();
     let (log_format, command) = match Cli::read() {
         Ok(Cli { command: None }) => (LogFormat::default(), Ok(Box::default())),
-        Ok(Cli { command: Some(Command::Run(args)) }) => (args.log_format, Ok(args)),
+        Ok(Cli { command: Some(Command::Run(Deferred(args))) }) => (args.log_format, Ok(args)),
         Ok(Cli { command: Some(Command::Outside(command)) }) => {
             scrub(SECRET_NAMES);
             environment.time_limits = command.time_limits();
@@ -67,8 +67,8 @@ async fn dispatch() -> ExitCode {
                 Err(_) => ExitCode::FAILURE,
             };
         }
-        Ok(Cli { command: Some(Command::Report(args)) }) => return report::report(&args),
-        Ok(Cli { command: Some(Command::Show(args)) }) => return report::show(&args),
+        Ok(Cli { command: Some(Command::Report(Deferred(args))) }) => return report::report(&args),
+        Ok(Cli { command: Some(Command::Show(Deferred(args))) }) => return report::show(&args),
         Ok(Cli { command: Some(Command::Hook { event }) }) => return hook(event),
         Err(error) => {
             if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {

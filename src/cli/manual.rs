@@ -36,7 +36,9 @@ mod tests {
         let (mut man, mut bash) = (Vec::new(), Vec::new());
         manual(&mut man).unwrap();
         completions(clap_complete::Shell::Bash, &mut bash);
-        for text in [man, bash].map(|text| String::from_utf8(text).unwrap()) {
+        let [man, bash] = [man, bash].map(|text| String::from_utf8(text).unwrap());
+        assert!(man.contains("Run a task in this sandbox") && !man.contains("Arguments of"), "{man}");
+        for text in [man, bash] {
             for command in ["run", "launch", "report", "schema"] {
                 assert!(text.contains(command), "{command}");
             }

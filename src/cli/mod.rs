@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and its help. Knows no defaults that the configuration owns.
 
+mod deferred;
 mod examples;
 mod familiar;
 mod manual;
@@ -27,6 +28,7 @@ use crate::input::time_scale::TimeScale;
 use self::examples::{
     COMPLETIONS_EXAMPLES, EXAMPLES, MAN_EXAMPLES, REPORT_EXAMPLES, RUN_EXAMPLES, SCHEMA_EXAMPLES, SHOW_EXAMPLES,
 };
+pub(crate) use deferred::Deferred;
 
 pub(crate) use familiar::FamiliarArgs;
 pub(crate) use manual::{completions, manual};
@@ -54,7 +56,7 @@ const LONG_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BUILT_
 pub(crate) enum Command {
     /// Run a task in this sandbox, and report its outcome.
     #[command(after_help = RUN_EXAMPLES)]
-    Run(Box<RunArgs>),
+    Run(Deferred<RunArgs>),
     /// What the agent-server runs when the agent finishes. Not for people.
     #[command(hide = true)]
     Hook {
@@ -67,10 +69,10 @@ pub(crate) enum Command {
     Outside(Box<OutsideCommand>),
     /// Write what happened in a run as one HTML page.
     #[command(after_help = REPORT_EXAMPLES)]
-    Report(ReportArgs),
+    Report(Deferred<ReportArgs>),
     /// Print what happened in a run.
     #[command(after_help = SHOW_EXAMPLES)]
-    Show(ShowArgs),
+    Show(Deferred<ShowArgs>),
     /// Print the completions of a shell.
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
@@ -278,11 +280,11 @@ impl Cli {
 
     fn read_from(words: impl IntoIterator<Item: Into<OsString> + Clone>) -> Result<Self, clap::Error> {
         let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
-        let is_run = means_a_run(words.get(1).map(OsString::as_os_str));
-        let cli =
-            Self::try_parse_from(words).map_err(|error| if is_run { familiar::with_hint(error) } else { error })?;
+        let first = words.get(1).cloned();
+        let cli = Self::try_parse_from(words)
+            .map_err(|error| if means_a_run(first.as_deref()) { familiar::with_hint(error) } else { error })?;
         // Flags that `run` shares with others, which have no `--workspace`.
-        if let Some(Command::Run(args)) = &cli.command
+        if let Some(Command::Run(Deferred(args))) = &cli.command
             && args.workspace == WorkspaceKind::Inside
             && let Some(flag) = args.sandbox.given()
         {

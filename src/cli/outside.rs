@@ -12,7 +12,7 @@ use super::examples::{
     CHECK_EXAMPLES, CP_EXAMPLES, CREATE_EXAMPLES, DELETE_EXAMPLES, EXEC_EXAMPLES, LAUNCH_EXAMPLES, LIST_EXAMPLES,
     PAUSE_EXAMPLES, RESUME_EXAMPLES, SANDBOX_EXAMPLES, STATUS_EXAMPLES,
 };
-use super::{ExportArgs, LogFormat, OverrideArgs};
+use super::{Deferred, ExportArgs, LogFormat, OverrideArgs};
 use crate::input::env;
 use crate::input::task;
 use crate::input::time_limits::RunnerTimeLimits;
@@ -24,26 +24,31 @@ use crate::input::time_scale::TimeScale;
 pub(crate) enum OutsideCommand {
     /// Create, list, pause, resume and delete sandboxes in OpenHands Cloud.
     #[command(after_help = SANDBOX_EXAMPLES)]
-    Sandbox {
-        /// What to do with them.
-        #[command(subcommand)]
-        command: SandboxCommand,
-        /// Output and log.
-        #[command(flatten)]
-        common: CommonArgs,
-    },
+    Sandbox(Deferred<SandboxArgs>),
     /// Run a command in a sandbox; the exit code is the command's.
     #[command(after_help = EXEC_EXAMPLES)]
-    Exec(ExecArgs),
+    Exec(Deferred<ExecArgs>),
     /// Copy files and folders into a sandbox or out of it.
     #[command(after_help = CP_EXAMPLES)]
-    Cp(CpArgs),
+    Cp(Deferred<CpArgs>),
     /// Upload this program and a task to a sandbox, start the run there, and detach.
     #[command(after_help = LAUNCH_EXAMPLES)]
-    Launch(Box<LaunchArgs>),
+    Launch(Deferred<LaunchArgs>),
     /// Check configuration and connectivity, and suggest fixes.
     #[command(after_help = CHECK_EXAMPLES)]
-    Check(CheckArgs),
+    Check(Deferred<CheckArgs>),
+}
+
+/// Arguments of `sandbox`.
+#[derive(Debug, Args)]
+pub(crate) struct SandboxArgs {
+    /// What to do with them.
+    #[command(subcommand)]
+    pub(crate) command: SandboxCommand,
+
+    /// Output and log.
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
 }
 
 /// What to do with sandboxes.
@@ -231,11 +236,11 @@ impl OutsideCommand {
     #[must_use]
     pub(crate) fn common(&self) -> &CommonArgs {
         match self {
-            Self::Sandbox { common, .. } => common,
-            Self::Exec(args) => &args.common,
-            Self::Cp(args) => &args.common,
-            Self::Launch(args) => &args.common,
-            Self::Check(args) => &args.common,
+            Self::Sandbox(Deferred(args)) => &args.common,
+            Self::Exec(Deferred(args)) => &args.common,
+            Self::Cp(Deferred(args)) => &args.common,
+            Self::Launch(Deferred(args)) => &args.common,
+            Self::Check(Deferred(args)) => &args.common,
         }
     }
 

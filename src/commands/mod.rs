@@ -27,7 +27,7 @@ use openhands_client::text;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::cli::{NewSandboxArgs, OutsideCommand, ResultFormat, TimesArgs};
+use crate::cli::{Deferred, NewSandboxArgs, OutsideCommand, ResultFormat, TimesArgs};
 use crate::input::Environment;
 use crate::input::env::RawEnv;
 use crate::input::problem::Problems;
@@ -44,10 +44,10 @@ pub(crate) async fn run(command: OutsideCommand, environment: Environment, mut s
     let limits = environment.time_limits.shutdown.after_time_limit;
     let context = CommandContext { environment, format };
     let done = match command {
-        OutsideCommand::Sandbox { command, .. } => sandbox::run(&context, command, &mut shutdown).await,
-        OutsideCommand::Exec(args) => exec::run(&context, args, &mut shutdown).await,
-        OutsideCommand::Cp(args) => cp::run(&context, args, &mut shutdown).await,
-        OutsideCommand::Launch(args) => launch::run(&context, *args, &mut shutdown).await,
+        OutsideCommand::Sandbox(Deferred(args)) => sandbox::run(&context, args.command, &mut shutdown).await,
+        OutsideCommand::Exec(Deferred(args)) => exec::run(&context, *args, &mut shutdown).await,
+        OutsideCommand::Cp(Deferred(args)) => cp::run(&context, *args, &mut shutdown).await,
+        OutsideCommand::Launch(Deferred(args)) => launch::run(&context, *args, &mut shutdown).await,
         OutsideCommand::Check(_) => check::run(&context, &mut shutdown).await,
     };
     match done {
