@@ -1,7 +1,9 @@
-//! Text from outside as a report shows it: printable, and the two ends of what is too long.
+//! Text from outside as a story keeps it: in bounds, with what is invisible in it. Who shows it makes that visible.
 
 use openhands_client::text;
 use serde::Serialize;
+
+use super::unseen::Unseen;
 
 /// The beginning and the end of a text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -14,10 +16,21 @@ pub(crate) struct Extract {
     pub(crate) tail: String,
 }
 
+/// Bytes of HTML that a character of a line has on average at most.
+const BYTES_OF_CHARACTER: usize = 6;
+
+/// A text as one line of at most so many characters and a mark for what is cut. White space is one blank.
+pub(super) fn line(text: &str, longest: usize) -> String {
+    let words: Vec<&str> = text.split_whitespace().take(longest + 1).collect();
+    let line = words.join(" ");
+    let fits = fitting(line.chars(), longest * BYTES_OF_CHARACTER);
+    text::bounded(&line, longest.min(line[..fits].chars().count()))
+}
+
 impl Extract {
     /// Of a text that may be shown in so many bytes of HTML.
     pub(crate) fn new(text: &str, budget: usize) -> Self {
-        let text = text::printable(text);
+        let text = text.replace("\r\n", "\n");
         let text = text.trim_end();
         if cost(text) <= budget {
             return Self { head: text.to_owned(), left_out: 0, tail: String::new() };
@@ -69,7 +82,7 @@ pub(super) fn cost(text: &str) -> usize {
 fn cost_of(char: char) -> usize {
     match char {
         '<' | '>' | '&' | '"' | '\'' | '/' => 6,
-        char => char.len_utf8(),
+        char => Unseen::of(char).map_or(char.len_utf8(), Unseen::html_len),
     }
 }
 
@@ -96,7 +109,15 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_a_terminal_obeys_is_left() {
-        assert_eq!(Extract::new("a\u{1b}[31mb\u{202e}c\u{7}", 100).head, "abc");
+    fn what_is_invisible_stays_and_takes_its_place() {
+        assert_eq!(Extract::new("a\u{1b}[31mb\u{202e}c\u{7}\r\n", 100).head, "a\u{1b}[31mb\u{202e}c\u{7}");
+        assert_eq!(cost("a\u{1b}\u{e0041}\n"), "a<u>\u{241b}</u><u>U+E0041</u>\n".len());
+    }
+
+    #[test]
+    fn a_line_has_single_blanks_and_a_mark_where_it_is_cut() {
+        assert_eq!(line(" a\n\t b\u{202e} ", 80), "a b\u{202e}");
+        assert_eq!(line(&"x ".repeat(100), 5), "x x x […]");
+        assert_eq!(line(&"\u{202e}".repeat(100), 5), "\u{202e}\u{202e} […]");
     }
 }

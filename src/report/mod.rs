@@ -12,6 +12,7 @@ mod reader;
 mod source;
 mod story;
 mod timeline;
+mod unseen;
 
 use std::io;
 use std::path::Path;

@@ -1,11 +1,15 @@
 //! The story as one HTML file: no network, no script.
 
+use std::fmt::Write as _;
+
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
-use minijinja::{AutoEscape, Environment, HtmlEscape, Value};
+use minijinja::{AutoEscape, Environment, Error, HtmlEscape, Value, escape_formatter};
+use openhands_client::text;
 use serde::Serialize;
 
 use super::story::Story;
+use super::unseen;
 
 const PAGE: &str = include_str!("page.html");
 const NAME: &str = "page.html";
@@ -29,31 +33,38 @@ struct Line<'p> {
 ///
 /// # Errors
 /// Those of the template engine: the page that is built in cannot be filled in.
-pub(crate) fn page(story: &Story) -> Result<String, minijinja::Error> {
+pub(crate) fn page(story: &Story) -> Result<String, Error> {
     let mut environment = Environment::new();
     // Everything that is filled in comes from outside.
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    environment.set_formatter(|out, state, value| match value.as_str() {
+        Some(text) if !value.is_safe() => unseen::html(out, text).map_err(Error::from),
+        _ => escape_formatter(out, state, value),
+    });
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
     environment.add_filter("seconds", |seconds: f64| seconds_for_people(seconds));
     environment.add_filter("whole", |text: &Value| whole(text));
     environment.add_template(NAME, PAGE)?;
     let status = story.verdict.as_ref().map_or("no result", |verdict| &verdict.status);
     let task = story.messages.first().and_then(|message| message.head.lines().next()).unwrap_or("a run");
-    let title = format!("{status}: {}", openhands_client::text::one_line(task, 80));
+    // A title has no markup.
+    let title = text::one_line(&format!("{status}: {}", text::one_line(task, 80)), 120);
     let lines = story.patch.iter().flat_map(|patch| &patch.lines);
     let lines = lines.map(|text| Line { kind: kind_of(text), text }).collect();
     environment.get_template(NAME)?.render(Value::from(Serde(Context { story, title, lines })))
 }
 
 /// An extract as HTML: its two ends, and between them how much is left out.
-fn whole(extract: &Value) -> Result<Value, minijinja::Error> {
-    let end = |name| Ok::<_, minijinja::Error>(extract.get_attr(name)?.as_str().unwrap_or_default().to_owned());
+fn whole(extract: &Value) -> Result<Value, Error> {
+    let end = |name| Ok::<_, Error>(extract.get_attr(name)?.as_str().unwrap_or_default().to_owned());
     let (head, tail, left_out) = (end("head")?, end("tail")?, extract.get_attr("left_out")?.to_string());
-    let (head, tail) = (HtmlEscape(&head), HtmlEscape(&tail));
-    Ok(Value::from_safe_string(match &*left_out {
-        "0" => head.to_string(),
-        count => format!("{head}<span class=\"cut\">{} characters are left out.</span>{tail}", HtmlEscape(count)),
-    }))
+    let mut html = String::with_capacity(head.len() + tail.len());
+    unseen::html(&mut html, &head)?;
+    if left_out != "0" {
+        write!(html, "<span class=\"cut\">{} characters are left out.</span>", HtmlEscape(&left_out))?;
+    }
+    unseen::html(&mut html, &tail)?;
+    Ok(Value::from_safe_string(html))
 }
 
 /// What a line of a patch is.
@@ -105,7 +116,7 @@ mod tests {
     fn what_comes_from_outside_is_text_everywhere() {
         let hostile = "<script>fetch('http://x')</script><img src=x onerror=alert(1)></style></pre>\"'&";
         let page = page(&story([
-            json!({"kind": "runner.turn", "message": hostile}),
+            json!({"kind": "runner.turn", "message": format!("{hostile}\u{1b}[2J\u{202e}")}),
             json!({"kind": "ActionEvent", "id": hostile, "timestamp": "2026-01-01T00:00:00", "tool_name": hostile,
                 "summary": hostile, "action": {"command": hostile}}),
             json!({"kind": "ObservationEvent", "id": "o", "action_id": hostile, "timestamp": "2026-01-01T00:00:01",
@@ -117,6 +128,7 @@ mod tests {
         assert!(!page.contains("<script") && !page.contains("<img") && !page.contains("onerror=alert(1)>"), "{page}");
         assert!(page.contains("&lt;script&gt;"));
         assert_eq!(page.matches("</style>").count(), 1);
+        assert!(page.contains("<u>\u{241b}</u>[2J<u>U+202E</u>") && !page.contains(['\u{1b}', '\u{202e}']), "{page}");
     }
 
     #[test]
@@ -127,7 +139,7 @@ mod tests {
             let output = "<b>&\"".repeat(300 / (1 + number % 7));
             [
                 json!({"kind": "ActionEvent", "id": format!("a{number}"), "timestamp": time, "tool_name": "terminal",
-                    "summary": "<i>'/'</i>".repeat(20), "action": {"command": "make test"}}),
+                    "summary": if number % 2 == 0 { "\u{e0041}".repeat(200) } else { "<i>'/'</i>".repeat(20) }, "action": {"command": "make test"}}),
                 json!({"kind": "ObservationEvent", "id": format!("o{number}"), "timestamp": time,
                     "action_id": format!("a{number}"),
                     "observation": {"exit_code": code, "content": [{"text": output}]}}),

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::extract::Extract;
 use super::page::seconds_for_people;
 use super::story::{Step, StepKind, Story};
+use super::unseen;
 use crate::screen::cut;
 
 /// So many lines of a failed step's output are shown, from its end.
@@ -15,7 +16,7 @@ pub(crate) fn plain(story: &Story, width: usize) -> String {
     let mut text = String::new();
     // Writing into a String cannot fail.
     let _ = write(&mut text, story, width.max(20));
-    text
+    unseen::plain(&text)
 }
 
 fn write(out: &mut String, story: &Story, width: usize) -> std::fmt::Result {
@@ -32,8 +33,14 @@ fn write(out: &mut String, story: &Story, width: usize) -> std::fmt::Result {
     for warning in &story.warnings {
         writeln!(out, "warning: {warning}")?;
     }
+    if story.warnings_left_out > 0 {
+        writeln!(out, "{} warnings are left out", story.warnings_left_out)?;
+    }
     for message in &story.messages {
         writeln!(out, "\nTask\n{}", indented(&whole(message)))?;
+    }
+    if story.messages_left_out > 0 {
+        writeln!(out, "  {} messages are left out", story.messages_left_out)?;
     }
     writeln!(out, "\nSteps")?;
     let mut before = 0;
@@ -43,6 +50,9 @@ fn write(out: &mut String, story: &Story, width: usize) -> std::fmt::Result {
         }
         before = step.number;
         step_lines(out, step, width)?;
+    }
+    if let Some(limit) = &story.limit {
+        writeln!(out, "       {}: {}", limit.name, seconds_for_people(limit.at))?;
     }
     if let Some(answer) = &story.answer {
         writeln!(out, "\nAnswer\n{}", indented(&whole(answer)))?;
@@ -70,7 +80,7 @@ fn step_lines(out: &mut String, step: &Step, width: usize) -> std::fmt::Result {
         (None, true) => " (failed)".to_owned(),
         (None, false) => String::new(),
     };
-    let line = format!("{:>5}  {who}: {}", step.number, step.title);
+    let line = unseen::plain(&format!("{:>5}  {who}: {}", step.number, step.title));
     let room = width.saturating_sub(mark.chars().count());
     writeln!(out, "{}{mark}", cut(&line, room))?;
     if step.failed
@@ -120,7 +130,7 @@ mod tests {
         assert_eq!(
             text,
             "FAILED: AgentStuck\n  It repeats itself.\n\nTask\n  Do it.\n\nSteps\n    \
-             1  terminal: run all the t… (exit 2)\n       | one\n       | two\n\nFacts\n  \
+             1  terminal: run all the t… (exit 2)\n       | one\n       | <␛>[31mtwo\n\nFacts\n  \
              Time               1 min 5 s\n  LLM                0.0 s\n  Tools              1 min 5 s\n"
         );
     }

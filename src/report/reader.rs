@@ -6,11 +6,10 @@ use jiff::civil::DateTime;
 use openhands_client::agent_server::Event;
 use openhands_client::agent_server::event::{Action, Meaning};
 use openhands_client::agent_server::wire::Usage;
-use openhands_client::text;
 use serde_json::{Map, Value};
 
-use super::extract::Extract;
-use super::story::{Ending, Patch, Step, StepKind, Story};
+use super::extract::{Extract, line};
+use super::story::{Ending, LimitReached, Patch, Step, StepKind, Story};
 use super::timeline::{Costs, Timeline};
 use crate::agent_work::{AgentWork, Spent};
 
@@ -40,6 +39,7 @@ pub(crate) struct StoryReader {
     known: bool,
     result: Map<String, Value>,
     messages: Vec<Extract>,
+    messages_left_out: usize,
     answer: Option<String>,
     steps: Vec<Step>,
     /// Steps whose tool has not answered, by the id of their event.
@@ -117,10 +117,11 @@ impl StoryReader {
     fn own(&mut self, kind: &str, fields: Map<String, Value>) {
         match kind {
             "turn" => {
-                if let Some(message) = fields.get("message").and_then(Value::as_str)
-                    && self.messages.len() < MOST_MESSAGES
-                {
+                let Some(message) = fields.get("message").and_then(Value::as_str) else { return };
+                if self.messages.len() < MOST_MESSAGES {
                     self.messages.push(Extract::new(message, MESSAGES_BUDGET));
+                } else {
+                    self.messages_left_out += 1;
                 }
             }
             "result" | "conversation" | "run" => self.result.extend(fields),
@@ -149,8 +150,8 @@ impl StoryReader {
             at,
             llm,
             tool_seconds: None,
-            tool: text::one_line(&action.tool, 40),
-            title: text::one_line(title, LONGEST_TITLE),
+            tool: line(&action.tool, 40),
+            title: line(title, LONGEST_TITLE),
             command: (!detail.is_empty()).then(|| Extract::new(detail, STEP_BUDGET)),
             output: None,
             exit_code: None,
@@ -195,7 +196,7 @@ impl StoryReader {
     }
 
     fn said(&mut self, kind: StepKind, message: &str, at: Option<f64>) {
-        let title = text::one_line(message, LONGEST_TITLE);
+        let title = line(message, LONGEST_TITLE);
         let whole = Extract::new(message, STEP_BUDGET);
         let command = (whole.head != title).then_some(whole);
         self.push(Step {
@@ -249,9 +250,11 @@ impl StoryReader {
             return None;
         }
         if self.messages.is_empty() {
-            let told = self.steps.iter().filter(|step| step.kind == StepKind::User).take(MOST_MESSAGES);
+            let told = self.steps.iter().filter(|step| step.kind == StepKind::User);
             let whole = |step: &Step| Extract::new(&step.title, MESSAGES_BUDGET);
-            self.messages = told.map(|step| step.command.clone().unwrap_or_else(|| whole(step))).collect();
+            let shown = told.clone().take(MOST_MESSAGES);
+            self.messages = shown.map(|step| step.command.clone().unwrap_or_else(|| whole(step))).collect();
+            self.messages_left_out = told.count() - self.messages.len();
         }
         let budget = MESSAGES_BUDGET / self.messages.len().max(1);
         let messages = self.messages.iter().map(|message| message.within(budget)).collect();
@@ -265,11 +268,17 @@ impl StoryReader {
             step.command = step.command.take().map(|text| text.within(half));
             step.output = step.output.take().map(|text| text.within(budget - half));
         }
+        let verdict = self.verdict();
+        let code = verdict.as_ref().and_then(|verdict| verdict.code.as_deref());
+        let (warnings, all_warnings) = self.warnings();
         Some(Story {
             messages,
-            verdict: self.verdict(),
+            messages_left_out: self.messages_left_out,
+            limit: code.and_then(|code| LimitReached::of(code, self.last)),
+            verdict,
             facts: self.facts(),
-            warnings: self.texts("warnings"),
+            warnings_left_out: all_warnings - warnings.len(),
+            warnings,
             answer: answer.map(|answer| Extract::new(&answer, ANSWER_BUDGET)).filter(|answer| !answer.head.is_empty()),
             left_out: count - steps.len(),
             count,
@@ -285,23 +294,21 @@ impl StoryReader {
 
     fn text(&self, name: &str) -> Option<String> {
         let text = self.result.get(name)?.as_str()?;
-        Some(text::one_line(text, LONGEST_TITLE))
+        Some(line(text, LONGEST_TITLE))
     }
 
-    fn texts(&self, name: &str) -> Vec<String> {
-        let texts = self.result.get(name).and_then(Value::as_array).into_iter().flatten();
-        texts
-            .filter_map(Value::as_str)
-            .take(MOST_WARNINGS)
-            .map(|text| text::one_line(text, 2 * LONGEST_TITLE))
-            .collect()
+    /// The first warnings, and how many there are.
+    fn warnings(&self) -> (Vec<String>, usize) {
+        let all = self.result.get("warnings").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let texts = all.iter().filter_map(Value::as_str).take(MOST_WARNINGS);
+        (texts.map(|text| line(text, 2 * LONGEST_TITLE)).collect(), all.len())
     }
 
     fn verdict(&self) -> Option<Ending> {
         let status = self.text("status")?;
         let error = self.result.get("error");
         let of_error = |name: &str| error?.get(name)?.as_str();
-        let code = of_error("code").map(|code| text::one_line(code, LONGEST_TITLE));
+        let code = of_error("code").map(|code| line(code, LONGEST_TITLE));
         let detail = of_error("detail").map(|detail| Extract::new(detail, DETAIL_BUDGET));
         Some(Ending { completed: status == "COMPLETED", status, code, detail })
     }
@@ -422,6 +429,33 @@ mod tests {
         assert_eq!(story.steps.len(), FIRST + LAST + 1);
         assert_eq!(story.left_out, 1500 - story.steps.len());
         assert!(story.steps.iter().any(|step| step.number == 701 && step.failed));
+    }
+
+    #[test]
+    fn what_is_left_out_is_counted_and_a_limit_is_marked() {
+        let turns = (0..MOST_MESSAGES + 3).map(|number| json!({"kind": "runner.turn", "message": number.to_string()}));
+        let end = json!({"kind": "runner.result", "status": "FAILED", "error": {"code": "Timeout", "detail": "too long"},
+            "warnings": vec!["odd"; MOST_WARNINGS + 7]});
+        let story = story(turns.chain([action(1, 0), observation(1, 9, 0, "x"), end]));
+        assert_eq!((story.messages.len(), story.messages_left_out), (MOST_MESSAGES, 3));
+        assert_eq!((story.warnings.len(), story.warnings_left_out), (MOST_WARNINGS, 7));
+        let limit = story.limit.clone().unwrap();
+        assert_eq!((limit.name, limit.at), ("Time limit reached", 9.0));
+        let page = crate::report::page(&story).unwrap();
+        for part in [
+            ">3 messages are left out.",
+            ">7 warnings are left out here.",
+            "class=\"limit\"",
+            "Time limit reached, 9.0 s",
+        ] {
+            assert!(page.contains(part), "{part}: {page}");
+        }
+        let text = crate::report::plain(&story, 80);
+        for part in
+            ["\n7 warnings are left out\n", "\n  3 messages are left out\n", "\n       Time limit reached: 9.0 s\n"]
+        {
+            assert!(text.contains(part), "{part}: {text}");
+        }
     }
 
     #[test]

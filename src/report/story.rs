@@ -1,10 +1,10 @@
 //! The story of a run as a plain value. Its texts are bounded, however long the run was.
 
-use openhands_client::text;
 use serde::Serialize;
 
 use super::extract::{Extract, cost};
 use super::timeline::{Costs, Timeline};
+use crate::outcome::FailureKind;
 
 /// Bytes of HTML for the patch.
 const PATCH_BUDGET: usize = 512 << 10;
@@ -18,12 +18,18 @@ pub(crate) struct Story {
     pub(crate) verdict: Option<Ending>,
     /// What the agent was told.
     pub(crate) messages: Vec<Extract>,
+    /// Further messages.
+    pub(crate) messages_left_out: usize,
     /// What the agent said at its end.
     pub(crate) answer: Option<Extract>,
     /// What is known of the run, as names and values.
     pub(crate) facts: Vec<(&'static str, String)>,
     /// What the run did not have, or did not find.
     pub(crate) warnings: Vec<String>,
+    /// Further warnings.
+    pub(crate) warnings_left_out: usize,
+    /// The limit that ended the run.
+    pub(crate) limit: Option<LimitReached>,
     /// What the agent did, one after the other.
     pub(crate) steps: Vec<Step>,
     /// Steps without their texts.
@@ -58,13 +64,13 @@ impl Patch {
     pub(super) fn new(text: &str, size: u64) -> Self {
         let (mut lines, mut spent, mut read) = (Vec::new(), 0, 0);
         for line in text.split_inclusive('\n') {
-            let shown = text::printable(line.trim_end_matches(['\n', '\r']));
-            spent += cost(&shown) + LINE_MARKUP;
+            let shown = line.trim_end_matches(['\n', '\r']);
+            spent += cost(shown) + LINE_MARKUP;
             if spent > PATCH_BUDGET {
                 break;
             }
             read += line.len() as u64;
-            lines.push(shown);
+            lines.push(shown.to_owned());
         }
         Self { lines, left_out: size.saturating_sub(read) }
     }
@@ -81,6 +87,29 @@ pub(crate) struct Ending {
     pub(crate) code: Option<String>,
     /// Why it failed, for people.
     pub(crate) detail: Option<Extract>,
+}
+
+/// A limit that ended a run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct LimitReached {
+    /// Which one, and that it was reached.
+    pub(crate) name: &'static str,
+    /// Seconds since the first event.
+    pub(crate) at: f64,
+}
+
+impl LimitReached {
+    /// Of a failure with this code.
+    pub(super) fn of(code: &str, at: f64) -> Option<Self> {
+        let limits = [
+            (FailureKind::Timeout.code(), "Time limit reached"),
+            (FailureKind::CostLimitReached.code(), "Cost limit reached"),
+            // The agent-server's.
+            ("MaxIterationsReached", "Limit of iterations reached"),
+        ];
+        let (_, name) = limits.into_iter().find(|(of, _)| *of == code)?;
+        Some(Self { name, at })
+    }
 }
 
 /// What a step is.
