@@ -3,6 +3,7 @@
 pub mod agent_server;
 pub mod asked;
 pub mod automation_service;
+pub mod browser;
 pub mod cloud;
 pub mod cloud_server;
 pub mod faulty_cloud;
@@ -25,6 +26,7 @@ pub mod tls_front;
 
 pub use agent_server::{AgentServer, NEWEST, OLDEST};
 pub use automation_service::AutomationService;
+pub use browser::Browser;
 pub use cloud::Cloud;
 pub use cloud_server::CloudServer;
 pub use gates::Gates;
