@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use clap::Args;
+use jiff::Timestamp;
 use openhands_client::ids::ConversationId;
 
+use crate::input::deadline::parse_deadline;
 use crate::input::task::{self, Task};
 
 /// Arguments that beat the task and the environment.
@@ -13,6 +15,10 @@ pub(crate) struct OverrideArgs {
     /// End the run after this time, such as 30m. Overrides the task's limit.
     #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
     pub(crate) timeout: Option<Duration>,
+
+    /// End the run at this time (RFC 3339, or seconds since 1970), if no other limit ends it before.
+    #[arg(long, value_name = "TIME", value_parser = parse_deadline)]
+    pub(crate) deadline: Option<Timestamp>,
 
     /// The conversation to continue, or to create with this id.
     #[arg(long, value_name = "UUID")]

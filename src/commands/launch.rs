@@ -212,7 +212,8 @@ async fn prepare(
     id: &SandboxId,
     ready: &Ready,
 ) -> Result<(Command, String), Failure> {
-    let OverrideArgs { timeout, profile, model, max_iterations, max_cost, working_dir, params, .. } = &args.overrides;
+    let OverrideArgs { timeout, deadline, profile, model, max_iterations, max_cost, working_dir, params, .. } =
+        &args.overrides;
     #[cfg(debug_assertions)]
     let time_scale = args.common.time_scale.as_ref().map(ToString::to_string);
     #[cfg(not(debug_assertions))]
@@ -220,6 +221,7 @@ async fn prepare(
     let flags = [
         ("--time-scale", time_scale),
         ("--timeout", timeout.map(|limit| format!("{}ms", limit.as_millis()))),
+        ("--deadline", deadline.map(|deadline| deadline.to_string())),
         ("--profile", profile.clone()),
         ("--model", model.clone()),
         ("--max-iterations", max_iterations.map(|most| most.to_string())),

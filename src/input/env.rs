@@ -104,6 +104,8 @@ variables! {
     llm_base_url = "LLM_BASE_URL",
     /// The agent's working directory.
     workspace_base = "WORKSPACE_BASE",
+    /// When the run has to be over.
+    openhands_runner_deadline = "OPENHANDS_RUNNER_DEADLINE",
     /// What the log shows, such as `debug` or `openhands_runner=trace`.
     rust_log = "RUST_LOG",
     /// No colours.
@@ -341,6 +343,7 @@ impl RawEnv {
             ("LLM_API_KEY", &self.llm_api_key),
             ("LLM_BASE_URL", &self.llm_base_url),
             ("WORKSPACE_BASE", &self.workspace_base),
+            ("OPENHANDS_RUNNER_DEADLINE", &self.openhands_runner_deadline),
             ("RUST_LOG", &self.rust_log),
             ("AUTOMATION_PHASE_URL", &self.automation_phase_url),
             ("OPENHANDS_OBSERVABILITY_METADATA", &self.openhands_observability_metadata),

@@ -1,6 +1,7 @@
 //! All that the user gave, besides the command line: the environment, read once ([`mod@env`]), its part for reporting, first
 //! and leniently ([`reporting`]), the rest typed and with every problem at once ([`settings`]), and the task file ([`task`]).
 
+pub(crate) mod deadline;
 pub(crate) mod env;
 mod labels;
 pub(crate) mod payload;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use openhands_client::agent_server::trace::Trace;
 use openhands_client::agent_server::{AgentServerAddress, DEFAULT_PORT, local_agent_server};
 use openhands_client::cloud::{CloudAccount, CloudKey};
@@ -39,6 +40,8 @@ pub(crate) struct Settings {
     pub(crate) conversation_id: Option<ConversationId>,
     /// The agent's working directory, when the environment or a flag names one.
     pub(crate) working_dir: Option<String>,
+    /// When the run has to be over.
+    pub(crate) deadline: Option<Timestamp>,
     /// What the path of a working directory means here.
     pub(crate) working_dirs: WorkingDirs,
     /// A key of this run that no stranger knows and that a restarted runner has too.
@@ -116,6 +119,8 @@ pub(crate) struct Overrides {
     pub(crate) profile: Option<String>,
     /// `--working-dir`.
     pub(crate) working_dir: Option<String>,
+    /// `--deadline`.
+    pub(crate) deadline: Option<Timestamp>,
     /// `--param`.
     pub(crate) params: Vec<(String, String)>,
     /// `--workspace cloud`.
@@ -153,6 +158,9 @@ impl Settings {
         let conversation_id = flags
             .conversation_id
             .or_else(|| read.conversation_id("AUTOMATION_CONVERSATION_ID", raw.automation_conversation_id.as_deref()));
+        let deadline = flags
+            .deadline
+            .or_else(|| read.deadline("OPENHANDS_RUNNER_DEADLINE", raw.openhands_runner_deadline.as_deref()));
         for (name, value) in
             [("AUTOMATION_CALLBACK_URL", &raw.automation_callback_url), ("CALLBACK_URL", &raw.callback_url)]
         {
@@ -203,6 +211,7 @@ impl Settings {
             run_id,
             conversation_id,
             working_dir,
+            deadline,
             working_dirs,
             run_key,
             user_id: text(raw.automation_user_id.as_ref()),

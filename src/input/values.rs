@@ -1,11 +1,13 @@
 //! Single values of the environment and the flags, typed.
 
+use jiff::Timestamp;
 use openhands_client::cloud;
 use openhands_client::http::{Network, ProxyError};
 use openhands_client::ids::ConversationId;
 use openhands_client::secret::Secret;
 use url::Url;
 
+use super::deadline::{DEADLINE_HELP, moment};
 use super::env::RawEnv;
 use super::problem::{Problem, shown};
 use super::working_dirs::{WORKING_DIR_HELP, WorkingDirs};
@@ -85,6 +87,11 @@ impl Reader<'_> {
                 self.refuse(name, format!("not an address ({error})"), "give one such as http://localhost:60000")
             }
         }
+    }
+
+    pub(super) fn deadline(&mut self, name: &str, value: Option<&str>) -> Option<Timestamp> {
+        let value = value?;
+        moment(value).or_else(|| self.refuse(name, format!("found {}", shown(value.trim())), DEADLINE_HELP))
     }
 
     pub(super) fn conversation_id(&mut self, name: &str, value: Option<&str>) -> Option<ConversationId> {

@@ -11,6 +11,7 @@ pub(crate) mod template;
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use openhands_client::agent_server::AgentServerAddress;
 use openhands_client::agent_server::plugin::PluginSource;
 use openhands_client::agent_server::wire::Llm;
@@ -60,6 +61,8 @@ pub(crate) struct RunPlan {
     pub(crate) with_hooks: bool,
     /// Time for the whole run.
     pub(crate) timeout: Option<Duration>,
+    /// When the run has to be over.
+    pub(crate) deadline: Option<Timestamp>,
 }
 
 /// Where the LLM comes from, and what is changed of it.
@@ -200,6 +203,7 @@ impl RunPlan {
             context,
             conversation,
             timeout: task.limits.timeout,
+            deadline: settings.deadline,
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use openhands_client::agent_server::AgentServer;
 use openhands_client::text;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -19,8 +20,20 @@ pub(super) struct Limit {
 }
 
 impl Limit {
-    pub(super) fn of_task(started: Instant, limit: Duration) -> Self {
+    /// The nearest of the limits that the user has set.
+    pub(super) fn of_user(started: Instant, timeout: Option<Duration>, deadline: Option<Timestamp>) -> Option<Self> {
+        let of_task = timeout.map(|limit| Self::of_task(started, limit));
+        of_task.into_iter().chain(deadline.map(Self::of_deadline)).min_by_key(Self::at)
+    }
+
+    fn of_task(started: Instant, limit: Duration) -> Self {
         Self { at: started + limit, reason: format!("the run reached its time limit of {limit:?}") }
+    }
+
+    /// One that is over ends the run at once.
+    fn of_deadline(deadline: Timestamp) -> Self {
+        let left = Duration::try_from(deadline.duration_since(Timestamp::now())).unwrap_or_default();
+        Self { at: Instant::now() + left, reason: format!("the run reached its deadline, {deadline}") }
     }
 
     /// Not so early that the agent of a run that continues could not be found and stopped.
@@ -77,5 +90,27 @@ async fn limit_of_process(server: &AgentServer, plan: &RunPlan) -> Option<Limit>
             tracing::debug!(error = %text::chain(&error), "the time-out of this process is not known");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::ToSpan as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_nearest_limit_of_the_user_counts() {
+        let (started, now) = (Instant::now(), Timestamp::now());
+        let reason = |timeout: Option<u64>, deadline: Option<i64>| {
+            let deadline = deadline.map(|minutes| now.checked_add(minutes.minutes()).unwrap());
+            let timeout = timeout.map(|minutes| Duration::from_secs(minutes * 60));
+            Limit::of_user(started, timeout, deadline).map(|limit| limit.reason)
+        };
+        assert_eq!(reason(None, None), None);
+        assert!(reason(Some(30), Some(60)).unwrap().ends_with("time limit of 1800s"));
+        assert!(reason(Some(60), Some(30)).unwrap().contains("deadline"));
+        let over = Limit::of_user(started, None, Some(now.checked_sub(1.hours()).unwrap())).unwrap();
+        assert!(over.at <= Instant::now(), "a deadline in the past");
     }
 }

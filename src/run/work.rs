@@ -301,6 +301,7 @@ impl<'r> Run<'r> {
             conversation_id: args.overrides.conversation_id,
             profile: args.overrides.profile.clone(),
             working_dir: args.overrides.working_dir.clone(),
+            deadline: args.overrides.deadline,
             params: args.overrides.params.clone(),
             cloud: args.workspace == WorkspaceKind::Cloud,
             here: Here::of_process(),
@@ -311,8 +312,8 @@ impl<'r> Run<'r> {
         let plan = match (settings, task) {
             (Ok(settings), Ok(task)) => {
                 let is_outside = args.workspace == WorkspaceKind::Cloud;
-                let limit =
-                    args.overrides.timeout.or(task.limits.timeout).map(|limit| Limit::of_task(self.started, limit));
+                let timeout = args.overrides.timeout.or(task.limits.timeout);
+                let limit = Limit::of_user(self.started, timeout, settings.deadline);
                 // Filling in the messages may take a moment, in which signals and the time limit count.
                 let filling_in = off_thread("messages", move || {
                     let whole = RunPlan::new(settings, task, limits)?;
@@ -329,12 +330,17 @@ impl<'r> Run<'r> {
         plan.timeout = args.overrides.timeout.or(plan.timeout);
         self.folder_is_outside_of(&plan)?;
         self.limits.send_replace(LimitsInForce {
-            seconds: plan.timeout.map(|limit| limit.as_secs_f64()),
+            seconds: self.limit(&plan).map(|limit| limit.at().duration_since(self.started).as_secs_f64()),
             cost: plan.conversation.cost,
             iterations: plan.conversation.iterations,
         });
         self.know(|facts| facts.profile = plan.llm.profile().map(str::to_owned));
         Ok(plan)
+    }
+
+    /// The limit that the user has set.
+    fn limit(&self, plan: &RunPlan) -> Option<Limit> {
+        Limit::of_user(self.started, plan.timeout, plan.deadline)
     }
 
     /// The work of the run, from the agent-server that is to be ready to the agent's result.
@@ -345,8 +351,8 @@ impl<'r> Run<'r> {
         sinks: &mut Sinks,
     ) -> Result<Option<AgentResult>, Failure> {
         let args = self.args;
-        let own_limit = plan.timeout.map(|limit| Limit::of_task(self.started, limit));
-        let own_limit = own_limit
+        let own_limit = self
+            .limit(&plan)
             .map(|limit| if self.is_resumed() { limit.with_time_to_attach(plan.time_limits.attach) } else { limit });
         self.known.send_modify(|known| known.deadline = own_limit.as_ref().map(Limit::at));
         if self.is_resumed() && !plan.conversation.continued {
