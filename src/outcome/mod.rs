@@ -32,6 +32,8 @@ pub(crate) struct Verdict {
     pub(crate) conversation_id: Option<ConversationId>,
     /// What the conversation had cost when the run ended.
     pub(crate) cost: Cost,
+    /// Whether the agent has wrapped up because time ran out.
+    pub(crate) cut_short: bool,
     /// The object that the agent was asked for.
     pub(crate) result: Option<AgentResult>,
 }
@@ -152,6 +154,7 @@ impl Outcome {
             conversation_id: self.verdict.conversation_id.map(|id| id.to_string()),
             sandbox_id: self.sandbox_id.as_ref().map(|id| id.as_str().to_owned()),
             cost: self.cost(),
+            cut_short: self.verdict.cut_short.then_some(true),
             task_outcome: self.task_outcome(redactor),
             answer: self.object(redactor),
             message: self.last_words.message.as_deref().map(|message| redactor.redact(message).into_owned()),
@@ -223,6 +226,7 @@ mod tests {
             run_id: Some(RunId::new("run")),
             conversation_id: Some("1b716b4b-78d1-5f02-9247-f78169819a82".parse().unwrap()),
             cost: Cost::dollars(0.25),
+            cut_short: false,
             result: None,
         }
     }

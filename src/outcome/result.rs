@@ -32,6 +32,9 @@ pub(crate) struct RunResult {
     /// US dollars that the conversation has cost; left out when unknown.
     #[serde(skip_serializing_if = "Cost::is_unknown")]
     pub(crate) cost: Cost,
+    /// `true` where time ran out and the agent wrapped up when it was asked to: what it did may be a part of the task.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cut_short: Option<bool>,
     /// The agent's final message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) message: Option<String>,

@@ -14,7 +14,7 @@ use crate::process::footprint::give_back_code;
 use crate::sinks::{Record, Sinks};
 
 /// Drives the conversation through all turns of the run. `state` is kept up to date meanwhile. At `wrap_up_at` the agent is asked
-/// to wrap up, and the run is no completion any more. Dropping the future leaves the agent at work.
+/// to wrap up, and no further message is sent. Dropping the future leaves the agent at work.
 ///
 /// # Errors
 /// The [`Failure`] that ends the run.
@@ -61,8 +61,16 @@ pub(super) async fn drive(
             conversation.begin_turn().await?;
             follow(&mut conversation, sinks, state, |event| mcp.see(event, warnings), wrap_up_at).await
         };
-        let ended = turn.await;
-        ended.map_err(|failure| mcp.explain(failure))?;
+        let ended = turn.await.map_err(|failure| mcp.explain(failure))?;
+        if ended == Followed::WrappedUp {
+            let left = of - number;
+            if left > 0 {
+                let detail = format!("time limit reached; the agent wrapped up when asked; messages not sent: {left}");
+                return Err(Failure::new(FailureKind::Timeout, detail));
+            }
+            warnings.warn("time limit near; the agent wrapped up when asked, and may not have done all".to_owned());
+            state.send_modify(|state| state.cut_short = true);
+        }
     }
     Ok(())
 }
@@ -83,15 +91,24 @@ async fn follow_others(
     }
 }
 
-/// Follows the turn to its end. When time runs out, the agent is told once, and what it does then is no completion any more:
-/// the run's own limit ends a turn that does not end by itself.
+/// How a turn of ours ended well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Followed {
+    /// The agent has finished.
+    Finished,
+    /// The agent has finished after it was asked to wrap up.
+    WrappedUp,
+}
+
+/// Follows the turn to its end. When time runs out, the agent is told once: the run's own limit ends a turn that does not end by
+/// itself.
 async fn follow(
     conversation: &mut Conversation,
     sinks: &mut Sinks,
     state: &watch::Sender<RunState>,
     mut see: impl FnMut(&Event),
     wrap_up_at: Option<Instant>,
-) -> Result<(), Failure> {
+) -> Result<Followed, Failure> {
     let mut asked_to_wrap_up = false;
     loop {
         let update = tokio::select! {
@@ -110,10 +127,8 @@ async fn follow(
                 sinks.record(&Record::Event { event: &event, meaning: event.meaning() }).await;
             }
             Update::Cost(cost) => state.send_modify(|state| state.cost = cost),
-            Update::TurnOver(_) if asked_to_wrap_up => {
-                return Err(Failure::new(FailureKind::Timeout, "time limit reached; the agent wrapped up when asked"));
-            }
-            Update::TurnOver(TurnEnd::Finished) => return Ok(()),
+            Update::TurnOver(TurnEnd::Finished) if asked_to_wrap_up => return Ok(Followed::WrappedUp),
+            Update::TurnOver(TurnEnd::Finished) => return Ok(Followed::Finished),
             Update::TurnOver(end) => return Err(ConversationError::Ended { cost: conversation.cost(), end }.into()),
             _ => {}
         }

@@ -8,11 +8,11 @@ use tokio::time::timeout;
 
 use super::answer::{Asked, task_outcome};
 use crate::input::time_limits::{ShutdownBudgets, ShutdownLimits};
-use crate::outcome::{Failure, FailureKind, LastWords, Verdict};
+use crate::outcome::{FailureKind, LastWords, Verdict};
 
-/// How long the last words may take.
-pub(super) fn budgets(failure: Option<&Failure>, is_outside: bool, limits: &ShutdownLimits) -> ShutdownBudgets {
-    match failure.map(|failure| failure.kind) {
+/// How long the last words may take of a run that failed so, or that completed just before it would have.
+pub(super) fn budgets(ending: Option<FailureKind>, is_outside: bool, limits: &ShutdownLimits) -> ShutdownBudgets {
+    match ending {
         Some(FailureKind::HungUp | FailureKind::Interrupted | FailureKind::Quit | FailureKind::Terminated) => {
             if is_outside {
                 limits.after_signal_from_outside
@@ -105,8 +105,8 @@ mod tests {
     #[test]
     fn a_signal_leaves_a_server_on_another_machine_the_time_of_several_round_trips() {
         let limits = ShutdownLimits::default();
-        let failure = Failure::new(FailureKind::Terminated, "");
-        let [inside, outside] = [false, true].map(|is_outside| budgets(Some(&failure), is_outside, &limits));
+        let [inside, outside] =
+            [false, true].map(|is_outside| budgets(Some(FailureKind::Terminated), is_outside, &limits));
         assert!(inside.agent + inside.output + inside.callback < Duration::from_millis(800));
         // A TLS handshake and a request take three round trips of 80 ms and more.
         assert!(outside.agent >= Duration::from_secs(1));

@@ -68,7 +68,9 @@ pub(crate) async fn run(
     let mut own_server = None;
     let ended = execute(&run, &mut report, &mut sinks, &mut own_server, &mut shutdown).await;
 
-    let budgets = budgets(ended.as_ref().err(), run.is_from_outside(), &environment.time_limits.shutdown);
+    let ending = ended.as_ref().err().map(|failure| failure.kind);
+    let ending = ending.or(run.state().cut_short.then_some(FailureKind::Timeout));
+    let budgets = budgets(ending, run.is_from_outside(), &environment.time_limits.shutdown);
     let verdict = report.decide(ended, run.state());
     if let Some(restart) = restart.as_ref().filter(|_| report.is_guarded()) {
         restart.outcome_is_known();

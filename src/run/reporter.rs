@@ -214,6 +214,7 @@ impl Reporter {
             run_id: self.reporting.run_id.clone(),
             conversation_id: known.conversation_id,
             cost: known.cost,
+            cut_short: known.cut_short,
             result,
         }
     }
@@ -285,7 +286,7 @@ mod tests {
     #[test]
     fn only_a_further_cost_waits() {
         let id = Some(ConversationId::random());
-        let state = |conversation_id, cost, at_work| RunState { conversation_id, cost, at_work, deadline: None };
+        let state = |conversation_id, cost, at_work| RunState { conversation_id, cost, at_work, ..RunState::default() };
         let (unknown, low, high) = (Cost::default(), Cost::dollars(0.5), Cost::dollars(0.75));
         for (told, known, waits) in [
             (state(id, low, true), state(id, high, true), true),

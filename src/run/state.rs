@@ -15,4 +15,6 @@ pub(super) struct RunState {
     pub(super) at_work: bool,
     /// When the run ends at the latest, once that is known.
     pub(super) deadline: Option<Instant>,
+    /// Whether the agent has wrapped up because time ran out.
+    pub(super) cut_short: bool,
 }

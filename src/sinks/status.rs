@@ -190,6 +190,7 @@ mod tests {
             run_id: None,
             conversation_id: None,
             cost: Cost::dollars(0.5),
+            cut_short: false,
             result: None,
         };
         verdict.alone().result(&Redactor::default())

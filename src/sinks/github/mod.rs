@@ -29,7 +29,14 @@ mod tests {
     pub(super) fn result() -> RunResult {
         let failure = Failure::new(FailureKind::AgentStuck, "it repeats itself");
         let cost = Cost::dollars(0.5);
-        let verdict = Verdict { failure: Some(failure), run_id: None, conversation_id: None, cost, result: None };
+        let verdict = Verdict {
+            failure: Some(failure),
+            run_id: None,
+            conversation_id: None,
+            cost,
+            cut_short: false,
+            result: None,
+        };
         verdict.alone().result(&Redactor::default())
     }
 

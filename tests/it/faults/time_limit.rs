@@ -1,29 +1,55 @@
 //! The run's own time limit, and the soft landing before it.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use nix::sys::signal::Signal::{SIGCONT, SIGSTOP};
 
 use super::Work;
-use crate::support::run::LLM_COST;
+use crate::support::run::{Finished, LLM_COST};
 use crate::support::{AgentServer, NEWEST, Step};
 
-crate::on_newest_and_oldest!(an_agent_is_asked_to_wrap_up_before_the_end, an_agent_that_goes_on_is_stopped);
+crate::on_newest_and_oldest!(
+    an_agent_that_wraps_up_in_time_completes_the_run,
+    an_agent_that_goes_on_is_stopped,
+    a_run_that_wraps_up_before_its_last_message_fails
+);
 
-async fn an_agent_is_asked_to_wrap_up_before_the_end(server: &AgentServer) {
-    let work = Work::on(server).await;
+/// The work, whose agent wraps up when it is asked to, with a deadline that comes before the time limit.
+async fn wrapped_up(server: &AgentServer, work: &Work, task: &str) -> Finished {
     work.hold_at("2");
     work.llm.script("Your time is nearly up", [Step::finish("Half of it is done.")]);
+    let deadline = SystemTime::now() + Duration::from_secs(44);
+    let deadline = deadline.duration_since(UNIX_EPOCH).unwrap().as_secs().to_string();
     let running = work
         .run_without_arguments(server)
-        .args(["run", "--timeout", "44s", "--soft-landing", "20s", "--format", "json"])
+        .env("OPENHANDS_RUNNER_DEADLINE", deadline)
+        .file("task.md", task)
+        .args(["run", "--timeout", "1h", "--soft-landing", "20s", "--format", "json"])
         .start();
     // On some versions the message waits for the running command.
     running.says("asking the agent to wrap up").await;
     work.let_go("2");
-    let finished = running.finish().await.exits_with(124);
-    assert_eq!(finished.json()["message"], "Half of it is done.");
-    let report = work.failed_with("Timeout");
+    running.finish().await
+}
+
+async fn an_agent_that_wraps_up_in_time_completes_the_run(server: &AgentServer) {
+    let work = Work::on(server).await;
+    let finished = wrapped_up(server, &work, "Do the task.").await.exits_with(0);
+    let result = finished.json();
+    assert_eq!((&result["message"], &result["cut_short"]), (&"Half of it is done.".into(), &true.into()), "{result}");
+    assert!(result["warnings"][0].as_str().unwrap().starts_with("time limit near"), "{result}");
+    let report = work.receiver.accepted();
+    assert_eq!(report["status"], "COMPLETED", "{report}");
     let messages = server.user_messages(report["conversation_id"].as_str().unwrap()).await;
     assert_eq!(messages.len(), 2, "{messages:?}");
+}
+
+async fn a_run_that_wraps_up_before_its_last_message_fails(server: &AgentServer) {
+    let work = Work::on(server).await;
+    let task = "---\nthen: [Do more., Do the rest.]\n---\nDo the task.";
+    let finished = wrapped_up(server, &work, task).await.exits_with(124).says("messages not sent: 2");
+    assert_eq!(finished.json()["message"], "Half of it is done.");
+    work.failed_with("Timeout");
 }
 
 async fn an_agent_that_goes_on_is_stopped(server: &AgentServer) {
