@@ -31,6 +31,12 @@ pub(crate) struct AgentWork {
 }
 
 impl AgentWork {
+    /// Whether a tool is at work: the LLM is asked again when it has ended.
+    #[must_use]
+    pub(crate) const fn is_at_tools(&self) -> bool {
+        self.busy_tools > 0
+    }
+
     /// Takes an event, and tells whose work it ends and how many seconds that took.
     pub(crate) fn see(&mut self, event: &Event) -> Option<Spent> {
         let meaning = event.meaning();
@@ -113,6 +119,7 @@ mod tests {
             work.see(&Event::parse(event).unwrap());
         }
         assert_eq!(work.iterations, 4);
+        assert!(!work.is_at_tools());
         assert_eq!((work.llm, work.tools), (7.0, 9.0));
     }
 

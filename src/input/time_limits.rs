@@ -40,6 +40,8 @@ pub(crate) struct RunLimits {
     pub(crate) attach: Duration,
     /// The agent is asked to wrap up this long before the end, unless `--soft-landing` says otherwise.
     pub(crate) soft_landing: Duration,
+    /// A reminder that leaves the agent less time is left out.
+    pub(crate) reminder: Duration,
     /// Finding out when the agent-server would end this process.
     pub(crate) limit_search: Duration,
     /// A run ends this long before the agent-server would end it, so that its outcome is delivered by then.
@@ -62,6 +64,7 @@ impl Default for RunLimits {
             slow_reader: Duration::from_secs(30),
             attach: Duration::from_secs(20),
             soft_landing: Duration::from_secs(10),
+            reminder: Duration::from_secs(20),
             limit_search: Duration::from_secs(5),
             before_kill: Duration::from_secs(3),
             last_delivery: Duration::from_secs(60),

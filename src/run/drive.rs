@@ -7,14 +7,25 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::mcp::McpStart;
+use super::reminders::{Reminded, Reminders};
 use super::state::RunState;
 use super::warnings::Warnings;
+use crate::agent_work::AgentWork;
 use crate::outcome::{Failure, FailureKind};
 use crate::process::footprint::give_back_code;
 use crate::sinks::{Record, Sinks};
 
-/// Drives the conversation through all turns of the run. `state` is kept up to date meanwhile. At `wrap_up_at` the agent is asked
-/// to wrap up, and no further message is sent. Dropping the future leaves the agent at work.
+/// What the agent is told of the run's limits meanwhile.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Told {
+    /// When the agent is asked to wrap up; no further message is sent then.
+    pub(super) wrap_up_at: Option<Instant>,
+    /// What the agent is reminded of.
+    pub(super) reminded: Reminded,
+}
+
+/// Drives the conversation through all turns of the run. `state` is kept up to date meanwhile. Dropping the future leaves the agent at
+/// work.
 ///
 /// # Errors
 /// The [`Failure`] that ends the run.
@@ -24,7 +35,7 @@ pub(super) async fn drive(
     sinks: &mut Sinks,
     state: &watch::Sender<RunState>,
     warnings: &Warnings,
-    wrap_up_at: Option<Instant>,
+    told: Told,
 ) -> Result<(), Failure> {
     let id = spec.id;
     let mcp = spec.mcp.clone();
@@ -47,6 +58,7 @@ pub(super) async fn drive(
     let new = conversation.created() == Created::New;
     sinks.record(&Record::Conversation { id, new }).await;
     let mut mcp = McpStart::new(&mcp, new);
+    let mut limits = Limits::new(told);
     // A turn needs little of what has led to it.
     give_back_code();
     while let Some(turn) = conversation.upcoming_turn() {
@@ -59,7 +71,7 @@ pub(super) async fn drive(
         may_be_at_work(true);
         let turn = async {
             conversation.begin_turn().await?;
-            follow(&mut conversation, sinks, state, |event| mcp.see(event, warnings), wrap_up_at).await
+            follow(&mut conversation, sinks, state, |event| mcp.see(event, warnings), &mut limits).await
         };
         let ended = turn.await.map_err(|failure| mcp.explain(failure))?;
         if ended == Followed::WrappedUp {
@@ -107,23 +119,32 @@ async fn follow(
     sinks: &mut Sinks,
     state: &watch::Sender<RunState>,
     mut see: impl FnMut(&Event),
-    wrap_up_at: Option<Instant>,
+    limits: &mut Limits,
 ) -> Result<Followed, Failure> {
+    limits.begin_turn();
     let mut asked_to_wrap_up = false;
     loop {
         let update = tokio::select! {
             biased;
             update = conversation.next() => update?,
-            () = at(wrap_up_at), if !asked_to_wrap_up => {
+            () = at(limits.wrap_up_at), if !asked_to_wrap_up => {
                 tracing::warn!("the time limit is near; asking the agent to wrap up");
                 asked_to_wrap_up = true;
                 conversation.wrap_up(WRAP_UP);
+                continue;
+            }
+            () = at(limits.remind_at()), if !asked_to_wrap_up => {
+                limits.remind(conversation);
                 continue;
             }
         };
         match update {
             Update::Event(event) => {
                 see(&event);
+                limits.see(&event);
+                if !asked_to_wrap_up {
+                    limits.remind(conversation);
+                }
                 sinks.record(&Record::Event { event: &event, meaning: event.meaning() }).await;
             }
             Update::Cost(cost) => state.send_modify(|state| state.cost = cost),
@@ -131,6 +152,45 @@ async fn follow(
             Update::TurnOver(TurnEnd::Finished) => return Ok(Followed::Finished),
             Update::TurnOver(end) => return Err(ConversationError::Ended { cost: conversation.cost(), end }.into()),
             _ => {}
+        }
+    }
+}
+
+/// What the agent is told of the run's limits, and what it has used of them.
+struct Limits {
+    wrap_up_at: Option<Instant>,
+    reminders: Reminders,
+    work: AgentWork,
+}
+
+impl Limits {
+    fn new(Told { wrap_up_at, reminded }: Told) -> Self {
+        Self { wrap_up_at, reminders: Reminders::new(reminded), work: AgentWork::default() }
+    }
+
+    fn begin_turn(&mut self) {
+        self.work = AgentWork::default();
+        self.reminders.begin_turn();
+    }
+
+    fn see(&mut self, event: &Event) {
+        self.work.see(event);
+    }
+
+    /// When the agent is to be reminded, if it can be: only while a tool is at work is it certain that the agent has a further step.
+    /// A message behind its last one would start it again.
+    fn remind_at(&self) -> Option<Instant> {
+        self.reminders.next_at().filter(|_| self.work.is_at_tools())
+    }
+
+    fn remind(&mut self, conversation: &mut Conversation) {
+        if !self.work.is_at_tools() {
+            return;
+        }
+        let spent = conversation.spent().unwrap_or_default();
+        if let Some(message) = self.reminders.due(Instant::now(), spent, self.work.iterations) {
+            tracing::info!("a limit of the run is near; reminding the agent");
+            conversation.remind(message);
         }
     }
 }

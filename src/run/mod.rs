@@ -16,6 +16,7 @@ mod last_words;
 mod limits;
 mod mcp;
 mod outside;
+mod reminders;
 mod reporter;
 mod resources;
 mod state;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use openhands_client::agent_server::ready::await_ready;
 use openhands_client::agent_server::wire::Agent;
@@ -17,11 +18,12 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::answer::{self, Asked};
-use super::drive::drive;
+use super::drive::{Told, drive};
 use super::folder;
 use super::last_words::last_words;
 use super::limits::{self, Limit, within};
 use super::outside::Outside;
+use super::reminders::Reminded;
 use super::resources::{AgentResources, resources};
 use super::state::RunState;
 use super::warnings::Warnings;
@@ -343,6 +345,22 @@ impl<'r> Run<'r> {
         Limit::of_user(self.started, plan.timeout, plan.deadline)
     }
 
+    /// What the agent is told of the run's limits.
+    fn told(&self, plan: &RunPlan, limit: Option<&Limit>) -> Told {
+        let landing = if self.args.no_soft_landing { Duration::ZERO } else { plan.time_limits.soft_landing };
+        let wrap_up_at = limit.filter(|_| !landing.is_zero()).and_then(|limit| limit.wrap_up_at(landing));
+        if self.args.no_reminders {
+            return Told { wrap_up_at, ..Told::default() };
+        }
+        let reminded = Reminded {
+            time: limit.map(|limit| (self.started, limit.at())),
+            cost: plan.conversation.cost,
+            iterations: plan.conversation.iterations,
+            least_time: plan.time_limits.reminder.max(landing * 2),
+        };
+        Told { wrap_up_at, reminded }
+    }
+
     /// The work of the run, from the agent-server that is to be ready to the agent's result.
     pub(super) async fn work(
         &self,
@@ -377,8 +395,7 @@ impl<'r> Run<'r> {
 
         let limit = limits::earliest(own_limit, server, &plan).await;
         self.known.send_modify(|known| known.deadline = limit.as_ref().map(Limit::at));
-        let landing = (!args.no_soft_landing).then_some(plan.time_limits.soft_landing);
-        let wrap_up_at = limit.as_ref().and_then(|limit| limit.wrap_up_at(landing?));
+        let told = self.told(&plan, limit.as_ref());
         let driven = async {
             let redactor = &self.environment.redactor;
             let fields = FinishFields::known(server.capabilities.finish_schema, plan.conversation.continued);
@@ -393,7 +410,7 @@ impl<'r> Run<'r> {
             let asked = Asked { conversation: plan.conversation.id, result_spec, fields };
             let asked = self.asked.get_or_init(async || asked).await;
             let spec = spec(plan, prepared, resources);
-            let driven = Box::pin(drive(server, spec, sinks, &self.known, &self.warnings, wrap_up_at)).await;
+            let driven = Box::pin(drive(server, spec, sinks, &self.known, &self.warnings, told)).await;
             match driven {
                 Ok(()) => answer::answer(server, asked).await,
                 Err(failure) => Err(answer::explain(failure, server, asked).await),

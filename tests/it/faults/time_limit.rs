@@ -11,7 +11,8 @@ use crate::support::{AgentServer, NEWEST, Step};
 crate::on_newest_and_oldest!(
     an_agent_that_wraps_up_in_time_completes_the_run,
     an_agent_that_goes_on_is_stopped,
-    a_run_that_wraps_up_before_its_last_message_fails
+    a_run_that_wraps_up_before_its_last_message_fails,
+    an_agent_is_reminded_of_its_limits_before_they_end_the_run
 );
 
 /// The work, whose agent wraps up when it is asked to, with a deadline that comes before the time limit.
@@ -50,6 +51,28 @@ async fn a_run_that_wraps_up_before_its_last_message_fails(server: &AgentServer)
     let finished = wrapped_up(server, &work, task).await.exits_with(124).says("messages not sent: 2");
     assert_eq!(finished.json()["message"], "Half of it is done.");
     work.failed_with("Timeout");
+}
+
+/// The deadline is near, the cost and the steps too: one message of each part, and what the agent does with it counts.
+async fn an_agent_is_reminded_of_its_limits_before_they_end_the_run(server: &AgentServer) {
+    let work = Work::on(server).await;
+    work.hold_at("3");
+    let task = format!("---\nllm: {LLM_COST}\nlimits: {{iterations: 8, cost: 10, timeout: 2m}}\n---\nDo the task.");
+    let running = work
+        .run_without_arguments(server)
+        .file("task.md", task)
+        .args(["run", "--no-soft-landing", "--format", "json"])
+        .start();
+    // Held at the third of its steps; the message waits for its end on some versions, and comes before the next.
+    running.says("reminding the agent").await;
+    work.let_go("3");
+    let finished = running.finish().await.exits_with(0);
+    let messages = server.user_messages(finished.json()["conversation_id"].as_str().unwrap()).await;
+    let reminders: Vec<_> = messages.iter().filter(|message| message.starts_with("A reminder of the limits")).collect();
+    assert_eq!(messages.len(), 1 + reminders.len(), "{messages:?}");
+    assert!(reminders[0].contains(" of the time left."), "{messages:?}");
+    assert!(reminders.iter().any(|message| message.contains("2 of 8 steps")), "{messages:?}");
+    assert_eq!(work.receiver.accepted()["status"], "COMPLETED");
 }
 
 async fn an_agent_that_goes_on_is_stopped(server: &AgentServer) {

@@ -12,10 +12,14 @@ pub(super) struct Budget {
 }
 
 impl Budget {
+    /// US dollars of this run alone.
+    pub(super) fn spent(self, cost: Cost) -> Option<f64> {
+        Some(cost.known()? - self.spent_before.known().unwrap_or(0.0))
+    }
+
     /// Refuses a cost of the conversation that is beyond the limit.
     pub(super) fn check(self, cost: Cost) -> Result<(), FollowError> {
-        let (Some(limit), Some(cost)) = (self.limit, cost.known()) else { return Ok(()) };
-        let spent = cost - self.spent_before.known().unwrap_or(0.0);
+        let (Some(limit), Some(spent)) = (self.limit, self.spent(cost)) else { return Ok(()) };
         if spent > limit {
             return Err(FollowError::OverBudget { spent: Cost::dollars(spent), limit: Cost::dollars(limit) });
         }

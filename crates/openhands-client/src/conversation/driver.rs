@@ -42,7 +42,7 @@ pub(super) struct Driver {
     actions: VecDeque<Action>,
     pending: Option<BoxFuture<'static, Completed>>,
     /// A message that is sent while the turn is followed.
-    aside: Option<BoxFuture<'static, Result<(), HttpError>>>,
+    aside: Option<BoxFuture<'static, ()>>,
     usage: Usage,
     told_cost: Cost,
     events: u64,
@@ -109,11 +109,20 @@ impl Driver {
         if self.follow.has_gap() { self.history.know_messages().await } else { Ok(()) }
     }
 
-    /// Sends a message while the turn is followed. On some versions the request waits for the running command.
+    /// Sends a message while the turn is followed, after those that are still on their way. On some versions the request waits for
+    /// the running command.
     pub(super) fn send_aside(&mut self, message: String) {
         let (client, id) = (self.server.client.clone(), self.id);
         let limit = client.time_limits().busy_request;
-        self.aside = Some(Box::pin(async move { client.send_message(id, &message, limit).await }));
+        let before = self.aside.take();
+        self.aside = Some(Box::pin(async move {
+            if let Some(before) = before {
+                before.await;
+            }
+            if let Err(error) = client.send_message(id, &message, limit).await {
+                tracing::warn!(error = %text::chain(&error), "the agent could not be told that a limit is near");
+            }
+        }));
     }
 
     /// The next thing that happens. Cancel safe.
@@ -146,12 +155,7 @@ impl Driver {
                     self.pending = None;
                     self.complete(completed);
                 }
-                sent = ready(&mut self.aside) => {
-                    self.aside = None;
-                    if let Err(error) = sent {
-                        tracing::warn!(error = %text::chain(&error), "the agent could not be asked to wrap up");
-                    }
-                }
+                () = ready(&mut self.aside) => self.aside = None,
                 () = wake(&mut self.timer, deadline) => self.step(Input::Tick),
             }
         }

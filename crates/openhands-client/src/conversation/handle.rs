@@ -277,6 +277,20 @@ impl Conversation {
         }
     }
 
+    /// US dollars of this run alone, as far as is known.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn spent(&self) -> Option<f64> {
+        self.driver.follow.budget.spent(self.cost())
+    }
+
+    /// Tells the agent something in a message beside the turn, which it reads before its next step. Returns at once, like
+    /// [`Conversation::wrap_up`].
+    #[doc(hidden)]
+    pub fn remind(&mut self, message: impl Into<String>) {
+        self.driver.send_aside(message.into());
+    }
+
     /// Asks the agent to wrap up, in a message beside the turn. Returns at once; the message is sent while
     /// [`Conversation::next`] waits.
     pub fn wrap_up(&mut self, message: impl Into<String>) {

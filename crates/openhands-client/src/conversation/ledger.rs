@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::WRAP_UP;
+use super::is_aside;
 use crate::agent_server::wire::Cost;
 use crate::ids::RunId;
 
@@ -11,7 +11,7 @@ use crate::ids::RunId;
 /// A conversation of the run's own begins with the run's first message, whatever its text: it says which repositories there
 /// are, and an optional one may have come since.
 pub(super) fn already_sent(planned: &[String], found: &[String], of_own: bool) -> usize {
-    found.iter().filter(|text| *text != WRAP_UP).fold(0, |sent, text| {
+    found.iter().filter(|text| !is_aside(text)).fold(0, |sent, text| {
         let is_ours = planned.get(sent) == Some(text) || (of_own && sent == 0 && !planned.is_empty());
         if is_ours { sent + 1 } else { sent }
     })
@@ -60,6 +60,7 @@ impl Beginning {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conversation::{REMINDER, WRAP_UP};
 
     fn texts(texts: &[&str]) -> Vec<String> {
         texts.iter().map(|&text| text.to_owned()).collect()
@@ -92,6 +93,7 @@ mod tests {
             (&["b", "another"], 1),
             (&[WRAP_UP], 0),
             (&["a", WRAP_UP, "b"], 2),
+            (&["a", &format!("{REMINDER} 7m of the time left."), "b"], 2),
         ] {
             assert_eq!(already_sent(&planned, &texts(found), true), sent, "{found:?}");
         }

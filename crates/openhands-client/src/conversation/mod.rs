@@ -58,6 +58,15 @@ pub use self::turn::TurnEnd;
 pub const WRAP_UP: &str = "Your time is nearly up: this run ends in a few seconds. Start nothing new. \
     Finish now, and say in your final message what is done and what is not.";
 
+/// How a message begins that reminds the agent of the limits of its run.
+#[doc(hidden)]
+pub const REMINDER: &str = "A reminder of the limits of this run:";
+
+/// Whether a message of ours is beside the turns: [`WRAP_UP`], or a [`REMINDER`].
+fn is_aside(message: &str) -> bool {
+    message == WRAP_UP || message.starts_with(REMINDER)
+}
+
 /// The arguments of the agent's finish, and its message.
 #[doc(hidden)]
 pub type LastWords = (Option<Map<String, Value>>, Option<String>);
