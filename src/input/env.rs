@@ -10,6 +10,8 @@ use openhands_client::secret::Secret;
 use serde::Deserialize;
 use url::Url;
 
+use super::notify;
+
 macro_rules! variables {
     ($($(#[doc = $doc:literal])+ $field:ident = $name:literal,)+) => {
         /// One optional text per variable that the program knows. An empty variable counts as unset.
@@ -104,6 +106,8 @@ variables! {
     llm_base_url = "LLM_BASE_URL",
     /// The agent's working directory.
     workspace_base = "WORKSPACE_BASE",
+    /// Who else is told how the run ended.
+    openhands_runner_notify = "OPENHANDS_RUNNER_NOTIFY",
     /// When the run has to be over.
     openhands_runner_deadline = "OPENHANDS_RUNNER_DEADLINE",
     /// What the log shows, such as `debug` or `openhands_runner=trace`.
@@ -158,6 +162,7 @@ pub(crate) const SECRET_NAMES: &[&str] = &[
     "AUTOMATION_CALLBACK_API_KEY",
     "LLM_API_KEY",
     "AUTOMATION_KV_TOKEN",
+    "OPENHANDS_RUNNER_NOTIFY",
 ];
 
 /// Where a run is reported to: of no use to what the run starts, and an address may hold a key.
@@ -303,11 +308,14 @@ impl RawEnv {
             &self.automation_callback_api_key,
             &self.llm_api_key,
             &self.automation_kv_token,
+            &self.openhands_runner_notify,
         ]
         .into_iter()
         .flatten()
         .map(|value| Secret::new(value.trim()));
-        keys.chain(urls.flat_map(|url| redact::secrets_of_own_address(&url)))
+        let notify = self.openhands_runner_notify.as_deref().and_then(|value| notify::of_variable(value).ok());
+        let notify = notify.into_iter().flatten().flat_map(|notify| notify.secrets());
+        keys.chain(notify).chain(urls.flat_map(|url| redact::secrets_of_own_address(&url)))
     }
 
     /// The keys that are sent in headers, with the names of their variables.
@@ -344,6 +352,7 @@ impl RawEnv {
             ("LLM_BASE_URL", &self.llm_base_url),
             ("WORKSPACE_BASE", &self.workspace_base),
             ("OPENHANDS_RUNNER_DEADLINE", &self.openhands_runner_deadline),
+            ("OPENHANDS_RUNNER_NOTIFY", &self.openhands_runner_notify),
             ("RUST_LOG", &self.rust_log),
             ("AUTOMATION_PHASE_URL", &self.automation_phase_url),
             ("OPENHANDS_OBSERVABILITY_METADATA", &self.openhands_observability_metadata),

@@ -4,6 +4,7 @@
 pub(crate) mod deadline;
 pub(crate) mod env;
 mod labels;
+pub(crate) mod notify;
 pub(crate) mod payload;
 pub(crate) mod problem;
 mod python_json;

@@ -7,6 +7,7 @@ use openhands_client::secret::Secret;
 use url::Url;
 
 use super::env::RawEnv;
+use super::notify::{Notify, of_variable};
 use super::task::repos::is_this_machine;
 use super::values::{default_cloud_api_url, is_header_value};
 
@@ -23,6 +24,10 @@ pub(crate) struct Reporting {
     pub(crate) phase_url: Option<Url>,
     /// The id that the callback carries.
     pub(crate) run_id: Option<RunId>,
+    /// The automation's name, for people.
+    pub(crate) name: Option<String>,
+    /// Who else is told how the run ended.
+    pub(crate) notify: Vec<Notify>,
 }
 
 impl Reporting {
@@ -65,6 +70,13 @@ impl Reporting {
             key,
             phase_key,
             run_id: raw.automation_run_id.as_ref().or(raw.run_id.as_ref()).map(|id| RunId::new(id.trim())),
+            name: raw.automation_name.clone(),
+            // The settings refuse another one.
+            notify: raw
+                .openhands_runner_notify
+                .as_deref()
+                .and_then(|value| of_variable(value).ok())
+                .unwrap_or_default(),
         };
         (reporting, warning)
     }

@@ -14,6 +14,7 @@ use url::Url;
 
 use super::env::RawEnv;
 use super::labels::{tags, title_of_run, trace};
+use super::notify;
 use super::reporting::{http_url, warn_of_plain_http};
 use super::task::repos::is_this_machine;
 use super::values::{Reader, default_cloud_api_url, secret, text};
@@ -166,6 +167,10 @@ impl Settings {
         {
             // A run whose outcome cannot arrive must not start to work.
             let _: Option<Url> = read.http_url(name, value.as_deref());
+        }
+        if let Some(Err(found)) = raw.openhands_runner_notify.as_deref().map(notify::of_variable) {
+            let help = "give one, or a list such as [{\"url\": \"https://…\", \"on\": \"failure\"}]";
+            read.refuse::<()>("OPENHANDS_RUNNER_NOTIFY", found, help);
         }
         let working_dirs = WorkingDirs { is_outside: flags.cloud || !is_this_machine(&url), here: flags.here };
         let working_dir = match (flags.working_dir, text(raw.workspace_base.as_ref())) {

@@ -1,6 +1,7 @@
 //! How a run ended, and what follows from it: the completion report, the result object, the exit code. No I/O.
 
 mod failure;
+pub(crate) mod notice;
 mod result;
 mod translate;
 

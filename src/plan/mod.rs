@@ -22,6 +22,7 @@ use openhands_client::workspace::SecretSelection;
 use serde_json::{Map, Value};
 
 use crate::agent_result::ResultSpec;
+use crate::input::notify::Notify;
 use crate::input::problem::{Problem, Problems};
 use crate::input::settings::{Account, DirectLlm, Settings};
 use crate::input::task::plugins::{Experiment, Variant};
@@ -59,6 +60,8 @@ pub(crate) struct RunPlan {
     pub(crate) result_spec: ResultSpec,
     /// Whether this program lies where the agent-server can run it, as the hooks around the agent's finish.
     pub(crate) with_hooks: bool,
+    /// Who is told how the run ended, besides those that the environment names.
+    pub(crate) notify: Vec<Notify>,
     /// Time for the whole run.
     pub(crate) timeout: Option<Duration>,
     /// When the run has to be over.
@@ -202,6 +205,7 @@ impl RunPlan {
             skills: task.skills,
             context,
             conversation,
+            notify: task.notify,
             timeout: task.limits.timeout,
             deadline: settings.deadline,
         })

@@ -103,6 +103,7 @@ async fn execute(
     sinks.record(&Record::Stage(Stage::SettingUp)).await;
     run.refuse_tracer()?;
     let mut plan = ends_or_signal(run.plan(), shutdown).await?;
+    report.notifies(std::mem::take(&mut plan.notify), run, shutdown).await?;
     *own_server = run.start_own_server(&mut plan)?;
     if let Some(group) = own_server.as_ref().and_then(ServerProcess::group) {
         report.ends_with_us(group);

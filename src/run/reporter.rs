@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use openhands_client::automation::callback::{Callback, CallbackError, Delivered};
 use openhands_client::automation::completion::CompletionReport;
+use openhands_client::automation::notice::{NoticeError, deliver};
 use openhands_client::automation::phase::PhaseEndpoint;
 use openhands_client::http::Http;
 use openhands_client::http::Network;
@@ -16,11 +18,14 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::state::RunState;
+use super::work::Run;
 use crate::agent_result::AgentResult;
 use crate::input::Environment;
+use crate::input::notify::{Notify, NotifyOn};
 use crate::input::reporting::Reporting;
 use crate::input::time_limits::{RunnerTimeLimits, ShutdownBudgets};
-use crate::outcome::{Failure, FailureKind, Outcome, Verdict};
+use crate::outcome::notice::{self, Notice};
+use crate::outcome::{Failure, FailureKind, Outcome, RunResult, Verdict};
 use crate::process::guardian::proof::RunKey;
 use crate::process::guardian::rendezvous::{self, Found, Offer};
 use crate::process::guardian::{Guardian, GuardianConfig, LastWill, Started};
@@ -83,8 +88,8 @@ impl Reporter {
         restart: Option<&RestartState>,
         shutdown: &mut Shutdown,
     ) -> Result<(), Failure> {
-        // Without a callback there may be a run folder to end.
-        if self.reporting.callback_url.is_none() && !has_folder {
+        // Without a callback there may be a run folder to end, or someone to tell.
+        if self.reporting.callback_url.is_none() && self.reporting.notify.is_empty() && !has_folder {
             return Ok(());
         }
         let config = GuardianConfig::new(&self.reporting, &self.network, &self.time_limits);
@@ -141,6 +146,29 @@ impl Reporter {
         self.reporting.run_id.as_ref()
     }
 
+    /// Who is told how the run ends, besides those that the environment names. A run that had nothing to deliver gets a guardian now.
+    ///
+    /// # Errors
+    /// Those of [`Reporter::guard`].
+    pub(super) async fn notifies(
+        &mut self,
+        notify: Vec<Notify>,
+        run: &Run<'_>,
+        shutdown: &mut Shutdown,
+    ) -> Result<(), Failure> {
+        if notify.is_empty() {
+            return Ok(());
+        }
+        notify.iter().flat_map(Notify::secrets).for_each(|secret| self.redactor.learn(&secret));
+        self.reporting.notify.extend(notify);
+        if self.guardian.is_none() {
+            return self.guard(false, run.restart(), shutdown).await;
+        }
+        let silence = self.silence(run.state());
+        self.tell(|guardian| guardian.if_silent(&silence));
+        Ok(())
+    }
+
     /// The guardian ends this run folder if the runner cannot.
     pub(super) fn has_folder(&mut self, folder: PathBuf) {
         self.tell(|guardian| guardian.folder(folder));
@@ -187,7 +215,15 @@ impl Reporter {
     /// What the guardian does of an outcome.
     fn will(&self, outcome: &Outcome) -> LastWill {
         let result = outcome.short_result(&self.redactor);
-        LastWill { report: self.report(outcome), record: jsonl::terminal(&result) }
+        let notices = self.notices(&result);
+        LastWill { report: Some(self.report(outcome)), notices, record: jsonl::terminal(&result) }
+    }
+
+    /// What those hear whom the user wants to be told of such a result.
+    fn notices(&self, result: &RunResult) -> Vec<Notice> {
+        let is_told = |notify: &&Notify| notify.on == NotifyOn::Always || result.error.is_some();
+        let told = self.reporting.notify.iter().filter(is_told).filter_map(Notify::url);
+        told.map(|url| Notice { url, body: notice::body(result, self.reporting.name.as_deref()) }).collect()
     }
 
     /// A process group that must not outlive the run.
@@ -240,13 +276,20 @@ impl Reporter {
         self.tell(|guardian| guardian.outcome(&will));
     }
 
-    /// Result and standard output, then the callback: a service that is told the outcome may take the sandbox away.
+    /// Result and standard output, then the callback: a service that is told the outcome may take the sandbox away. Then the notices.
     pub(super) async fn publish(&mut self, outcome: &Outcome, sinks: &mut Sinks, budgets: ShutdownBudgets) {
         let result = outcome.result(&self.redactor);
         if timeout(budgets.output, sinks.record(&Record::Result(&result))).await.is_err() {
             tracing::warn!("the result could not be written in time");
         }
-        let Some(url) = &self.reporting.callback_url else { return self.settled() };
+        if self.report_to_service(outcome, budgets).await {
+            self.notify(outcome, &result, budgets).await;
+        }
+    }
+
+    /// Delivers the callback. Whether that is done, or given up for good, and nothing of it is left to the guardian.
+    async fn report_to_service(&self, outcome: &Outcome, budgets: ShutdownBudgets) -> bool {
+        let Some(url) = &self.reporting.callback_url else { return true };
         let report = self.report(outcome);
         let key = self.reporting.key.as_ref();
         let callback = Callback { http: &self.http, url, key, budget: budgets.callback };
@@ -256,19 +299,47 @@ impl Reporter {
                     Delivered::Accepted => tracing::info!("completion callback delivered"),
                     Delivered::AlreadySettled => tracing::info!("the automation service had settled the run already"),
                 }
-                self.settled();
+                true
             }
-            Err(error @ CallbackError::Refused(_)) => {
+            Err(error) if self.guardian.is_some() && !matches!(error, CallbackError::Refused(_)) => {
+                tracing::warn!(error = %text::chain(&error), "leaving the completion callback to the guardian");
+                false
+            }
+            Err(error) => {
                 tracing::error!(error = %text::chain(&error), "completion callback not delivered");
-                self.settled();
+                true
             }
-            Err(error) => match &self.guardian {
-                Some(_) => {
-                    tracing::warn!(error = %text::chain(&error), "leaving the completion callback to the guardian");
-                }
-                None => tracing::error!(error = %text::chain(&error), "completion callback not delivered"),
-            },
         }
+    }
+
+    /// Delivers the notices; what cannot be delivered now is the guardian's.
+    async fn notify(&mut self, outcome: &Outcome, result: &RunResult, budgets: ShutdownBudgets) {
+        let notices = self.notices(result);
+        if notices.is_empty() {
+            return self.settled();
+        }
+        // The service knows: from here on the guardian has nothing but the notices.
+        let will = LastWill { report: None, ..self.will(outcome) };
+        self.tell(|guardian| guardian.outcome(&will));
+        let told = notices.iter().map(|to| deliver(&self.http, &to.url, &to.body, budgets.callback));
+        let told = join_all(told).await;
+        let mut left = will;
+        let mut told = told.into_iter();
+        left.notices.retain(|_| match told.next() {
+            Some(Err(error @ NoticeError::BudgetUsedUp { .. })) if self.guardian.is_some() => {
+                tracing::warn!(error = %text::chain(&error), "leaving the notice to the guardian");
+                true
+            }
+            Some(Err(error)) => {
+                tracing::error!(error = %text::chain(&error), "notice not delivered");
+                false
+            }
+            Some(Ok(())) | None => false,
+        });
+        if left.notices.is_empty() {
+            return self.settled();
+        }
+        self.tell(|guardian| guardian.outcome(&left));
     }
 
     fn settled(&mut self) {

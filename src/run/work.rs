@@ -198,6 +198,11 @@ impl<'r> Run<'r> {
         self.restart.is_some_and(|restart| !restart.elapsed.is_zero())
     }
 
+    /// What PID 1 has for the run, where that is this program.
+    pub(super) fn restart(&self) -> Option<&RestartState> {
+        self.restart
+    }
+
     /// What is known of the conversation now.
     pub(super) fn state(&self) -> RunState {
         *self.known.borrow()

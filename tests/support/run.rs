@@ -29,6 +29,7 @@ const SECRET_NAMES: &[&str] = &[
     "AUTOMATION_CALLBACK_API_KEY",
     "LLM_API_KEY",
     "AUTOMATION_KV_TOKEN",
+    "OPENHANDS_RUNNER_NOTIFY",
 ];
 
 /// No run of a test takes longer.

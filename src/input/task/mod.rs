@@ -25,6 +25,7 @@ use serde_json::{Map, Value};
 use self::plugins::{Experiment, Plugin};
 use self::repos::RepoSource;
 use self::skills::SkillSources;
+use super::notify::Notify;
 use super::problem::shown;
 use crate::agent_result::ResultSpec;
 use crate::agent_result::schema::ResultSchema;
@@ -81,6 +82,9 @@ pub(crate) struct Task {
     /// MCP servers by name, besides the account's and instead of those with the same name.
     #[serde(default, deserialize_with = "mcp_servers")]
     pub(crate) mcp: Map<String, Value>,
+    /// Who else is told how the run ended, besides the automation service.
+    #[serde(default)]
+    pub(crate) notify: Vec<Notify>,
     /// Parameters of the messages, `{{ params.NAME }}`, with their values where `--param` gives no other. A parameter
     /// without a value must be given.
     #[serde(default, deserialize_with = "params")]

@@ -11,8 +11,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use nix::sys::signal::SigSet;
 use openhands_client::automation::callback::{Callback, Progress};
+use openhands_client::automation::notice;
 use openhands_client::http::Http;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -88,7 +90,7 @@ struct GuardianProcess {
 /// What is left for the driver to do of an action.
 enum Driven {
     Done,
-    Deliver(LastWill),
+    Deliver(Box<LastWill>),
     Pause,
     Resume,
     End,
@@ -126,7 +128,7 @@ impl GuardianProcess {
             Action::ClosePlace => self.place = None,
             Action::OpenPlace => drop(self.open_place()),
             Action::EndGroups(groups) => end_groups(&groups),
-            Action::Deliver(report) => return Driven::Deliver(report),
+            Action::Deliver(report) => return Driven::Deliver(Box::new(report)),
             Action::Pause => return Driven::Pause,
             Action::Resume => return Driven::Resume,
             Action::End => return Driven::End,
@@ -143,7 +145,7 @@ impl GuardianProcess {
             }
             for action in self.handover.step(input, Instant::now()) {
                 match self.perform(action) {
-                    Driven::Deliver(report) => return Some(report),
+                    Driven::Deliver(report) => return Some(*report),
                     Driven::End => return None,
                     Driven::Done | Driven::Pause | Driven::Resume => {}
                 }
@@ -198,18 +200,29 @@ impl GuardianProcess {
         }
     }
 
-    /// Delivers the report, unless a new runner takes the run between two attempts.
+    /// Delivers the report and the notices, unless a new runner takes the run between two attempts at the report.
     fn deliver(mut self, config: &GuardianConfig, will: &LastWill) {
-        let Some(url) = config.url() else { return };
+        let report = config.url().zip(will.report.as_ref());
+        if report.is_none() && will.notices.is_empty() {
+            return;
+        }
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
         runtime.block_on(async {
             let (http, _) = Http::lenient(&config.network(), config.time_limits());
             let key = config.key();
             let progress = Arc::new(Mutex::new(Progress::default()));
-            let callback = Callback { http: &http, url, key: key.as_ref(), budget: config.budget };
             let delivery = async {
                 // No one is left to tell how it went.
-                let _ = callback.deliver_unless_left(&will.report, &progress).await;
+                if let Some((url, report)) = report {
+                    let callback = Callback { http: &http, url, key: key.as_ref(), budget: config.budget };
+                    let _ = callback.deliver_unless_left(report, &progress).await;
+                }
+                if !will.notices.is_empty() {
+                    // Told to people, the run is no new runner's any more.
+                    *progress.lock().await = Progress::Unknown;
+                    let told = will.notices.iter().map(|to| notice::deliver(&http, &to.url, &to.body, config.budget));
+                    join_all(told).await;
+                }
             };
             self.attend(delivery, &progress).await;
         });

@@ -16,12 +16,15 @@ use uuid::Uuid;
 use super::proof::RunKey;
 use crate::input::reporting::Reporting;
 use crate::input::time_limits::RunnerTimeLimits;
+use crate::outcome::notice::Notice;
 
 /// What becomes of an outcome that the guardian delivers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct LastWill {
-    /// For the automation service.
-    pub(crate) report: CompletionReport,
+    /// For the automation service; nothing once it knows.
+    pub(crate) report: Option<CompletionReport>,
+    /// For those whom the user wants to be told, after the service.
+    pub(crate) notices: Vec<Notice>,
     /// For the run folder: the terminal record, a line of JSON.
     pub(crate) record: String,
 }

@@ -9,6 +9,7 @@ mod callback;
 pub mod container;
 mod input;
 mod killed;
+mod notify;
 mod output;
 mod resource_limits;
 mod restart;

@@ -7,6 +7,8 @@ pub mod callback;
 #[doc(hidden)]
 pub mod completion;
 #[doc(hidden)]
+pub mod notice;
+#[doc(hidden)]
 pub mod phase;
 
 pub use callback::{AttemptError, CallbackError};
