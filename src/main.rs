@@ -28,7 +28,7 @@
 //! - [`input`]: the environment and the task file;
 //! - [`outcome`]: how a run ended, and what follows from that;
 //! - [`agent_result`]: what the agent is asked to give at its end; [`agent_work`]: how long its LLM and its tools took;
-//!   [`run_folder`]: what a run leaves on disk; [`screen`]: standard error
+//!   [`problem`]: what a user has to correct; [`run_folder`]: what a run leaves on disk; [`screen`]: standard error
 //!   with a line that changes in place;
 //! - [`files`]: files that are written whole or not at all.
 
@@ -48,6 +48,7 @@ mod logging;
 mod outcome;
 mod plan;
 mod prepare;
+mod problem;
 mod process;
 mod report;
 mod run;

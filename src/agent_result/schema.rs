@@ -15,9 +15,12 @@ pub(crate) struct ResultSchema(Value);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{found} at `{place}`: {help}")]
 pub(crate) struct SchemaError {
-    place: String,
-    found: String,
-    help: String,
+    /// Where in the schema, as `schema.properties.name`.
+    pub(crate) place: String,
+    /// What is there.
+    pub(crate) found: String,
+    /// What would be right.
+    pub(crate) help: String,
 }
 
 /// Keywords that say nothing about a value.

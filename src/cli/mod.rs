@@ -19,17 +19,17 @@ use openhands_client::redact;
 use openhands_client::secret::MASK;
 use url::Url;
 
-use crate::input::problem::{self, nearest};
-use crate::input::task;
 use crate::input::time_limits::RunnerTimeLimits;
 #[cfg(debug_assertions)]
 use crate::input::time_scale::TimeScale;
+use crate::problem::{self, nearest};
 
 use self::examples::{
     COMPLETIONS_EXAMPLES, EXAMPLES, MAN_EXAMPLES, REPORT_EXAMPLES, RUN_EXAMPLES, SCHEMA_EXAMPLES, SHOW_EXAMPLES,
 };
 pub(crate) use deferred::Deferred;
 
+use self::values::duration;
 pub(crate) use familiar::FamiliarArgs;
 pub(crate) use manual::{completions, manual};
 pub(crate) use outside::{
@@ -156,11 +156,11 @@ pub(crate) struct RunArgs {
     pub(crate) familiar: FamiliarArgs,
 
     /// Wait this long for the agent-server [default: 120s].
-    #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) ready_timeout: Option<Duration>,
 
     /// Ask the agent to wrap up this long before the time limit [default: 10s].
-    #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) soft_landing: Option<Duration>,
 
     /// Do not ask the agent to wrap up before the time limit.
@@ -184,11 +184,11 @@ pub(crate) struct RunArgs {
     pub(crate) refuse_tracer: bool,
 
     /// Let the guardian retry for this long if the runner cannot deliver the callback [default: 15m].
-    #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) guardian_budget: Option<Duration>,
 
     /// Let a new runner of the same run take over for this long after this one is killed [default: 3s].
-    #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) restart_grace: Option<Duration>,
 
     /// The agent-server's address. Default: localhost at AGENT_SERVER_PORT.

@@ -12,9 +12,9 @@ use super::examples::{
     CHECK_EXAMPLES, CP_EXAMPLES, CREATE_EXAMPLES, DELETE_EXAMPLES, EXEC_EXAMPLES, LAUNCH_EXAMPLES, LIST_EXAMPLES,
     PAUSE_EXAMPLES, RESUME_EXAMPLES, SANDBOX_EXAMPLES, STATUS_EXAMPLES,
 };
+use super::values::duration;
 use super::{Deferred, ExportArgs, LogFormat, OverrideArgs};
 use crate::input::env;
-use crate::input::task;
 use crate::input::time_limits::RunnerTimeLimits;
 #[cfg(debug_assertions)]
 use crate::input::time_scale::TimeScale;
@@ -129,11 +129,11 @@ pub(crate) struct TimesArgs {
     pub(crate) sandbox_spec: Option<String>,
 
     /// Wait this long for the sandbox to be ready [default: 300s].
-    #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) init_timeout: Option<Duration>,
 
     /// Wait this long for a response of the Cloud API [default: 60s].
-    #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) api_timeout: Option<Duration>,
 }
 
@@ -204,7 +204,7 @@ pub(crate) struct ExecArgs {
     pub(crate) environment: Vec<(String, Secret)>,
 
     /// End the command after this time, such as 30m.
-    #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) timeout: Option<Duration>,
 
     /// Pass stdin on to the command, which starts when stdin ends. Default: an empty stdin.

@@ -6,14 +6,15 @@ use clap::Args;
 use jiff::Timestamp;
 use openhands_client::ids::ConversationId;
 
+use super::values::duration;
 use crate::input::deadline::parse_deadline;
-use crate::input::task::{self, Task};
+use crate::input::task::Task;
 
 /// Arguments that beat the task and the environment.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct OverrideArgs {
     /// End the run after this time, such as 30m. Overrides the task's limit.
-    #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) timeout: Option<Duration>,
 
     /// End the run at this time (RFC 3339, or seconds since 1970), if no other limit ends it before.

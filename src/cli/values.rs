@@ -1,6 +1,15 @@
-//! Flags with a fixed set of values.
+//! Values of flags: those of a fixed set, and durations.
+
+use std::time::Duration;
 
 use clap::ValueEnum;
+
+use crate::input::task::parse_duration;
+
+/// A duration with its unit. clap says itself what was found.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map_err(|mistake| mistake.help)
+}
 
 /// What standard output holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]

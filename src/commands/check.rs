@@ -23,6 +23,7 @@ use crate::input::settings::{self, Account, Overrides, Settings};
 use crate::input::task::source::Source;
 use crate::outcome::{ExitCode, Failure};
 use crate::prepare::account::account_client;
+use crate::problem::{Problem, Problems};
 use crate::process::parent;
 use crate::process::signals::Shutdown;
 
@@ -166,7 +167,7 @@ async fn check(context: &CommandContext) -> Vec<CheckLine> {
         });
     }
     lines.push(callback(&http, raw).await);
-    lines.push(task());
+    lines.extend(task());
     lines
 }
 
@@ -293,13 +294,18 @@ async fn callback(http: &Http, raw: &RawEnv) -> CheckLine {
     }
 }
 
-fn task() -> CheckLine {
+fn task() -> Vec<CheckLine> {
+    const WHAT: &str = "task here";
     let source = Source::named(None, Path::new("."));
-    match source.load() {
-        Ok(task) => CheckLine::good("task here", task.name.unwrap_or_else(|| text::bounded(&task.prompt, 60))),
-        Err(problem) if problem.place == "task" => CheckLine::absent("task here", "none"),
-        Err(problem) => {
-            CheckLine::bad("task here", State::Wrong, format!("{}: {}", problem.place, problem.found), problem.help)
+    let problems = match source.load() {
+        Ok(task) => {
+            return vec![CheckLine::good(WHAT, task.name.unwrap_or_else(|| text::bounded(&task.prompt, 60)))];
         }
-    }
+        Err(Problems(problems)) => problems,
+    };
+    let line = |Problem { place, found, help }| match place.as_str() {
+        "task" => CheckLine::absent(WHAT, "none"),
+        place => CheckLine::bad(WHAT, State::Wrong, format!("{place}: {found}"), help),
+    };
+    problems.into_iter().map(line).collect()
 }

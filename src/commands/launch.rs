@@ -21,12 +21,12 @@ use super::delivery::await_delivery;
 use super::follow::{PassOn, start};
 use super::{CommandContext, until_signal};
 use crate::cli::{LaunchArgs, OverrideArgs, ResultFormat};
-use crate::input::problem::{Problem, Problems};
 use crate::input::settings::{Overrides, Settings};
 use crate::input::task::source::{DEFAULT_FILES, Source, data_files, text_of};
 use crate::input::time_limits::RunLimits;
 use crate::outcome::{ExitCode, Failure, FailureKind};
 use crate::plan::RunPlan;
+use crate::problem::{Problem, Problems};
 use crate::process::signals::Shutdown;
 use crate::run_folder;
 
@@ -127,8 +127,7 @@ async fn load(context: &CommandContext, args: &LaunchArgs) -> Result<Load, Failu
     let (settings, TaskFile { parsed, content, name, data }) = match (settings, task) {
         (Ok(settings), Ok(task)) => (settings, task),
         (settings, task) => {
-            let problems = settings.err().map(|problems| problems.0).unwrap_or_default();
-            return Err(super::invalid(Problems(problems.into_iter().chain(task.err()).collect())));
+            return Err(super::invalid(Problems::of(settings.err().into_iter().chain(task.err()))));
         }
     };
     let parsed = args.overrides.applied_to(parsed);
@@ -160,13 +159,15 @@ struct TaskFile {
     data: Vec<(String, Vec<u8>)>,
 }
 
-fn read_task(named: Option<&Path>) -> Result<TaskFile, Problem> {
+fn read_task(named: Option<&Path>) -> Result<TaskFile, Problems> {
     let path = match named {
         Some(path) if path == Path::new("-") => return from_stdin(),
         Some(path) => path.to_owned(),
         None => match DEFAULT_FILES.iter().map(PathBuf::from).find(|path| path.exists()) {
             Some(path) => path,
-            None => return Err(Source::named(None, Path::new(".")).load().err().unwrap_or_else(|| changed("task"))),
+            None => {
+                return Err(Source::named(None, Path::new(".")).load().err().unwrap_or_else(|| changed("task").into()));
+            }
         },
     };
     let parsed = Source::File(path.clone()).load()?;
@@ -182,7 +183,7 @@ fn read_task(named: Option<&Path>) -> Result<TaskFile, Problem> {
     Ok(TaskFile { parsed, content, name, data })
 }
 
-fn from_stdin() -> Result<TaskFile, Problem> {
+fn from_stdin() -> Result<TaskFile, Problems> {
     let content = text_of(io::stdin().lock(), "standard input")?;
     let parsed =
         crate::input::task::parse::parse(&content, crate::input::task::parse::TaskFormat::Markdown, "standard input")?;

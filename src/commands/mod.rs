@@ -30,10 +30,10 @@ use tokio::time::timeout;
 use crate::cli::{Deferred, NewSandboxArgs, OutsideCommand, ResultFormat, TimesArgs};
 use crate::input::Environment;
 use crate::input::env::RawEnv;
-use crate::input::problem::Problems;
 use crate::input::settings;
 use crate::outcome::{ExitCode, Failure, FailureKind};
 use crate::prepare::sandbox::{leave, provider, sandbox_of};
+use crate::problem::Problems;
 use crate::process::signals::Shutdown;
 
 /// Runs a command from outside.

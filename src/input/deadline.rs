@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::problem::shown;
+use crate::problem::shown;
 
 /// How to write one.
 pub(super) const DEADLINE_HELP: &str =

@@ -6,7 +6,6 @@ pub(crate) mod env;
 mod labels;
 pub(crate) mod notify;
 pub(crate) mod payload;
-pub(crate) mod problem;
 mod python_json;
 pub(crate) mod reporting;
 pub(crate) mod settings;

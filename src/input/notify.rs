@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, de};
 use url::Url;
 
 use super::reporting::http_url;
+use crate::problem::Mistake;
 
 /// An address that gets the result of the run.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -56,12 +57,11 @@ impl Notify {
 /// A part of a path of so many bytes may be a key; `services` is none.
 const SECRET_PART: usize = 16;
 
-/// Never shows the address.
-const NO_ADDRESS: &str = "not an address: give one that starts with http:// or https://";
-
 fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
     let url = Secret::deserialize(deserializer)?;
-    if http_url(url.expose()).is_some() { Ok(url) } else { Err(de::Error::custom(NO_ADDRESS)) }
+    // The address is never shown.
+    let wrong = || de::Error::custom(Mistake::new("not an address", "write one that starts with http:// or https://"));
+    if http_url(url.expose()).is_some() { Ok(url) } else { Err(wrong()) }
 }
 
 /// The variable's value: one address, or the list of a task file as JSON.

@@ -20,7 +20,7 @@ use super::task::repos::is_this_machine;
 use super::values::{Reader, default_cloud_api_url, secret, text};
 use super::working_dirs::{Here, WorkingDirs};
 use crate::input::payload::Payload;
-use crate::input::problem::{Problem, Problems};
+use crate::problem::{Problem, Problems};
 
 /// Everything that a run takes from the environment and the flags, but for [`super::reporting::Reporting`].
 #[derive(Debug, Clone)]
@@ -321,7 +321,7 @@ mod tests {
             places,
             ["AGENT_SERVER_PORT", "AGENT_SERVER_URL", "OPENHANDS_CLOUD_API_URL", "AUTOMATION_CONVERSATION_ID"]
         );
-        assert!(problems.to_string().contains("AGENT_SERVER_PORT: found `70000`; give a port from 1 to 65535"));
+        assert!(problems.to_string().contains("AGENT_SERVER_PORT: invalid value `70000`; give a port from 1 to 65535"));
     }
 
     #[test]

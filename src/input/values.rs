@@ -9,8 +9,8 @@ use url::Url;
 
 use super::deadline::{DEADLINE_HELP, moment};
 use super::env::RawEnv;
-use super::problem::{Problem, shown};
 use super::working_dirs::{WORKING_DIR_HELP, WorkingDirs};
+use crate::problem::{Problem, shown};
 
 pub(super) fn text(value: Option<&String>) -> Option<String> {
     value.map(|value| value.trim().to_owned())
@@ -27,6 +27,10 @@ pub(super) fn is_header_value(key: &str) -> bool {
 
 pub(super) fn default_cloud_api_url() -> Url {
     Url::parse(cloud::DEFAULT_URL).expect("a valid address")
+}
+
+fn invalid(value: &str) -> String {
+    format!("invalid value {}", shown(value))
 }
 
 /// Reads values, and notes what is wrong with them.
@@ -70,7 +74,7 @@ impl Reader<'_> {
         }
         match value.parse() {
             Ok(port) if port != 0 => Some(port),
-            _ => self.refuse(name, format!("found {}", shown(value)), "give a port from 1 to 65535"),
+            _ => self.refuse(name, invalid(value), "give a port from 1 to 65535"),
         }
     }
 
@@ -80,11 +84,11 @@ impl Reader<'_> {
             Ok(url) if matches!(url.scheme(), "http" | "https") => Some(url),
             // The value is not shown: it may hold a password.
             Ok(url) => {
-                let found = format!("found an address that starts with `{}:`", url.scheme());
-                self.refuse(name, found, "give one that starts with http:// or https://")
+                let found = format!("an address that starts with `{}:`", url.scheme());
+                self.refuse(name, found, "give an address that starts with http:// or https://")
             }
             Err(error) => {
-                self.refuse(name, format!("not an address ({error})"), "give one such as http://localhost:60000")
+                self.refuse(name, format!("not an address ({error})"), "give an address such as http://localhost:60000")
             }
         }
     }
@@ -98,7 +102,7 @@ impl Reader<'_> {
         let value = value?.trim();
         match value.parse() {
             Ok(id) => Some(id),
-            Err(_) => self.refuse(name, format!("found {}", shown(value)), "give a UUID"),
+            Err(_) => self.refuse(name, invalid(value), "give a UUID, such as 1b716b4b-78d1-5f02-9247-f78169819a82"),
         }
     }
 }

@@ -6,10 +6,10 @@ use openhands_client::ids::RunId;
 use openhands_client::secret::Secret;
 
 use crate::input::payload::Payload;
-use crate::input::problem::{Problem, did_you_mean};
 use crate::input::task::Task;
 use crate::plan::context::Context;
 use crate::plan::template::{Template, Values};
+use crate::problem::{Problem, did_you_mean};
 
 /// Fills in the messages, and plans what goes before the first. Whatever is wrong with them, or with the parameters, is
 /// added to `problems`.
@@ -125,7 +125,7 @@ mod tests {
         let mut problems = Vec::new();
         let (texts, context) = messages(&task, &Payload::parse(payload), &given, None, None, &mut problems);
         if !problems.is_empty() {
-            return Err(crate::input::problem::Problems(problems).to_string());
+            return Err(crate::problem::Problems(problems).to_string());
         }
         Ok(std::iter::once(context.message(&[], &texts[0])).chain(texts[1..].iter().cloned()).collect())
     }

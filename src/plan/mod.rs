@@ -23,7 +23,6 @@ use serde_json::{Map, Value};
 
 use crate::agent_result::ResultSpec;
 use crate::input::notify::Notify;
-use crate::input::problem::{Problem, Problems};
 use crate::input::settings::{Account, DirectLlm, Settings};
 use crate::input::task::plugins::{Experiment, Variant};
 use crate::input::task::skills::SkillSources;
@@ -32,6 +31,7 @@ use crate::input::time_limits::RunLimits;
 use crate::input::working_dirs::WORKING_DIR_HELP;
 use crate::plan::context::Context;
 use crate::plan::repos::RepoPlan;
+use crate::problem::{Problem, Problems};
 
 pub(crate) use self::conversation::ConversationPlan;
 

@@ -31,7 +31,6 @@ use crate::agent_result::{AgentResult, FinishFields};
 use crate::cli::{RunArgs, WorkspaceKind};
 use crate::export::Exports;
 use crate::input::Environment;
-use crate::input::problem::Problems;
 use crate::input::settings::{Account, Overrides, Settings};
 use crate::input::task::repos::is_this_machine;
 use crate::input::task::source::Source;
@@ -42,6 +41,7 @@ use crate::outcome::{Facts, Failure, FailureKind, LastWords, Verdict};
 use crate::plan::RunPlan;
 use crate::prepare::account::account_client;
 use crate::prepare::{Prepared, prepare};
+use crate::problem::Problems;
 use crate::process::init::RestartState;
 use crate::process::scrub::is_traced;
 use crate::process::server::ServerProcess;
@@ -328,10 +328,7 @@ impl<'r> Run<'r> {
                 });
                 within(limit.as_ref(), filling_in).await?
             }
-            (settings, task) => {
-                let of_settings = settings.err().map(|problems| problems.0).unwrap_or_default();
-                Err(Problems(of_settings.into_iter().chain(task.err()).collect()))
-            }
+            (settings, task) => Err(Problems::of(settings.err().into_iter().chain(task.err()))),
         };
         let mut plan = plan.map_err(|problems| Failure::new(FailureKind::InvalidInput, problems.to_string()))?;
         plan.timeout = args.overrides.timeout.or(plan.timeout);

@@ -67,7 +67,7 @@ async fn with_nothing_set_it_says_what_to_set() {
         assert!(finished.stdout.contains(words), "no \"{words}\" in\n{}", finished.stdout);
     }
     let odd = Run::new().args(["check"]).env("AGENT_SERVER_PORT", "x").finish().await.exits_with(78);
-    assert!(odd.stdout.contains("AGENT_SERVER_PORT: found `x`"), "{}", odd.stdout);
+    assert!(odd.stdout.contains("AGENT_SERVER_PORT: invalid value `x`"), "{}", odd.stdout);
 }
 
 #[tokio::test]

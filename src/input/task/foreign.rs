@@ -1,18 +1,6 @@
-//! Fields of a task file that this program does not know: all of them at once, what kind of file has them, and what they are
-//! called here.
+//! Fields of other tools: what kind of file has them, and what they are called here.
 
-use serde_json::Value;
-
-use super::refusal::shown_path;
-use crate::input::problem::{Problem, nearest};
-
-/// An unknown field.
-pub(super) struct Unknown {
-    /// Where it is, as `limits.tmieout`.
-    pub(super) path: String,
-    /// The names that are known there.
-    pub(super) known: Vec<String>,
-}
+use crate::problem::Problem;
 
 /// A kind of file that other tools read, and fields that tell it.
 const KINDS: &[(&str, &[&str])] = &[
@@ -70,66 +58,10 @@ fn kind_of(names: &[&str]) -> Option<&'static str> {
     (count(fields) > 0).then_some(*kind)
 }
 
-/// One problem for all unknown fields of a file.
-pub(super) fn problem(file: &str, text: &str, unknown: &[Unknown]) -> Problem {
-    let told: Vec<String> = unknown.iter().map(|field| told(field, text)).collect();
-    let found = format!("{} unknown fields: {}", unknown.len(), told.join(", "));
-    let at_top: Vec<&str> =
-        unknown.iter().map(|field| field.path.as_str()).filter(|path| !path.contains('.')).collect();
-    let own = "`openhands-runner schema` prints all fields";
-    match kind_of(&at_top) {
-        Some(kind) => Problem::new(
-            file,
-            format!("{found}; this looks like {kind}"),
-            format!("rename or remove them, or send the text below the front matter as it is with `--plain`; {own}"),
-        ),
-        None => Problem::new(file, found, own),
-    }
-}
-
-fn told(Unknown { path, known }: &Unknown, text: &str) -> String {
-    let name = path.rsplit('.').next().unwrap_or(path);
-    let advice = match (renamed(name).filter(|_| !path.contains('.')), nearest(name, known.iter().map(String::as_str)))
-    {
-        (Some(own), _) => format!("here `{own}`"),
-        (None, Some(near)) => format!("did you mean `{near}`?"),
-        (None, None) => String::new(),
-    };
-    let line = line_of(name, text).map(|line| format!("line {line}"));
-    let notes: Vec<String> = line.into_iter().chain(Some(advice).filter(|advice| !advice.is_empty())).collect();
-    let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join(", ")) };
-    format!("`{}`{notes}", shown_path(path))
-}
-
-/// The line of the only place where a field of this name stands.
-fn line_of(name: &str, text: &str) -> Option<usize> {
-    let is_field = |line: &str| {
-        line.match_indices(name).any(|(at, _)| {
-            let before = line[..at].trim_end_matches(['"', '\'']).trim_end();
-            let after = line[at + name.len()..].trim_start_matches(['"', '\'']).trim_start();
-            after.starts_with(':') && (before.is_empty() || before.ends_with(['{', ',', '-']))
-        })
-    };
-    let mut lines = text.lines().enumerate().filter(|(_, line)| is_field(line)).map(|(index, _)| index + 1);
-    lines.next().filter(|_| lines.next().is_none())
-}
-
-/// Removes the field at this path.
-pub(super) fn remove(value: &mut Value, path: &serde_path_to_error::Path) -> bool {
-    use serde_path_to_error::Segment;
-    let mut place = value;
-    let mut segments = path.iter().peekable();
-    while let Some(segment) = segments.next() {
-        let next = match segment {
-            Segment::Seq { index } => place.get_mut(index),
-            Segment::Map { key } if segments.peek().is_none() => {
-                return place.as_object_mut().is_some_and(|object| object.remove(key).is_some());
-            }
-            Segment::Map { key } => place.get_mut(key),
-            Segment::Enum { .. } | Segment::Unknown => None,
-        };
-        let Some(next) = next else { return false };
-        place = next;
-    }
-    false
+/// The problem that a file is one of another tool, if its unknown fields tell that.
+pub(super) fn problem(file: &str, unknown: &[&str]) -> Option<Problem> {
+    let kind = kind_of(unknown)?;
+    let help = "rename or remove the fields that are unknown here (`openhands-runner schema` prints all fields), or send only the \
+                text below the front matter with `--plain`";
+    Some(Problem::new(file, format!("this looks like {kind}"), help))
 }

@@ -1,6 +1,6 @@
 //! A Markdown text as front matter and body.
 
-use crate::input::problem::Problem;
+use crate::problem::Problem;
 
 const FENCE: &str = "---";
 

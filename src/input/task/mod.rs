@@ -3,14 +3,18 @@
 //! [`Task`] is the one schema. [`parse`] reads it from Markdown with front matter, YAML or JSON, [`source`] finds the
 //! file. Nothing here knows HTTP or the environment.
 
+mod fields;
 mod foreign;
 mod front_matter;
 pub(crate) mod parse;
+mod places;
 pub(crate) mod plugins;
 mod refusal;
 pub(crate) mod repos;
 pub(crate) mod skills;
 pub(crate) mod source;
+mod syntax;
+mod tolerant;
 mod web_page;
 
 use std::collections::BTreeMap;
@@ -26,9 +30,9 @@ use self::plugins::{Experiment, Plugin};
 use self::repos::RepoSource;
 use self::skills::SkillSources;
 use super::notify::Notify;
-use super::problem::shown;
 use crate::agent_result::ResultSpec;
-use crate::agent_result::schema::ResultSchema;
+use crate::agent_result::schema::{ResultSchema, SchemaError};
+use crate::problem::{Mistake, shown};
 
 /// A task file.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, JsonSchema)]
@@ -136,9 +140,15 @@ fn result_spec<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Resu
         (Some("message"), _) => Ok(Some(ResultSpec::Message)),
         (Some("outcome"), _) => Ok(Some(ResultSpec::TaskOutcome)),
         (_, Some(schema)) => {
-            ResultSchema::new(schema.clone()).map(|schema| Some(ResultSpec::Schema(schema))).map_err(de::Error::custom)
+            let schema = ResultSchema::new(schema.clone()).map_err(|SchemaError { place, found, help }| {
+                de::Error::custom(Mistake::new(format!("{found} at `{place}`"), help))
+            })?;
+            Ok(Some(ResultSpec::Schema(schema)))
         }
-        _ => Err(de::Error::custom("not a form of a result: give `message`, `outcome` or `{schema: {…}}`")),
+        _ => Err(de::Error::custom(Mistake::new(
+            "not a form of a result",
+            "give `message`, `outcome` or `{schema: {…}}`",
+        ))),
     }
 }
 
@@ -210,39 +220,48 @@ pub(crate) struct Tags(pub(crate) BTreeMap<String, String>);
 
 impl<'de> Deserialize<'de> for Tags {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let tags = BTreeMap::<String, String>::deserialize(deserializer)?;
-        for (key, value) in &tags {
-            if key.is_empty() || !key.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()) {
-                return Err(de::Error::custom(format!(
-                    "the tag key {} may hold only lower-case letters and digits",
-                    shown(key)
-                )));
-            }
-            if value.chars().count() > 256 {
-                return Err(de::Error::custom(format!(
-                    "the value of tag {} is longer than 256 characters",
-                    shown(key)
-                )));
-            }
-        }
-        Ok(Self(tags))
+        #[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+        #[serde(transparent)]
+        struct Key(#[serde(deserialize_with = "tag_key")] String);
+        #[derive(Deserialize)]
+        struct TagValue(#[serde(deserialize_with = "tag_value")] String);
+        let tags = BTreeMap::<Key, TagValue>::deserialize(deserializer)?;
+        Ok(Self(tags.into_iter().map(|(Key(key), TagValue(value))| (key, value)).collect()))
     }
+}
+
+fn tag_key<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let key = String::deserialize(deserializer)?;
+    if key.is_empty() || !key.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()) {
+        let help = "use only lower-case letters and digits, such as `team1`";
+        return Err(de::Error::custom(Mistake::new(format!("invalid tag key {}", shown(&key)), help)));
+    }
+    Ok(key)
+}
+
+fn tag_value<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let value = String::deserialize(deserializer)?;
+    if value.chars().count() > 256 {
+        return Err(de::Error::custom(Mistake::new("a tag value of more than 256 characters", "shorten it")));
+    }
+    Ok(value)
 }
 
 /// Reads a duration as people write it.
 ///
 /// # Errors
 /// What is wrong with it and how to write one.
-pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let help = "write a time with its unit, such as `90s`, `30m` or `1h 30m`";
-    let written = shown(text);
-    let signed: jiff::SignedDuration =
-        text.trim().parse().map_err(|_| format!("{written} is not a duration: {help}"))?;
-    let duration = Duration::try_from(signed).map_err(|_| format!("{written} is negative: {help}"))?;
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, Mistake> {
+    let wrong = |what: &str| {
+        let help = "write a time with its unit, such as `90s`, `30m` or `1h 30m`";
+        Mistake::new(format!("{} {what}", shown(text)), help)
+    };
+    let signed: jiff::SignedDuration = text.trim().parse().map_err(|_| wrong("is not a duration"))?;
+    let duration = Duration::try_from(signed).map_err(|_| wrong("is a negative duration"))?;
     if duration.is_zero() {
-        Err(format!("{written} is a time of zero: {help}"))
+        Err(wrong("is a duration of zero"))
     } else if duration > LONGEST_DURATION {
-        Err(format!("{written} is more than a year: {help}"))
+        Err(wrong("is longer than a year"))
     } else {
         Ok(duration)
     }
@@ -260,8 +279,9 @@ fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
 fn cost<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
     let cost = Option::<f64>::deserialize(deserializer)?;
     match cost {
-        Some(dollars) if !dollars.is_finite() || dollars <= 0.0 => Err(de::Error::custom(format!(
-            "a cost limit of {dollars} leaves nothing to spend: give US dollars above 0"
+        Some(dollars) if !dollars.is_finite() || dollars <= 0.0 => Err(de::Error::custom(Mistake::new(
+            format!("a cost limit of {dollars} leaves nothing to spend"),
+            "give a number of US dollars above 0, such as 2.50",
         ))),
         cost => Ok(cost),
     }
@@ -269,7 +289,10 @@ fn cost<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Er
 
 fn iterations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     match Option::<u32>::deserialize(deserializer)? {
-        Some(0) => Err(de::Error::custom("0 iterations leave the agent no step: give 1 or more")),
+        Some(0) => Err(de::Error::custom(Mistake::new(
+            "a limit of 0 iterations leaves the agent no step",
+            "give a whole number of 1 or more, such as 200",
+        ))),
         iterations => Ok(iterations),
     }
 }
@@ -285,7 +308,9 @@ fn mcp_server<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Er
     let server = Value::deserialize(deserializer)?;
     let has = |field: &str| server.get(field).is_some_and(Value::is_string);
     if has("url") == has("command") {
-        return Err(de::Error::custom("an MCP server, expected one of `url` and `command` in it"));
+        let found = if has("url") { "both `url` and `command`" } else { "neither `url` nor `command`" };
+        let help = "an MCP server has one of the two: `url` for a remote one, `command` for one that is started";
+        return Err(de::Error::custom(Mistake::new(found, help)));
     }
     Ok(server)
 }

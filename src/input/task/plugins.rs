@@ -7,6 +7,8 @@ use openhands_client::agent_server::plugin::PluginSource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, de};
 
+use crate::problem::{Mistake, shown};
+
 /// A plugin that the agent-server loads at the first message.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -61,12 +63,19 @@ pub(crate) struct Variant {
 
 fn not_blank<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
-    if text.trim().is_empty() { Err(de::Error::custom("an empty text, expected a name")) } else { Ok(text) }
+    if text.trim().is_empty() {
+        Err(de::Error::custom(Mistake::new("an empty text", "write a name")))
+    } else {
+        Ok(text)
+    }
 }
 
 fn weight<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     match u32::deserialize(deserializer)? {
-        0 => Err(de::Error::custom("a weight of 0 is never chosen: give 1 or more, or take the variant out")),
+        0 => Err(de::Error::custom(Mistake::new(
+            "a variant of weight 0 is never chosen",
+            "give 1 or more, or remove the variant",
+        ))),
         weight => Ok(weight),
     }
 }
@@ -74,11 +83,12 @@ fn weight<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
 fn variants<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Variant>, D::Error> {
     let variants = Vec::<Variant>::deserialize(deserializer)?;
     if variants.is_empty() {
-        return Err(de::Error::custom("no variants, expected at least one"));
+        return Err(de::Error::custom(Mistake::new("no variants", "write at least one")));
     }
     for (index, variant) in variants.iter().enumerate() {
         if variants[..index].iter().any(|other| other.name == variant.name) {
-            return Err(de::Error::custom(format!("two variants are named `{}`", variant.name)));
+            let found = format!("two variants have the name {}", shown(&variant.name));
+            return Err(de::Error::custom(Mistake::new(found, "rename one of them")));
         }
     }
     Ok(variants)
@@ -89,7 +99,8 @@ fn path_inside<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Stri
     if Path::new(&path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
         Ok(Some(path))
     } else {
-        Err(de::Error::custom(format!("`{path}` leads out of the repository, expected a path inside it")))
+        let found = format!("{} leads out of the repository", shown(&path));
+        Err(de::Error::custom(Mistake::new(found, "write a path inside it")))
     }
 }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, de};
 use url::{Host, Url};
 
 use super::{optional_duration, web_page};
-use crate::input::problem;
+use crate::problem::{self, Mistake};
 
 /// One repository to clone before the agent starts. A bare text is its address.
 #[derive(Debug, Clone, PartialEq, JsonSchema)]
@@ -82,21 +82,21 @@ impl Address {
     ///
     /// # Errors
     /// What is wrong with it and how to write one.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Mistake> {
         const HELP: &str = "write owner/repo with a provider, https://…, ssh://…, git@host:path or file:///…";
+        let wrong = |found: String| Mistake::new(found, HELP);
         let text = text.trim();
         if text.chars().any(|c| c.is_control() || c == ' ') {
-            return Err(format!("an address with blanks or control characters, expected another: {HELP}"));
+            return Err(wrong("an address with blanks or control characters".to_owned()));
         }
         // What a browser's address bar shows: `github.com/owner/repo`.
         let completed = without_scheme(text).map(|rest| format!("https://{rest}"));
         let text = completed.as_deref().unwrap_or(text);
         if text.contains("://") {
             // The text is not shown: it may hold a password.
-            let mut url =
-                Url::parse(text).map_err(|error| format!("not an address ({error}), expected one: {HELP}"))?;
+            let mut url = Url::parse(text).map_err(|error| wrong(format!("not an address ({error})")))?;
             if url.scheme() == "http" && !is_this_machine(&url) {
-                url.set_scheme("https").map_err(|()| format!("an address that cannot be had over https://: {HELP}"))?;
+                url.set_scheme("https").map_err(|()| wrong("an address that has no https:// form".to_owned()))?;
             }
             if let Some(page) = web_page::of(&url) {
                 return Err(page.problem());
@@ -106,7 +106,7 @@ impl Address {
                 "https" | "http" | "ssh" if url.host_str().is_some_and(|host| !host.starts_with('-')) => {
                     Ok(Self::Url { shown: shown(text, &url), url })
                 }
-                scheme => Err(format!("an address that starts with `{scheme}:`, expected another: {HELP}")),
+                scheme => Err(wrong(format!("an address that starts with `{scheme}:`"))),
             };
         }
         if let Some((host, path)) = text.strip_prefix("git@").and_then(|rest| rest.split_once(':'))
@@ -123,7 +123,7 @@ impl Address {
         };
         match text.split_once('/') {
             Some((owner, repo)) if is_word(owner) && is_word(repo) => Ok(Self::Short(text.to_owned())),
-            _ => Err(format!("not the address of a repository, expected one: {HELP}")),
+            _ => Err(wrong("not the address of a repository".to_owned())),
         }
     }
 
@@ -232,13 +232,14 @@ impl RepoSource {
     fn checked<E: de::Error>(form: RepoForm) -> Result<Self, E> {
         let RepoForm { url: address, git_ref, provider, optional, submodules, lfs, timeout } = form;
         match (&address, provider) {
-            (Address::Short(text), None) => Err(E::custom(format!(
-                "{} is at no provider: add `provider` (github, gitlab or bitbucket), or write the whole address",
-                problem::shown(text)
+            (Address::Short(text), None) => Err(E::custom(Mistake::new(
+                format!("the short address {} without a provider", problem::shown(text)),
+                "add `provider` (github, gitlab or bitbucket), or write the whole address",
             ))),
-            (Address::Short(_), Some(GitProvider::AzureDevops)) => Err(E::custom(
-                "a short address at Azure DevOps, expected a whole one such as https://dev.azure.com/org/project/_git/repo",
-            )),
+            (Address::Short(_), Some(GitProvider::AzureDevops)) => Err(E::custom(Mistake::new(
+                "a short address at Azure DevOps",
+                "write the whole address, such as https://dev.azure.com/org/project/_git/repo",
+            ))),
             _ => Ok(Self { address, git_ref, provider, optional, submodules, lfs, timeout }),
         }
     }
@@ -279,7 +280,8 @@ fn git_ref<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>,
         || name.contains("..")
         || name.chars().any(|c| c.is_control() || c.is_whitespace() || "~^:?*[\\".contains(c));
     if bad {
-        Err(de::Error::custom(format!("{} is not the name of a branch, a tag or a commit", problem::shown(&name))))
+        let found = format!("{} is not the name of a branch, a tag or a commit", problem::shown(&name));
+        Err(de::Error::custom(Mistake::new(found, "write a name that git accepts, such as `main`")))
     } else {
         Ok(Some(name))
     }

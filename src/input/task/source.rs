@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::Task;
 use super::parse::{TaskFormat, data, parse, plain};
-use crate::input::problem::Problem;
+use crate::problem::{Problem, Problems};
 use openhands_client::text;
 
 /// Files that are taken when no task is named, the first that exists.
@@ -51,8 +51,8 @@ impl Source {
     /// Reads and parses the task. Blocks, without a limit where the source is a pipe that stays open.
     ///
     /// # Errors
-    /// A [`Problem`] that names the file.
-    pub(crate) fn load(&self) -> Result<Task, Problem> {
+    /// [`Problems`]: everything that is wrong with it.
+    pub(crate) fn load(&self) -> Result<Task, Problems> {
         self.read(parse)
     }
 
@@ -60,11 +60,11 @@ impl Source {
     ///
     /// # Errors
     /// As [`Source::load`].
-    pub(crate) fn load_plain(&self) -> Result<Task, Problem> {
+    pub(crate) fn load_plain(&self) -> Result<Task, Problems> {
         self.read(plain)
     }
 
-    fn read(&self, parse: Parse) -> Result<Task, Problem> {
+    fn read(&self, parse: Parse) -> Result<Task, Problems> {
         match self {
             Self::Text(text) => parse(text, TaskFormat::Verbatim, "--prompt"),
             Self::StdinText => {
@@ -79,11 +79,11 @@ impl Source {
             Self::Directory(directory) => {
                 match DEFAULT_FILES.iter().map(|name| directory.join(name)).find(|path| path.exists()) {
                     Some(path) => file(&path, parse),
-                    None => Err(Problem::new(
+                    None => Err(Problems::from(Problem::new(
                         "task",
                         format!("no task named, and none of {} in {}", DEFAULT_FILES.join(", "), directory.display()),
                         "name a task file: openhands-runner run TASK",
-                    )),
+                    ))),
                 }
             }
         }
@@ -94,7 +94,7 @@ impl Source {
 const DATA_FILES: [&str; 3] = ["repos_config.json", "plugins_config.json", "experiment_config.json"];
 
 /// Takes in the files beside a prompt. An experiment takes the place of the plugins, as the service's own script has it.
-fn with_data(task: Task, prompt: &Path) -> Result<Task, Problem> {
+fn with_data(task: Task, prompt: &Path) -> Result<Task, Problems> {
     let [repos, plugins, experiment] = DATA_FILES.map(|name| prompt.with_file_name(name));
     let experiment = optional(&experiment)?;
     let plugins = if experiment.is_some() { None } else { optional(&plugins)? };
@@ -109,7 +109,7 @@ pub(crate) fn data_files(task: &Path) -> Vec<PathBuf> {
     names.iter().map(|name| task.with_file_name(name)).filter(|path| path.exists()).collect()
 }
 
-fn optional<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Problem> {
+fn optional<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Problems> {
     if !path.exists() {
         return Ok(None);
     }
@@ -122,14 +122,14 @@ fn optional<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Problem> {
 }
 
 /// How the text of a task is read.
-type Parse = fn(&str, TaskFormat, &str) -> Result<Task, Problem>;
+type Parse = fn(&str, TaskFormat, &str) -> Result<Task, Problems>;
 
 /// Whether a name was meant as the prompt itself: it has words, and no file has that name.
 fn is_prompt(name: &str) -> bool {
     name.split_whitespace().count() > 1 && !name.contains('/')
 }
 
-fn file(path: &Path, parse: Parse) -> Result<Task, Problem> {
+fn file(path: &Path, parse: Parse) -> Result<Task, Problems> {
     let shown = path.display().to_string();
     let shown = shown.strip_prefix("./").unwrap_or(&shown);
     let unreadable =
@@ -142,7 +142,7 @@ fn file(path: &Path, parse: Parse) -> Result<Task, Problem> {
         _ => unreadable(error),
     })?;
     if metadata.is_dir() {
-        return Err(Problem::new(shown, "a directory", "name a task file in it"));
+        return Err(Problem::new(shown, "a directory", "name a task file in it").into());
     }
     let text = text_of(std::fs::File::open(path).map_err(unreadable)?, shown)?;
     let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
@@ -172,7 +172,7 @@ pub(crate) fn text_of(source: impl Read, shown: &str) -> Result<String, Problem>
 mod tests {
     use super::*;
 
-    fn load(name: &str, content: &[u8]) -> Result<Task, Problem> {
+    fn load(name: &str, content: &[u8]) -> Result<Task, Problems> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(name);
         std::fs::write(&path, content).unwrap();
@@ -193,8 +193,10 @@ mod tests {
         let large = vec![b'x'; usize::try_from(LARGEST).unwrap() + 1];
         assert!(load("a.md", &large).unwrap_err().to_string().contains("more than 1 MiB"));
         let directory = tempfile::tempdir().unwrap();
-        assert!(Source::File(directory.path().to_owned()).load().unwrap_err().found.contains("a directory"));
-        assert!(Source::File(directory.path().join("no.md")).load().unwrap_err().found.contains("cannot be read"));
+        assert!(Source::File(directory.path().to_owned()).load().unwrap_err().to_string().contains("a directory"));
+        assert!(
+            Source::File(directory.path().join("no.md")).load().unwrap_err().to_string().contains("cannot be read")
+        );
     }
 
     #[test]
@@ -240,7 +242,10 @@ mod tests {
 
         write("repos_config.json", "[\n{\"url\": \"o/r\"}]");
         let problem = load().unwrap_err().to_string();
-        assert!(problem.contains("repos_config.json:2: [0]: `o/r` is at no provider"), "{problem}");
+        assert!(
+            problem.contains("repos_config.json:2:1: `[0]`: the short address `o/r` without a provider"),
+            "{problem}"
+        );
     }
 
     #[test]
@@ -261,16 +266,21 @@ mod tests {
         assert_eq!(task.repos[1].git_ref.as_deref(), Some("v1"));
         assert_eq!(task.experiment.unwrap().variants[0].plugins[0].source, "/a/plugin");
 
+        write("experiment_config.json", r#"{"ends": 5, "variants": [{"name": "A", "weight": 1}]}"#);
+        let problem = load().unwrap_err().to_string();
+        assert!(problem.contains("`experiment_id` is missing") && !problem.contains("ends"), "{problem}");
+        std::fs::remove_file(directory.path().join("experiment_config.json")).unwrap();
+
         write("repos_config.json", r#"[{"url": "file:///a", "depth": 1, "ref": "-x"}]"#);
         let problem = load().unwrap_err().to_string();
-        assert!(problem.contains("repos_config.json: [0].ref: `-x` is not the name"), "{problem}");
+        assert!(problem.contains("repos_config.json:1:42: `[0].ref`: `-x` is not the name"), "{problem}");
     }
 
     #[test]
     fn the_first_default_file_is_taken() {
         let directory = tempfile::tempdir().unwrap();
         let source = Source::named(None, directory.path());
-        assert!(source.load().unwrap_err().found.contains("none of task.md, task.yaml, task.json, prompt.txt"));
+        assert!(source.load().unwrap_err().to_string().contains("none of task.md, task.yaml, task.json, prompt.txt"));
         std::fs::write(directory.path().join("prompt.txt"), "second").unwrap();
         assert_eq!(source.load().unwrap().prompt, "second");
         std::fs::write(directory.path().join("task.md"), "first").unwrap();

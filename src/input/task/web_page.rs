@@ -3,6 +3,7 @@
 use url::Url;
 
 use super::repos::GitProvider;
+use crate::problem::Mistake;
 
 /// A page of a hosting service, and what to write instead.
 #[derive(Debug, PartialEq)]
@@ -16,10 +17,13 @@ pub(super) struct WebPage {
 
 impl WebPage {
     /// What is wrong, and what to write.
-    pub(super) fn problem(&self) -> String {
+    pub(super) fn problem(&self) -> Mistake {
         let Self { shown, repository, git_ref } = self;
         let git_ref = git_ref.as_ref().map(|name| format!(" and `ref: {name}`")).unwrap_or_default();
-        format!("`{shown}` is a web page of a repository, expected its address: write `url: {repository}`{git_ref}")
+        Mistake::new(
+            format!("`{shown}` is a web page of a repository, and not its address"),
+            format!("write `url: {repository}`{git_ref}"),
+        )
     }
 }
 
@@ -107,7 +111,7 @@ mod tests {
     #[test]
     fn the_problem_says_what_to_write_and_shows_no_password() {
         let page = of(&Url::parse("https://me:hunter22@github.com/octo/alpha/tree/main/docs").unwrap()).unwrap();
-        let problem = page.problem();
+        let problem = page.problem().to_string();
         assert!(problem.contains("`url: https://github.com/octo/alpha` and `ref: main`"), "{problem}");
         assert!(!problem.contains("hunter22"), "{problem}");
     }

@@ -17,8 +17,8 @@ use serde_json::{Map, Value};
 
 use self::lookup::{Miss, Misses, Node};
 use crate::input::payload::Payload;
-use crate::input::problem::{self, Problem, nearest};
 use crate::plan::fence::{Nonce, plain_json};
+use crate::problem::{self, Problem, nearest};
 
 /// A text that may have places to fill in.
 #[derive(Debug, Clone)]

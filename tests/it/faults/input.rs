@@ -58,7 +58,7 @@ async fn a_command_line_cannot_be_understood() {
 #[tokio::test]
 async fn the_task_has_an_unknown_field() {
     let run = Run::new().task("---\nlimits:\n  tmieout: 3m\n---\nx");
-    refused(run, 78, "the-task.md:3: limits.tmieout: unknown field `tmieout`; did you mean `timeout`?").await;
+    refused(run, 78, "the-task.md:3:3: unknown field `limits.tmieout`; did you mean `timeout`?").await;
 }
 
 #[tokio::test]
@@ -73,8 +73,8 @@ async fn every_problem_is_told_at_once() {
         .await
         .exits_with(78)
         .says("3 problems:")
-        .says("AGENT_SERVER_PORT: found `x`; give a port from 1 to 65535")
-        .says("AUTOMATION_CONVERSATION_ID: found `y`; give a UUID")
+        .says("AGENT_SERVER_PORT: invalid value `x`; give a port from 1 to 65535")
+        .says("AUTOMATION_CONVERSATION_ID: invalid value `y`; give a UUID")
         .says("no.md: cannot be read");
     let detail = receiver.accepted()["error"]["detail"].as_str().unwrap().to_owned();
     assert!(detail.contains("AGENT_SERVER_PORT") && detail.contains("no.md"), "{detail}");

@@ -22,6 +22,32 @@ impl Problem {
     }
 }
 
+/// What is wrong with a value whose place is not known where it is checked. As a text it passes through a parser, which knows the
+/// place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{found}{BETWEEN}{help}")]
+pub(crate) struct Mistake {
+    /// What is there. Never a secret.
+    pub(crate) found: String,
+    /// What would be right.
+    pub(crate) help: String,
+}
+
+const BETWEEN: &str = "; help: ";
+
+impl Mistake {
+    /// A mistake.
+    pub(crate) fn new(found: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { found: found.into(), help: help.into() }
+    }
+
+    /// The mistake that a text is.
+    #[must_use]
+    pub(crate) fn of_text(text: &str) -> Option<Self> {
+        text.split_once(BETWEEN).map(|(found, help)| Self::new(found, help))
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A place may hold the name of a field, and what was found words of a stranger.
@@ -36,6 +62,13 @@ const LONGEST_PART: usize = 1000;
 /// All that the user has to correct before a run can start, in one message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) struct Problems(pub(crate) Vec<Problem>);
+
+impl Problems {
+    /// All problems of several parts of the input.
+    pub(crate) fn of(parts: impl IntoIterator<Item = Self>) -> Self {
+        Self(parts.into_iter().flat_map(|part| part.0).collect())
+    }
+}
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,0 +1,118 @@
+//! A text with fields as a value, and everything that is wrong with it, each at its place.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize as _;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::parse::TaskFormat;
+use super::places::{Place, in_json};
+use super::syntax::{self, SyntaxMistake};
+use super::tolerant::{self, Part, Step, Tolerance, read_all, stop_at};
+use super::{foreign, refusal};
+use crate::problem::{Mistake, Problem};
+
+/// A text with fields: YAML or JSON.
+pub(super) struct Fields<'t> {
+    pub(super) text: &'t str,
+    pub(super) format: TaskFormat,
+    pub(super) file: &'t str,
+}
+
+impl Fields<'_> {
+    /// The value as far as it can be read, and the parts that are wrong.
+    ///
+    /// # Errors
+    /// A text that is not YAML or not JSON.
+    pub(super) fn read<T: DeserializeOwned>(&self, tolerance: &Tolerance) -> Result<(Option<T>, Vec<Wrong>), Problem> {
+        self.check_syntax().map_err(|SyntaxMistake { place, found, help }| {
+            Problem::new(format!("{}:{place}", self.file), found, help)
+        })?;
+        Ok(match self.format {
+            TaskFormat::Json => {
+                let text = self.with_params_as_texts();
+                self.told(read_all(tolerance, |reading| reading.read(&mut serde_json::Deserializer::from_str(&text))))
+            }
+            _ => self.told(read_all(tolerance, |reading| reading.read(yaml_serde::Deserializer::from_str(self.text)))),
+        })
+    }
+
+    fn told<T, E: fmt::Display>(
+        &self,
+        (value, wrong): (Option<T>, Vec<tolerant::Wrong<E>>),
+    ) -> (Option<T>, Vec<Wrong>) {
+        let told = |tolerant::Wrong { part, error }: tolerant::Wrong<E>| Wrong {
+            place: self.place(&part),
+            part,
+            message: error.to_string(),
+        };
+        (value, wrong.into_iter().map(told).collect())
+    }
+
+    /// The parsers report a mistake in a part of the text before they have seen whether the whole has the right syntax.
+    fn check_syntax(&self) -> Result<(), SyntaxMistake> {
+        match self.format {
+            TaskFormat::Json => {
+                serde_json::from_str::<&RawValue>(self.text).map(|_| ()).map_err(|error| syntax::in_json(&error))
+            }
+            _ => IgnoredAny::deserialize(yaml_serde::Deserializer::from_str(self.text))
+                .map(|_| ())
+                .map_err(|error| syntax::in_yaml(&error)),
+        }
+    }
+
+    /// File, line and column of a part.
+    pub(super) fn place(&self, part: &Part) -> String {
+        let place = match self.format {
+            TaskFormat::Json => in_json(self.text, part),
+            _ => stop_at(part, yaml_serde::Deserializer::from_str(self.text)).and_then(|end| Place::of_yaml(&end)),
+        };
+        place.map_or_else(|| self.file.to_owned(), |place| format!("{}:{place}", self.file))
+    }
+
+    /// In JSON the values of parameters may be numbers, which are taken as they are written.
+    fn with_params_as_texts(&self) -> Cow<'_, str> {
+        let mut value: Value = serde_json::from_str(self.text).unwrap_or_default();
+        let params = value.get_mut("params").and_then(Value::as_object_mut);
+        let params = params.into_iter().flat_map(|params| params.values_mut());
+        let numbers: Vec<&mut Value> = params.filter(|param| param.is_number() || param.is_boolean()).collect();
+        if numbers.is_empty() {
+            return Cow::Borrowed(self.text);
+        }
+        for number in numbers {
+            *number = Value::String(number.to_string());
+        }
+        Cow::Owned(value.to_string())
+    }
+}
+
+/// A part that is wrong, where it stands, and what its parser says.
+pub(super) struct Wrong {
+    pub(super) part: Part,
+    place: String,
+    message: String,
+}
+
+impl Wrong {
+    /// The same in the words of users.
+    pub(super) fn problem(&self) -> Problem {
+        let Mistake { found, help } = refusal::mistake(&self.part, &self.message);
+        let renamed = match self.part.path.as_slice() {
+            [Step::Field(name)] if self.unknown_field().is_some() => foreign::renamed(name),
+            _ => None,
+        };
+        Problem::new(self.place.as_str(), found, renamed.map_or(help, |own| format!("here it is `{own}`")))
+    }
+
+    /// The name of the field, if that is what is unknown.
+    pub(super) fn unknown_field(&self) -> Option<&str> {
+        refusal::known_names(&self.message)?;
+        match self.part.path.last()? {
+            Step::Field(name) => Some(name),
+            Step::Item(_) => None,
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Lines and columns of the parts of a text.
+
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+use std::fmt;
+
+use super::tolerant::{Part, Step};
+
+/// A line and a column; both count from 1, and a column is a character.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) line: usize,
+    pub(super) column: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.line, self.column)
+    }
+}
+
+impl Place {
+    /// Where this byte of a text stands.
+    pub(super) fn of_byte(text: &str, byte: usize) -> Self {
+        let before = &text[..text.floor_char_boundary(byte)];
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Self { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
+    }
+
+    /// Where the parser of YAML found something.
+    pub(super) fn of_yaml(error: &yaml_serde::Error) -> Option<Self> {
+        error.location().map(|place| Self { line: place.line(), column: place.column() })
+    }
+}
+
+/// Where a part of a JSON text stands. The parser of JSON knows only where a value ends.
+pub(super) fn in_json(text: &str, part: &Part) -> Option<Place> {
+    let mut value = text.trim_start();
+    for (index, step) in part.path.iter().enumerate() {
+        let is_last = index + 1 == part.path.len();
+        value = match step {
+            Step::Item(item) => serde_json::from_str::<Vec<&RawValue>>(value).ok()?.get(*item)?.get(),
+            Step::Field(name) => {
+                let fields: Fields<'_> = serde_json::from_str(value).ok()?;
+                let is_it = |key: &&RawValue| serde_json::from_str::<String>(key.get()).is_ok_and(|key| key == *name);
+                let (key, field) = fields.0.into_iter().find(|(key, _)| is_it(key))?;
+                if is_last && part.is_name { key.get() } else { field.get() }
+            }
+        };
+    }
+    // Each is a piece of the text.
+    let byte = value.as_ptr().addr().checked_sub(text.as_ptr().addr())?;
+    (byte <= text.len()).then(|| Place::of_byte(text, byte))
+}
+
+/// The fields of an object, as they are written.
+struct Fields<'t>(Vec<(&'t RawValue, &'t RawValue)>);
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct All;
+        impl<'de> Visitor<'de> for All {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(All)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_a_json_text_is_found() {
+        let text = "{\n  \"a\": [1, {\"ä\": 2, \"b\": 3}],\n  \"c\" : {} }";
+        let field = |name: &str| Step::Field(name.to_owned());
+        for (path, is_name, expected) in [
+            (vec![], false, Some("1:1")),
+            (vec![field("a")], false, Some("2:8")),
+            (vec![field("a"), Step::Item(1), field("b")], false, Some("2:26")),
+            (vec![field("a"), Step::Item(1), field("b")], true, Some("2:21")),
+            (vec![field("c")], true, Some("3:3")),
+            (vec![field("d")], false, None),
+        ] {
+            let place = in_json(text, &Part { path, is_name });
+            assert_eq!(place.map(|place| place.to_string()).as_deref(), expected);
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! Reading a value in which several parts are wrong: each part that is wrong is noted and left out, until the rest can be read.
+//!
+//! [`Walk`] stands between a parser and the type that is read. It knows the path of what is read at each moment, and leaves out
+//! paths on request.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::fmt;
+
+use serde::de::value::StrDeserializer;
+use serde::de::{
+    DeserializeSeed, Deserializer, EnumAccess, IgnoredAny, IntoDeserializer as _, MapAccess, SeqAccess, Visitor,
+};
+use serde::{Deserialize, de};
+
+/// What an error says that is none: the reading was to end there.
+const END: &str = "the end of the reading";
+
+/// One step from a value to a part of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    /// To the field of this name.
+    Field(String),
+    /// To the item with this index.
+    Item(usize),
+}
+
+/// Where a part of a value is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Part {
+    /// The steps to it.
+    pub(super) path: Vec<Step>,
+    /// Whether it is the name of a field, and not its value.
+    pub(super) is_name: bool,
+}
+
+impl fmt::Display for Part {
+    /// `repos[1].url`; nothing for the whole.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, step) in self.path.iter().enumerate() {
+            match step {
+                Step::Field(name) if index == 0 => f.write_str(name)?,
+                Step::Field(name) => write!(f, ".{name}")?,
+                Step::Item(item) => write!(f, "[{item}]")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A part that is wrong, and what the parser says of it.
+pub(super) struct Wrong<E> {
+    pub(super) part: Part,
+    pub(super) error: E,
+}
+
+/// Reads a text up to a part of it. Gives the error in which that ends: its parser knows its place.
+pub(super) fn stop_at<'de, D: Deserializer<'de>>(part: &Part, parser: D) -> Option<D::Error> {
+    let reading = Reading { stop: Some(part.clone()), ..Reading::default() };
+    let ended = reading.read::<serde_json::Value, D>(parser).err()?;
+    ended.to_string().contains(END).then_some(ended)
+}
+
+/// One reading of a text.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    skipped: Vec<Vec<Step>>,
+    stop: Option<Part>,
+    here: RefCell<Vec<Step>>,
+    failed: RefCell<Option<Part>>,
+}
+
+impl Reading {
+    /// Reads a value through this.
+    ///
+    /// # Errors
+    /// Those of the parser.
+    pub(super) fn read<'de, T: Deserialize<'de>, D: Deserializer<'de>>(&self, parser: D) -> Result<T, D::Error> {
+        T::deserialize(Walk { inner: parser, reading: self })
+    }
+
+    fn enter(&self, step: Step) {
+        self.here.borrow_mut().push(step);
+    }
+
+    fn leave(&self) {
+        self.here.borrow_mut().pop();
+    }
+
+    fn is_skipped(&self) -> bool {
+        self.skipped.contains(&*self.here.borrow())
+    }
+
+    fn ends_here(&self, is_name: bool) -> bool {
+        self.stop.as_ref().is_some_and(|stop| stop.is_name == is_name && stop.path == *self.here.borrow())
+    }
+
+    /// Notes the innermost part that failed, which is the first to be told.
+    fn fails(&self, is_name: bool) {
+        let mut failed = self.failed.borrow_mut();
+        failed.get_or_insert_with(|| Part { path: self.here.borrow().clone(), is_name });
+    }
+}
+
+/// How much may be wrong.
+pub(super) struct Tolerance {
+    /// Reading ends when so many parts are wrong.
+    pub(super) most: usize,
+    /// Whether the error of a part explains errors above it, which then are not told. A field that is left out may be missed there.
+    pub(super) explains: fn(&str) -> bool,
+}
+
+/// Reads a value by `read`, again and again, until nothing is wrong but what is left out. Gives the value without it, and what
+/// is wrong. The value is missing if the whole is wrong, or too much.
+pub(super) fn read_all<T, E: fmt::Display>(
+    tolerance: &Tolerance,
+    read: impl Fn(&Reading) -> Result<T, E>,
+) -> (Option<T>, Vec<Wrong<E>>) {
+    let mut reading = Reading::default();
+    let mut wrong: Vec<Wrong<E>> = Vec::new();
+    let mut explaining: Vec<Vec<Step>> = Vec::new();
+    while wrong.len() < tolerance.most {
+        let error = match read(&reading) {
+            Ok(value) => return (Some(value), wrong),
+            Err(error) => error,
+        };
+        // A field that is given twice fails between its name and its value.
+        let Reading { failed, here, .. } = &reading;
+        let part = failed.take().unwrap_or_else(|| Part { path: here.take(), is_name: false });
+        let mut skipped = reading.skipped;
+        let path = part.path.clone();
+        if !explaining.iter().any(|below| below.starts_with(&path)) {
+            if (tolerance.explains)(&error.to_string()) {
+                explaining.push(path.clone());
+            }
+            wrong.push(Wrong { part, error });
+        }
+        if path.is_empty() || skipped.contains(&path) {
+            break;
+        }
+        skipped.push(path);
+        reading = Reading { skipped, ..Reading::default() };
+    }
+    (None, wrong)
+}
+
+/// A deserializer, a visitor or an access that a reading follows.
+struct Walk<'r, I> {
+    inner: I,
+    reading: &'r Reading,
+}
+
+/// Takes no value of any kind.
+struct Nothing;
+
+impl Visitor<'_> for Nothing {
+    type Value = Infallible;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(END)
+    }
+}
+
+macro_rules! forward {
+    ($($name:ident($($argument:ident: $type:ty),*))*) => {$(
+        fn $name<V: Visitor<'de>>(self, $($argument: $type,)* visitor: V) -> Result<V::Value, Self::Error> {
+            let Self { inner, reading } = self;
+            if reading.ends_here(false) {
+                return inner.deserialize_any(Nothing).map(|never| match never {});
+            }
+            inner.$name($($argument,)* Walk { inner: visitor, reading })
+        }
+    )*};
+}
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Walk<'_, D> {
+    type Error = D::Error;
+
+    forward! {
+        deserialize_any() deserialize_bool() deserialize_i8() deserialize_i16() deserialize_i32() deserialize_i64()
+        deserialize_i128() deserialize_u8() deserialize_u16() deserialize_u32() deserialize_u64() deserialize_u128()
+        deserialize_f32() deserialize_f64() deserialize_char() deserialize_str() deserialize_string()
+        deserialize_bytes() deserialize_byte_buf() deserialize_option() deserialize_unit() deserialize_seq()
+        deserialize_map() deserialize_identifier() deserialize_ignored_any()
+        deserialize_unit_struct(name: &'static str)
+        deserialize_newtype_struct(name: &'static str)
+        deserialize_tuple(length: usize)
+        deserialize_tuple_struct(name: &'static str, length: usize)
+        deserialize_struct(name: &'static str, fields: &'static [&'static str])
+        deserialize_enum(name: &'static str, variants: &'static [&'static str])
+    }
+
+    fn is_human_readable(&self) -> bool {
+        self.inner.is_human_readable()
+    }
+}
+
+macro_rules! pass_on {
+    ($($name:ident($type:ty))*) => {$(
+        fn $name<E: de::Error>(self, value: $type) -> Result<V::Value, E> {
+            self.inner.$name(value)
+        }
+    )*};
+}
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for Walk<'_, V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.expecting(f)
+    }
+
+    pass_on! {
+        visit_bool(bool) visit_i64(i64) visit_i128(i128) visit_u64(u64) visit_u128(u128) visit_f64(f64) visit_char(char)
+        visit_str(&str) visit_borrowed_str(&'de str) visit_string(String) visit_bytes(&[u8])
+        visit_borrowed_bytes(&'de [u8]) visit_byte_buf(Vec<u8>)
+    }
+
+    fn visit_none<E: de::Error>(self) -> Result<V::Value, E> {
+        self.inner.visit_none()
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<V::Value, E> {
+        self.inner.visit_unit()
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
+        self.inner.visit_some(Walk { inner, reading: self.reading })
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
+        self.inner.visit_newtype_struct(Walk { inner, reading: self.reading })
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
+        self.inner.visit_seq(Items { inner, reading: self.reading, next: 0 })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
+        self.inner.visit_map(Walk { inner, reading: self.reading })
+    }
+
+    // A variant is a word.
+    fn visit_enum<A: EnumAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
+        self.inner.visit_enum(inner)
+    }
+}
+
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Walk<'_, S> {
+    type Value = S::Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
+        self.inner.deserialize(Walk { inner, reading: self.reading })
+    }
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Walk<'_, A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
+        let mut seed = Some(seed);
+        loop {
+            match self.inner.next_key_seed(Name { seed: &mut seed, reading: self.reading })? {
+                None => return Ok(None),
+                Some(Some(name)) => return Ok(Some(name)),
+                Some(None) => _ = self.inner.next_value::<IgnoredAny>()?,
+            }
+        }
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
+        let value = self.inner.next_value_seed(Walk { inner: seed, reading: self.reading });
+        match value {
+            Ok(_) => self.reading.leave(),
+            Err(_) => self.reading.fails(false),
+        }
+        value
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        self.inner.size_hint()
+    }
+}
+
+/// The name of a field. Gives nothing for one that is left out.
+struct Name<'s, 'r, K> {
+    seed: &'s mut Option<K>,
+    reading: &'r Reading,
+}
+
+impl<'de, K: DeserializeSeed<'de>> DeserializeSeed<'de> for Name<'_, '_, K> {
+    type Value = Option<K::Value>;
+
+    fn deserialize<D: Deserializer<'de>>(self, parser: D) -> Result<Self::Value, D::Error> {
+        parser.deserialize_str(self)
+    }
+}
+
+impl<'de, K: DeserializeSeed<'de>> Visitor<'de> for Name<'_, '_, K> {
+    type Value = Option<K::Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a field")
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<Self::Value, E> {
+        self.reading.enter(Step::Field(name.to_owned()));
+        if self.reading.is_skipped() {
+            self.reading.leave();
+            return Ok(None);
+        }
+        if self.reading.ends_here(true) {
+            return Err(E::custom(END));
+        }
+        let Some(seed) = self.seed.take() else { return Err(E::custom("two names of one field")) };
+        let parser: StrDeserializer<'_, E> = name.into_deserializer();
+        seed.deserialize(parser).map(Some).inspect_err(|_| self.reading.fails(true))
+    }
+}
+
+/// The items of a list.
+struct Items<'r, A> {
+    inner: A,
+    reading: &'r Reading,
+    next: usize,
+}
+
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Items<'_, A> {
+    type Error = A::Error;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
+        loop {
+            self.reading.enter(Step::Item(self.next));
+            self.next += 1;
+            if !self.reading.is_skipped() {
+                break;
+            }
+            self.reading.leave();
+            if self.inner.next_element::<IgnoredAny>()?.is_none() {
+                return Ok(None);
+            }
+        }
+        let item = self.inner.next_element_seed(Walk { inner: seed, reading: self.reading });
+        match item {
+            Ok(_) => self.reading.leave(),
+            Err(_) => self.reading.fails(false),
+        }
+        item
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        self.inner.size_hint()
+    }
+}
