@@ -28,6 +28,8 @@ pub(crate) struct RunLimits {
     pub(crate) clone: Duration,
     /// Attempts at a clone that fails on the way, some 12 s of waiting: names that do not exist look the same.
     pub(crate) clone_attempts: u32,
+    /// A command of the task file, unless the task says otherwise.
+    pub(crate) command: Duration,
     /// All attempts of one call for skills: a run does without.
     pub(crate) skills_budget: Duration,
     /// Between two of the agent's summaries that are posted as phases.
@@ -58,6 +60,7 @@ impl Default for RunLimits {
             ready_timeout: Duration::from_secs(120),
             clone: Duration::from_secs(300),
             clone_attempts: 5,
+            command: Duration::from_secs(600),
             skills_budget: Duration::from_secs(5),
             summary_interval: Duration::from_secs(4),
             phase_repeat: Duration::from_secs(10),

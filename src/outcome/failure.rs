@@ -35,6 +35,8 @@ pub(crate) enum FailureKind {
     RequestRefused,
     /// A repository of the task cannot be cloned.
     RepositoryNotCloned,
+    /// A command of the task's `setup` failed.
+    SetupFailed,
     /// The environment, the flags or the task file cannot be used.
     InvalidInput,
     /// The command line cannot be understood.
@@ -76,6 +78,7 @@ impl FailureKind {
         Self::CredentialsRefused,
         Self::RequestRefused,
         Self::RepositoryNotCloned,
+        Self::SetupFailed,
         Self::InvalidInput,
         Self::Usage,
         Self::HungUp,
@@ -106,6 +109,7 @@ impl FailureKind {
             Self::CredentialsRefused => "CredentialsRefused",
             Self::RequestRefused => "RequestRefused",
             Self::RepositoryNotCloned => "RepositoryNotCloned",
+            Self::SetupFailed => "SetupFailed",
             Self::InvalidInput => "InvalidInput",
             Self::Usage => "Usage",
             Self::HungUp => "HungUp",
@@ -130,6 +134,7 @@ impl FailureKind {
             | Self::ConversationPaused
             | Self::ConfirmationRequired
             | Self::ConversationDeleted
+            | Self::SetupFailed
             | Self::InvalidAnswer
             | Self::RunEndedElsewhere => ExitCode::FAILED,
             Self::Timeout => ExitCode::TIMEOUT,

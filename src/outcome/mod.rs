@@ -1,5 +1,6 @@
 //! How a run ended, and what follows from it: the completion report, the result object, the exit code. No I/O.
 
+mod command;
 mod failure;
 pub(crate) mod notice;
 mod result;
@@ -16,6 +17,7 @@ use serde_json::Value;
 
 use crate::agent_result::AgentResult;
 
+pub(crate) use command::{CommandResult, CommandStatus};
 pub(crate) use failure::{ExitCode, Failure, FailureKind};
 pub(crate) use result::{ChangedFile, Facts, RepositoryChanges, ResultError, RunResult, SCHEMA_VERSION, StageTime};
 
@@ -176,6 +178,7 @@ impl Outcome {
         short.last_words.message = None;
         short.verdict.result = None;
         short.facts.changes.clear();
+        short.facts.setup.clear();
         let mut result = short.result(redactor);
         result.task_outcome = self.report(redactor).task_outcome;
         result

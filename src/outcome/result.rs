@@ -9,6 +9,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::CommandResult;
+
 /// The version of the schema below. It grows with every change that a test finds; a field is never removed or renamed within 1.
 pub(crate) const SCHEMA_VERSION: u32 = 1;
 
@@ -105,6 +107,9 @@ pub(crate) struct Facts {
     /// Tokens and cost of each usage id, such as `agent` and `condenser`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) usage: BTreeMap<String, UsageOf>,
+    /// What the commands of the task's `setup` did, as far as they were run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) setup: Vec<CommandResult>,
     /// What the agent changed in the repositories of its workspace.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) changes: Vec<RepositoryChanges>,
@@ -120,6 +125,9 @@ impl Facts {
             *text = clean(text);
         }
         facts.usage = std::mem::take(&mut facts.usage).into_iter().map(|(id, usage)| (clean(&id), usage)).collect();
+        for command in &mut facts.setup {
+            *command = command.without_secrets(redactor);
+        }
         for changes in &mut facts.changes {
             changes.repository = clean(&changes.repository);
             changes.files.iter_mut().for_each(|file| file.path = clean(&file.path));
@@ -140,7 +148,7 @@ impl Facts {
 /// A stage of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct StageTime {
-    /// `setup`, `repositories`, `skills`, `conversation`, `turn 1` …
+    /// `setup`, `repositories`, `skills`, `conversation`, `setup commands`, `turn 1` …
     pub(crate) stage: String,
     /// How long it took.
     pub(crate) seconds: f64,

@@ -1,6 +1,7 @@
 //! Settings + task -> what a run is going to do, as a plain value. Pure; every problem at once.
 
 pub(crate) mod access;
+pub(crate) mod commands;
 pub(crate) mod context;
 mod conversation;
 mod experiment;
@@ -29,6 +30,7 @@ use crate::input::task::skills::SkillSources;
 use crate::input::task::{LlmChoice, Task};
 use crate::input::time_limits::RunLimits;
 use crate::input::working_dirs::WORKING_DIR_HELP;
+use crate::plan::commands::CommandPlan;
 use crate::plan::context::Context;
 use crate::plan::repos::RepoPlan;
 use crate::problem::{Problem, Problems};
@@ -50,6 +52,8 @@ pub(crate) struct RunPlan {
     pub(crate) secrets: SecretSelection,
     /// What is cloned into the working directory first.
     pub(crate) repos: Vec<RepoPlan>,
+    /// What is run before the first message.
+    pub(crate) setup: Vec<CommandPlan>,
     /// Where the agent's skills come from.
     pub(crate) skills: SkillSources,
     /// What the first message says besides the task.
@@ -202,6 +206,7 @@ impl RunPlan {
             llm,
             secrets,
             repos: RepoPlan::of(task.repos, time_limits.clone),
+            setup: CommandPlan::of(task.setup, time_limits.command),
             skills: task.skills,
             context,
             conversation,

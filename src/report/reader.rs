@@ -124,9 +124,29 @@ impl StoryReader {
                     self.messages_left_out += 1;
                 }
             }
+            "setup" => self.command("setup", &fields),
             "result" | "conversation" | "run" => self.result.extend(fields),
             _ => {}
         }
+    }
+
+    /// A command of the task file, as a step.
+    fn command(&mut self, tool: &str, fields: &Map<String, Value>) {
+        let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default();
+        self.push(Step {
+            number: 0,
+            kind: StepKind::Tool,
+            at: None,
+            llm: None,
+            tool_seconds: fields.get("seconds").and_then(Value::as_f64),
+            tool: tool.to_owned(),
+            title: line(text("name"), LONGEST_TITLE),
+            command: None,
+            output: Some(text("output")).filter(|text| !text.is_empty()).map(|text| Extract::new(text, STEP_BUDGET)),
+            exit_code: fields.get("exit_code").and_then(Value::as_i64),
+            failed: text("status") != "passed",
+            left_out: false,
+        });
     }
 
     /// The seconds of a time since the first one. A time before that counts as the first.

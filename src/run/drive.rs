@@ -24,40 +24,48 @@ pub(super) struct Told {
     pub(super) reminded: Reminded,
 }
 
-/// Drives the conversation through all turns of the run. `state` is kept up to date meanwhile. Dropping the future leaves the agent at
-/// work.
+/// Starts the conversation of the run, or continues the one that exists. `state` is kept up to date meanwhile.
 ///
 /// # Errors
 /// The [`Failure`] that ends the run.
-pub(super) async fn drive(
+pub(super) async fn open(
     server: &AgentServer,
     spec: ConversationSpec,
     sinks: &mut Sinks,
     state: &watch::Sender<RunState>,
-    warnings: &Warnings,
-    told: Told,
-) -> Result<(), Failure> {
+) -> Result<Conversation, Failure> {
     let id = spec.id;
-    let mcp = spec.mcp.clone();
-    let may_be_at_work = |at_work| state.send_modify(|state| state.at_work = at_work);
     if spec.run.as_ref().is_none_or(|run| !run.continued) {
         // From here on it may exist, and in a run that starts again its agent may be at work.
         state.send_modify(|state| (state.conversation_id, state.at_work) = (Some(id), true));
     }
-    let mut conversation = Conversation::from_spec(server, spec).await.inspect_err(|error| {
+    let conversation = Conversation::from_spec(server, spec).await.inspect_err(|error| {
         if let ConversationError::Request { source, .. } | ConversationError::WorkingDir { source, .. } = error
             && source.status().is_some()
         {
             state.send_modify(|state| (state.conversation_id, state.at_work) = (None, false));
         }
     })?;
-    state.send_modify(|state| state.conversation_id = Some(id));
-    if conversation.messages_found() > 0 {
-        may_be_at_work(true);
-    }
+    let at_work = conversation.messages_found() > 0;
+    state.send_modify(|state| (state.conversation_id, state.at_work) = (Some(id), at_work));
     let new = conversation.created() == Created::New;
     sinks.record(&Record::Conversation { id, new }).await;
-    let mut mcp = McpStart::new(&mcp, new);
+    Ok(conversation)
+}
+
+/// Drives the conversation through all turns of the run. `state` is kept up to date meanwhile. Dropping the future leaves the agent at
+/// work.
+///
+/// # Errors
+/// The [`Failure`] that ends the run.
+pub(super) async fn drive(
+    conversation: &mut Conversation,
+    mut mcp: McpStart,
+    sinks: &mut Sinks,
+    state: &watch::Sender<RunState>,
+    warnings: &Warnings,
+    told: Told,
+) -> Result<(), Failure> {
     let mut limits = Limits::new(told);
     // A turn needs little of what has led to it.
     give_back_code();
@@ -66,12 +74,12 @@ pub(super) async fn drive(
         sinks.record(&Record::Turn { number, of, message: &turn.message }).await;
         if conversation.is_others_turn() {
             conversation.follow_others();
-            follow_others(&mut conversation, sinks, state).await?;
+            follow_others(conversation, sinks, state).await?;
         }
-        may_be_at_work(true);
+        state.send_modify(|state| state.at_work = true);
         let turn = async {
             conversation.begin_turn().await?;
-            follow(&mut conversation, sinks, state, |event| mcp.see(event, warnings), &mut limits).await
+            follow(conversation, sinks, state, |event| mcp.see(event, warnings), &mut limits).await
         };
         let ended = turn.await.map_err(|failure| mcp.explain(failure))?;
         if ended == Followed::WrappedUp {

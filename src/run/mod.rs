@@ -19,7 +19,9 @@ mod outside;
 mod reminders;
 mod reporter;
 mod resources;
+mod setup;
 mod state;
+mod task_command;
 mod warnings;
 mod work;
 
@@ -131,7 +133,7 @@ async fn finish(
     own_server: Option<ServerProcess>,
     budgets: ShutdownBudgets,
 ) {
-    let last_words = run.last_words(&verdict, budgets).await;
+    let ((), last_words) = tokio::join!(run.end_command(budgets), run.last_words(&verdict, budgets));
     run.warn_of(&verdict, &last_words);
     run.complete_folder(&verdict, budgets).await;
     let facts = run.facts(&last_words);

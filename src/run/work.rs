@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use openhands_client::agent_server::client::Created;
 use openhands_client::agent_server::ready::await_ready;
 use openhands_client::agent_server::wire::Agent;
 use openhands_client::agent_server::{AgentServer, AgentServerClient};
@@ -18,14 +19,17 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::answer::{self, Asked};
-use super::drive::{Told, drive};
+use super::drive::{Told, drive, open};
 use super::folder;
 use super::last_words::last_words;
 use super::limits::{self, Limit, within};
+use super::mcp::McpStart;
 use super::outside::Outside;
 use super::reminders::Reminded;
 use super::resources::{AgentResources, resources};
+use super::setup::set_up;
 use super::state::RunState;
+use super::task_command::TaskCommands;
 use super::warnings::Warnings;
 use crate::agent_result::{AgentResult, FinishFields};
 use crate::cli::{RunArgs, WorkspaceKind};
@@ -68,6 +72,7 @@ pub(super) struct Run<'r> {
     server: OnceCell<AgentServer>,
     asked: OnceCell<Asked>,
     sandbox: Outside,
+    commands: TaskCommands,
     warnings: Warnings,
     folder: RunFolder,
     tally: Tally,
@@ -91,6 +96,7 @@ impl<'r> Run<'r> {
             server: OnceCell::new(),
             asked: OnceCell::new(),
             sandbox: Outside::default(),
+            commands: TaskCommands::default(),
             warnings: Warnings::default(),
             folder: RunFolder::default(),
             tally: Tally::new(started),
@@ -184,6 +190,7 @@ impl<'r> Run<'r> {
             model: known.model,
             profile: known.profile,
             server_version: known.server_version,
+            setup: known.setup,
             changes: known.changes,
             ..facts
         }
@@ -211,6 +218,13 @@ impl<'r> Run<'r> {
     /// What is known of the conversation, whenever that changes.
     pub(super) fn watch(&self) -> watch::Receiver<RunState> {
         self.known.subscribe()
+    }
+
+    /// Ends a command of the task that the end of the run has cut off.
+    pub(super) async fn end_command(&self, budgets: ShutdownBudgets) {
+        if let Some(server) = self.server.get() {
+            self.commands.end(server, budgets.agent).await;
+        }
     }
 
     /// Stops the agent if it may be at work, and reads what it said last.
@@ -411,8 +425,16 @@ impl<'r> Run<'r> {
             let result_spec = plan.result_spec.clone();
             let asked = Asked { conversation: plan.conversation.id, result_spec, fields };
             let asked = self.asked.get_or_init(async || asked).await;
+            let setup = plan.setup.clone();
+            let mcp = resources.mcp.clone();
             let spec = spec(plan, prepared, resources);
-            let driven = Box::pin(drive(server, spec, sinks, &self.known, &self.warnings, told)).await;
+            let mut conversation = Box::pin(open(server, spec, sinks, &self.known)).await?;
+            if conversation.messages_found() == 0 {
+                let know = |result| self.know(|facts| facts.setup.push(result));
+                set_up(&self.commands, server, working_dir, &setup, sinks, know).await?;
+            }
+            let mcp = McpStart::new(&mcp, conversation.created() == Created::New);
+            let driven = Box::pin(drive(&mut conversation, mcp, sinks, &self.known, &self.warnings, told)).await;
             match driven {
                 Ok(()) => answer::answer(server, asked).await,
                 Err(failure) => Err(answer::explain(failure, server, asked).await),

@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 
 use openhands_client::secret::Redactor;
+use serde::Serialize;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
-use super::Record;
-use crate::outcome::{RunResult, without_secrets};
+use super::{Duty, Record};
+use crate::outcome::{CommandResult, RunResult, without_secrets};
 
 /// The line of a record, without secrets and without its line break; `None` for a record that has none.
 #[must_use]
@@ -19,7 +20,8 @@ pub(crate) fn line<'r>(record: &'r Record<'_>, redactor: &Redactor) -> Option<Co
         Record::Turn { number, of, message } => {
             json!({"kind": "runner.turn", "number": number, "of": of, "message": message}).to_string().into()
         }
-        Record::Stage(_) => return None,
+        Record::CommandEnded { duty, result } => command(*duty, result, redactor).into(),
+        Record::Stage(_) | Record::Command { .. } => return None,
         Record::Event { event, .. } => one_line(event.raw()),
         // Its texts have lost their secrets already.
         Record::Result(result) => return Some(terminal(result).into()),
@@ -30,14 +32,27 @@ pub(crate) fn line<'r>(record: &'r Record<'_>, redactor: &Redactor) -> Option<Co
     })
 }
 
+/// The line of a command of the task file.
+fn command(duty: Duty, result: &CommandResult, redactor: &Redactor) -> String {
+    let Duty::Setup = duty;
+    let mut own = json!({"kind": "runner.setup"});
+    extend(&mut own, &result.without_secrets(redactor));
+    own.to_string()
+}
+
 /// The last line of a run.
 #[must_use]
 pub(crate) fn terminal(result: &RunResult) -> String {
     let mut own = json!({"kind": "runner.result"});
-    if let (Value::Object(own), Ok(Value::Object(result))) = (&mut own, serde_json::to_value(result)) {
-        own.extend(result);
-    }
+    extend(&mut own, result);
     own.to_string()
+}
+
+/// Adds the fields of an object.
+fn extend(own: &mut Value, fields: &impl Serialize) {
+    if let (Value::Object(own), Ok(Value::Object(fields))) = (own, serde_json::to_value(fields)) {
+        own.extend(fields);
+    }
 }
 
 /// The line of an event of the log, without secrets.

@@ -20,7 +20,7 @@ use openhands_client::ids::ConversationId;
 use openhands_client::secret::Redactor;
 use openhands_client::text;
 
-use crate::outcome::RunResult;
+use crate::outcome::{CommandResult, RunResult};
 
 /// Where in its course a run is, before its first turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,31 @@ pub(crate) enum Stage {
     Configuring,
 }
 
+/// What a command of the task file is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Duty {
+    /// It prepares the workspace for the agent.
+    Setup,
+}
+
+impl Duty {
+    /// The name of the stage in results and states.
+    #[must_use]
+    pub(crate) fn stage(self) -> &'static str {
+        match self {
+            Self::Setup => "setup commands",
+        }
+    }
+
+    /// What one of its commands is called.
+    #[must_use]
+    pub(crate) fn noun(self) -> &'static str {
+        match self {
+            Self::Setup => "setup command",
+        }
+    }
+}
+
 /// Something that a run did or saw.
 #[derive(Debug)]
 pub(crate) enum Record<'r> {
@@ -46,6 +71,24 @@ pub(crate) enum Record<'r> {
         id: ConversationId,
         /// Whether it was made for this run.
         new: bool,
+    },
+    /// A command of the task file begins.
+    Command {
+        /// What it is for.
+        duty: Duty,
+        /// From 1.
+        number: usize,
+        /// Commands for this in all.
+        of: usize,
+        /// What people call it.
+        name: &'r str,
+    },
+    /// The same command has ended.
+    CommandEnded {
+        /// What it was for.
+        duty: Duty,
+        /// What it did.
+        result: &'r CommandResult,
     },
     /// A turn begins.
     Turn {

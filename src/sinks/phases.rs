@@ -159,6 +159,9 @@ impl Sink for Phases {
                 Stage::LoadingSkills => "Loading skills",
                 Stage::Configuring => "Configuring agent",
             }),
+            Record::Command { duty, number, of, .. } => {
+                self.stage(&format!("Running {} {number} of {of}", duty.noun()));
+            }
             Record::Turn { of: 1, .. } => self.stage("Agent is working on the task"),
             Record::Turn { number, of, .. } => self.stage(&format!("Agent is working on turn {number} of {of}")),
             Record::Event { meaning: Meaning::Action(action), .. } => {
@@ -166,7 +169,7 @@ impl Sink for Phases {
                     self.summary(summary);
                 }
             }
-            Record::Conversation { .. } | Record::Event { .. } | Record::Result(_) => {}
+            Record::Conversation { .. } | Record::CommandEnded { .. } | Record::Event { .. } | Record::Result(_) => {}
         }
         ready(()).boxed()
     }

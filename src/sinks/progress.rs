@@ -34,7 +34,13 @@ impl Sink for Progress {
                 tracing::info!(conversation_id = %id, "conversation {}", if *new { "started" } else { "continued" });
             }
             Record::Turn { number, of, message } => tracing::info!("turn {number} of {of}: {}", self.line(message)),
-            Record::Stage(_) => {}
+            Record::Command { duty, number, of, name } => {
+                tracing::info!("{} {number} of {of}: {}", duty.noun(), self.line(name));
+            }
+            Record::CommandEnded { duty, result } if !result.is_passed() => {
+                tracing::warn!("{} {}: {}", duty.noun(), result.ending(), self.line(&result.name));
+            }
+            Record::Stage(_) | Record::CommandEnded { .. } => {}
             Record::Event { meaning, .. } => self.step(meaning),
             Record::Result(result) => verdict(result),
         }

@@ -45,7 +45,7 @@ pub(crate) struct LimitsInForce {
 /// The state of a run at one moment.
 #[derive(Debug, Clone, Default, Serialize)]
 struct State {
-    /// `setup`, `repositories`, `skills`, `conversation`, `turn`, at the end `ended`.
+    /// `setup`, `repositories`, `skills`, `conversation`, `setup commands`, `turn`, at the end `ended`.
     stage: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     turn: Option<usize>,
@@ -108,9 +108,11 @@ impl StatusFile {
         match record {
             Record::Stage(stage) => self.change(|state| state.stage = stage_name(*stage)),
             Record::Conversation { id, .. } => self.change(|state| state.conversation_id = Some(id.to_string())),
+            Record::Command { duty, .. } => self.change(|state| state.stage = duty.stage()),
             Record::Turn { number, of, .. } => {
                 self.change(|state| (state.stage, state.turn, state.turns) = ("turn", Some(*number), Some(*of)));
             }
+            Record::CommandEnded { .. } => {}
             Record::Event { meaning, .. } => match meaning {
                 Meaning::Action(action) => {
                     let said = action.own_summary().or(action.detail.as_deref()).unwrap_or_default();

@@ -118,6 +118,7 @@ impl Sink for Tally {
         let mut counts = self.counts();
         match record {
             Record::Stage(stage) => counts.begin(stage_name(*stage).to_owned()),
+            Record::Command { duty, number: 1, .. } => counts.begin(duty.stage().to_owned()),
             Record::Turn { number, .. } => {
                 counts.turns += 1;
                 counts.begin(format!("turn {number}"));
@@ -130,7 +131,7 @@ impl Sink for Tally {
                 }
                 _ => _ = counts.work.see(event),
             },
-            Record::Conversation { .. } | Record::Result(_) => {}
+            Record::Conversation { .. } | Record::Command { .. } | Record::CommandEnded { .. } | Record::Result(_) => {}
         }
         drop(counts);
         ready(()).boxed()

@@ -39,6 +39,7 @@ mod result;
 mod run;
 mod run_folder;
 mod secrets;
+mod setup;
 mod skills;
 mod tarball;
 mod terminal;

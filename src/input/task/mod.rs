@@ -3,6 +3,7 @@
 //! [`Task`] is the one schema. [`parse`] reads it from Markdown with front matter, YAML or JSON, [`source`] finds the
 //! file. Nothing here knows HTTP or the environment.
 
+pub(crate) mod commands;
 mod fields;
 mod foreign;
 mod front_matter;
@@ -26,6 +27,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value};
 
+use self::commands::CommandSource;
 use self::plugins::{Experiment, Plugin};
 use self::repos::RepoSource;
 use self::skills::SkillSources;
@@ -74,6 +76,9 @@ pub(crate) struct Task {
     /// Repositories that are cloned into the working directory before the agent starts.
     #[serde(default)]
     pub(crate) repos: Vec<RepoSource>,
+    /// Commands that are run in the working directory before the first message. If one fails, the run fails.
+    #[serde(default)]
+    pub(crate) setup: Vec<CommandSource>,
     /// Plugins for the agent.
     #[serde(default)]
     pub(crate) plugins: Vec<Plugin>,

@@ -41,6 +41,10 @@ fn command(record: &Record<'_>, is_open: bool, redactor: &Redactor) -> Option<St
     let end = is_open.then(|| "::endgroup::".to_owned());
     let begin = match record {
         Record::Stage(stage) => Some(format!("::group::{}", stage_name(*stage))),
+        Record::Command { duty, number, of, name } => {
+            let name = escaped(&shown_line(name, LONGEST, redactor));
+            Some(format!("::group::{} {number} of {of}: {name}", duty.noun()))
+        }
         Record::Turn { number, of, message } => {
             let message = escaped(&shown_line(message, LONGEST, redactor));
             Some(format!("::group::turn {number} of {of}: {message}"))
@@ -49,7 +53,7 @@ fn command(record: &Record<'_>, is_open: bool, redactor: &Redactor) -> Option<St
             let detail = text::printable(&redactor.redact(&error.detail));
             format!("::error::{}", escaped(&format!("{}: {detail}", text::one_line(&error.code, LONGEST))))
         }),
-        Record::Conversation { .. } | Record::Event { .. } => return None,
+        Record::Conversation { .. } | Record::CommandEnded { .. } | Record::Event { .. } => return None,
     };
     let commands: Vec<String> = end.into_iter().chain(begin).collect();
     (!commands.is_empty()).then(|| commands.join("\n"))

@@ -46,6 +46,16 @@ impl Steps {
                 let verb = if *new { "started" } else { "continued" };
                 self.say(Kind::Plain, format!("conversation {id} {verb}"));
             }
+            Record::Command { duty, number, of, name } => {
+                live.stage = format!("{} {number}/{of}", duty.noun());
+                live.doing = self.clean(name);
+            }
+            Record::CommandEnded { duty, result } => {
+                live.doing.clear();
+                let kind = if result.is_passed() { Kind::Plain } else { Kind::Warning };
+                let mark = result.exit_code.map_or_else(|| "too long".to_owned(), |code| code.to_string());
+                self.say(kind, format!("  [{mark}] {}: {}", duty.noun(), self.clean(&result.name)));
+            }
             Record::Turn { number, of, message } => {
                 live.stage = format!("turn {number}/{of}");
                 live.doing.clear();

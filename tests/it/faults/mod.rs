@@ -16,9 +16,10 @@ mod restart;
 mod same_run;
 mod signals;
 mod sweep;
+mod task_commands;
 mod time_limit;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -171,6 +172,17 @@ impl Work {
 
 fn ids(events: &[Value]) -> Vec<&str> {
     events.iter().map(|event| event["id"].as_str().unwrap()).collect()
+}
+
+/// Until the process whose id is in this file has ended.
+pub async fn is_gone(pid_file: &Path) {
+    let pid = std::fs::read_to_string(pid_file).unwrap();
+    let process = Path::new("/proc").join(pid.trim());
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while process.exists() {
+        assert!(Instant::now() < deadline, "process {} is still there", pid.trim());
+        sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// Until the agent of this report is no longer at work: it was stopped, and not waited for.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::ExecError;
 use crate::secret::Secret;
 
 /// A command that is to run in a sandbox.
@@ -80,9 +81,15 @@ impl Command {
         script
     }
 
-    /// A variable whose name no shell takes.
-    pub(super) fn misnamed_variable(&self) -> Option<&str> {
-        self.environment.keys().map(String::as_str).find(|name| !is_variable(name))
+    /// Whether a shell takes the names of all variables.
+    ///
+    /// # Errors
+    /// [`ExecError::Variable`].
+    pub(super) fn check(&self) -> Result<(), ExecError> {
+        match self.environment.keys().find(|name| !is_variable(name)) {
+            Some(name) => Err(ExecError::Variable(name.clone())),
+            None => Ok(()),
+        }
     }
 }
 

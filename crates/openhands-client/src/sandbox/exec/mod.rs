@@ -92,15 +92,31 @@ pub async fn start_with_stdin_unless<'s, S>(
     start_with(server, command, Some(Upload::new(None, stdin)), stop).await
 }
 
+/// Starts a command with this folder ([`new_folder`]). **The caller ends it** with [`end_in`], also if this fails or is dropped.
+///
+/// # Errors
+/// [`ExecError`].
+pub async fn start_in<'s>(server: &'s AgentServer, command: &Command, folder: &str) -> Result<Running<'s>, ExecError> {
+    command.check()?;
+    let id = begin(server, command, None, folder).await?;
+    Ok(Running::new(server, id, folder.to_owned(), command))
+}
+
+/// Ends the command with this folder and what it has started, if it was started at all, and removes the folder.
+///
+/// # Errors
+/// [`ExecError`].
+pub async fn end_in(server: &AgentServer, folder: &str) -> Result<(), ExecError> {
+    housekeeping(server, "ending the command", &end(folder)).await
+}
+
 async fn start_with<'s, S>(
     server: &'s AgentServer,
     command: &Command,
     stdin: Option<Upload>,
     stop: impl Future<Output = S>,
 ) -> Result<Started<'s, S>, ExecError> {
-    if let Some(name) = command.misnamed_variable() {
-        return Err(ExecError::Variable(name.to_owned()));
-    }
+    command.check()?;
     let folder = new_folder();
     let mut prepared = Prepared::new(server, &folder);
     let begun = async {
@@ -116,7 +132,7 @@ async fn start_with<'s, S>(
     };
     let id = begun?;
     prepared.handed_over();
-    Ok(Started::Running(Running { server, id, folder, read: [0; 2], is_limited: command.limit.is_some() }))
+    Ok(Started::Running(Running::new(server, id, folder, command)))
 }
 
 async fn begin(
@@ -142,7 +158,8 @@ async fn begin(
 }
 
 /// A folder for one command. Its name does not hold ours: a runner in the sandbox looks for its own command by that.
-pub(super) fn new_folder() -> String {
+#[must_use]
+pub fn new_folder() -> String {
     format!("/tmp/sandbox-command-{}", uuid::Uuid::new_v4().simple())
 }
 
@@ -162,7 +179,11 @@ pub async fn execute(server: &AgentServer, command: &Command) -> Result<Executed
     Ok(Executed { exit, stdout, stderr })
 }
 
-impl Running<'_> {
+impl<'s> Running<'s> {
+    fn new(server: &'s AgentServer, id: String, folder: String, command: &Command) -> Self {
+        Self { server, id, folder, read: [0; 2], is_limited: command.limit.is_some() }
+    }
+
     /// Passes on the output as it comes, and gives the end. Cancel safe but for output that was being passed on.
     ///
     /// # Errors
@@ -243,7 +264,7 @@ impl Running<'_> {
     /// # Errors
     /// [`ExecError`].
     pub async fn terminate(self) -> Result<(), ExecError> {
-        housekeeping(self.server, "ending the command", &end(&self.folder)).await
+        end_in(self.server, &self.folder).await
     }
 
     /// Of a command that reached its limit older agent-servers end the first process alone.
