@@ -3,6 +3,7 @@
 //! ```text
 //! xtask bench run RUNNER [--against OLD] [-- REFERENCE...]     scripts/bench
 //! xtask bench events RUNNER [--against OLD]                    scripts/bench events
+//! xtask bench report RUNNER                                    scripts/bench report
 //! xtask bench signals RUNNER                                   scripts/bench signals
 //! xtask bench automation RUNNER [NAME=VALUE...]                scripts/bench automation
 //! xtask bench launch RUNNER [PYTHON SCRIPT]                    scripts/bench launch

@@ -7,6 +7,7 @@ mod instant_server;
 mod launch;
 mod limit;
 mod one_run;
+mod report;
 mod signals;
 mod whole_run;
 
@@ -33,6 +34,7 @@ pub(crate) async fn run(arguments: &[String]) -> Result<ExitCode, Failure> {
             events::measure(&mut rows, &runner, against.as_deref()).await?;
         }
         "events" => events::measure(&mut rows, &runner, against.as_deref()).await?,
+        "report" => report::measure(&mut rows, &runner)?,
         "signals" => signals::measure(&mut rows, &runner).await?,
         "automation" => automation::measure(runner, rest).await?,
         "launch" => launch::measure(&runner, rest).await?,
