@@ -19,7 +19,7 @@ const PROGRAM: Floors = &[
     &["view"],
     &["cli"],
     &["input", "outcome"],
-    &["agent_result", "agent_work", "log_writer", "problem", "run_folder", "screen"],
+    &["agent_result", "agent_work", "log_writer", "problem", "run_folder", "screen", "stored_events"],
     &["files"],
 ];
 

@@ -29,7 +29,7 @@
 //! - [`outcome`]: how a run ended, and what follows from that;
 //! - [`agent_result`]: what the agent is asked to give at its end; [`agent_work`]: how long its LLM and its tools took;
 //!   [`problem`]: what a user has to correct; [`run_folder`]: what a run leaves on disk; [`screen`]: standard error
-//!   with a line that changes in place;
+//!   with a line that changes in place; [`stored_events`]: the log of a conversation;
 //! - [`files`]: files that are written whole or not at all.
 
 mod agent_result;
@@ -56,6 +56,7 @@ mod run_folder;
 mod screen;
 mod sinks;
 mod start;
+mod stored_events;
 mod view;
 
 use std::process::ExitCode;

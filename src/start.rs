@@ -67,7 +67,14 @@ async fn dispatch() -> ExitCode {
                 Err(_) => ExitCode::FAILURE,
             };
         }
-        Ok(Cli { command: Some(Command::Report(Deferred(args))) }) => return report::report(&args),
+        Ok(Cli { command: Some(Command::Report(Deferred(args))) }) => {
+            let Some(id) = args.conversation else {
+                return report::report(&args.path.clone().unwrap_or_default(), &args);
+            };
+            scrub(SECRET_NAMES);
+            let _log = start_log(LogFormat::default(), false, &environment);
+            return Box::pin(report::report_conversation(id, &args, environment, shutdown)).await;
+        }
         Ok(Cli { command: Some(Command::Show(Deferred(args))) }) => return report::show(&args),
         Ok(Cli { command: Some(Command::Hook { event }) }) => return hook(event),
         Err(error) => {

@@ -17,7 +17,9 @@ Examples:
 pub(super) const REPORT_EXAMPLES: &str = "\
 Examples:
   openhands-runner report run-folder
-  openhands-runner report events.jsonl --output page.html";
+  openhands-runner report events.jsonl --output page.html
+  openhands-runner report --conversation 6f1e0a52-4c5b-4d0e-9a4e-51a78f2d3c90
+  openhands-runner report --conversation 6f1e0a52-4c5b-4d0e-9a4e-51a78f2d3c90 --sandbox SANDBOX";
 
 pub(super) const SHOW_EXAMPLES: &str = "\
 Examples:

@@ -4,6 +4,7 @@
 //! `--format json`, an object on standard output too.
 
 mod check;
+mod conversation;
 mod cp;
 mod delivery;
 mod exec;
@@ -40,9 +41,8 @@ use crate::process::signals::Shutdown;
 pub(crate) async fn run(command: OutsideCommand, environment: Environment, mut shutdown: Shutdown) -> ExitCode {
     let format = command.common().format;
     let redactor = environment.redactor.clone();
-    environment.raw.secrets().for_each(|secret| redactor.learn(&secret));
     let limits = environment.time_limits.shutdown.after_time_limit;
-    let context = CommandContext { environment, format };
+    let context = CommandContext::new(environment, format);
     let done = match command {
         OutsideCommand::Sandbox(Deferred(args)) => sandbox::run(&context, args.command, &mut shutdown).await,
         OutsideCommand::Exec(Deferred(args)) => exec::run(&context, *args, &mut shutdown).await,
@@ -89,6 +89,12 @@ struct CommandContext {
 }
 
 impl CommandContext {
+    /// Nothing that the command shows holds a secret of this environment.
+    fn new(environment: Environment, format: ResultFormat) -> Self {
+        environment.raw.secrets().for_each(|secret| environment.redactor.learn(&secret));
+        Self { environment, format }
+    }
+
     fn raw(&self) -> &RawEnv {
         &self.environment.raw
     }

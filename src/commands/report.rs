@@ -1,16 +1,20 @@
 //! `report` and `show`: what happened in a run, from the lines of its events.
 
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use openhands_client::ids::ConversationId;
 use openhands_client::text;
 use thiserror::Error;
 
-use crate::cli::{ReportArgs, ShowArgs};
+use super::{CommandContext, conversation};
+use crate::cli::{ReportArgs, ResultFormat, ShowArgs};
 use crate::files::replace;
+use crate::input::Environment;
 use crate::outcome;
-use crate::report::{self, SourceError};
+use crate::process::signals::Shutdown;
+use crate::report::{self, SourceError, Story};
 use crate::run_folder::REPORT;
 use crate::screen::width_of;
 
@@ -24,9 +28,32 @@ enum ReportError {
     Unwritable { path: String, source: io::Error },
 }
 
-/// Writes the page of a run, and prints its path.
-pub(crate) fn report(args: &ReportArgs) -> ExitCode {
-    finish(write_page(args))
+/// Writes the page of the run at this path, and prints the path of the page.
+pub(crate) fn report(path: &Path, args: &ReportArgs) -> ExitCode {
+    let default = if path.is_dir() { path.join(REPORT) } else { path.with_extension("html") };
+    let story = report::read(path).map_err(ReportError::from);
+    finish(story.and_then(|story| write_page(&story, args.output.as_deref().unwrap_or(&default))))
+}
+
+/// The same of a conversation that an agent-server has.
+pub(crate) async fn report_conversation(
+    id: ConversationId,
+    args: &ReportArgs,
+    environment: Environment,
+    mut shutdown: Shutdown,
+) -> ExitCode {
+    let limits = environment.time_limits.shutdown.after_time_limit;
+    let context = CommandContext::new(environment, ResultFormat::Text);
+    match conversation::story(&context, id, args, &mut shutdown).await {
+        Ok(story) => {
+            let default = PathBuf::from(format!("{id}.html"));
+            finish(write_page(&story, args.output.as_deref().unwrap_or(&default)))
+        }
+        Err(failure) => {
+            let redactor = &context.environment.redactor;
+            ExitCode::from(super::refuse(&failure, context.format, redactor, limits.output).await.0)
+        }
+    }
 }
 
 /// Prints what happened in a run.
@@ -35,16 +62,12 @@ pub(crate) fn show(args: &ShowArgs) -> ExitCode {
     finish(shown.and_then(|story| print(&report::plain(&story, width_of(io::stdout())))))
 }
 
-fn write_page(args: &ReportArgs) -> Result<(), ReportError> {
-    let story = report::read(&args.path)?;
-    let page = report::page(&story)?;
-    let output = match &args.output {
-        Some(output) if output.as_os_str() == "-" => return print(&page),
-        Some(output) => output.clone(),
-        None if args.path.is_dir() => args.path.join(REPORT),
-        None => args.path.with_extension("html"),
-    };
-    replace(&output, page.as_bytes()).map_err(|source| unwritable(&output, source))?;
+fn write_page(story: &Story, output: &Path) -> Result<(), ReportError> {
+    let page = report::page(story)?;
+    if output.as_os_str() == "-" {
+        return print(&page);
+    }
+    replace(output, page.as_bytes()).map_err(|source| unwritable(output, source))?;
     print(&format!("{}\n", output.display()))
 }
 

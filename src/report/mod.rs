@@ -22,7 +22,9 @@ use crate::run_folder::REPORT;
 
 pub(crate) use page::page;
 pub(crate) use plain::plain;
+pub(crate) use reader::StoryReader;
 pub(crate) use source::{SourceError, read};
+pub(crate) use story::Story;
 
 /// Writes the page of a run folder into it.
 ///

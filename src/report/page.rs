@@ -45,7 +45,8 @@ pub(crate) fn page(story: &Story) -> Result<String, Error> {
     environment.add_filter("seconds", |seconds: f64| seconds_for_people(seconds));
     environment.add_filter("whole", |text: &Value| whole(text));
     environment.add_template(NAME, PAGE)?;
-    let status = story.verdict.as_ref().map_or("no result", |verdict| &verdict.status);
+    let without = if story.is_conversation { "Conversation" } else { "No result" };
+    let status = story.verdict.as_ref().map_or(without, |verdict| &verdict.status);
     let task = story.messages.first().and_then(|message| message.head.lines().next()).unwrap_or("a run");
     // A title has no markup.
     let title = text::one_line(&format!("{status}: {}", text::one_line(task, 80)), 120);

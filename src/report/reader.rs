@@ -6,6 +6,7 @@ use jiff::civil::DateTime;
 use openhands_client::agent_server::Event;
 use openhands_client::agent_server::event::{Action, Meaning};
 use openhands_client::agent_server::wire::Usage;
+use openhands_client::ids::ConversationId;
 use serde_json::{Map, Value};
 
 use super::extract::{Extract, line};
@@ -37,6 +38,7 @@ const MOST_WARNINGS: usize = 50;
 #[derive(Debug, Default)]
 pub(crate) struct StoryReader {
     known: bool,
+    is_conversation: bool,
     result: Map<String, Value>,
     messages: Vec<Extract>,
     messages_left_out: usize,
@@ -111,6 +113,15 @@ impl StoryReader {
     pub(crate) fn result(&mut self, result: Map<String, Value>) {
         self.known = true;
         self.result.extend(result);
+    }
+
+    /// The lines are those of a conversation, which has used so much. They do not tell how a run ended.
+    pub(crate) fn conversation(&mut self, id: ConversationId, usage: &Usage) {
+        self.is_conversation = true;
+        self.result.insert("conversation_id".to_owned(), id.to_string().into());
+        if !usage.is_empty() {
+            self.usage = usage.clone();
+        }
     }
 
     /// A line of our own.
@@ -296,6 +307,7 @@ impl StoryReader {
             messages_left_out: self.messages_left_out,
             limit: code.and_then(|code| LimitReached::of(code, self.last)),
             verdict,
+            is_conversation: self.is_conversation,
             facts: self.facts(),
             warnings_left_out: all_warnings - warnings.len(),
             warnings,

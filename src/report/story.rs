@@ -16,6 +16,8 @@ const LINE_MARKUP: usize = 40;
 pub(crate) struct Story {
     /// How it ended; nothing if that is not told.
     pub(crate) verdict: Option<Ending>,
+    /// Whether it is that of a conversation, which does not know of runs.
+    pub(crate) is_conversation: bool,
     /// What the agent was told.
     pub(crate) messages: Vec<Extract>,
     /// Further messages.

@@ -14,9 +14,7 @@ use super::warnings::Warnings;
 use crate::outcome::RepositoryChanges;
 use crate::run_folder::{EventLog, PATCH, RunFolder};
 use crate::sinks::jsonl;
-
-/// Pages of 100 events. A server whose pages never end is left alone after them.
-const MOST_PAGES: u32 = 100_000;
+use crate::stored_events::StoredEvents;
 
 /// A conversation that still gets events is read so often.
 const MOST_READINGS: u32 = 3;
@@ -139,19 +137,12 @@ async fn read_again(
     tracing::debug!("reading the log of the conversation again");
     let Some(again) = folder.with(|folder| folder.rewrite()) else { return Ok(0) };
     let mut again = again.map_err(|error| error.to_string())?;
-    let mut query = EventQuery::default().limit(100);
-    let mut page_id: Option<String> = None;
-    for _ in 0..MOST_PAGES {
-        let page = server.client.events(id, &query).await.map_err(|error| text::chain(&error))?;
-        for item in &page.items {
+    let mut stored = StoredEvents::of(&server.client, id);
+    while let Some(page) = stored.next().await.map_err(|error| text::chain(&error))? {
+        for item in &page {
             let event_id = Event::parse(item.get()).map(|event| event.id).unwrap_or_default();
             again.event(&event_id, &jsonl::event(item.get(), redactor)).map_err(|error| error.to_string())?;
         }
-        // An unknown page id gives the first page again.
-        let next = page.next_page_id.filter(|next| !page.items.is_empty() && Some(next) != page_id.as_ref());
-        let Some(next) = next else { break };
-        page_id = Some(next.clone());
-        query = query.page_id(next);
     }
     let events = again.events();
     let log = again.commit().map_err(|error| error.to_string())?;

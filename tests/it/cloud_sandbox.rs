@@ -179,6 +179,12 @@ async fn a_run_in_the_cloud_is_driven_from_here_and_leaves_no_sandbox() {
     assert_eq!(done.json()["sandbox_id"], id);
     assert_eq!(std::fs::read_to_string(work.path().join("left")).unwrap(), "other-value\n");
 
+    // The conversation of before is in it.
+    let conversation = done.json()["conversation_id"].as_str().unwrap().to_owned();
+    let report = outside(cloud, ["report", "--conversation", &conversation, "--sandbox", id, "--output", "-"]);
+    let page = report.finish().await.exits_with(0).never_shows("top-other-value").stdout;
+    assert!(page.contains("<h1>Conversation</h1>") && page.contains("Done."), "{page}");
+
     // In the sandbox of before, which stays; what fails is a failure of the run.
     let again = outside(cloud, ["run", "--workspace", "cloud", "--sandbox", id, "--profile", "none", "task.md"]);
     again.file("task.md", task.replacen("---\n", "---\nsecrets: [NO_SUCH]\n", 1)).finish().await.exits_with(78);

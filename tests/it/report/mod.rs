@@ -61,3 +61,28 @@ async fn what_is_no_run_is_refused_in_one_sentence() {
     refused.exits_with(78).says("error: notes.txt holds no events of a run");
     Run::new().args(["show", "missing"]).finish().await.exits_with(78).says("error: missing cannot be read");
 }
+
+#[tokio::test]
+async fn an_old_conversation_is_told_from_what_the_agent_server_has() {
+    let folder = run_of(vec![Step::terminal("echo the-output"), Step::finish("It is done.")]).await;
+    let lines = std::fs::read_to_string(folder.path().join("run.jsonl")).unwrap();
+    let result: serde_json::Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+    let (id, server) = (result["conversation_id"].as_str().unwrap(), AgentServer::shared(NEWEST).await);
+
+    let made = Run::inside(server).args(["report", "--conversation", id]).finish().await.exits_with(0);
+    assert_eq!(made.stdout, format!("{id}.html\n"));
+    let page = std::fs::read_to_string(made.path(&format!("{id}.html"))).unwrap();
+    let tokens = format!("<dt>Prompt tokens</dt><dd>{}</dd>", result["tokens"]["prompt"]);
+    for part in
+        ["<h1>Conversation</h1>", "It is done.", "Do the task.", "the-output", "Where the time went", id, &tokens]
+    {
+        assert!(page.contains(part), "{part} is missing in {page}");
+    }
+
+    let unknown = "6f1e0a52-4c5b-4d0e-9a4e-51a78f2d3c90";
+    let refused = Run::inside(server).args(["report", "--conversation", unknown]).finish().await.exits_with(78);
+    refused.says(&format!("the agent-server has no conversation {unknown}"));
+    let nowhere = ["report", "--conversation", id, "--agent-server-url", "http://127.0.0.1:9"];
+    Run::new().args(nowhere).finish().await.exits_with(69).says("failed to read the conversation");
+    Run::new().args(["report"]).finish().await.exits_with(2).says("required");
+}
