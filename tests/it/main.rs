@@ -24,6 +24,7 @@ mod cloud_sandbox;
 mod exec;
 mod faults;
 mod github;
+mod install;
 mod key_search;
 mod leaks;
 mod library;

@@ -175,11 +175,18 @@ impl Automation<'_> {
     /// With our binary in the tarball and as the entrypoint, and without `setup.sh`.
     #[must_use]
     pub async fn with_runner(self, put: impl FnOnce(&Path) -> std::io::Result<()>) -> Self {
-        self.service.swap(&self.made, |content| {
+        let automation = self.with_content(|content| {
             std::fs::remove_file(content.join("setup.sh")).unwrap();
             put(&content.join("openhands-runner")).unwrap();
         });
-        self.change(json!({"entrypoint": "./openhands-runner"})).await;
+        automation.change(json!({"entrypoint": "./openhands-runner"})).await;
+        automation
+    }
+
+    /// With another content of the tarball.
+    #[must_use]
+    pub fn with_content(self, change: impl FnOnce(&Path)) -> Self {
+        self.service.swap(&self.made, change);
         self
     }
 

@@ -165,8 +165,17 @@ impl Run {
         })
     }
 
+    /// The same with another binary, where it is.
+    pub fn of_program(program: &Path) -> Self {
+        Self::of(program, Home::new())
+    }
+
     fn in_home(home: Home) -> Self {
-        let mut command = Command::new(home.binary());
+        Self::of(&home.binary(), home)
+    }
+
+    fn of(program: &Path, home: Home) -> Self {
+        let mut command = Command::new(program);
         command.env_clear().current_dir(home.cwd()).kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Self { command, home }
