@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::support::{AgentServer, NEWEST, Run, ScriptedLlm, Step, keys};
 
 /// The outputs of a step, as GitHub's runner reads them.
-fn outputs(file: &Path) -> Vec<(String, String)> {
+pub fn outputs(file: &Path) -> Vec<(String, String)> {
     let text = fs::read_to_string(file).unwrap();
     let (mut lines, mut read) = (text.lines(), Vec::new());
     while let Some(line) = lines.next() {

@@ -10,13 +10,13 @@ use crate::support::file_server::FileServer;
 use crate::support::release::{Release, output, succeeds, without_rust};
 
 /// Releases as a project's page has them: the newest one, and this one by its version.
-struct Releases {
+pub struct Releases {
     folder: TempDir,
     server: FileServer,
 }
 
 impl Releases {
-    async fn published() -> Self {
+    pub async fn published() -> Self {
         let release = Release::built().await;
         let folder = tempfile::tempdir().unwrap();
         let server = FileServer::start(folder.path());
@@ -30,11 +30,15 @@ impl Releases {
         Self { folder, server }
     }
 
+    pub fn url(&self) -> String {
+        self.server.url("")
+    }
+
     /// Runs the script as `sh`, with nothing but this in its environment.
     async fn install(&self, home: &Path, arguments: &[&str]) -> Output {
         let script = Release::built().await.folder.join("install.sh");
         let mut command = without_rust("sh", home);
-        command.arg(script).args(arguments).env("OPENHANDS_RUNNER_BASE_URL", self.server.url(""));
+        command.arg(script).args(arguments).env("OPENHANDS_RUNNER_BASE_URL", self.url());
         output(command).await
     }
 }
@@ -120,7 +124,7 @@ async fn install_sh_says_where_there_is_no_binary_and_what_an_argument_may_be() 
     let mut command = without_rust("sh", home.path());
     command.arg(Release::built().await.folder.join("install.sh"));
     let path = format!("{}:/usr/bin:/bin", home.path().display());
-    command.env("PATH", path).env("OPENHANDS_RUNNER_BASE_URL", releases.server.url(""));
+    command.env("PATH", path).env("OPENHANDS_RUNNER_BASE_URL", releases.url());
     fails_with(&output(command).await, "there is no binary for Plan9 on Plan9: build it from source");
     assert_eq!(names(home.path()), ["uname"]);
 }
