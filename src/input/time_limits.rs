@@ -32,6 +32,8 @@ pub(crate) struct RunLimits {
     pub(crate) command: Duration,
     /// All attempts of one call for skills: a run does without.
     pub(crate) skills_budget: Duration,
+    /// Reading the values of the account's secrets that the agent gets: a run does without.
+    pub(crate) secret_values: Duration,
     /// Between two of the agent's summaries that are posted as phases.
     pub(crate) summary_interval: Duration,
     /// A phase that lasts is posted again after this time: so a cancelled run is noticed.
@@ -62,6 +64,7 @@ impl Default for RunLimits {
             clone_attempts: 5,
             command: Duration::from_secs(600),
             skills_budget: Duration::from_secs(5),
+            secret_values: Duration::from_secs(5),
             summary_interval: Duration::from_secs(4),
             phase_repeat: Duration::from_secs(10),
             slow_reader: Duration::from_secs(30),

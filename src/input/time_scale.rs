@@ -111,7 +111,7 @@ fn of_client(limits: &mut TimeLimits) -> Vec<(&'static str, &mut Duration)> {
 }
 
 fn of_run(limits: &mut RunLimits) -> Vec<(&'static str, &mut Duration)> {
-    named!(limits: skills_budget, summary_interval, phase_repeat, slow_reader, attach, last_delivery, delivery_poll)
+    named!(limits: skills_budget, secret_values, summary_interval, phase_repeat, slow_reader, attach, last_delivery, delivery_poll)
 }
 
 fn of_shutdown(limits: &mut ShutdownLimits) -> Vec<(&'static str, &mut Duration)> {

@@ -7,6 +7,7 @@
 //! signals     ──► Shutdown ──────────────────────────────────┘
 //! ```
 
+mod account_secrets;
 mod answer;
 mod changes;
 mod deadline;

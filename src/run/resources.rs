@@ -6,6 +6,7 @@ use openhands_client::secret::Redactor;
 use openhands_client::text;
 use openhands_client::workspace::{AccountClient, SecretSelection, WorkspaceError};
 
+use super::account_secrets::learn_values;
 use crate::plan::{LlmBase, RunPlan};
 
 /// What the agent works with, of the account's.
@@ -32,13 +33,15 @@ pub(super) async fn resources(
         })
     };
     let secrets = async {
-        match account.secrets(&plan.secrets).await {
+        let secrets = match account.secrets(&plan.secrets).await {
             Err(error @ WorkspaceError::Account { .. }) if plan.secrets == SecretSelection::All => {
                 tracing::warn!(error = %text::chain(&error), "going on without the account's secrets");
-                Ok(Secrets::new())
+                Secrets::new()
             }
-            other => other,
-        }
+            other => other?,
+        };
+        learn_values(account, &secrets, plan.time_limits.secret_values, redactor).await;
+        Ok(secrets)
     };
     let inherited = async { tokio::try_join!(llm(account, plan, redactor), secrets) };
     let (inherited, mcp) = tokio::join!(inherited, mcp);

@@ -122,6 +122,11 @@ fn shown_line(text: &str, longest: usize, redactor: &Redactor) -> String {
     text::one_line(&redactor.redact(&text::one_line(text, usize::MAX)), longest)
 }
 
+/// Text from outside with its line breaks, without secrets. They are masked when nothing invisible splits them any more.
+fn printable(text: &str, redactor: &Redactor) -> String {
+    redactor.redact(&text::printable(text)).into_owned()
+}
+
 /// All sinks of a run.
 #[derive(Default)]
 pub(crate) struct Sinks(Vec<Box<dyn Sink>>);

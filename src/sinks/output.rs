@@ -11,7 +11,7 @@ use openhands_client::secret::Redactor;
 use openhands_client::text;
 
 use super::stdout::Stdout;
-use super::{Record, Sink, jsonl};
+use super::{Record, Sink, jsonl, printable};
 use crate::cli::OutputFormat;
 use crate::files::replace;
 use crate::outcome::RunResult;
@@ -77,7 +77,7 @@ impl Sink for Output {
                 }
                 (OutputFormat::Text, Record::Result(RunResult { message: Some(message), error: None, .. })) => {
                     // A terminal obeys what it is shown.
-                    let shown = if self.is_terminal { text::printable(message) } else { message.clone() };
+                    let shown = if self.is_terminal { printable(message, &self.redactor) } else { message.clone() };
                     self.stdout.line(shown).await;
                 }
                 _ => {}

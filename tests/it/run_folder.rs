@@ -152,10 +152,15 @@ async fn no_secret_that_the_agent_sees_is_in_any_output() {
     const LLM: &str = "sk-\"llm/key+of%the&test";
     const MCP: &str = "mcp-\"header/of+the%test";
     const ADDRESS: &str = "password-of-the-address";
+    // One that the agent-server knows, and gives to the agent's commands.
+    const ACCOUNT: &str = "account-\"value/of+the%test";
     let server = AgentServer::shared(NEWEST).await;
     let (llm, mcp, receiver) =
         (ScriptedLlm::start(0).await.unwrap(), McpServer::start().await, Receiver::start().await);
-    let secrets = [LLM, MCP, ADDRESS];
+    let name = format!("SECRET_{}", uuid::Uuid::new_v4().simple());
+    let secret = json!({"name": name, "value": ACCOUNT, "description": "for the test"});
+    server.send(reqwest::Method::PUT, "/api/settings/secrets", &secret).await;
+    let secrets = [LLM, MCP, ADDRESS, ACCOUNT];
     let shown = secrets.iter().flat_map(|secret| forms(secret)).collect::<Vec<_>>().join("\n");
     let quoted = shell_words::quote(&shown);
     let (begin, end) = LLM.split_at(LLM.len() / 2);
@@ -166,29 +171,39 @@ async fn no_secret_that_the_agent_sees_is_in_any_output() {
                 "terminal",
                 json!({"command": format!("printf '%s\\n' {quoted} | tee told"), "summary": shown, "security_risk": "LOW"}),
             ),
+            Step::terminal(&format!("printf %s \"${name}\" | base64 -w0 | tee told-in-base64; printf %s \"${name}\" | od -c")),
             Step::terminal(&format!("printf %s {}", shell_words::quote(begin))),
             Step::terminal(&format!("printf %s {}; git init -q . && git add -A", shell_words::quote(end))),
-            Step::finish(&shown),
+            // An invisible character splits a secret that a sink without it would put together.
+            Step::finish(&format!("{shown}\n{}", secrets.map(|secret| secret.replacen('-', "-\u{200b}", 1)).join(" "))),
         ],
     );
     let task = format!(
-        "---\nresult: message\nmcp: {{ probe: {{ url: '{}', headers: {{ x-key: '{MCP}' }} }} }}\n\
+        "---\nresult: message\nsecrets: [{name}]\nmcp: {{ probe: {{ url: '{}', headers: {{ x-key: '{MCP}' }} }} }}\n\
          repos: [{{ url: 'https://me:{ADDRESS}@127.0.0.1:9/a/b', optional: true }}]\n---\nTell me about {ADDRESS}.",
         mcp.url()
     );
     let (endpoint, seen) = phases::endpoint(200, Duration::ZERO).await;
     let in_sandbox = Run::inside(server).env("AUTOMATION_PHASE_URL", endpoint.url("/phase"));
+    let in_sandbox = in_sandbox.env("AGENT_SERVER_URL", server.url("")).env("GITHUB_ACTIONS", "true");
+    let in_sandbox = in_sandbox.env("GITHUB_STEP_SUMMARY", "summary.md").env("GITHUB_OUTPUT", "output.txt");
     let run = in_sandbox.llm(&llm).env("LLM_API_KEY", LLM).reports_to(&receiver, "secrets").file("the-task.md", task);
     let run =
         run.args(["run", "--format", "jsonl", "--out", "out", "--status", "status.json", "--result", "result.json"]);
-    let finished = run.args(["--junit", "--trajectory", "the-task.md"]).finish().await.exits_with(0);
+    let finished = run
+        .args(["-o", "last.txt", "--verbose", "--junit", "--trajectory", "the-task.md"])
+        .finish()
+        .await
+        .exits_with(0);
 
     let files = fs::read_dir(finished.path("out")).unwrap().map(|entry| entry.unwrap().path());
-    let files = files.chain([finished.path("status.json"), finished.path("result.json")]);
+    let others = ["status.json", "result.json", "last.txt", "summary.md", "output.txt"];
+    let files = files.chain(others.map(|name| finished.path(name)));
     let mut outputs: Vec<(String, String)> = files
         .map(|path| (path.display().to_string(), String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned()))
         .collect();
-    assert!(outputs.iter().any(|(name, _)| name.ends_with("changes.patch")));
+    let made = ["changes.patch", "events.jsonl", "answer.md", "report.html", "junit.xml", "trajectory.json"];
+    assert!(made.iter().all(|made| outputs.iter().any(|(name, _)| name.ends_with(made))), "{outputs:#?}");
     outputs.push(("stdout".to_owned(), finished.stdout.clone()));
     outputs.push(("stderr".to_owned(), finished.stderr.clone()));
     outputs.push(("phases".to_owned(), phases::texts(&seen).join("\n")));

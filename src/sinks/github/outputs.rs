@@ -3,19 +3,19 @@
 use std::fmt::Write as _;
 
 use openhands_client::secret::Redactor;
-use openhands_client::text;
 use uuid::Uuid;
 
 use super::word;
 use crate::outcome::RunResult;
 use crate::sinks::output::with_escapes;
+use crate::sinks::printable;
 
 /// The longest text of an output, in bytes: later steps get it as a variable, and Linux takes 128 KiB in one.
 const LONGEST: usize = 100_000;
 
 /// The lines for the file of the outputs.
 pub(super) fn outputs(result: &RunResult, report: Option<&str>, redactor: &Redactor) -> String {
-    let shown = |text: &str| bounded(redactor.redact(&text::printable(text)).trim());
+    let shown = |text: &str| bounded(printable(text, redactor).trim());
     let json = |value: &serde_json::Value| Some(with_escapes(value.to_string())).filter(|json| json.len() <= LONGEST);
     let tokens = result.facts.tokens.as_ref();
     let values = [
@@ -51,6 +51,7 @@ fn bounded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use openhands_client::secret::Secret;
+    use openhands_client::text;
     use serde_json::json;
 
     use super::*;

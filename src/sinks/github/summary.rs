@@ -8,6 +8,7 @@ use openhands_client::text;
 use super::word;
 use crate::outcome::RunResult;
 use crate::sinks::facts::facts;
+use crate::sinks::printable;
 
 /// The longest answer, in characters. GitHub takes 1 MiB of all summaries of a step.
 const LONGEST_ANSWER: usize = 20_000;
@@ -22,7 +23,7 @@ pub(super) fn summary(result: &RunResult, folder: Option<&str>, redactor: &Redac
     let code = error.map(|error| format!(": {}", escaped(&error.code))).unwrap_or_default();
     let mut page = format!("### openhands-runner: {}{code}\n", word(result.status));
     let mut block = |name: &str, text: &str, longest| {
-        let text = redactor.redact(&text::printable(text)).into_owned();
+        let text = printable(text, redactor);
         if !text.trim().is_empty() {
             // Writing into a String cannot fail.
             let _ = write!(page, "\n**{name}**\n\n{}", fenced(&text::bounded(&text, longest)));

@@ -36,6 +36,7 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 pub(crate) struct Terminal {
     display: Arc<Display>,
     steps: Steps,
+    redactor: Redactor,
     /// The path of the run folder, for the summary.
     folder: Option<String>,
     drawing: JoinHandle<()>,
@@ -75,7 +76,7 @@ impl Terminal {
                 }
             }
         });
-        Self { display, steps: Steps::new(redactor, view.args.verbose), folder, drawing }
+        Self { display, steps: Steps::new(redactor.clone(), view.args.verbose), redactor, folder, drawing }
     }
 
     fn say(&self, lines: Vec<Line>) {
@@ -128,7 +129,7 @@ impl Sink for Terminal {
             match record {
                 Record::Result(result) => {
                     let shows_answer = !self.display.view.shows_output;
-                    let end = summary(result, shows_answer, self.folder.as_deref());
+                    let end = summary(result, shows_answer, self.folder.as_deref(), &self.redactor);
                     self.end(lines.into_iter().chain(end).collect()).await;
                 }
                 _ => self.say(lines),
