@@ -1,5 +1,6 @@
 //! A TCP proxy in front of a server, whose connections can be cut, and which can be away when it matters.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,9 +17,17 @@ pub struct Proxy {
     connections: Arc<Mutex<Vec<AbortHandle>>>,
     absence: Arc<Mutex<Absence>>,
     speaks_alone: Arc<AtomicBool>,
-    /// How often a frame was announced that never comes; `None` if that is not asked for.
-    announced: Arc<Mutex<Option<usize>>>,
+    announcing: Arc<Mutex<Announcing>>,
     accepting: AbortHandle,
+}
+
+/// A frame that is announced and never comes.
+#[derive(Default)]
+struct Announcing {
+    /// Its length; `None` if none is announced.
+    length: Option<u64>,
+    /// How often it was announced.
+    count: usize,
 }
 
 /// When no connection gets through.
@@ -58,13 +67,13 @@ impl Proxy {
         let away = Arc::clone(&absence);
         let speaks_alone = Arc::<AtomicBool>::default();
         let alone = Arc::clone(&speaks_alone);
-        let announced = Arc::<Mutex<Option<usize>>>::default();
-        let announcing = Arc::clone(&announced);
+        let announcing = Arc::<Mutex<Announcing>>::default();
+        let announced = Arc::clone(&announcing);
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let away = Arc::clone(&away);
                 let alone = alone.load(Ordering::Relaxed);
-                let announcing = Arc::clone(&announcing);
+                let announcing = Arc::clone(&announced);
                 let task = tokio::spawn(async move {
                     if alone {
                         return answer(client).await;
@@ -77,7 +86,7 @@ impl Proxy {
                 kept.lock().unwrap().push(task.abort_handle());
             }
         });
-        Self { port: own_port, connections, absence, speaks_alone, announced, accepting: accepting.abort_handle() }
+        Self { port: own_port, connections, absence, speaks_alone, announcing, accepting: accepting.abort_handle() }
     }
 
     /// Is away for this long when a message is sent to a conversation; the message does not get through.
@@ -96,14 +105,14 @@ impl Proxy {
         self.cut();
     }
 
-    /// Puts the header of a frame of 2^40 bytes, and 6 of them, in the place of the frame that says that a run has finished.
-    pub fn announce_a_frame_that_never_comes(&self) {
-        *self.announced.lock().unwrap() = Some(0);
+    /// Puts the header of a frame of so many bytes, and 6 of them, in the place of the frame that says that a run has finished.
+    pub fn announce_a_frame_that_never_comes(&self, length: u64) {
+        self.announcing.lock().unwrap().length = Some(length);
     }
 
     /// How often that was done.
     pub fn announced(&self) -> usize {
-        self.announced.lock().unwrap().unwrap_or_default()
+        self.announcing.lock().unwrap().count
     }
 
     /// Cuts every connection that there is, without a word.
@@ -119,24 +128,21 @@ async fn answer(mut client: TcpStream) {
     let _ = client.write_all(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
 }
 
-/// A text frame of 2^40 bytes, of which 6 have come.
-const ANNOUNCEMENT: &[u8] = &[0x81, 127, 0, 0, 1, 0, 0, 0, 0, 0, b'{', b'"', b'k', b'i', b'n', b'd'];
-
 /// What is passed on of these bytes of a server.
-fn announced<'b>(bytes: &'b [u8], announcing: &Mutex<Option<usize>>) -> &'b [u8] {
+fn announced<'b>(bytes: &'b [u8], announcing: &Mutex<Announcing>) -> Cow<'b, [u8]> {
     let mut announcing = announcing.lock().unwrap();
     // A server writes a frame at once.
     let says_end = || bytes.first() == Some(&0x81) && bytes.windows(10).any(|text| text == br#""finished""#);
-    match announcing.as_mut() {
-        Some(count) if says_end() => {
-            *count += 1;
-            ANNOUNCEMENT
+    match announcing.length {
+        Some(length) if says_end() => {
+            announcing.count += 1;
+            Cow::Owned([&[0x81, 127], &length.to_be_bytes()[..], &br#"{"kind"#[..]].concat())
         }
-        _ => bytes,
+        _ => Cow::Borrowed(bytes),
     }
 }
 
-async fn pass_on(client: TcpStream, server: TcpStream, absence: &Mutex<Absence>, announcing: &Mutex<Option<usize>>) {
+async fn pass_on(client: TcpStream, server: TcpStream, absence: &Mutex<Absence>, announcing: &Mutex<Announcing>) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let forth = async {
@@ -152,7 +158,7 @@ async fn pass_on(client: TcpStream, server: TcpStream, absence: &Mutex<Absence>,
         while let Ok(count) = from_server.read(&mut bytes).await
             && count > 0
             && !absence.lock().unwrap().is_now()
-            && to_client.write_all(announced(&bytes[..count], announcing)).await.is_ok()
+            && to_client.write_all(&announced(&bytes[..count], announcing)).await.is_ok()
         {}
     };
     tokio::select! {

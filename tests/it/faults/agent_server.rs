@@ -76,15 +76,28 @@ async fn cut_twice(server: &AgentServer) {
 
 crate::on_newest_and_oldest!(cut_twice);
 
-#[tokio::test]
-async fn a_frame_that_claims_2_to_the_40_bytes_when_the_run_has_finished_costs_only_the_connection() {
+/// A frame of this length is announced in the place of the one that says that the run has finished, to a run under this
+/// limit of prlimit(1).
+async fn completes_without_a_frame_of(length: u64, limit: &str) {
     let server = AgentServer::shared(NEWEST).await;
     let work = Work::on(server).await;
     let proxy = Proxy::to(server.port).await;
-    proxy.announce_a_frame_that_never_comes();
-    work.run(server).env("AGENT_SERVER_PORT", proxy.port.to_string()).finish().await.exits_with(0);
+    proxy.announce_a_frame_that_never_comes(length);
+    let run = work.run(server).env("AGENT_SERVER_PORT", proxy.port.to_string());
+    run.under(["prlimit", limit]).finish().await.exits_with(0);
     assert!(proxy.announced() > 0);
     assert_eq!(work.receiver.accepted()["status"], "COMPLETED");
+}
+
+#[tokio::test]
+async fn a_frame_that_claims_2_to_the_40_bytes_when_the_run_has_finished_costs_only_the_connection() {
+    completes_without_a_frame_of(1 << 40, "--data=unlimited").await;
+}
+
+/// The claim is one that a frame may make, and there is less memory than that.
+#[tokio::test]
+async fn a_frame_that_claims_almost_32_mib_when_the_run_has_finished_takes_no_such_memory() {
+    completes_without_a_frame_of((32 << 20) - 1, "--data=31000000").await;
 }
 
 /// The conversation's last message lies further back than a page of its log, and its steps are fewer than are condensed.

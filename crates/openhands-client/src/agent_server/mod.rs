@@ -15,6 +15,7 @@ pub mod plugin;
 pub mod ready;
 mod server;
 pub mod settings;
+mod short_frames;
 pub mod skill;
 pub mod socket;
 pub mod trace;

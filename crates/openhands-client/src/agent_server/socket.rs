@@ -9,15 +9,18 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval_at, sleep_until, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Bytes, Message};
-use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async_with_config};
 
 use super::capabilities::SocketAuth;
 use super::client::SocketEndpoint;
 use super::event::{Event, Meaning};
+use super::short_frames::{LONGEST_FRAME, ShortFrames};
 use super::wire::{Status, Usage};
 use super::{AgentServerClient, Capabilities};
 use crate::http::{SESSION_KEY_HEADER, USER_AGENT, tunnel};
@@ -103,7 +106,7 @@ async fn keep_subscribed(endpoint: SocketEndpoint, auth: SocketAuth, reports: mp
     }
 }
 
-type Stream = WebSocketStream<MaybeTlsStream<TcpStream>>;
+type Stream = WebSocketStream<ShortFrames<MaybeTlsStream<TcpStream>>>;
 
 async fn connect(endpoint: &SocketEndpoint, auth: SocketAuth) -> Result<Stream, String> {
     let mut url = endpoint.url.clone();
@@ -121,16 +124,27 @@ async fn connect(endpoint: &SocketEndpoint, auth: SocketAuth) -> Result<Stream, 
     let config = WebSocketConfig::default()
         .read_buffer_size(16 * 1024)
         .max_message_size(Some(LONGEST_MESSAGE))
-        .max_frame_size(Some(LONGEST_MESSAGE));
-    let connector = Connector::Rustls(endpoint.tls.clone());
+        .max_frame_size(Some(LONGEST_FRAME));
     let opened = async {
-        let stream = tunnel::connect(&endpoint.url, endpoint.proxy.as_ref()).await?;
-        let opened = client_async_tls_with_config(request, stream, Some(config), Some(connector)).await;
+        let stream = ShortFrames::new(transport(endpoint).await?, LONGEST_MESSAGE as u64);
+        let opened = client_async_with_config(request, stream, Some(config)).await;
         opened.map(|(stream, _)| stream).map_err(|error| reason_of(&error))
     };
     timeout(endpoint.time_limits.socket_handshake, opened)
         .await
         .unwrap_or_else(|_| Err("no handshake in time".to_owned()))
+}
+
+/// Opens the connection that the WebSocket protocol is spoken on.
+async fn transport(endpoint: &SocketEndpoint) -> Result<MaybeTlsStream<TcpStream>, String> {
+    let stream = tunnel::connect(&endpoint.url, endpoint.proxy.as_ref()).await?;
+    if endpoint.url.scheme() != "wss" {
+        return Ok(MaybeTlsStream::Plain(stream));
+    }
+    let host = endpoint.url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let name = ServerName::try_from(host).map_err(|_| "no certificate can have the name of the host".to_owned())?;
+    let secured = TlsConnector::from(endpoint.tls.clone()).connect(name, stream).await;
+    secured.map(MaybeTlsStream::Rustls).map_err(|error| error.to_string())
 }
 
 fn reason_of(error: &tungstenite::Error) -> String {
