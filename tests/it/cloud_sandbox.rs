@@ -121,8 +121,10 @@ async fn a_sandbox_is_made_used_paused_resumed_and_deleted_by_commands() {
     let done = done.finish().await.exits_with(7).says("letting it go on");
     assert_eq!(done.stdout, "x y\n");
     done.says("/\n");
-    let done =
-        outside(cloud, ["exec", "--sandbox", &id, "--format", "json", "--timeout", "1s", "--", "echo begun; sleep 60"]);
+    let done = outside(
+        cloud,
+        ["exec", "--sandbox", &id, "--format", "json", "--timeout", "10s", "--", "echo begun; sleep 600"],
+    );
     let done = done.finish().await.exits_with(124).json();
     assert_eq!((&done["stdout"], &done["exit_code"]), (&json!("begun\n"), &json!(124)));
     outside(cloud, ["sandbox", "pause", &id]).finish().await.exits_with(0);

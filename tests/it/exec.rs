@@ -89,7 +89,6 @@ async fn output_comes_while_the_command_runs_and_all_of_it(server: &AgentServer)
 
 async fn a_command_ends_at_its_limit_and_when_it_is_told_to(server: &AgentServer) {
     let server = server_of(server).await;
-    let started = Instant::now();
     let asleep = async |marker: &str| {
         let each = "for one in /proc/[0-9]*/cmdline; do tr '\\0' ' ' <$one; echo; done 2>/dev/null";
         let count = Command::shell(format!("{each} | grep -c '^sleep {marker}'"));
@@ -97,12 +96,12 @@ async fn a_command_ends_at_its_limit_and_when_it_is_told_to(server: &AgentServer
     };
     let marker = format!("86401.{}", uuid::Uuid::new_v4().as_u128());
     let line = format!("echo begun; sleep {marker} & sleep {marker}; true");
-    let done = execute(&server, &Command::shell(&line).limit(Duration::from_secs(1))).await.unwrap();
+    let done = execute(&server, &Command::shell(&line).limit(Duration::from_secs(10))).await.unwrap();
     assert_eq!((done.exit, done.stdout_text().as_str()), (Exit::TimedOut, "begun\n"));
-    assert!(started.elapsed() < Duration::from_secs(30));
     assert_eq!(asleep(&marker).await, "0\n");
     for (command, processes) in [(Command::program(["sleep", &marker]), "1\n"), (Command::shell(&line), "2\n")] {
         let running = start(&server, &command).await.unwrap();
+        let started = Instant::now();
         while asleep(&marker).await != processes {
             assert!(started.elapsed() < Duration::from_secs(60), "the command does not begin");
         }

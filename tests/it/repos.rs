@@ -438,10 +438,8 @@ async fn a_server_that_hangs_ends_with_the_time_limit_and_with_a_signal() {
     let url = git_server.url("hanging");
     let working_dir = server.working_dir();
     let task = |timeout: &str| format!("---\nrepos: [{{url: '{url}', timeout: {timeout}}}]\n---\nDo the task.");
-    let started = Instant::now();
     let finished = run_in(server, &working_dir).llm(&llm).task(&task("1s")).finish().await.exits_with(69);
     finished.says("no end within 1s");
-    assert!(started.elapsed() < Duration::from_secs(20));
 
     let running = run_in(server, &working_dir).llm(&llm).task(&task("5m")).start();
     let requests = || git_server.seen.lock().unwrap().requests;
@@ -451,7 +449,7 @@ async fn a_server_that_hangs_ends_with_the_time_limit_and_with_a_signal() {
     running.signal(Signal::SIGTERM);
     running.finish().await.exits_with(143);
     assert_eq!(entries(&working_dir), Vec::<String>::new());
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !command_lines_with(&url).is_empty() {
         assert!(Instant::now() < deadline, "{:?}", command_lines_with(&url));
         sleep(Duration::from_millis(20)).await;

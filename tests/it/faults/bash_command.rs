@@ -1,16 +1,23 @@
 //! Started as the automation service starts an entrypoint: a bash command of a real agent-server, with a real time-out.
 
+use std::time::Duration;
+
 use serde_json::json;
+use tokio::time::timeout;
 
 use super::Work;
 use crate::support::receiver::Answer::Never;
 use crate::support::run::LLM_COST;
-use crate::support::{AgentServer, NEWEST, Receiver, Run, Step, time_scale};
+use crate::support::{AgentServer, NEWEST, Receiver, Run, Step};
 
 /// The shell stays our parent.
 const BEHIND_A_SHELL: &str = "true && ";
 /// We are the leader of the session and its group.
 const IN_PLACE_OF_THE_SHELL: &str = "exec ";
+
+/// The runner gets SIGKILL when there is a file `kill`.
+const KILLED_WHEN_TOLD: &str =
+    r#"bash -c '"$@" & until [ -e kill ]; do sleep 0.1; done; kill -KILL $!; wait $!' bash "#;
 
 async fn is_timed_out_by_another_server(form: &str) {
     let server = AgentServer::shared(NEWEST).await;
@@ -86,15 +93,15 @@ crate::on_newest_and_oldest!(
 async fn the_server_sees_the_end_of_a_run_at_once(server: &AgentServer) {
     let work = Work::reported_to(server, Receiver::answering([Never, Never]).await).await;
     let run = work.run_without_arguments(server).args(["run", "--timeout", "1s", "--no-soft-landing", "task.md"]);
-    let scale = time_scale(0.5);
-    let run = run.scaled(scale, ["callback_attempt"]);
-    let (command, home) = run.into_shell_command("timeout --signal KILL 6 ");
-    let started = tokio::time::Instant::now();
-    let ended = server.bash(&command, 100).await;
+    // An attempt of the runner hangs when it is killed. The next one, of the guardian, hangs for 20 s.
+    let (command, home) = run.into_shell_command(KILLED_WHEN_TOLD);
+    let end = async {
+        timeout(Duration::from_secs(120), work.receiver.called()).await.expect("no callback");
+        std::fs::write(home.cwd().join("kill"), "").unwrap();
+    };
+    let (ended, ()) = tokio::join!(server.bash(&command, 300), end);
     assert_eq!(ended["exit_code"], json!(137), "{ended}");
-    // The hanging attempt of the guardian takes 20 s.
-    let attempt = std::time::Duration::from_secs(20).mul_f64(scale);
-    assert!(!home.processes().is_empty() && started.elapsed() < attempt, "{:?}", started.elapsed());
+    assert!(!home.processes().is_empty(), "the server saw the end only when the guardian had ended");
     home.deserted().await;
     work.failed_with("Timeout");
 }
