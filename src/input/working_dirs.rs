@@ -21,6 +21,9 @@ impl WorkingDirs {
     /// What is wrong with it.
     pub(crate) fn absolute(&self, path: &str) -> Result<String, String> {
         let path = path.trim();
+        if let Some(problem) = no_path_of_a_server(path) {
+            return Err(problem.to_owned());
+        }
         if path.starts_with('/') {
             return Ok(path.to_owned());
         }
@@ -43,6 +46,25 @@ impl WorkingDirs {
 
 /// What to do about a working directory that cannot be used.
 pub(crate) const WORKING_DIR_HELP: &str = "give an absolute path, such as /workspace/project";
+
+/// Why a directory of this name is not what is meant. An agent-server would make it.
+fn no_path_of_a_server(path: &str) -> Option<&'static str> {
+    let is_variable = |part: &str| {
+        let name = part.strip_prefix('$').map(|name| name.trim_start_matches(['{', '(']));
+        let of_windows = part.strip_prefix('%').and_then(|name| name.strip_suffix('%'));
+        name.or(of_windows).is_some_and(|name| name.starts_with(|char: char| char.is_ascii_alphabetic() || char == '_'))
+    };
+    let has_drive = matches!(path.as_bytes(), [letter, b':', b'\\' | b'/', ..] if letter.is_ascii_alphabetic());
+    if path.split(['/', '\\']).any(is_variable) {
+        Some("a variable in a path: no shell replaces it here")
+    } else if path.contains("://") {
+        Some("an address in place of a path")
+    } else if has_drive {
+        Some("a path of Windows: the agent-server has others")
+    } else {
+        None
+    }
+}
 
 /// The path without `.` and `..`.
 fn normal(path: &Path) -> PathBuf {
@@ -73,5 +95,37 @@ impl Here {
     pub(crate) fn of_process() -> Option<Self> {
         let home = env::variable("HOME").map(|home| PathBuf::from(home.expose()));
         std::env::current_dir().ok().map(|directory| Self { directory, home: home.filter(|home| home.is_absolute()) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_another_program_would_replace_is_refused() {
+        let here = Here { directory: "/here".into(), home: Some("/home/me".into()) };
+        let inside = WorkingDirs { is_outside: false, here: Some(here) };
+        for path in [
+            "$HOME/x",
+            "${HOME}",
+            "/home/$USER/x",
+            "x/$(pwd)",
+            "%USERPROFILE%\\x",
+            "file:///srv",
+            "C:\\work",
+            "d:/work",
+        ] {
+            assert!(inside.absolute(path).is_err(), "{path}");
+        }
+        for (path, absolute) in [
+            ("/srv/a$b", "/srv/a$b"),
+            ("100%", "/here/100%"),
+            ("$", "/here/$"),
+            ("a:b", "/here/a:b"),
+            ("~/x", "/home/me/x"),
+        ] {
+            assert_eq!(inside.absolute(path).as_deref(), Ok(absolute));
+        }
     }
 }

@@ -36,7 +36,7 @@ struct CommandForm {
     run: String,
     /// How long it may take, such as `2m`. Default: 10 minutes.
     #[serde(default, deserialize_with = "optional_duration")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "String")]
     timeout: Option<Duration>,
 }
 

@@ -1,5 +1,7 @@
 //! A Markdown text as front matter and body.
 
+use openhands_client::text::is_invisible;
+
 use crate::problem::Problem;
 
 const FENCE: &str = "---";
@@ -25,15 +27,29 @@ impl<'t> Parts<'t> {
     /// A front matter that does not end, or that stands below other text: its limits would not hold.
     pub(super) fn of(text: &'t str, file: &str) -> Result<Self, Problem> {
         let start = start_of_text(text);
+        if text[start..].starts_with(FENCE) && text.contains('\r') && !text.contains('\n') {
+            return Err(Problem::new(
+                format!("{file}:1"),
+                "lines that end with a carriage return alone",
+                "save it with the line ends LF or CRLF",
+            ));
+        }
         let before = text[..start].matches('\n').count();
         let mut lines = text[start..].split_inclusive('\n');
         let first = lines.next().unwrap_or_default();
-        if first.trim() != FENCE {
+        if first.trim_matches(is_blank) != FENCE {
             if let Some(line) = misplaced(text) {
                 return Err(Problem::new(
                     format!("{file}:{line}"),
                     "a front matter below other text",
                     "move its first `---` to the first line of the file, or use `--plain` if it is part of the prompt",
+                ));
+            }
+            if let Some(fence) = other_fence(first, lines) {
+                return Err(Problem::new(
+                    format!("{file}:{}", before + 1),
+                    format!("a front matter between lines `{fence}`"),
+                    "put it between lines of three hyphens, `---`, and write it as YAML; or use `--plain` if it is part of the prompt",
                 ));
             }
             return Ok(Self { before, front_matter: None, body: text });
@@ -42,7 +58,7 @@ impl<'t> Parts<'t> {
         let mut end = start + first.len();
         let closed = lines.any(|line| {
             end += line.len();
-            let is_fence = line.trim_end() == FENCE;
+            let is_fence = line.trim_end_matches(is_blank) == FENCE;
             if !is_fence {
                 front_matter.push_str(line);
             }
@@ -55,8 +71,21 @@ impl<'t> Parts<'t> {
                 "close it with a line `---` above the prompt",
             ));
         }
-        Ok(Self { before, front_matter: Some(front_matter), body: &text[end..] })
+        let body = &text[end..];
+        if misplaced(&format!("{FENCE}\n{}", body.trim_start())).is_some() {
+            return Err(Problem::new(
+                format!("{file}:{}", text[..end].matches('\n').count()),
+                "a line `---` in the middle of a front matter",
+                "remove it, or use `--plain` if the front matter is part of the prompt",
+            ));
+        }
+        Ok(Self { before, front_matter: Some(front_matter), body })
     }
+}
+
+/// Whether nothing is seen of this character, whatever the editor that put it there.
+fn is_blank(char: char) -> bool {
+    char.is_whitespace() || is_invisible(char)
 }
 
 /// Where the first line starts that is neither blank nor part of an HTML comment.
@@ -64,7 +93,7 @@ fn start_of_text(text: &str) -> usize {
     let mut start = 0;
     loop {
         let rest = &text[start..];
-        let visible = start + (rest.len() - rest.trim_start_matches(['\u{feff}', ' ', '\t', '\r', '\n']).len());
+        let visible = start + (rest.len() - rest.trim_start_matches(is_blank).len());
         match text[visible..].strip_prefix("<!--").and_then(|comment| comment.split_once("-->")) {
             Some((_, after)) => start = text.len() - after.len(),
             None => return visible,
@@ -80,7 +109,83 @@ fn misplaced(text: &str) -> Option<usize> {
     let length = lines[first + 1..].iter().position(is_fence)?;
     let between = &lines[first + 1..=first + length];
     let is_above = lines[..first].iter().all(|line| line.trim().is_empty() || line.starts_with('#'));
-    let has_field = |line: &&str| line.split_once(':').is_some_and(|(name, _)| TELLING.contains(&name));
+    let has_field = |line: &&str| has_field(line, ':');
     let is_yaml = |line: &&str| line.is_empty() || line.contains(':') || line.starts_with([' ', '#', '-']);
     (is_above && between.iter().any(has_field) && between.iter().all(is_yaml)).then_some(first + 1)
+}
+
+/// What stands in place of `---` around a front matter that begins with this line: `+++` of TOML, more hyphens, or the dashes
+/// that a word processor makes of hyphens.
+fn other_fence<'t>(first: &'t str, mut rest: impl Iterator<Item = &'t str>) -> Option<&'t str> {
+    let fence = first.trim();
+    let is_dash = |char| matches!(char, '-' | '+' | '\u{2010}'..='\u{2015}' | '\u{2212}');
+    let mut has_any = false;
+    let closed = !fence.is_empty()
+        && fence.chars().all(is_dash)
+        && rest.any(|line| {
+            has_any |= has_field(line, ':') || has_field(line, '=');
+            line.trim() == fence
+        });
+    (closed && has_any).then_some(fence)
+}
+
+/// Whether the line gives a value to a field of a task file.
+fn has_field(line: &str, mark: char) -> bool {
+    line.split_once(mark).is_some_and(|(name, _)| TELLING.contains(&name.trim_end()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(text: &str) -> Result<Option<String>, String> {
+        Parts::of(text, "task.md").map(|parts| parts.front_matter).map_err(|problem| problem.to_string())
+    }
+
+    #[test]
+    fn what_is_invisible_may_stand_before_the_front_matter() {
+        for before in [
+            "\u{feff}\u{feff}",
+            "\u{200b}",
+            "\u{a0}\r\n",
+            "\u{c}\n",
+            "\u{2060}\u{2028}",
+            "\u{3000}\n<!-- c -->\u{200b}\n",
+        ] {
+            assert_eq!(
+                parts(&format!("{before}---\u{200b}\nname: x\n---\u{a0}\nText.")),
+                Ok(Some("name: x\n".to_owned())),
+                "{before:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_front_matter_between_other_lines_is_refused() {
+        for (text, fence) in [
+            ("----\nlimits: {cost: 1}\n----\nText.", "----"),
+            ("\n+++\nname = 'x'\n+++\nText.", "+++"),
+            ("\u{2014}\nname: x\n\u{2014}\nText.", "\u{2014}"),
+            ("\u{2013}-\r\nname: x\r\n\u{2013}-\r\nText.", "\u{2013}-"),
+        ] {
+            let problem = parts(text).unwrap_err();
+            assert!(problem.contains(&format!("a front matter between lines `{fence}`; put it")), "{problem}");
+        }
+        for text in ["----\nA heading: one\n----\nText.", "----\nname: x\nText.", "- name: x\n- name: y\n", "\n\n"] {
+            assert_eq!(parts(text), Ok(None), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_front_matter_in_two_parts_is_refused() {
+        let problem = parts("---\nname: x\n---\n\nlimits: {cost: 1}\n---\nText.").unwrap_err();
+        assert!(problem.starts_with("task.md:3: a line `---` in the middle of a front matter"), "{problem}");
+        assert!(parts("---\nname: x\n---\nText: one\n---\nlimits: more text\n").is_ok());
+    }
+
+    #[test]
+    fn lines_that_end_with_a_carriage_return_alone_are_refused() {
+        assert!(parts("---\rname: x\r---\rText.").unwrap_err().starts_with("task.md:1: lines that end with"));
+        assert_eq!(parts("Text.\rMore."), Ok(None));
+    }
 }

@@ -57,7 +57,8 @@ pub(crate) struct Task {
     #[serde(default)]
     pub(crate) llm: LlmChoice,
     /// Names of the account's secrets that the agent gets. All when left out, none for an empty list.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "secrets")]
+    #[schemars(with = "Vec<String>")]
     pub(crate) secrets: Option<Vec<String>>,
     /// What the run may spend.
     #[serde(default)]
@@ -206,16 +207,16 @@ impl<'de> Deserialize<'de> for LlmChoice {
 pub(crate) struct Limits {
     /// Time from the start of the run, such as `30m` or `1h 30m`.
     #[serde(default, deserialize_with = "optional_duration")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "String")]
     pub(crate) timeout: Option<Duration>,
     /// US dollars that the agent may spend in this run. Checked whenever the agent-server tells the cost, so that one
     /// call of the LLM may go over it.
     #[serde(default, deserialize_with = "cost")]
-    #[schemars(range(min = 0.0))]
+    #[schemars(with = "f64", range(min = 0.0))]
     pub(crate) cost: Option<f64>,
     /// Steps that the agent may take for one message. The agent-server's own default is 500.
     #[serde(default, deserialize_with = "iterations")]
-    #[schemars(range(min = 1))]
+    #[schemars(with = "u32", range(min = 1))]
     pub(crate) iterations: Option<u32>,
 }
 
@@ -275,8 +276,22 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, Mistake> {
 /// Nothing here lasts longer, and sums of times stay far from their bounds.
 const LONGEST_DURATION: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
+/// A field that is there has a value. One without it, such as that of a template that nobody filled in, would give the agent every secret.
+fn secrets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    match Option::<Vec<String>>::deserialize(deserializer)? {
+        None => Err(de::Error::custom(no_value("secrets", "give a list of names, `[]` for no secret"))),
+        names => Ok(names),
+    }
+}
+
+fn no_value(field: &str, help: &str) -> Mistake {
+    Mistake::new(format!("`{field}` has no value"), format!("{help}; or remove the field"))
+}
+
 fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    let Some(value) = Option::<Value>::deserialize(deserializer)? else { return Ok(None) };
+    let Some(value) = Option::<Value>::deserialize(deserializer)? else {
+        return Err(de::Error::custom(no_value("timeout", "give a time with its unit, such as `30m`")));
+    };
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     parse_duration(&text).map(Some).map_err(de::Error::custom)
 }
@@ -288,6 +303,7 @@ fn cost<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Er
             format!("a cost limit of {dollars} leaves nothing to spend"),
             "give a number of US dollars above 0, such as 2.50",
         ))),
+        None => Err(de::Error::custom(no_value("cost", "give a number of US dollars, such as 2.50"))),
         cost => Ok(cost),
     }
 }
@@ -298,6 +314,7 @@ fn iterations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>,
             "a limit of 0 iterations leaves the agent no step",
             "give a whole number of 1 or more, such as 200",
         ))),
+        None => Err(de::Error::custom(no_value("iterations", "give a whole number of 1 or more, such as 200"))),
         iterations => Ok(iterations),
     }
 }

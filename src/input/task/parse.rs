@@ -162,6 +162,23 @@ mod tests {
         limits: { timeout: 30m, cost: 2.50, iterations: 200 }\nthen: [ \"Great!\" ]\n---\nRead the repo.\n";
 
     #[test]
+    fn a_secret_list_and_a_limit_without_a_value_are_refused() {
+        let nothing = ["", "null", "~"];
+        for (before, after, field) in [
+            ("secrets: ", "", "secrets"),
+            ("limits: { cost: ", " }", "cost"),
+            ("limits: { timeout: ", " }", "timeout"),
+            ("limits: { iterations: ", " }", "iterations"),
+        ] {
+            for value in nothing {
+                let text = format!("---\n{before}{value}{after}\n---\nDo it.");
+                let error = problem(&text, TaskFormat::Markdown);
+                assert!(error.contains(&format!("`{field}` has no value; give")), "{error}");
+            }
+        }
+    }
+
+    #[test]
     fn markdown_with_front_matter() {
         let task = parse(EXAMPLE, TaskFormat::Markdown, "task.md").unwrap();
         assert_eq!(task.messages().collect::<Vec<_>>(), ["Read the repo.", "Great!"]);

@@ -208,7 +208,7 @@ struct RepoForm {
     lfs: bool,
     /// How long cloning may take, such as `2m`. Default: 5 minutes.
     #[serde(default, deserialize_with = "optional_duration")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "String")]
     timeout: Option<Duration>,
 }
 

@@ -30,8 +30,12 @@ impl WebPage {
 /// Parts of an address after which a branch, a tag or a commit follows.
 const PAGES: [&str; 4] = ["tree", "blob", "raw", "commit"];
 
+/// What follows on `src` in the addresses of Gitea and Forgejo.
+const GITEA_KINDS: [&str; 3] = ["branch", "tag", "commit"];
+
 /// Whether the address is that of a web page. At the public hosts, whatever is not a repository is one. Elsewhere only a path with
-/// `/-/` (GitLab), or with `tree` or `blob` behind owner and repository, is certain to be one.
+/// `/-/` (GitLab), with `src/branch`, `src/tag` or `src/commit` (Gitea, Forgejo), or with `tree` or `blob`, these behind owner and
+/// repository, is certain to be one.
 pub(super) fn of(url: &Url) -> Option<WebPage> {
     if !matches!(url.scheme(), "https" | "http") {
         return None;
@@ -40,6 +44,7 @@ pub(super) fn of(url: &Url) -> Option<WebPage> {
     let parts: Vec<&str> = url.path_segments()?.filter(|part| !part.is_empty()).collect();
     let is_page_part = |index: usize| match parts[index] {
         "-" => index >= 2,
+        "src" => index == 2 && parts.len() > 4 && GITEA_KINDS.contains(&parts[3]),
         part => index == 2 && parts.len() > 3 && ["tree", "blob"].contains(&part),
     };
     let repository_ends = match provider {
@@ -67,6 +72,7 @@ pub(super) fn of(url: &Url) -> Option<WebPage> {
     let git_ref = match rest {
         // Bitbucket's pages of files.
         ["src", name, ..] if provider == Some(GitProvider::Bitbucket) => Some(*name),
+        ["src", kind, name, ..] if GITEA_KINDS.contains(kind) => Some(*name),
         [page, name, ..] if PAGES.contains(page) => Some(*name),
         _ => None,
     };
@@ -100,6 +106,9 @@ mod tests {
             ("https://git.example.com/g/a/-/issues", Some(("https://git.example.com/g/a", None))),
             ("https://git.example.com/g/a/tree/x", Some(("https://git.example.com/g/a", Some("x")))),
             ("https://bitbucket.org/w/a/src/main/b", Some(("https://bitbucket.org/w/a", Some("main")))),
+            ("https://codeberg.org/o/a/src/branch/dev/b", Some(("https://codeberg.org/o/a", Some("dev")))),
+            ("https://git.example.com/o/a/src/tag/v1", Some(("https://git.example.com/o/a", Some("v1")))),
+            ("https://git.example.com/o/src/branch/x.git", None),
             ("https://dev.azure.com/o/p/_git/r?path=/a", Some(("https://dev.azure.com/o/p/_git/r", None))),
         ] {
             let found = of(&Url::parse(address).unwrap());
