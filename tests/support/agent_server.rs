@@ -53,6 +53,13 @@ pub static STARTING: Mutex<()> = Mutex::const_new(());
 const START: Duration = Duration::from_secs(300);
 
 impl AgentServer {
+    /// Whether this is an earlier release.
+    pub fn is_before(&self, release: &str) -> bool {
+        let numbers =
+            |version: &str| version.split('.').map(|number| number.parse::<u32>().unwrap()).collect::<Vec<_>>();
+        numbers(&in_place_of(self.version)) < numbers(release)
+    }
+
     /// The one of the newest version that all tests share.
     pub async fn shared(version: &'static str) -> &'static Self {
         static READY: OnceCell<()> = OnceCell::const_new();

@@ -7,7 +7,7 @@ use openhands_client::conversation::{ConfirmationPolicy, EventQuery, ForkOptions
 use openhands_client::{ConversationError, HttpError, Secrets, TurnEnd};
 
 use super::{agent, at_work, conversation, many_steps, open, until_action, until_status};
-use crate::support::{AgentServer, Gates, OLDEST, ScriptedLlm, Step};
+use crate::support::{AgentServer, Gates, ScriptedLlm, Step};
 
 crate::on_newest_and_oldest!(
     pausing_ends_the_turn_and_a_message_continues,
@@ -27,7 +27,7 @@ crate::on_newest_and_oldest!(
 /// Whether a request failed because the agent-server's version lacks the endpoint.
 #[track_caller]
 fn is_unsupported<T>(result: Result<T, ConversationError>) -> bool {
-    let error = result.err().expect("the oldest version lacks it");
+    let error = result.err().expect("an older version lacks it");
     let source = error.source().and_then(|source| source.downcast_ref::<HttpError>());
     assert!(error.to_string().starts_with("failed to "), "{error}");
     matches!(source, Some(HttpError::Unsupported { .. }))
@@ -53,7 +53,7 @@ async fn interrupting_ends_a_running_command_where_the_version_can(server: &Agen
     llm.script("Work", [Step::patient_terminal(&gates.wait("end")), Step::finish("Too late.")]);
     let workspace = open(server).await;
     let mut conversation = at_work(&workspace, &llm, server).await;
-    if server.version == OLDEST {
+    if server.is_before("1.24.0") {
         assert!(is_unsupported(conversation.interrupt().await));
         gates.open("end");
         assert_eq!(conversation.run().await.unwrap(), TurnEnd::Finished);
@@ -82,7 +82,7 @@ async fn title_and_tags_are_set(server: &AgentServer) {
     let tagged = conversation.set_tags(&tags).await;
     let info = server.conversation(&conversation.id().to_string()).await;
     assert_eq!(info["title"], "A title of the test");
-    if server.version == OLDEST {
+    if server.is_before("1.16.1") {
         let error = tagged.unwrap_err();
         let source = error.source().and_then(|source| source.downcast_ref::<HttpError>());
         assert_eq!(source.and_then(HttpError::status), Some(422), "{error:?}");
@@ -103,7 +103,7 @@ async fn a_fork_has_the_events_and_continues_alone(server: &AgentServer) {
     original.send("First.").await.unwrap();
     original.run().await.unwrap();
     let forked = original.fork(&ForkOptions::default().title("The fork")).await;
-    if server.version == OLDEST {
+    if server.is_before("1.22.1") {
         assert!(is_unsupported(forked));
         return;
     }
@@ -243,7 +243,7 @@ async fn a_plugin_is_loaded_from_a_marketplace(server: &AgentServer) {
     conversation.send("Work.").await.unwrap();
     conversation.run().await.unwrap();
     let loaded = conversation.load_plugin("tools@shop").await;
-    if server.version == OLDEST {
+    if server.is_before("1.36.1") {
         assert!(is_unsupported(loaded));
         return;
     }
