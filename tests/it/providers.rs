@@ -21,7 +21,7 @@ fn runtime(api: &MockServer) -> RuntimeApi {
 }
 
 /// What every provider's sandbox goes through.
-async fn lifecycle<P: Provider>(provider: P) {
+pub async fn lifecycle<P: Provider>(provider: P) {
     let mut workspace = RemoteWorkspace::create(provider).await.unwrap();
     let done = workspace.execute_command(&Command::shell("echo here")).await.unwrap();
     assert_eq!(done.stdout_text(), "here\n");

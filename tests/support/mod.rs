@@ -6,6 +6,7 @@ pub mod automation_service;
 pub mod browser;
 pub mod cloud;
 pub mod cloud_server;
+pub mod engine;
 pub mod faulty_cloud;
 pub mod file_server;
 pub mod gates;

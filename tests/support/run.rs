@@ -17,6 +17,7 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::engine::Engine;
 use super::mark::Mark;
 use super::{AgentServer, Cloud, CloudServer, Receiver, ScriptedLlm, cloud, cloud_server};
 
@@ -265,6 +266,36 @@ impl Run {
             .env_clear()
             .current_dir(self.home.cwd());
         command.envs(own.get_envs().filter_map(|(name, value)| Some((name, value?)))).kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.command = command;
+        self
+    }
+
+    /// The binary that is started.
+    pub fn binary(&self) -> PathBuf {
+        self.home.binary()
+    }
+
+    /// The same run in a container with this name, whose image starts the binary. It shares the network, the folders of the tests and
+    /// nothing else of this machine.
+    pub fn in_container(mut self, engine: &Engine, name: &str, options: &[&str], image: &str) -> Self {
+        let own = self.command.as_std();
+        let variables: Vec<_> =
+            own.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
+        let mut command = Command::new(engine.command_line());
+        command.args(["run", "--rm", "--network", "host", "--name", name, "--workdir"]).arg(self.home.cwd());
+        for folder in ["/tmp", env!("CARGO_TARGET_TMPDIR")] {
+            command.args(["--volume", &format!("{folder}:{folder}")]);
+        }
+        for (name, _) in &variables {
+            command.arg("--env").arg(name);
+        }
+        command.args(options).arg(image).args(own.get_args());
+        // A user of the container may look into the folder of the run.
+        std::fs::set_permissions(self.home.folder.path(), Permissions::from_mode(0o755)).unwrap();
+        // The variables of the run are those of the engine's command line too, but for the few that it needs itself.
+        command.env_clear().envs(variables).current_dir(self.home.cwd()).kill_on_drop(true);
+        command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         self.command = command;
         self

@@ -3,6 +3,7 @@
 
 mod action;
 mod archive;
+mod container;
 mod wheel;
 
 use std::path::Path;

@@ -1,0 +1,119 @@
+//! On a real container engine: the image of the Dockerfile, the duties of PID 1, and the provider of sandboxes.
+
+use nix::sys::signal::Signal::SIGKILL;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+use openhands_client::http::Network;
+use openhands_client::sandbox::Provider as _;
+use openhands_client::sandbox::providers::docker::Docker;
+
+use crate::faults::Work;
+use crate::faults::container::program_under;
+use crate::providers::lifecycle;
+use crate::support::agent_server::STARTING;
+use crate::support::engine::Engine;
+use crate::support::{AgentServer, NEWEST, Step};
+
+/// A user without an entry in any list of users, who may not change anything.
+const NARROW: [&str; 8] = [
+    "--read-only",
+    "--user",
+    "12345:12345",
+    "--cap-drop",
+    "all",
+    "--pids-limit",
+    "50",
+    "--security-opt=no-new-privileges",
+];
+
+fn a_name() -> String {
+    format!("openhands-runner-test-{}", uuid::Uuid::new_v4())
+}
+
+fn pid_1(engine: &Engine, container: &str) -> Pid {
+    Pid::from_raw(engine.call(&["inspect", "--format", "{{.State.Pid}}", container]).parse().unwrap())
+}
+
+#[tokio::test]
+async fn the_image_of_the_dockerfile_runs_a_task_and_needs_nothing_of_its_container() {
+    let (engine, server) = (Engine::shared().await, AgentServer::shared(NEWEST).await);
+    let image = engine.runner_image().await;
+    let work = Work::on(server).await;
+    work.llm.script("Do the task", [Step::finish("Done.")]);
+    let name = a_name();
+    let run = work.run_without_arguments(server).args(["run", "task.md"]).in_container(engine, &name, &NARROW, image);
+    let finished = run.finish().await.exits_with(0);
+    assert_eq!(finished.stdout, "Done.\n");
+    assert_eq!(work.receiver.accepted()["status"], "COMPLETED");
+    assert!(!engine.has(&name));
+}
+
+#[tokio::test]
+async fn a_container_that_is_stopped_reports_before_it_ends() {
+    let (engine, server) = (Engine::shared().await, AgentServer::shared(NEWEST).await);
+    let image = engine.runner_image().await;
+    let work = Work::on(server).await;
+    work.hold_at("2");
+    let name = a_name();
+    let run = work.run_without_arguments(server).args(["run", "task.md"]).in_container(engine, &name, &NARROW, image);
+    let running = run.start();
+    work.reach("2").await;
+    engine.call(&["stop", "--time", "60", &name]);
+    running.finish().await.exits_with(143);
+    work.failed_with("Terminated");
+}
+
+#[tokio::test]
+async fn a_program_that_is_killed_in_its_container_goes_on() {
+    let (engine, server) = (Engine::shared().await, AgentServer::shared(NEWEST).await);
+    let image = engine.runner_image().await;
+    let work = Work::on(server).await;
+    work.hold_at("2");
+    let name = a_name();
+    let run = work.run_without_arguments(server).args(["run", "task.md"]).in_container(engine, &name, &NARROW, image);
+    let running = run.start();
+    work.reach("2").await;
+    kill(program_under(pid_1(engine, &name)), SIGKILL).unwrap();
+    running.says_times(" is ready", 2).await;
+    work.let_go("2");
+    running.finish().await.exits_with(0).says("going on with a run whose runner died");
+    assert_eq!(work.receiver.accepted()["status"], "COMPLETED");
+}
+
+#[tokio::test]
+async fn a_container_with_runner_and_agent_server_does_a_whole_run() {
+    let engine = Engine::shared().await;
+    let server = AgentServer::not_started(NEWEST);
+    let work = Work::on(&server).await;
+    work.takes(2);
+    let name = a_name();
+    let mut options: Vec<String> = ["--pids-limit", "400", "--read-only"].map(str::to_owned).into();
+    options.extend(Engine::volumes().into_iter().flat_map(|volume| ["--volume".to_owned(), volume]));
+    let mut run = work.run_without_arguments(&server);
+    for (name, value) in server.environment() {
+        run = run.env(&name, value);
+    }
+    let program = run.binary();
+    options.extend(["--entrypoint".to_owned(), program.to_str().unwrap().to_owned()]);
+    let run = run.args(["run", "--server-command", &server.command(), "--server-log", "server.log", "task.md"]);
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let turn = STARTING.lock().await;
+    let running = run.in_container(engine, &name, &options, &engine.server_image).start();
+    running.says(" is ready").await;
+    drop(turn);
+    running.finish().await.exits_with(0);
+    assert_eq!(work.receiver.accepted()["status"], "COMPLETED");
+    assert_eq!(std::fs::read_to_string(work.working_dir.join("steps.txt")).unwrap(), "1\n2\n");
+}
+
+#[tokio::test]
+async fn a_sandbox_in_a_real_container_goes_through_its_life() {
+    let engine = Engine::shared().await;
+    let mut provider = Docker::new(&Network::default()).unwrap();
+    provider.program = engine.command_line();
+    provider.server_image.clone_from(&engine.server_image);
+    provider.volumes = Engine::volumes();
+    let _turn = STARTING.lock().await;
+    lifecycle(provider.clone()).await;
+    assert_eq!(provider.made_since(&()).await.unwrap(), []);
+}
