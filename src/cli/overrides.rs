@@ -29,6 +29,10 @@ pub(crate) struct OverrideArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) profile: Option<String>,
 
+    /// The account's agent profile to use, by name or id: it names LLM, tools and the secrets that the agent may have.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) agent_profile: Option<String>,
+
     /// The LLM's model, such as anthropic/claude-sonnet-4-5. Overrides the task's; for one of the account's profiles use --profile.
     #[arg(long, value_name = "MODEL")]
     pub(crate) model: Option<String>,

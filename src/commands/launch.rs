@@ -117,8 +117,13 @@ async fn launch(
 
 async fn load(context: &CommandContext, args: &LaunchArgs) -> Result<Load, Failure> {
     let params = args.overrides.params.clone();
-    let flags =
-        Overrides { conversation_id: args.overrides.conversation_id, params, cloud: true, ..Overrides::default() };
+    let flags = Overrides {
+        conversation_id: args.overrides.conversation_id,
+        agent_profile: args.overrides.agent_profile.clone(),
+        params,
+        cloud: true,
+        ..Overrides::default()
+    };
     let settings = Settings::from_env(context.raw(), &context.environment.not_text, flags);
     let named = args.task.clone();
     let read = tokio::task::spawn_blocking(move || read_task(named.as_deref())).await;
@@ -213,8 +218,18 @@ async fn prepare(
     id: &SandboxId,
     ready: &Ready,
 ) -> Result<(Command, String), Failure> {
-    let OverrideArgs { timeout, deadline, profile, model, max_iterations, max_cost, working_dir, params, .. } =
-        &args.overrides;
+    let OverrideArgs {
+        timeout,
+        deadline,
+        profile,
+        agent_profile,
+        model,
+        max_iterations,
+        max_cost,
+        working_dir,
+        params,
+        ..
+    } = &args.overrides;
     #[cfg(debug_assertions)]
     let time_scale = args.common.time_scale.as_ref().map(ToString::to_string);
     #[cfg(not(debug_assertions))]
@@ -224,6 +239,7 @@ async fn prepare(
         ("--timeout", timeout.map(|limit| format!("{}ms", limit.as_millis()))),
         ("--deadline", deadline.map(|deadline| deadline.to_string())),
         ("--profile", profile.clone()),
+        ("--agent-profile", agent_profile.clone()),
         ("--model", model.clone()),
         ("--max-iterations", max_iterations.map(|most| most.to_string())),
         ("--max-cost", max_cost.map(|most| most.to_string())),

@@ -74,6 +74,8 @@ variables! {
     automation_conversation_id = "AUTOMATION_CONVERSATION_ID",
     /// The LLM profile to use.
     automation_model = "AUTOMATION_MODEL",
+    /// The agent profile to start the conversation from.
+    automation_agent_profile_id = "AUTOMATION_AGENT_PROFILE_ID",
     /// Passed on as a conversation tag.
     automation_id = "AUTOMATION_ID",
     /// Passed on as a conversation tag.
@@ -342,6 +344,7 @@ impl RawEnv {
             ("RUN_ID", &self.run_id),
             ("AUTOMATION_CONVERSATION_ID", &self.automation_conversation_id),
             ("AUTOMATION_MODEL", &self.automation_model),
+            ("AUTOMATION_AGENT_PROFILE_ID", &self.automation_agent_profile_id),
             ("AUTOMATION_ID", &self.automation_id),
             ("AUTOMATION_NAME", &self.automation_name),
             ("AUTOMATION_TRIGGER_SOURCE", &self.automation_trigger_source),

@@ -35,6 +35,10 @@ pub(crate) struct Settings {
     pub(crate) profile: Option<String>,
     /// The LLM profile that the environment names. The automation service names one where the automation has a model.
     pub(crate) default_profile: Option<String>,
+    /// The agent profile that a flag names.
+    pub(crate) agent_profile: Option<String>,
+    /// The agent profile that the environment names.
+    pub(crate) default_agent_profile: Option<String>,
     /// The id of this run.
     pub(crate) run_id: Option<RunId>,
     /// The conversation to continue or to create.
@@ -118,6 +122,8 @@ pub(crate) struct Overrides {
     pub(crate) conversation_id: Option<ConversationId>,
     /// `--profile`.
     pub(crate) profile: Option<String>,
+    /// `--agent-profile`.
+    pub(crate) agent_profile: Option<String>,
     /// `--working-dir`.
     pub(crate) working_dir: Option<String>,
     /// `--deadline`.
@@ -209,6 +215,8 @@ impl Settings {
             },
             profile: flags.profile,
             default_profile: text(raw.automation_model.as_ref()),
+            agent_profile: flags.agent_profile,
+            default_agent_profile: text(raw.automation_agent_profile_id.as_ref()),
             tags: tags(raw, run_id.as_ref()),
             trace: trace(raw),
             title: title_of_run(raw),

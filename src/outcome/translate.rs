@@ -25,6 +25,15 @@ fn kind_of_request(error: &HttpError, unreachable: FailureKind) -> FailureKind {
     }
 }
 
+impl Failure {
+    /// A failed request to the agent-server.
+    #[must_use]
+    pub(crate) fn of_request(doing: &str, error: &HttpError) -> Self {
+        let kind = kind_of_request(error, FailureKind::AgentServerUnreachable);
+        Self::new(kind, format!("failed to {doing}: {}", text::chain(error)))
+    }
+}
+
 impl From<ReadyError> for Failure {
     fn from(error: ReadyError) -> Self {
         Self::new(FailureKind::AgentServerUnreachable, text::chain(&error))

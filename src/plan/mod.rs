@@ -48,6 +48,9 @@ pub(crate) struct RunPlan {
     pub(crate) account: Account,
     /// Where the LLM comes from.
     pub(crate) llm: LlmPlan,
+    /// The account's agent profile, by name or id, that takes the place of LLM, tools and MCP servers. The LLM profile of `llm`, if
+    /// it names one, replaces the agent profile's own.
+    pub(crate) agent_profile: Option<String>,
     /// Which of the account's secrets the agent gets.
     pub(crate) secrets: SecretSelection,
     /// What is cloned into the working directory first.
@@ -146,7 +149,22 @@ impl RunPlan {
         );
         let chosen = take_variant(settings.run_id.as_ref(), &mut task, &mut problems);
         let variant = chosen.as_ref().map(|(_, variant)| variant);
-        let llm = llm_plan(&settings, task.llm, variant.and_then(|variant| variant.model.as_ref()), &mut problems);
+        let agent_profile =
+            settings.agent_profile.clone().or(task.agent.profile).or_else(|| settings.default_agent_profile.clone());
+        let of_variant = variant.and_then(|variant| variant.model.as_ref());
+        let llm = if agent_profile.is_some() {
+            if !task.mcp.is_empty() {
+                let help = "leave one of the two out: the agent profile names its MCP servers";
+                problems.push(Problem::new(
+                    format!("{}: mcp", task.origin.file),
+                    "`mcp` beside an agent profile",
+                    help,
+                ));
+            }
+            llm_of_agent_profile(&settings, task.llm, of_variant, &task.origin.file, &mut problems)
+        } else {
+            llm_plan(&settings, task.llm, of_variant, &mut problems)
+        };
         let secrets = match task.secrets {
             None => SecretSelection::All,
             Some(names) => SecretSelection::Named(names),
@@ -204,6 +222,7 @@ impl RunPlan {
             time_limits,
             account: settings.account,
             llm,
+            agent_profile,
             secrets,
             repos: RepoPlan::of(task.repos, time_limits.clone),
             setup: CommandPlan::of(task.setup, time_limits.command),
@@ -255,6 +274,30 @@ fn profile(settings: &Settings, of_variant: Option<&String>, of_task: Option<Str
         .or_else(|| of_variant.cloned().map(wished))
         .or_else(|| of_task.map(meant))
         .or_else(|| settings.default_profile.clone().map(wished))
+}
+
+/// The LLM profile that replaces the one of an agent profile: one that the user or an experiment names. `AUTOMATION_MODEL` is only for an
+/// agent that names none.
+fn llm_of_agent_profile(
+    settings: &Settings,
+    choice: LlmChoice,
+    of_variant: Option<&String>,
+    file: &str,
+    problems: &mut Vec<Problem>,
+) -> LlmPlan {
+    let LlmChoice { profile: of_task, fields } = choice;
+    if !fields.is_empty() {
+        let found = format!("{} beside an agent profile", text::listed(fields.keys()));
+        let help = "name an LLM profile with `llm.profile` or --profile, or leave the agent profile out";
+        problems.push(Problem::new(format!("{file}: llm, or --model"), found, help));
+    }
+    if settings.llm.model.is_some() || settings.llm.stands_alone() {
+        tracing::warn!("LLM_MODEL, LLM_API_KEY and LLM_BASE_URL have no effect: the agent profile names its LLM");
+    }
+    let profile = profile(settings, of_variant, of_task);
+    let named =
+        profile.filter(|profile| settings.default_profile.as_ref() != Some(&profile.name) || !profile.default_will_do);
+    LlmPlan { base: LlmBase::Inherited { profile: named, model: None }, fields: Map::new() }
 }
 
 fn llm_plan(
@@ -387,6 +430,26 @@ mod tests {
         assert_eq!(of(None, task, &environment), named("of-task", false, None));
         assert_eq!(of(None, "", &environment), named("of-environment", true, None));
         assert_eq!(of(None, "", &[]), (None, None));
+    }
+
+    #[test]
+    fn an_agent_profile_is_the_flags_the_tasks_then_the_environments_and_names_its_llm() {
+        let of = |flag: Option<&str>, task: &str| {
+            let environment = [("AUTOMATION_AGENT_PROFILE_ID", "of-environment"), ("AUTOMATION_MODEL", "wished")];
+            let (raw, _) = RawEnv::from_vars(environment.map(|(name, value)| (name.into(), value.into())));
+            let flags = Overrides { agent_profile: flag.map(str::to_owned), ..Overrides::default() };
+            let settings = Settings::from_env(&raw, &[], flags).unwrap();
+            let task = parse(&format!("prompt: x\n{task}"), TaskFormat::Yaml, "task").unwrap();
+            let plan = RunPlan::new(settings, task, RunLimits::default()).map_err(|problems| problems.to_string())?;
+            Ok::<_, String>((plan.agent_profile.unwrap(), plan.llm.profile().map(str::to_owned)))
+        };
+        let named = |name: &str, llm: Option<&str>| Ok((name.to_owned(), llm.map(str::to_owned)));
+        assert_eq!(of(Some("flag"), "agent: {profile: of-task}"), named("flag", None));
+        assert_eq!(of(None, "agent: {profile: of-task}\nllm: {profile: fast}"), named("of-task", Some("fast")));
+        assert_eq!(of(None, EXPERIMENT), named("of-environment", Some("of-variant")));
+        let problems = of(None, "llm: {temperature: 0.5}\nmcp: {a: {url: u}}").unwrap_err();
+        assert!(problems.contains("temperature beside an agent profile"), "{problems}");
+        assert!(problems.contains("`mcp` beside an agent profile"), "{problems}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Everything that can be wrong with the user's input is found before, by [`crate::plan`].
 
 pub(crate) mod account;
+pub(crate) mod agent;
 mod messages;
 mod repos;
 pub(crate) mod sandbox;

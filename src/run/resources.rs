@@ -1,19 +1,22 @@
 //! What the agent works with, of the account's: LLM, secrets, MCP servers.
 
 use openhands_client::agent_server::mcp::McpServers;
-use openhands_client::agent_server::wire::{Llm, SecretSource, Secrets};
+use openhands_client::agent_server::wire::{Agent, AgentSource, Llm, SecretSource, Secrets};
 use openhands_client::secret::Redactor;
 use openhands_client::text;
 use openhands_client::workspace::{AccountClient, SecretSelection, WorkspaceError};
 
 use super::account_secrets::learn_values;
 use crate::plan::{LlmBase, RunPlan};
+use crate::prepare::agent::ChosenProfile;
 
 /// What the agent works with, of the account's.
 #[derive(Debug)]
 pub(super) struct AgentResources {
-    /// Its LLM.
-    pub(super) llm: Llm,
+    /// What it is made of.
+    pub(super) agent: AgentSource,
+    /// Its model, where this program knows it.
+    pub(super) model: Option<String>,
     /// Secrets that its commands see as variables.
     pub(super) secrets: Secrets,
     /// MCP servers whose tools it has.
@@ -24,16 +27,22 @@ pub(super) struct AgentResources {
 pub(super) async fn resources(
     account: &AccountClient,
     plan: &RunPlan,
+    profile: Option<ChosenProfile>,
     redactor: &Redactor,
 ) -> Result<AgentResources, WorkspaceError> {
+    let agent_profile = profile.as_ref().map(|profile| profile.id.as_str());
     let mcp = async {
+        if agent_profile.is_some() {
+            // The server takes them from the profile.
+            return McpServers::default();
+        }
         account.mcp_servers().await.unwrap_or_else(|error| {
             tracing::warn!(error = %text::chain(&error), "going on without the account's MCP servers");
             McpServers::default()
         })
     };
     let secrets = async {
-        let secrets = match account.secrets(&plan.secrets).await {
+        let secrets = match account.secrets_of(&plan.secrets, agent_profile).await {
             Err(error @ WorkspaceError::Account { .. }) if plan.secrets == SecretSelection::All => {
                 tracing::warn!(error = %text::chain(&error), "going on without the account's secrets");
                 Secrets::new()
@@ -43,9 +52,18 @@ pub(super) async fn resources(
         learn_values(account, &secrets, plan.time_limits.secret_values, redactor).await;
         Ok(secrets)
     };
-    let inherited = async { tokio::try_join!(llm(account, plan, redactor), secrets) };
+    let agent = async {
+        match &profile {
+            Some(chosen) => Ok((AgentSource::Profile(chosen.profile.clone()), None)),
+            None => llm(account, plan, redactor).await.map(|llm| {
+                let model = llm.model_name().map(str::to_owned);
+                (Agent::default_with(llm).into(), model)
+            }),
+        }
+    };
+    let inherited = async { tokio::try_join!(agent, secrets) };
     let (inherited, mcp) = tokio::join!(inherited, mcp);
-    let (llm, mut secrets) = inherited?;
+    let ((agent, model), mut secrets) = inherited?;
     let mcp = mcp.with(&plan.conversation.mcp);
     mcp.secrets().iter().for_each(|secret| redactor.learn(secret));
     if !mcp.is_empty() {
@@ -56,7 +74,7 @@ pub(super) async fn resources(
         // For a person who reads what the agent writes elsewhere, such as a comment.
         secrets.entry("AUTOMATION_SESSION_URL".to_owned()).or_insert(SecretSource::Static { value });
     }
-    Ok(AgentResources { llm, secrets, mcp })
+    Ok(AgentResources { agent, model, secrets, mcp })
 }
 
 async fn llm(account: &AccountClient, plan: &RunPlan, redactor: &Redactor) -> Result<Llm, WorkspaceError> {
@@ -81,7 +99,7 @@ async fn llm(account: &AccountClient, plan: &RunPlan, redactor: &Redactor) -> Re
 async fn default_llm(account: &AccountClient, plan: &RunPlan) -> Result<Llm, WorkspaceError> {
     let names_model = plan.llm.fields.get("model").is_some_and(|model| !model.is_null());
     match account.llm(None).await {
-        Err(WorkspaceError::NoLlm) if names_model => Ok(Llm::default()),
+        Err(WorkspaceError::NoLlm | WorkspaceError::AcpAgent) if names_model => Ok(Llm::default()),
         other => other,
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use openhands_client::agent_server::client::Created;
 use openhands_client::agent_server::ready::await_ready;
-use openhands_client::agent_server::wire::Agent;
+use openhands_client::agent_server::wire::AgentSource;
 use openhands_client::agent_server::{AgentServer, AgentServerClient};
 use openhands_client::conversation::{ConversationSpec, RunSpec};
 use openhands_client::http::Http;
@@ -44,6 +44,7 @@ use crate::logging::Lines;
 use crate::outcome::{Facts, Failure, FailureKind, LastWords, Verdict};
 use crate::plan::RunPlan;
 use crate::prepare::account::account_client;
+use crate::prepare::agent::agent_profile;
 use crate::prepare::{Prepared, prepare};
 use crate::problem::Problems;
 use crate::process::init::RestartState;
@@ -321,6 +322,7 @@ impl<'r> Run<'r> {
             agent_server_url: args.agent_server_url.clone(),
             conversation_id: args.overrides.conversation_id,
             profile: args.overrides.profile.clone(),
+            agent_profile: args.overrides.agent_profile.clone(),
             working_dir: args.overrides.working_dir.clone(),
             deadline: args.overrides.deadline,
             params: args.overrides.params.clone(),
@@ -414,14 +416,17 @@ impl<'r> Run<'r> {
         let told = self.told(&plan, limit.as_ref());
         let driven = async {
             let redactor = &self.environment.redactor;
-            let fields = FinishFields::known(server.capabilities.finish_schema, plan.conversation.continued);
-            let resources = async { Ok(resources(&account, &plan, redactor).await?) };
+            let profile = agent_profile(&server.client, &plan).await?;
+            // The tools of a profile are its own.
+            let takes_fields = server.capabilities.finish_schema && profile.is_none();
+            let fields = FinishFields::known(takes_fields, plan.conversation.continued);
+            let resources = async { Ok(Box::pin(resources(&account, &plan, profile, redactor)).await?) };
             let (prepared, resources) =
                 tokio::try_join!(prepare(&account, &server.client, &plan, fields, redactor, sinks), resources)?;
             sinks.record(&Record::Stage(Stage::Configuring)).await;
             let working_dir = self.working_dir.get_or_init(|| plan.conversation.working_dir.clone());
             folder::note_commits(&self.folder, server, working_dir, &self.warnings).await;
-            self.know(|facts| facts.model = resources.llm.model_name().map(str::to_owned));
+            self.know(|facts| facts.model.clone_from(&resources.model));
             let result_spec = plan.result_spec.clone();
             let asked = Asked { conversation: plan.conversation.id, result_spec, fields };
             let asked = self.asked.get_or_init(async || asked).await;
@@ -446,10 +451,11 @@ impl<'r> Run<'r> {
 
 /// The conversation of a plan, with what the account and the preparation give.
 fn spec(plan: RunPlan, prepared: Prepared, resources: AgentResources) -> ConversationSpec {
-    let finish_schema = plan.result_spec.finish_schema();
+    let takes_fields = matches!(resources.agent, AgentSource::Agent { .. });
+    let finish_schema = plan.result_spec.finish_schema().filter(|_| takes_fields);
     let hook_config = finish_schema.as_ref().filter(|_| plan.with_hooks).and_then(|_| answer::hooks());
     let plan = plan.conversation;
-    let mut spec = ConversationSpec::new(plan.id, Agent::default_with(resources.llm));
+    let mut spec = ConversationSpec::new(plan.id, resources.agent);
     spec.working_dir = plan.working_dir;
     spec.title = plan.title;
     spec.tags = plan.tags;

@@ -15,6 +15,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod agent_profile;
 mod automation;
 mod check;
 mod cloud;

@@ -76,3 +76,10 @@ pub fn json(status: u16, body: &serde_json::Value) -> Response<Full<Bytes>> {
     response.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static("application/json"));
     response
 }
+
+/// An answer of one server-sent event, and the mark of the end that LLMs send.
+pub fn event_stream(event: &serde_json::Value) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(format!("data: {event}\n\ndata: [DONE]\n\n"))));
+    response.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static("text/event-stream"));
+    response
+}

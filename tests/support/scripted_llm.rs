@@ -130,17 +130,26 @@ impl Handler for Answers {
             Step::After(..) => unreachable!("the loop above takes these apart"),
         };
         let finish_reason = if message.get("tool_calls").is_some() { "tool_calls" } else { "stop" };
-        http_listener::json(
-            200,
-            &json!({
+        let is_stream = body.get("stream") == Some(&Value::Bool(true));
+        let answer = |said: &str, message: Value| {
+            json!({
                 "id": format!("chatcmpl-{}", uuid::Uuid::new_v4().simple()),
-                "object": "chat.completion",
+                "object": if is_stream { "chat.completion.chunk" } else { "chat.completion" },
                 "created": 0,
                 "model": body.get("model").cloned().unwrap_or_default(),
-                "choices": [{"index": 0, "message": message, "finish_reason": finish_reason}],
+                "choices": [{"index": 0, said: message, "finish_reason": finish_reason}],
                 "usage": {"prompt_tokens": 1000, "completion_tokens": 10, "total_tokens": 1010},
-            }),
-        )
+            })
+        };
+        if is_stream {
+            // All in one piece; the place of a call in the message tells the pieces of a call apart.
+            let mut delta = message;
+            if let Some(call) = delta.pointer_mut("/tool_calls/0").and_then(Value::as_object_mut) {
+                call.insert("index".to_owned(), 0.into());
+            }
+            return http_listener::event_stream(&answer("delta", delta));
+        }
+        http_listener::json(200, &answer("message", message))
     }
 }
 

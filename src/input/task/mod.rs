@@ -56,6 +56,9 @@ pub(crate) struct Task {
     /// The LLM: a profile of the account, and any field of the agent-server's LLM object on top.
     #[serde(default)]
     pub(crate) llm: LlmChoice,
+    /// The agent: a profile of the account.
+    #[serde(default)]
+    pub(crate) agent: AgentChoice,
     /// Names of the account's secrets that the agent gets. All when left out, none for an empty list.
     #[serde(default, deserialize_with = "secrets")]
     #[schemars(with = "Vec<String>")]
@@ -199,6 +202,15 @@ impl<'de> Deserialize<'de> for LlmChoice {
         }
         deserializer.deserialize_map(Fields)
     }
+}
+
+/// Which agent works.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AgentChoice {
+    /// Name or id of one of the account's agent profiles. It names LLM, tools, MCP servers and the secrets that the agent may have.
+    #[serde(default)]
+    pub(crate) profile: Option<String>,
 }
 
 /// What a run may spend. A limit that is left out does not exist.

@@ -20,6 +20,8 @@ pub struct ServerSettings {
 #[derive(Default, Deserialize)]
 struct AgentSettings {
     #[serde(default)]
+    agent_kind: Value,
+    #[serde(default)]
     llm: Value,
     #[serde(default)]
     mcp_config: Value,
@@ -36,6 +38,12 @@ impl ServerSettings {
     #[must_use]
     pub fn llm(&self) -> Option<Llm> {
         Llm::of_settings(&self.agent_settings.llm)
+    }
+
+    /// Whether the agent is another program, which brings its own LLM.
+    #[must_use]
+    pub fn is_acp(&self) -> bool {
+        self.agent_settings.agent_kind == "acp"
     }
 
     /// The MCP servers.
@@ -83,6 +91,11 @@ pub struct SecretList {
     pub secrets: Vec<SecretEntry>,
 }
 
+/// The query of a list of secrets. Servers without agent profiles ignore it.
+pub(crate) fn of_profile(agent_profile: Option<&str>) -> Vec<(&'static str, &str)> {
+    agent_profile.map(|id| ("agent_profile_id", id)).into_iter().collect()
+}
+
 /// One secret of an account.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct SecretEntry {
@@ -106,11 +119,14 @@ mod tests {
         assert!(fresh.mcp_servers().is_empty());
         let set: ServerSettings = serde_json::from_value(json!({
             "active_profile": "fast",
-            "agent_settings": {"llm": {"model": "m", "api_key": "k", "base_url": null}, "mcp_config": {"a": {"url": "u"}}},
+            "agent_settings": {"agent_kind": "openhands", "llm": {"model": "m", "api_key": "k", "base_url": null}, "mcp_config": {"a": {"url": "u"}}},
         }))
         .unwrap();
         assert_eq!(set.active_profile.as_deref(), Some("fast"));
         assert_eq!(Value::from(set.llm().unwrap().0), json!({"model": "m", "api_key": "k"}));
         assert_eq!(set.mcp_servers().names(), ["a"]);
+        assert!(!set.is_acp());
+        let acp = json!({"agent_settings": {"agent_kind": "acp", "llm": {"model": "acp-managed"}}});
+        assert!(serde_json::from_value::<ServerSettings>(acp).unwrap().is_acp());
     }
 }

@@ -4,7 +4,7 @@ use reqwest::Method;
 use url::Url;
 
 use super::wire::UserSettings;
-use crate::agent_server::settings::SecretList;
+use crate::agent_server::settings::{SecretList, of_profile};
 use crate::cloud::CloudAccount;
 use crate::http::{self, Http, HttpError};
 use crate::secret::Secret;
@@ -57,13 +57,15 @@ impl CloudClient {
             .json()
     }
 
-    /// `GET /api/v1/sandboxes/{id}/settings/secrets`: names and descriptions of the account's secrets.
+    /// `GET /api/v1/sandboxes/{id}/settings/secrets`: names and descriptions of the account's secrets; those that an agent profile
+    /// allows, where one is named.
     ///
     /// # Errors
     /// [`HttpError`]; 401 for a wrong key, 403 for another sandbox's id.
-    pub async fn secret_names(&self) -> Result<SecretList, HttpError> {
+    pub async fn secret_names(&self, agent_profile: Option<&str>) -> Result<SecretList, HttpError> {
         self.http
             .request(Method::GET, self.sandbox_secrets(&[]))
+            .query(&of_profile(agent_profile))
             .bearer(&self.account.api_key)
             .session_key(&self.account.session_key)
             .send()

@@ -31,6 +31,12 @@ impl UserSettings {
         llm.0.keys().any(is_chosen).then_some(llm)
     }
 
+    /// Whether the account's agent is another program, which brings its own LLM.
+    #[must_use]
+    pub fn is_acp(&self) -> bool {
+        self.0.get("agent_settings").and_then(|settings| settings.get("agent_kind")).is_some_and(|kind| kind == "acp")
+    }
+
     /// A named LLM profile: `llm_profiles.profiles.<name>`.
     #[must_use]
     pub fn profile(&self, name: &str) -> Option<Llm> {

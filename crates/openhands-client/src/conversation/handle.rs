@@ -16,7 +16,7 @@ use super::turn::TurnEnd;
 use super::{ConversationBuilder, ConversationError, ConversationSpec, final_message};
 use crate::agent_server::client::Created;
 use crate::agent_server::event::Meaning;
-use crate::agent_server::wire::{Agent, Cost, Secrets, Status, Usage};
+use crate::agent_server::wire::{Agent, AgentSource, Cost, Secrets, Status, Usage};
 use crate::agent_server::{AgentServer, Event};
 use crate::http::HttpError;
 use crate::ids::ConversationId;
@@ -144,8 +144,12 @@ impl Conversation {
         &self.server
     }
 
-    pub(super) fn agent(&self) -> &Agent {
-        &self.spec.agent
+    /// The agent that was described here.
+    pub(super) fn agent(&self) -> Option<&Agent> {
+        match &self.spec.agent {
+            AgentSource::Agent { agent } => Some(agent),
+            AgentSource::Profile(_) => None,
+        }
     }
 
     /// Whether it was made here, or existed before.

@@ -63,8 +63,10 @@ impl Conversation {
         let forked = self.server().client.fork(self.id(), fork, options).await;
         forked.map_err(request("fork the conversation"))?;
         // The server's copy of the agent lacks the LLM's key (1.58.0, conversation_service.py, fork_conversation).
-        let switched = self.server().client.switch_llm(fork, &self.agent().llm).await;
-        switched.map_err(request("give the fork its LLM"))?;
+        if let Some(agent) = self.agent() {
+            let switched = self.server().client.switch_llm(fork, &agent.llm).await;
+            switched.map_err(request("give the fork its LLM"))?;
+        }
         Ok(fork)
     }
 

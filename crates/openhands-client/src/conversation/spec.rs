@@ -10,7 +10,7 @@ use crate::agent_server::mcp::McpServers;
 use crate::agent_server::plugin::PluginSource;
 use crate::agent_server::skill::Skill;
 use crate::agent_server::trace::Trace;
-use crate::agent_server::wire::{Agent, Secrets};
+use crate::agent_server::wire::{AgentSource, Secrets};
 use crate::ids::{ConversationId, RunId};
 
 /// Where the agent works in a sandbox.
@@ -23,7 +23,7 @@ pub struct ConversationSpec {
     /// Its id. A conversation that exists under it is continued.
     pub id: ConversationId,
     /// The agent.
-    pub agent: Agent,
+    pub agent: AgentSource,
     /// The agent's working directory, on the agent-server's machine.
     pub working_dir: String,
     /// A title for people.
@@ -86,10 +86,10 @@ impl RunSpec {
 impl ConversationSpec {
     /// A conversation of this agent, in the sandbox's own directory and without limits.
     #[must_use]
-    pub fn new(id: ConversationId, agent: Agent) -> Self {
+    pub fn new(id: ConversationId, agent: impl Into<AgentSource>) -> Self {
         Self {
             id,
-            agent,
+            agent: agent.into(),
             working_dir: DEFAULT_WORKING_DIR.to_owned(),
             title: None,
             tags: BTreeMap::new(),

@@ -7,7 +7,7 @@ use super::ledger::{Beginning, already_sent};
 use super::working_dir::StartError;
 use crate::agent_server::client::{Created, EventQuery};
 use crate::agent_server::event::Meaning;
-use crate::agent_server::wire::{ConversationInfo, Cost, LocalWorkspace, StartConversation};
+use crate::agent_server::wire::{AgentSource, ConversationInfo, Cost, LocalWorkspace, StartConversation};
 use crate::agent_server::{AgentServer, AgentServerClient, Capabilities, Event};
 use crate::http::HttpError;
 use crate::retry::{Policy, retry};
@@ -36,17 +36,25 @@ pub(super) struct Found {
 /// Starts the conversation, or finds it.
 pub(super) async fn start_or_find(server: &AgentServer, spec: &ConversationSpec) -> Result<Found, StartError> {
     let AgentServer { client, capabilities } = server;
-    let finish_schema = spec.finish_schema.clone().filter(|_| capabilities.finish_schema);
+    // The tools of a profile are its own.
+    let takes_fields = capabilities.finish_schema && matches!(spec.agent, AgentSource::Agent { .. });
+    let finish_schema = spec.finish_schema.clone().filter(|_| takes_fields);
     let hook_config = spec.hook_config.clone().filter(|_| finish_schema.is_some());
     // A plugin may bring hooks of its own.
     let may_veto = hook_config.is_some() || !spec.plugins.is_empty();
-    let agent = spec.agent.clone().with_mcp(spec.mcp.config(*capabilities)).with_skills(spec.skills.clone());
+    let agent = match spec.agent.clone() {
+        AgentSource::Profile(profile) => AgentSource::Profile(profile.with_skills(spec.skills.clone())),
+        AgentSource::Agent { agent } => {
+            let agent = agent.with_mcp(spec.mcp.config(*capabilities)).with_skills(spec.skills.clone());
+            AgentSource::from(match finish_schema {
+                Some(schema) => agent.with_finish_fields(schema),
+                None => agent,
+            })
+        }
+    };
     let body = StartConversation {
         conversation_id: spec.id,
-        agent: match finish_schema {
-            Some(schema) => agent.with_finish_fields(schema),
-            None => agent,
-        },
+        agent,
         workspace: LocalWorkspace::new(&spec.working_dir),
         max_iterations: spec.max_iterations,
         secrets: spec.secrets.clone(),

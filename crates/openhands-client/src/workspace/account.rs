@@ -65,9 +65,22 @@ impl AccountClient {
     /// # Errors
     /// [`WorkspaceError`].
     pub async fn secrets(&self, selection: &SecretSelection) -> Result<Secrets, WorkspaceError> {
+        self.secrets_of(selection, None).await
+    }
+
+    /// The same, as far as the agent profile with this id allows them.
+    ///
+    /// # Errors
+    /// [`WorkspaceError`].
+    #[doc(hidden)]
+    pub async fn secrets_of(
+        &self,
+        selection: &SecretSelection,
+        agent_profile: Option<&str>,
+    ) -> Result<Secrets, WorkspaceError> {
         match &self.0 {
-            Source::Cloud(source) => source.secrets(selection).await,
-            Source::Server(source) => source.secrets(selection).await,
+            Source::Cloud(source) => source.secrets(selection, agent_profile).await,
+            Source::Server(source) => source.secrets(selection, agent_profile).await,
         }
     }
 

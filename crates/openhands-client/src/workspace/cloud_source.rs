@@ -49,6 +49,7 @@ impl CloudSource {
         let cloud = self.cloud.as_ref().ok_or(WorkspaceError::NoAccount { what })?;
         let settings = self.settings(cloud, what).await?;
         match profile {
+            None if settings.is_acp() => Err(WorkspaceError::AcpAgent),
             None => settings.default_llm().ok_or(WorkspaceError::NoLlm),
             Some(name) => settings.profile(name).ok_or_else(|| WorkspaceError::NoSuchProfile {
                 name: name.to_owned(),
@@ -57,7 +58,11 @@ impl CloudSource {
         }
     }
 
-    pub(super) async fn secrets(&self, selection: &SecretSelection) -> Result<Secrets, WorkspaceError> {
+    pub(super) async fn secrets(
+        &self,
+        selection: &SecretSelection,
+        agent_profile: Option<&str>,
+    ) -> Result<Secrets, WorkspaceError> {
         let what = "the secrets";
         let cloud = match (&self.cloud, selection) {
             (_, SecretSelection::Named(names)) if names.is_empty() => return Ok(Secrets::new()),
@@ -66,7 +71,7 @@ impl CloudSource {
             (Some(cloud), _) => cloud,
         };
         let known = retry("reading the names of the account's secrets", Policy::cloud(cloud.time_limits()), || {
-            cloud.secret_names()
+            cloud.secret_names(agent_profile)
         })
         .await
         .map_err(|source| WorkspaceError::Account { what, source })?

@@ -70,6 +70,12 @@ pub enum WorkspaceError {
     /// The account has no LLM settings.
     #[error("the account has no LLM: choose one in its settings, or set LLM_MODEL and LLM_API_KEY")]
     NoLlm,
+    /// The account's agent is another program, which brings its own LLM.
+    #[error(
+        "the account's agent is an ACP agent, which has no LLM for the runner's own agent: choose an agent profile \
+         (--agent-profile), an LLM profile (--profile), or set LLM_MODEL and LLM_API_KEY"
+    )]
+    AcpAgent,
     /// The account has no such profile.
     #[error("the account has no LLM profile `{name}`; it has {}", text::listed(known))]
     NoSuchProfile {

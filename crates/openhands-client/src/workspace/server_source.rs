@@ -64,6 +64,9 @@ impl ServerSource {
                 }
             }
         }
+        if settings.is_acp() {
+            return Err(WorkspaceError::AcpAgent);
+        }
         settings.llm().ok_or(WorkspaceError::NoLlm)
     }
 
@@ -87,12 +90,16 @@ impl ServerSource {
         }
     }
 
-    pub(super) async fn secrets(&self, selection: &SecretSelection) -> Result<Secrets, WorkspaceError> {
+    pub(super) async fn secrets(
+        &self,
+        selection: &SecretSelection,
+        agent_profile: Option<&str>,
+    ) -> Result<Secrets, WorkspaceError> {
         if matches!(selection, SecretSelection::Named(names) if names.is_empty()) {
             return Ok(Secrets::new());
         }
         let names = retry("reading the names of the secrets", Policy::setup(self.agent_server.time_limits()), || {
-            self.agent_server.secret_names()
+            self.agent_server.secret_names(agent_profile)
         })
         .await;
         let known = match names {

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde::Deserialize;
 
 use crate::agent_server::AgentServerClient;
-use crate::agent_server::settings::{Profile, ProfileList, SecretList, ServerSettings};
+use crate::agent_server::settings::{Profile, ProfileList, SecretList, ServerSettings, of_profile};
 use crate::agent_server::skill::{SkillList, SkillQuery};
 use crate::agent_server::wire::SecretSource;
 use crate::http::{self, HttpError, Request};
@@ -81,12 +81,14 @@ impl AgentServerClient {
         self.request(Method::GET, &["api", "profiles"]).send().await?.json()
     }
 
-    /// `GET /api/settings/secrets`: names and descriptions, from 1.22.1. May be repeated.
+    /// `GET /api/settings/secrets`: names and descriptions, from 1.22.1; those that an agent profile allows, where one is named. May be
+    /// repeated.
     ///
     /// # Errors
-    /// [`HttpError`]; 404 on older versions.
-    pub async fn secret_names(&self) -> Result<SecretList, HttpError> {
-        self.request(Method::GET, &["api", "settings", "secrets"]).send().await?.json()
+    /// [`HttpError`]; 404 on older versions, or for an unknown profile.
+    pub async fn secret_names(&self, agent_profile: Option<&str>) -> Result<SecretList, HttpError> {
+        let request = self.request(Method::GET, &["api", "settings", "secrets"]);
+        request.query(&of_profile(agent_profile)).send().await?.json()
     }
 
     /// A reference to a secret of the server's own settings: `GET /api/settings/secrets/{name}`, plain text, with the

@@ -6,6 +6,71 @@ use serde_json::{Map, Value};
 use super::llm::Llm;
 use crate::agent_server::skill::{AgentContext, Marketplace, Skill};
 
+/// What the agent of a conversation is made of.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum AgentSource {
+    /// An agent that is described here.
+    Agent {
+        /// The agent.
+        agent: Box<Agent>,
+    },
+    /// An agent profile of the server.
+    Profile(AgentProfile),
+}
+
+impl From<Agent> for AgentSource {
+    fn from(agent: Agent) -> Self {
+        Self::Agent { agent: Box::new(agent) }
+    }
+}
+
+/// An agent profile of the server, which names LLM, tools, MCP servers and the secrets that the agent may have. Seen on 1.58.0.
+#[derive(Debug, Clone, Serialize)]
+pub struct AgentProfile {
+    agent_profile_id: String,
+    #[serde(rename = "agent_launch_additions", skip_serializing_if = "LaunchAdditions::is_empty")]
+    additions: LaunchAdditions,
+}
+
+/// What a conversation gives to the agent of a profile. The server merges skills by name, and the profile's own win
+/// (sdk 1.58.0, conversation/request.py, `AgentLaunchAdditions`).
+#[derive(Debug, Clone, Default, Serialize)]
+struct LaunchAdditions {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    skills: Vec<Skill>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    llm_profile_ref: Option<String>,
+}
+
+impl LaunchAdditions {
+    fn is_empty(&self) -> bool {
+        self.skills.is_empty() && self.llm_profile_ref.is_none()
+    }
+}
+
+impl AgentProfile {
+    /// The profile with this id.
+    #[must_use]
+    pub fn new(id: impl Into<String>) -> Self {
+        Self { agent_profile_id: id.into(), additions: LaunchAdditions::default() }
+    }
+
+    /// With this LLM profile instead of its own.
+    #[must_use]
+    pub fn llm_profile(mut self, name: Option<String>) -> Self {
+        self.additions.llm_profile_ref = name;
+        self
+    }
+
+    /// The same with these skills.
+    #[must_use]
+    pub(crate) fn with_skills(mut self, skills: Vec<Skill>) -> Self {
+        self.additions.skills = skills;
+        self
+    }
+}
+
 /// The default agent, as the official client makes it for command-line use.
 #[derive(Debug, Clone, Serialize)]
 pub struct Agent {

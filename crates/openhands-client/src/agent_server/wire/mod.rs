@@ -19,7 +19,7 @@ use super::trace::Trace;
 use crate::agent_server::plugin::PluginSource;
 use crate::ids::ConversationId;
 
-pub use agent::Agent;
+pub use agent::{Agent, AgentProfile, AgentSource};
 pub use cost::Cost;
 pub use llm::Llm;
 pub use secrets::{SecretSource, Secrets};
@@ -73,7 +73,8 @@ pub struct StartConversation {
     #[serde(serialize_with = "id_text")]
     pub conversation_id: ConversationId,
     /// The agent.
-    pub agent: Agent,
+    #[serde(flatten)]
+    pub agent: AgentSource,
     /// Where it works.
     pub workspace: LocalWorkspace,
     /// Steps for one message; the server's default is 500.
@@ -231,11 +232,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_profile_takes_the_place_of_the_agent() {
+        let profile = |profile: AgentProfile| serde_json::to_value(AgentSource::Profile(profile)).unwrap();
+        assert_eq!(profile(AgentProfile::new("p")), json!({"agent_profile_id": "p"}));
+        let with_llm = AgentProfile::new("p").llm_profile(Some("fast".to_owned()));
+        let expected = json!({"agent_profile_id": "p", "agent_launch_additions": {"llm_profile_ref": "fast"}});
+        assert_eq!(profile(with_llm), expected);
+    }
+
+    #[test]
     fn a_conversation_is_started_in_the_form_that_every_version_takes() {
         let Value::Object(fields) = json!({"model": "m", "usage_id": "agent"}) else { unreachable!() };
         let body = StartConversation {
             conversation_id: "1b716b4b-78d1-5f02-9247-f78169819a82".parse().unwrap(),
-            agent: Agent::default_with(Llm(fields)),
+            agent: Agent::default_with(Llm(fields)).into(),
             workspace: LocalWorkspace::new("/w"),
             max_iterations: None,
             secrets: BTreeMap::from([(

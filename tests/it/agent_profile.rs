@@ -1,0 +1,94 @@
+//! Agent profiles of the agent-server: the LLM, the tools, and the secrets that an agent may have.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::automation_service::profile;
+use crate::support::cloud::Cloud;
+use crate::support::run::account_settings;
+use crate::support::{AgentServer, NEWEST, OLDEST, Run, ScriptedLlm, Step};
+
+/// An agent profile of the shared agent-server that allows these secrets; gives its name.
+async fn agent_profile(server: &AgentServer, llm_profile: &str, secrets: &[&str]) -> String {
+    let name = format!("reviewer-{}", uuid::Uuid::new_v4().simple());
+    let body = json!({"agent_kind": "openhands", "llm_profile_ref": llm_profile, "secret_refs": secrets});
+    server.send(Method::POST, &format!("/api/agent-profiles/{name}"), &body).await;
+    name
+}
+
+/// A run with the settings of this agent-server.
+fn self_hosted(server: &AgentServer) -> Run {
+    Run::inside(server).env("AGENT_SERVER_URL", server.url("")).args(["run", "--format", "json", "-p", "Look around"])
+}
+
+#[tokio::test]
+async fn a_secret_that_the_profile_does_not_allow_never_reaches_the_agents_shell() {
+    let server = AgentServer::shared(NEWEST).await;
+    let llm = ScriptedLlm::start(0).await.unwrap();
+    let [allowed, other] = ["ALLOWED", "OTHER"].map(|name| format!("{name}_{}", uuid::Uuid::new_v4().simple()));
+    for name in [&allowed, &other] {
+        let secret = json!({"name": name, "value": format!("value-of-{name}")});
+        server.send(Method::PUT, "/api/settings/secrets", &secret).await;
+    }
+    let look = format!("echo \"[${allowed}][${other}]\" | tr a-z A-Z >seen.txt");
+    llm.script("Look around", [Step::terminal(&look), Step::finish("Done.")]);
+    let llm_profile = profile(server, &llm).await;
+    let profile = agent_profile(server, &llm_profile, &[&allowed]).await;
+    let info = server.get(&format!("/api/agent-profiles/{profile}")).await;
+    let id = info["profile"]["id"].as_str().unwrap();
+    let seen = |name: &str| format!("VALUE-OF-{}", name.to_uppercase());
+    let both = format!("[{}][{}]\n", seen(&allowed), seen(&other));
+    let one = format!("[{}][]\n", seen(&allowed));
+
+    let run = async |run: Run, expected: &str| -> Value {
+        let working_dir = server.working_dir();
+        let finished = run.env("WORKSPACE_BASE", &working_dir).finish().await.exits_with(0);
+        assert_eq!(std::fs::read_to_string(working_dir.join("seen.txt")).unwrap(), expected);
+        server.conversation(finished.json()["conversation_id"].as_str().unwrap()).await
+    };
+    // The default agent has all of the account's.
+    run(self_hosted(server).args(["--profile", &llm_profile]), &both).await;
+    for named in [
+        self_hosted(server).args(["--agent-profile", &profile]),
+        self_hosted(server).env("AUTOMATION_AGENT_PROFILE_ID", id),
+        // The LLM of the profile, unless a person names another: the automation's model is for agents without one.
+        self_hosted(server).env("AUTOMATION_AGENT_PROFILE_ID", id).env("AUTOMATION_MODEL", "gone"),
+        self_hosted(server).args(["--agent-profile", &profile, "--profile", &llm_profile]),
+    ] {
+        let conversation = run(named, &one).await;
+        assert_eq!(conversation["launched_agent_profile"]["agent_profile_id"], id, "{conversation}");
+    }
+    let asks = "---\nagent: {profile: PROFILE}\nsecrets: [OTHER]\n---\nLook around";
+    let asks = asks.replace("PROFILE", &profile).replace("OTHER", &other);
+    let refused = Run::inside(server).env("AGENT_SERVER_URL", server.url("")).task(&asks).finish().await;
+    refused.exits_with(78).says(&format!("the account has no secret {other}; it has {allowed}"));
+}
+
+#[tokio::test]
+async fn a_profile_that_cannot_be_had_is_an_error_before_anything_starts() {
+    let (newest, oldest) = (AgentServer::shared(NEWEST).await, AgentServer::lent(OLDEST).await);
+    let llm = ScriptedLlm::start(0).await.unwrap();
+    let known = agent_profile(newest, &profile(newest, &llm).await, &[]).await;
+    let unknown = self_hosted(newest).args(["--agent-profile", "nobody"]).finish().await.exits_with(78);
+    let detail = unknown.json()["error"]["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("no agent profile `nobody`; it has ") && detail.contains(&known), "{detail}");
+    let none = self_hosted(&oldest).env("AUTOMATION_AGENT_PROFILE_ID", "nobody").finish().await.exits_with(78);
+    let result = none.json();
+    assert!(result["error"]["detail"].as_str().unwrap().contains(OLDEST), "{result}");
+    assert_eq!(result.get("conversation_id"), None, "{result}");
+}
+
+#[tokio::test]
+async fn an_account_with_an_acp_agent_is_told_what_to_choose() {
+    let server = AgentServer::shared(NEWEST).await;
+    let llm = ScriptedLlm::start(0).await.unwrap();
+    llm.script("Look around", [Step::finish("Done.")]);
+    let mut settings = account_settings(&llm);
+    settings["agent_settings"]["agent_kind"] = "acp".into();
+    settings["llm_profiles"] =
+        json!({"profiles": {"fast": {"model": "openai/fast", "base_url": llm.url(), "api_key": "k"}}});
+    let cloud = Cloud::start(&server.key, settings, &[]).await;
+    let run = || Run::inside(server).account(&cloud).task("Look around");
+    run().finish().await.exits_with(78).says("ACP agent").says("--agent-profile").says("--profile");
+    run().args(["--profile", "fast"]).finish().await.exits_with(0).says("openai/fast");
+}
