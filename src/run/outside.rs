@@ -4,8 +4,10 @@ use openhands_client::agent_server::AgentServer;
 use openhands_client::cloud::CloudKey;
 use openhands_client::http::Http;
 use openhands_client::ids::SandboxId;
-use openhands_client::sandbox::Sandbox;
+use openhands_client::retry::{Policy, retry};
 use openhands_client::sandbox::providers::cloud::CloudProvider;
+use openhands_client::sandbox::ready::await_ready;
+use openhands_client::sandbox::{Provider as _, Sandbox, SandboxState};
 use openhands_client::workspace::{AccountClient, account_of};
 
 use crate::cli::RunArgs;
@@ -37,6 +39,27 @@ impl Outside {
         let id = sandbox.made().await.map_err(Failure::from)?;
         let account = account_of(&id, &sandbox.provider().sandboxes, &ready);
         Ok((account, ready.server))
+    }
+
+    /// Resumes the sandbox if it was paused under the run: whether the run can continue in it.
+    ///
+    /// # Errors
+    /// The sandbox cannot be used any more.
+    pub(super) async fn wake(&self) -> Result<bool, Failure> {
+        let slot = self.sandbox.lock().await;
+        let Some((sandbox, id)) = slot.as_ref().and_then(|sandbox| Some((sandbox, sandbox.id()?))) else {
+            return Ok(false);
+        };
+        let provider = sandbox.provider();
+        let policy = Policy::cloud_read(provider.http().time_limits());
+        // If the Cloud does not say, the failure that led here is the reason.
+        let look = retry("looking at the sandbox", policy, || provider.look(id)).await;
+        if !matches!(look, Ok(SandboxState::Paused)) {
+            return Ok(false);
+        }
+        tracing::warn!(sandbox = %id, "the sandbox was paused during the run; resuming it");
+        await_ready(provider, id).await.map_err(Failure::from)?;
+        Ok(true)
     }
 
     /// The sandbox's id, once it is known.

@@ -8,7 +8,7 @@ use openhands_client::agent_server::client::Created;
 use openhands_client::agent_server::ready::await_ready;
 use openhands_client::agent_server::wire::AgentSource;
 use openhands_client::agent_server::{AgentServer, AgentServerClient};
-use openhands_client::conversation::{ConversationSpec, RunSpec};
+use openhands_client::conversation::{Conversation, ConversationSpec, RunSpec};
 use openhands_client::http::Http;
 use openhands_client::ids::{RunId, SandboxId};
 use openhands_client::off_thread::off_thread;
@@ -61,6 +61,9 @@ use crate::sinks::tally::Tally;
 use crate::sinks::terminal::Terminal;
 use crate::sinks::{Record, Sinks, Stage};
 use crate::view::{Form, View};
+
+/// An account whose runs pause each other's sandboxes all the time is too small for them.
+const MOST_PAUSES: u32 = 20;
 
 /// A run while it is under way.
 pub(super) struct Run<'r> {
@@ -379,6 +382,31 @@ impl<'r> Run<'r> {
         Told { wrap_up_at, reminded }
     }
 
+    /// Drives the conversation, also over pauses of its sandbox: at the account's limit, the Cloud pauses the oldest one in silence. What
+    /// was sent before is found, as by a run that starts again.
+    async fn drive(
+        &self,
+        server: &AgentServer,
+        mut conversation: Conversation,
+        spec: &ConversationSpec,
+        sinks: &mut Sinks,
+        told: Told,
+    ) -> Result<(), Failure> {
+        let mut pauses = 0;
+        loop {
+            let mcp = McpStart::new(&spec.mcp, conversation.created() == Created::New);
+            let driven = Box::pin(drive(&mut conversation, mcp, sinks, &self.known, &self.warnings, told)).await;
+            let Err(failure) = driven else { return Ok(()) };
+            let may_be_asleep =
+                matches!(failure.kind, FailureKind::AgentServerUnreachable | FailureKind::CredentialsRefused);
+            if !may_be_asleep || pauses >= MOST_PAUSES || !self.sandbox.wake().await? {
+                return Err(failure);
+            }
+            pauses += 1;
+            conversation = Box::pin(open(server, spec.clone(), sinks, &self.known)).await?;
+        }
+    }
+
     /// The work of the run, from the agent-server that is to be ready to the agent's result.
     pub(super) async fn work(
         &self,
@@ -431,15 +459,13 @@ impl<'r> Run<'r> {
             let asked = Asked { conversation: plan.conversation.id, result_spec, fields };
             let asked = self.asked.get_or_init(async || asked).await;
             let setup = plan.setup.clone();
-            let mcp = resources.mcp.clone();
             let spec = spec(plan, prepared, resources);
-            let mut conversation = Box::pin(open(server, spec, sinks, &self.known)).await?;
+            let conversation = Box::pin(open(server, spec.clone(), sinks, &self.known)).await?;
             if conversation.messages_found() == 0 {
                 let know = |result| self.know(|facts| facts.setup.push(result));
                 set_up(&self.commands, server, working_dir, &setup, sinks, know).await?;
             }
-            let mcp = McpStart::new(&mcp, conversation.created() == Created::New);
-            let driven = Box::pin(drive(&mut conversation, mcp, sinks, &self.known, &self.warnings, told)).await;
+            let driven = Box::pin(self.drive(server, conversation, &spec, sinks, told)).await;
             match driven {
                 Ok(()) => answer::answer(server, asked).await,
                 Err(failure) => Err(answer::explain(failure, server, asked).await),

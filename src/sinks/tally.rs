@@ -22,6 +22,8 @@ struct Counts {
     stage: Option<(String, Instant)>,
     stages: Vec<StageTime>,
     turns: u64,
+    /// The number of the last one.
+    turn: usize,
     usage: Usage,
     work: AgentWork,
 }
@@ -37,6 +39,7 @@ impl Tally {
             stage: None,
             stages: Vec::new(),
             turns: 0,
+            turn: 0,
             usage: Usage::default(),
             work: AgentWork::default(),
         })))
@@ -120,7 +123,9 @@ impl Sink for Tally {
             Record::Stage(stage) => counts.begin(stage_name(*stage).to_owned()),
             Record::Command { duty, number: 1, .. } => counts.begin(duty.stage().to_owned()),
             Record::Turn { number, .. } => {
-                counts.turns += 1;
+                // A turn that continues after a pause of the sandbox begins once more.
+                counts.turns += u64::from(counts.turn != *number);
+                counts.turn = *number;
                 counts.begin(format!("turn {number}"));
             }
             Record::Event { event, meaning } => match meaning {

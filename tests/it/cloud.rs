@@ -107,7 +107,16 @@ async fn transient_errors_of_the_cloud_are_retried() {
 }
 
 #[tokio::test]
-async fn a_refused_key_is_final() {
+async fn a_key_that_is_refused_for_a_moment_is_tried_again() {
+    let (llm, server) = (llm().await, AgentServer::shared(NEWEST).await);
+    let cloud = Cloud::start(&server.key, account_settings(&llm), &[]).await;
+    let refused = ResponseTemplate::new(401).set_body_json(json!({"detail": "Unauthorized"}));
+    Mock::given(method("GET")).respond_with(refused).up_to_n_times(2).with_priority(1).mount(&cloud.server).await;
+    Run::inside(server).account(&cloud).task("Do the task.").finish().await.exits_with(0).says("401 Unauthorized");
+}
+
+#[tokio::test]
+async fn a_key_that_stays_refused_is_final() {
     let (llm, server, receiver) = (llm().await, AgentServer::shared(NEWEST).await, Receiver::start().await);
     let cloud = Cloud::start("another session key", account_settings(&llm), &[]).await;
     Mock::given(method("GET"))

@@ -25,12 +25,29 @@ fn scaled(factor: f64) -> TimeLimits {
 }
 
 #[tokio::test]
-async fn the_accounts_limit_is_told_and_not_retried() {
+async fn a_place_in_an_account_that_is_full_is_waited_for_and_not_for_ever() {
     let body = json!({"detail": {"error": "CONCURRENCY_LIMIT_REACHED", "message": "3 of 3 sandboxes"}});
-    let cloud = Faulty::start(ResponseTemplate::new(429).set_body_json(body), [Value::Null]).await;
-    let error = cloud.builder().open().await.unwrap_err();
+    let full = ResponseTemplate::new(429).set_body_json(body);
+    let mut limits = TimeLimits::default();
+    limits.capacity_delays.first = Duration::from_millis(100);
+    limits.sandbox_capacity = Duration::from_millis(700);
+    let cloud = Faulty::start(full.clone(), [Value::Null]).await;
+    let error = cloud.builder().time_limits(limits).open().await.unwrap_err();
     assert!(error.to_string().contains("as many sandboxes as it may"), "{error}");
-    assert_eq!(cloud.created().await, 1);
+    assert!(cloud.created().await > 1);
+
+    let server = AgentServer::shared(NEWEST).await;
+    let cloud = Faulty::start(made(), [running(server)]).await;
+    // In a second, as a date: RFC 9110 has no smaller unit.
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(2);
+    let soon = soon.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    let create = Mock::given(method("POST")).and(path("/api/v1/sandboxes"));
+    let create = create.respond_with(full.insert_header("retry-after", &*soon));
+    create.up_to_n_times(2).with_priority(1).mount(&cloud.server).await;
+    let started = Instant::now();
+    cloud.builder().open().await.unwrap().close().await.unwrap();
+    assert!(started.elapsed() >= Duration::from_secs(1), "Retry-After was not obeyed");
+    assert_eq!(cloud.deleted(), [ID]);
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 use crate::support::cloud_server::API_KEY;
 use crate::support::git::{GitServer, Manner, Repositories};
-use crate::support::{CloudServer, Receiver, Run, ScriptedLlm, Step, asked, time_scale};
+use crate::support::{CloudServer, Gates, Receiver, Run, ScriptedLlm, Step, asked, time_scale};
 
 fn workspace(cloud: &CloudServer) -> CloudWorkspaceBuilder {
     CloudWorkspace::builder(API_KEY).url(cloud.url().parse().unwrap())
@@ -94,6 +94,31 @@ async fn a_sandbox_is_not_left_behind_by_a_dropped_future() {
         }
     };
     tokio::time::timeout(std::time::Duration::from_secs(90), gone).await.expect("it is left");
+}
+
+#[tokio::test]
+async fn a_sandbox_that_is_paused_under_its_run_is_resumed_and_the_run_continues() {
+    let cloud = &CloudServer::lent().await;
+    let (llm, gates) = (ScriptedLlm::start(0).await.unwrap(), Gates::new());
+    let work = tempfile::tempdir().unwrap();
+    let wait = format!("touch begun; {}", gates.wait("first"));
+    llm.script("Do the task", [Step::patient_terminal(&wait), Step::terminal("echo 2 >>steps"), Step::finish("Done.")]);
+    cloud.set_llm(&llm).await;
+    gates.close("first");
+    let task = format!("---\nworking_dir: {}\n---\nDo the task.", work.path().display());
+    let run = outside(cloud, ["run", "--workspace", "cloud", "--format", "json", "task.md"]).file("task.md", task);
+    let running = run.scaled(time_scale(0.2), ["server_silence", "last_look"]).start();
+    while !work.path().join("begun").exists() {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let id = cloud.sandboxes().await[0]["id"].as_str().unwrap().to_owned();
+    outside(cloud, ["sandbox", "pause", &id]).finish().await.exits_with(0);
+    running.says("the sandbox was paused during the run").await;
+    gates.open("first");
+    let done = running.finish().await.exits_with(0).json();
+    assert_eq!((&done["message"], &done["turns"]), (&"Done.".into(), &1.into()), "{done}");
+    assert_eq!(std::fs::read_to_string(work.path().join("steps")).unwrap(), "2\n", "a step was done twice");
+    assert_eq!(cloud.sandboxes().await, Vec::<Value>::new());
 }
 
 fn outside<const N: usize>(cloud: &CloudServer, arguments: [&str; N]) -> Run {

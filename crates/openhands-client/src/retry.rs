@@ -28,6 +28,11 @@ pub enum Retry {
 pub trait Retryable: Error {
     /// See [`Retry`].
     fn retry(&self) -> Retry;
+
+    /// Whether the peer does not take our key (401).
+    fn refuses_key(&self) -> bool {
+        false
+    }
 }
 
 /// How often, and for how long in all.
@@ -37,6 +42,8 @@ pub struct Policy {
     budget: Option<Duration>,
     /// Where attempts differ too much in length for a common budget.
     attempts: Option<u32>,
+    /// How long a key that is refused is tried, where the peer refuses good ones at times.
+    refusals: Duration,
 }
 
 /// The longest `Retry-After` that is obeyed; a longer one would outlive the run.
@@ -44,7 +51,7 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 impl Policy {
     const fn new(delays: RetryDelays, budget: Option<Duration>) -> Self {
-        Self { delays, budget, attempts: None }
+        Self { delays, budget, attempts: None, refusals: Duration::ZERO }
     }
 
     /// A local agent-server: it is near, and it may be just starting.
@@ -63,6 +70,18 @@ impl Policy {
     #[must_use]
     pub const fn cloud(limits: &TimeLimits) -> Self {
         Self::new(limits.cloud_delays, Some(limits.cloud_budget))
+    }
+
+    /// The same for what only reads, with patience for a key that is refused.
+    #[must_use]
+    pub const fn cloud_read(limits: &TimeLimits) -> Self {
+        Self { refusals: limits.cloud_refusal, ..Self::cloud(limits) }
+    }
+
+    /// A request for a sandbox, while the account has as many as it may.
+    #[must_use]
+    pub const fn capacity(limits: &TimeLimits) -> Self {
+        Self::new(limits.capacity_delays, Some(limits.sandbox_capacity))
     }
 
     /// A git server, for a clone that failed on the way: its limit is the whole clone's.
@@ -154,6 +173,9 @@ where
             async move {
                 attempt.await.map_err(|error| match error.retry() {
                     _ if is_last => backoff::Error::permanent(error),
+                    Retry::No if error.refuses_key() && started.elapsed() < policy.refusals => {
+                        backoff::Error::transient(error)
+                    }
                     Retry::No => backoff::Error::permanent(error),
                     Retry::Soon => backoff::Error::transient(error),
                     Retry::After(delay) => {
@@ -213,6 +235,36 @@ mod tests {
     #[tokio::test]
     async fn permanent_errors_are_final() {
         assert_eq!(attempts_of(&[Err(Retry::Soon), Err(Retry::No), Ok(())]).await, (2, false));
+    }
+
+    #[tokio::test]
+    async fn a_refused_key_is_tried_for_a_short_time_where_the_policy_says_so() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("401")]
+        struct NotTaken;
+        impl Retryable for NotTaken {
+            fn retry(&self) -> Retry {
+                Retry::No
+            }
+
+            fn refuses_key(&self) -> bool {
+                true
+            }
+        }
+        let attempts = async |refusals: u64, passes: u32| {
+            let policy = Policy { refusals: Duration::from_millis(refusals), ..Policy::new(delays(5, 5), None) };
+            let mut attempts = 0;
+            let result = retry("testing", policy, || {
+                attempts += 1;
+                let passed = attempts > passes;
+                async move { if passed { Ok(()) } else { Err(NotTaken) } }
+            });
+            let passed = result.await.is_ok();
+            (attempts, passed)
+        };
+        assert_eq!(attempts(0, 1).await, (1, false));
+        assert_eq!(attempts(60_000, 2).await, (3, true));
+        assert!(!attempts(20, 1_000).await.1, "not for ever");
     }
 
     #[tokio::test]

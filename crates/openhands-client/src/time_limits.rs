@@ -55,6 +55,10 @@ pub struct TimeLimits {
 
     /// All attempts of one call of the Cloud API (90 s).
     pub cloud_budget: Duration,
+    /// The Cloud API may refuse a good key for this long (5 s): such refusals have been seen, and pass by themselves.
+    pub cloud_refusal: Duration,
+    /// An account that has as many sandboxes as it may is asked again for this long (600 s): others end.
+    pub sandbox_capacity: Duration,
     /// All attempts of one call that sets up the conversation (60 s).
     pub setup_budget: Duration,
     /// One call for skills (60 s): the agent-server may clone the public ones meanwhile.
@@ -105,6 +109,8 @@ pub struct TimeLimits {
     pub agent_server_delays: RetryDelays,
     /// Between attempts at the Cloud API (500 ms to 10 s).
     pub cloud_delays: RetryDelays,
+    /// Between two requests for a sandbox to an account that has as many as it may.
+    pub capacity_delays: RetryDelays,
     /// Between looks at a sandbox that is not ready yet (250 ms to 2 s).
     pub cloud_poll_delays: RetryDelays,
     /// Between attempts at a clone (1 s to 5 s).
@@ -150,6 +156,8 @@ impl Default for TimeLimits {
             housekeeping: seconds(60),
             tidy_up: seconds(10),
             cloud_budget: seconds(90),
+            cloud_refusal: seconds(5),
+            sandbox_capacity: seconds(600),
             setup_budget: seconds(60),
             skills: seconds(60),
             socket_handshake: seconds(10),
@@ -172,6 +180,7 @@ impl Default for TimeLimits {
             phase_attempt: seconds(10),
             agent_server_delays: RetryDelays::from_millis(50, 2_000),
             cloud_delays: RetryDelays::from_millis(500, 10_000),
+            capacity_delays: RetryDelays::from_millis(5_000, 30_000),
             cloud_poll_delays: RetryDelays::from_millis(250, 2_000),
             git_server_delays: RetryDelays::from_millis(1_000, 5_000),
             callback_delays: RetryDelays::from_millis(250, 15_000),

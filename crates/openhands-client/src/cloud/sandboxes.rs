@@ -268,7 +268,7 @@ impl Sandboxes {
     }
 }
 
-/// Whether this is the account's limit of sandboxes, which waiting does not change: 429 with
+/// Whether this is the account's limit of sandboxes, which lasts until one of them ends: 429 with
 /// `{"detail":{"error":"CONCURRENCY_LIMIT_REACHED"}}`.
 #[must_use]
 pub fn is_account_limit(error: &HttpError) -> bool {

@@ -56,7 +56,7 @@ pub enum HttpError {
         status: u16,
         /// The server's words, bounded.
         detail: String,
-        /// `Retry-After`, when it is a number of seconds.
+        /// `Retry-After`.
         retry_after: Option<Duration>,
         /// The body, for callers that know its shape.
         body: Vec<u8>,
@@ -145,6 +145,10 @@ impl HttpError {
 }
 
 impl Retryable for HttpError {
+    fn refuses_key(&self) -> bool {
+        self.status() == Some(401)
+    }
+
     fn retry(&self) -> Retry {
         match self {
             Self::Connect { .. } | Self::Timeout { .. } | Self::Broken { .. } => Retry::Soon,

@@ -138,19 +138,22 @@ pub(super) fn stopped() -> SandboxError {
     SandboxError::Other { doing: "making the sandbox", reason: "it was given up".to_owned() }
 }
 
-/// Creates a sandbox. A request is retried only if the server has said that it made none, and why that will pass (429). When the
+/// Creates a sandbox. A request is retried only if the server has said that it made none, and why that will pass (429): for a short
+/// time where it is asked too often, and for longer where the account has as many sandboxes as it may. When the
 /// sandbox is not wanted any more, this ends as soon as no request is under way.
 pub(super) async fn make<P: Provider>(
     provider: P,
     guard: Arc<CreationGuard>,
 ) -> Result<CreatedSandbox<P>, SandboxError> {
-    let policy = Policy::cloud(provider.http().time_limits());
-    let attempts = retry("creating the sandbox", policy, || attempt(provider.clone(), Arc::clone(&guard)));
+    let limits = *provider.http().time_limits();
+    let at_rate = || async {
+        let attempt = || attempt(provider.clone(), Arc::clone(&guard));
+        retry("creating the sandbox", Policy::cloud(&limits), attempt).await.map_err(NoCapacity)
+    };
+    let attempts = retry("waiting for a place for the sandbox", Policy::capacity(&limits), at_rate);
     tokio::select! {
         biased;
-        made = attempts => made.map_err(|error| match error {
-            NotMade::NotYet(error) | NotMade::Failed(error) => error,
-        }),
+        made = attempts => made.map_err(|NoCapacity(NotMade::NotYet(error) | NotMade::Failed(error))| error),
         () = guard.given_up() => Err(stopped()),
     }
 }
@@ -174,6 +177,22 @@ impl Retryable for NotMade {
     }
 }
 
+/// The same for an account that may have no more sandboxes at the moment, which passes when another one ends.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+struct NoCapacity(NotMade);
+
+impl Retryable for NoCapacity {
+    fn retry(&self) -> Retry {
+        match &self.0 {
+            NotMade::NotYet(SandboxError::LimitReached { retry_after, .. }) => {
+                retry_after.map_or(Retry::Soon, Retry::After)
+            }
+            _ => Retry::No,
+        }
+    }
+}
+
 /// A request for a sandbox that was sent.
 #[derive(Debug, Clone)]
 struct Asked<P: Provider> {
@@ -186,7 +205,7 @@ struct Asked<P: Provider> {
 /// One attempt. What a failed attempt may have created is cleaned up, also if the attempt is dropped.
 async fn attempt<P: Provider>(provider: P, guard: Arc<CreationGuard>) -> Result<CreatedSandbox<P>, NotMade> {
     let mark =
-        retry("looking at the sandboxes", Policy::cloud(provider.http().time_limits()), || provider.mark()).await;
+        retry("looking at the sandboxes", Policy::cloud_read(provider.http().time_limits()), || provider.mark()).await;
     let mark = mark.map_err(NotMade::Failed)?;
     let _under_way = guard.under_way.lock().await;
     if !guard.is_wanted() {
@@ -207,7 +226,8 @@ async fn attempt<P: Provider>(provider: P, guard: Arc<CreationGuard>) -> Result<
     let status = error.http().and_then(HttpError::status);
     asked.refused = status.is_some();
     undo.what = Some(Leftover::Requested(asked.clone()));
-    let made_none = status == Some(429) || !error.http().is_some_and(may_have_made_one);
+    let is_full = matches!(error, SandboxError::LimitReached { .. });
+    let made_none = is_full || status == Some(429) || !error.http().is_some_and(may_have_made_one);
     let left = if made_none {
         Ok(())
     } else {
@@ -216,7 +236,7 @@ async fn attempt<P: Provider>(provider: P, guard: Arc<CreationGuard>) -> Result<
     };
     undo.what = None;
     Err(match left {
-        Ok(()) if status == Some(429) => NotMade::NotYet(error),
+        Ok(()) if status == Some(429) || is_full => NotMade::NotYet(error),
         Ok(()) => NotMade::Failed(error),
         Err(candidates) => NotMade::Failed(SandboxError::MayBeLeft { candidates, source: Box::new(error) }),
     })

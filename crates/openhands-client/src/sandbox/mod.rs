@@ -173,6 +173,8 @@ pub enum SandboxError {
     LimitReached {
         /// The provider's words.
         detail: String,
+        /// When to ask again, if the provider says so.
+        retry_after: Option<Duration>,
     },
     /// It was not usable in time.
     #[error("sandbox {id} was not ready within {} s (it is {last})", limit.as_secs())]
@@ -254,6 +256,10 @@ impl SandboxError {
 }
 
 impl Retryable for SandboxError {
+    fn refuses_key(&self) -> bool {
+        matches!(self, Self::Request { source, .. } if source.refuses_key())
+    }
+
     fn retry(&self) -> Retry {
         match self {
             Self::Request { source, .. } => source.retry(),

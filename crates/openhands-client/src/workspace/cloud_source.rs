@@ -37,8 +37,9 @@ impl CloudSource {
 
     /// The account's settings, read once.
     async fn settings(&self, cloud: &cloud::CloudClient, what: &'static str) -> Result<&UserSettings, WorkspaceError> {
-        let read =
-            || retry("reading the account's settings", Policy::cloud(cloud.time_limits()), || cloud.user_settings());
+        let read = || {
+            retry("reading the account's settings", Policy::cloud_read(cloud.time_limits()), || cloud.user_settings())
+        };
         self.settings.get_or_try_init(read).await.map_err(|source| WorkspaceError::Account { what, source })
     }
 }
@@ -70,18 +71,19 @@ impl CloudSource {
             (None, SecretSelection::Named(_)) => return Err(WorkspaceError::NoAccount { what }),
             (Some(cloud), _) => cloud,
         };
-        let known = retry("reading the names of the account's secrets", Policy::cloud(cloud.time_limits()), || {
-            cloud.secret_names(agent_profile)
-        })
-        .await
-        .map_err(|source| WorkspaceError::Account { what, source })?
-        .secrets;
+        let known =
+            retry("reading the names of the account's secrets", Policy::cloud_read(cloud.time_limits()), || {
+                cloud.secret_names(agent_profile)
+            })
+            .await
+            .map_err(|source| WorkspaceError::Account { what, source })?
+            .secrets;
         Ok(selected(known, selection)?.into_iter().map(|secret| Self::reference(cloud, secret)).collect())
     }
 
     pub(super) async fn secret_value(&self, name: &str) -> Result<Option<Secret>, WorkspaceError> {
         let Some(cloud) = &self.cloud else { return Ok(None) };
-        retry("reading a secret of the account", Policy::cloud(cloud.time_limits()), || cloud.secret_value(name))
+        retry("reading a secret of the account", Policy::cloud_read(cloud.time_limits()), || cloud.secret_value(name))
             .await
             .map_err(|source| WorkspaceError::Account { what: "a secret", source })
     }

@@ -90,8 +90,8 @@ fn running_without(address: bool, key: bool) -> String {
 
 fn create_failed(error: HttpError) -> SandboxError {
     match &error {
-        HttpError::Status { detail, .. } if is_account_limit(&error) => {
-            SandboxError::LimitReached { detail: detail.clone() }
+        HttpError::Status { detail, retry_after, .. } if is_account_limit(&error) => {
+            SandboxError::LimitReached { detail: detail.clone(), retry_after: *retry_after }
         }
         _ => SandboxError::request("creating the sandbox")(error),
     }
