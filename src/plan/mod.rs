@@ -25,6 +25,7 @@ use serde_json::{Map, Value};
 use crate::agent_result::ResultSpec;
 use crate::input::notify::Notify;
 use crate::input::settings::{Account, DirectLlm, Settings};
+use crate::input::task::agent::AgentChoice;
 use crate::input::task::plugins::{Experiment, Variant};
 use crate::input::task::skills::SkillSources;
 use crate::input::task::{LlmChoice, Task};
@@ -51,6 +52,8 @@ pub(crate) struct RunPlan {
     /// The account's agent profile, by name or id, that takes the place of LLM, tools and MCP servers. The LLM profile of `llm`, if
     /// it names one, replaces the agent profile's own.
     pub(crate) agent_profile: Option<String>,
+    /// What is changed of the default agent.
+    pub(crate) agent: AgentChoice,
     /// Which of the account's secrets the agent gets.
     pub(crate) secrets: SecretSelection,
     /// What is cloned into the working directory first.
@@ -149,18 +152,14 @@ impl RunPlan {
         );
         let chosen = take_variant(settings.run_id.as_ref(), &mut task, &mut problems);
         let variant = chosen.as_ref().map(|(_, variant)| variant);
-        let agent_profile =
-            settings.agent_profile.clone().or(task.agent.profile).or_else(|| settings.default_agent_profile.clone());
+        let agent_profile = settings
+            .agent_profile
+            .clone()
+            .or_else(|| task.agent.profile.clone())
+            .or_else(|| settings.default_agent_profile.clone());
         let of_variant = variant.and_then(|variant| variant.model.as_ref());
         let llm = if agent_profile.is_some() {
-            if !task.mcp.is_empty() {
-                let help = "leave one of the two out: the agent profile names its MCP servers";
-                problems.push(Problem::new(
-                    format!("{}: mcp", task.origin.file),
-                    "`mcp` beside an agent profile",
-                    help,
-                ));
-            }
+            refuse_beside_profile(&task, &mut problems);
             llm_of_agent_profile(&settings, task.llm, of_variant, &task.origin.file, &mut problems)
         } else {
             llm_plan(&settings, task.llm, of_variant, &mut problems)
@@ -223,6 +222,7 @@ impl RunPlan {
             account: settings.account,
             llm,
             agent_profile,
+            agent: task.agent,
             secrets,
             repos: RepoPlan::of(task.repos, time_limits.clone),
             setup: CommandPlan::of(task.setup, time_limits.command),
@@ -274,6 +274,24 @@ fn profile(settings: &Settings, of_variant: Option<&String>, of_task: Option<Str
         .or_else(|| of_variant.cloned().map(wished))
         .or_else(|| of_task.map(meant))
         .or_else(|| settings.default_profile.clone().map(wished))
+}
+
+/// An agent profile names what these fields would change.
+fn refuse_beside_profile(task: &Task, problems: &mut Vec<Problem>) {
+    let mut refuse = |field: &str, found: &str, help: &str| {
+        problems.push(Problem::new(format!("{}: {field}", task.origin.file), found, help));
+    };
+    if !task.agent.is_default_agent() {
+        let help = "change the profile, or leave one of the two out";
+        refuse("agent", "changes of the default agent beside an agent profile", help);
+    }
+    if !task.mcp.is_empty() {
+        refuse(
+            "mcp",
+            "`mcp` beside an agent profile",
+            "leave one of the two out: the agent profile names its MCP servers",
+        );
+    }
 }
 
 /// The LLM profile that replaces the one of an agent profile: one that the user or an experiment names. `AUTOMATION_MODEL` is only for an
@@ -450,6 +468,8 @@ mod tests {
         let problems = of(None, "llm: {temperature: 0.5}\nmcp: {a: {url: u}}").unwrap_err();
         assert!(problems.contains("temperature beside an agent profile"), "{problems}");
         assert!(problems.contains("`mcp` beside an agent profile"), "{problems}");
+        let problems = of(None, "agent: {tools: [terminal]}").unwrap_err();
+        assert!(problems.contains("task: agent: changes of the default agent beside an agent profile"), "{problems}");
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! What the agent works with, of the account's: LLM, secrets, MCP servers.
 
 use openhands_client::agent_server::mcp::McpServers;
-use openhands_client::agent_server::wire::{Agent, AgentSource, Llm, SecretSource, Secrets};
+use openhands_client::agent_server::wire::{AgentSource, Llm, SecretSource, Secrets};
 use openhands_client::secret::Redactor;
 use openhands_client::text;
 use openhands_client::workspace::{AccountClient, SecretSelection, WorkspaceError};
 
 use super::account_secrets::learn_values;
 use crate::plan::{LlmBase, RunPlan};
-use crate::prepare::agent::ChosenProfile;
+use crate::prepare::agent::{ChosenProfile, agent};
 
 /// What the agent works with, of the account's.
 #[derive(Debug)]
@@ -52,16 +52,16 @@ pub(super) async fn resources(
         learn_values(account, &secrets, plan.time_limits.secret_values, redactor).await;
         Ok(secrets)
     };
-    let agent = async {
+    let source = async {
         match &profile {
             Some(chosen) => Ok((AgentSource::Profile(chosen.profile.clone()), None)),
             None => llm(account, plan, redactor).await.map(|llm| {
                 let model = llm.model_name().map(str::to_owned);
-                (Agent::default_with(llm).into(), model)
+                (agent(llm, &plan.agent).into(), model)
             }),
         }
     };
-    let inherited = async { tokio::try_join!(agent, secrets) };
+    let inherited = async { tokio::try_join!(source, secrets) };
     let (inherited, mcp) = tokio::join!(inherited, mcp);
     let ((agent, model), mut secrets) = inherited?;
     let mcp = mcp.with(&plan.conversation.mcp);

@@ -44,7 +44,7 @@ use crate::logging::Lines;
 use crate::outcome::{Facts, Failure, FailureKind, LastWords, Verdict};
 use crate::plan::RunPlan;
 use crate::prepare::account::account_client;
-use crate::prepare::agent::agent_profile;
+use crate::prepare::agent::{agent_profile, check_tools};
 use crate::prepare::{Prepared, prepare};
 use crate::problem::Problems;
 use crate::process::init::RestartState;
@@ -445,6 +445,7 @@ impl<'r> Run<'r> {
         let driven = async {
             let redactor = &self.environment.redactor;
             let profile = agent_profile(&server.client, &plan).await?;
+            check_tools(&server.client, &plan.agent).await?;
             // The tools of a profile are its own.
             let takes_fields = server.capabilities.finish_schema && profile.is_none();
             let fields = FinishFields::known(takes_fields, plan.conversation.continued);

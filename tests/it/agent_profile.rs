@@ -78,6 +78,39 @@ async fn a_profile_that_cannot_be_had_is_an_error_before_anything_starts() {
     assert_eq!(result.get("conversation_id"), None, "{result}");
 }
 
+crate::on_newest_and_oldest!(
+    the_default_agent_is_changed_by_the_task,
+    a_tool_that_the_server_lacks_is_an_error_at_once
+);
+
+async fn the_default_agent_is_changed_by_the_task(server: &AgentServer) {
+    let llm = ScriptedLlm::start(0).await.unwrap();
+    llm.script("Look around", [Step::terminal("true"), Step::finish("Done.")]);
+    let agent = "{tools: [terminal], system_prompt_suffix: Be brief., condenser: {max_size: 30, keep_first: 2}}";
+    let task = format!("---\nagent: {agent}\n---\nLook around");
+    let run = Run::inside(server).llm(&llm).task(&task).args(["--format", "json"]);
+    let result = run.finish().await.exits_with(0).json();
+    let conversation = server.conversation(result["conversation_id"].as_str().unwrap()).await;
+    let agent = &conversation["agent"];
+    let tools: Vec<_> = agent["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect();
+    assert_eq!(tools, ["terminal"], "{agent}");
+    assert_eq!(agent["agent_context"]["system_message_suffix"], "Be brief.", "{agent}");
+    assert_eq!(
+        (&agent["condenser"]["max_size"], &agent["condenser"]["keep_first"]),
+        (&30.into(), &2.into()),
+        "{agent}"
+    );
+}
+
+async fn a_tool_that_the_server_lacks_is_an_error_at_once(server: &AgentServer) {
+    let llm = ScriptedLlm::start(0).await.unwrap();
+    let run = Run::inside(server).llm(&llm).task("---\nagent: {tools: [terminal, telepathy]}\n---\nx");
+    let result = run.args(["--format", "json"]).finish().await.exits_with(78).json();
+    let detail = result["error"]["detail"].as_str().unwrap();
+    assert!(detail.contains("no tool telepathy; it has ") && detail.contains("file_editor"), "{detail}");
+    assert_eq!(result.get("conversation_id"), None, "{result}");
+}
+
 #[tokio::test]
 async fn an_account_with_an_acp_agent_is_told_what_to_choose() {
     let server = AgentServer::shared(NEWEST).await;

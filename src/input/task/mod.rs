@@ -3,6 +3,7 @@
 //! [`Task`] is the one schema. [`parse`] reads it from Markdown with front matter, YAML or JSON, [`source`] finds the
 //! file. Nothing here knows HTTP or the environment.
 
+pub(crate) mod agent;
 pub(crate) mod commands;
 mod fields;
 mod foreign;
@@ -27,6 +28,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value};
 
+use self::agent::AgentChoice;
 use self::commands::CommandSource;
 use self::plugins::{Experiment, Plugin};
 use self::repos::RepoSource;
@@ -56,7 +58,7 @@ pub(crate) struct Task {
     /// The LLM: a profile of the account, and any field of the agent-server's LLM object on top.
     #[serde(default)]
     pub(crate) llm: LlmChoice,
-    /// The agent: a profile of the account.
+    /// The agent: a profile of the account, or what is changed of the default agent.
     #[serde(default)]
     pub(crate) agent: AgentChoice,
     /// Names of the account's secrets that the agent gets. All when left out, none for an empty list.
@@ -202,15 +204,6 @@ impl<'de> Deserialize<'de> for LlmChoice {
         }
         deserializer.deserialize_map(Fields)
     }
-}
-
-/// Which agent works.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct AgentChoice {
-    /// Name or id of one of the account's agent profiles. It names LLM, tools, MCP servers and the secrets that the agent may have.
-    #[serde(default)]
-    pub(crate) profile: Option<String>,
 }
 
 /// What a run may spend. A limit that is left out does not exist.

@@ -113,6 +113,8 @@ pub(crate) struct AgentContext {
     pub(crate) skills: Vec<Skill>,
     // The server was asked for them already, by `POST /api/skills`.
     load_public_skills: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) system_message_suffix: Option<String>,
     #[serde(rename = "registered_marketplaces", skip_serializing_if = "Vec::is_empty")]
     pub(crate) marketplaces: Vec<Marketplace>,
 }

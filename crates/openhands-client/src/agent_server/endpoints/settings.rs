@@ -6,7 +6,7 @@ use serde::Deserialize;
 use crate::agent_server::AgentServerClient;
 use crate::agent_server::settings::{Profile, ProfileList, SecretList, ServerSettings, of_profile};
 use crate::agent_server::skill::{SkillList, SkillQuery};
-use crate::agent_server::wire::SecretSource;
+use crate::agent_server::wire::{SecretSource, ServerInfo};
 use crate::http::{self, HttpError, Request};
 use crate::secret::Secret;
 
@@ -41,6 +41,19 @@ impl AgentServerClient {
         match self.request(Method::GET, &["api", "agent-profiles"]).send().await {
             Err(error) if matches!(error.status(), Some(404 | 405)) => Err(self.lacks("agent profiles", error).await),
             other => other?.json(),
+        }
+    }
+
+    /// The names of the tools that an agent may have: `usable_tools` of `GET /server_info`, else `GET /api/tools/`, which on older versions
+    /// also names a browser that is not there. May be repeated.
+    ///
+    /// # Errors
+    /// [`HttpError`].
+    pub async fn tools(&self) -> Result<Vec<String>, HttpError> {
+        let info: ServerInfo = self.request(Method::GET, &["server_info"]).send().await?.json()?;
+        match info.usable_tools {
+            Some(tools) => Ok(tools),
+            None => self.request(Method::GET, &["api", "tools", ""]).send().await?.json(),
         }
     }
 

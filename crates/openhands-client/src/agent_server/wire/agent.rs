@@ -71,6 +71,10 @@ impl AgentProfile {
     }
 }
 
+/// The longest history in events, and how many of its first ones stay.
+#[doc(hidden)]
+pub const DEFAULT_CONDENSER_SIZES: (u32, u32) = (80, 4);
+
 /// The default agent, as the official client makes it for command-line use.
 #[derive(Debug, Clone, Serialize)]
 pub struct Agent {
@@ -80,7 +84,7 @@ pub struct Agent {
     #[serde(skip_serializing_if = "Option::is_none")]
     include_default_tools: Option<[&'static str; 1]>,
     mcp_config: Value,
-    condenser: Condenser,
+    condenser: Option<Condenser>,
     system_prompt_kwargs: SystemPromptArguments,
     #[serde(rename = "agent_context", skip_serializing_if = "Option::is_none")]
     context: Option<AgentContext>,
@@ -88,14 +92,14 @@ pub struct Agent {
 
 #[derive(Debug, Clone, Serialize)]
 struct Tool {
-    name: &'static str,
+    name: String,
     #[serde(skip_serializing_if = "Map::is_empty")]
     params: Map<String, Value>,
 }
 
 impl Tool {
-    fn named(name: &'static str) -> Self {
-        Self { name, params: Map::new() }
+    fn named(name: impl Into<String>) -> Self {
+        Self { name: name.into(), params: Map::new() }
     }
 }
 
@@ -123,17 +127,59 @@ impl Agent {
             tools: ["terminal", "file_editor", "task_tracker"].map(Tool::named).to_vec(),
             include_default_tools: None,
             mcp_config: Value::Object(Map::new()),
-            condenser: Condenser { kind: "LLMSummarizingCondenser", llm: condenser, max_size: 80, keep_first: 4 },
+            condenser: Some(Condenser {
+                kind: "LLMSummarizingCondenser",
+                llm: condenser,
+                max_size: DEFAULT_CONDENSER_SIZES.0,
+                keep_first: DEFAULT_CONDENSER_SIZES.1,
+            }),
             system_prompt_kwargs: SystemPromptArguments { cli_mode: true },
             context: None,
         }
+    }
+
+    /// With these tools instead of the default ones.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn tools<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.tools = names.into_iter().map(Tool::named).collect();
+        self
+    }
+
+    /// With one more tool.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn tool(mut self, name: &str) -> Self {
+        if self.tools.iter().all(|tool| tool.name != name) {
+            self.tools.push(Tool::named(name));
+        }
+        self
+    }
+
+    /// With a history of this many events at most, of which the first so many stay as they are when it is summed up; with nothing, the
+    /// history grows without end.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn condenser(mut self, sizes: Option<(u32, u32)>) -> Self {
+        let condenser = self.condenser.take();
+        self.condenser =
+            condenser.zip(sizes).map(|(old, (max_size, keep_first))| Condenser { max_size, keep_first, ..old });
+        self
+    }
+
+    /// With this text at the end of the system prompt.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn system_prompt_suffix(mut self, text: impl Into<String>) -> Self {
+        self.context.get_or_insert_default().system_message_suffix = Some(text.into());
+        self
     }
 
     /// With a finish tool that takes these fields too (JSON Schema of an object).
     #[must_use]
     pub(crate) fn with_finish_fields(mut self, schema: Value) -> Self {
         let params = Map::from_iter([("response_schema".to_owned(), schema)]);
-        self.tools.push(Tool { name: "FinishTool", params });
+        self.tools.push(Tool { name: "FinishTool".to_owned(), params });
         // The default tools have one of their own, and two are an error at the first message.
         self.include_default_tools = Some(["ThinkTool"]);
         self

@@ -19,7 +19,7 @@ use super::trace::Trace;
 use crate::agent_server::plugin::PluginSource;
 use crate::ids::ConversationId;
 
-pub use agent::{Agent, AgentProfile, AgentSource};
+pub use agent::{Agent, AgentProfile, AgentSource, DEFAULT_CONDENSER_SIZES};
 pub use cost::Cost;
 pub use llm::Llm;
 pub use secrets::{SecretSource, Secrets};
@@ -215,6 +215,9 @@ pub struct BashPage {
 pub struct ServerInfo {
     /// Such as `1.58.0`; present on all versions.
     pub version: String,
+    /// The names of the tools that work here. Seen on 1.58.0, absent on 1.11.5.
+    #[serde(default)]
+    pub usable_tools: Option<Vec<String>>,
 }
 
 /// Body of `GET /api/conversations/{id}/agent_final_response`.

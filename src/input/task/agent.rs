@@ -1,0 +1,138 @@
+//! `agent` of the task file: which agent works.
+
+use std::fmt;
+
+use openhands_client::agent_server::wire::DEFAULT_CONDENSER_SIZES;
+use schemars::JsonSchema;
+use serde::de::{MapAccess, Visitor, value::MapAccessDeserializer};
+use serde::{Deserialize, Deserializer, de};
+
+/// Which agent works: one of the account's profiles, or the default agent with these changes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AgentChoice {
+    /// Name or id of one of the account's agent profiles. It names LLM, tools, MCP servers and the secrets that the agent may have.
+    #[serde(default)]
+    pub(crate) profile: Option<String>,
+    /// The agent's tools. Default: `terminal`, `file_editor` and `task_tracker`.
+    #[serde(default)]
+    pub(crate) tools: Option<Vec<String>>,
+    /// Whether the agent has a browser, besides its tools.
+    #[serde(default)]
+    pub(crate) browser: bool,
+    /// A text at the end of the system prompt.
+    #[serde(default)]
+    pub(crate) system_prompt_suffix: Option<String>,
+    /// When a long history is summed up; `false` for never.
+    #[serde(default, deserialize_with = "condenser")]
+    #[schemars(with = "Option<CondenserForm>")]
+    pub(crate) condenser: Option<CondenserChoice>,
+}
+
+impl AgentChoice {
+    /// Whether it changes nothing of the default agent.
+    #[must_use]
+    pub(crate) fn is_default_agent(&self) -> bool {
+        *self == Self { profile: self.profile.clone(), ..Self::default() }
+    }
+}
+
+/// When a long history is summed up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CondenserChoice {
+    /// Never.
+    Off,
+    /// At so many events, of which the first so many stay.
+    At { max_size: u32, keep_first: u32 },
+}
+
+/// The forms of a condenser.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "documents the forms of a field that is read by hand")]
+enum CondenserForm {
+    /// `false` for none.
+    Switch(bool),
+    /// Sizes.
+    Sizes(CondenserSizes),
+}
+
+/// The sizes of a condenser.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct CondenserSizes {
+    /// Events at which the history is summed up. Default: 80.
+    #[serde(default = "default_size")]
+    max_size: u32,
+    /// The first events, which stay as they are. Default: 4.
+    #[serde(default = "default_first")]
+    keep_first: u32,
+}
+
+const fn default_size() -> u32 {
+    DEFAULT_CONDENSER_SIZES.0
+}
+
+const fn default_first() -> u32 {
+    DEFAULT_CONDENSER_SIZES.1
+}
+
+fn condenser<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<CondenserChoice>, D::Error> {
+    struct Forms;
+    impl<'de> Visitor<'de> for Forms {
+        type Value = CondenserChoice;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("`false`, or sizes such as `{max_size: 80, keep_first: 4}`")
+        }
+
+        fn visit_bool<E: de::Error>(self, is_on: bool) -> Result<CondenserChoice, E> {
+            let (max_size, keep_first) = DEFAULT_CONDENSER_SIZES;
+            Ok(if is_on { CondenserChoice::At { max_size, keep_first } } else { CondenserChoice::Off })
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<CondenserChoice, A::Error> {
+            let CondenserSizes { max_size, keep_first } = CondenserSizes::deserialize(MapAccessDeserializer::new(map))?;
+            // The server wants room for a summary and for the newest events (sdk 1.58.0, llm_summarizing_condenser.py).
+            if max_size / 2 <= keep_first.saturating_add(1) {
+                return Err(de::Error::custom(format!(
+                    "a condenser that keeps {keep_first} of {max_size} events has no room: give `max_size` at least {}",
+                    (u64::from(keep_first) + 2) * 2
+                )));
+            }
+            Ok(CondenserChoice::At { max_size, keep_first })
+        }
+    }
+    deserializer.deserialize_any(Forms).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::input::task::parse::{TaskFormat, parse};
+
+    use super::*;
+
+    fn agent(yaml: &str) -> Result<AgentChoice, String> {
+        let task = parse(&format!("prompt: x\nagent: {yaml}"), TaskFormat::Yaml, "task");
+        task.map(|task| task.agent).map_err(|problem| problem.to_string())
+    }
+
+    #[test]
+    fn a_condenser_is_off_or_has_sizes_that_the_server_takes() {
+        let condenser = |yaml: &str| agent(&format!("{{condenser: {yaml}}}")).map(|agent| agent.condenser.unwrap());
+        assert_eq!(condenser("false"), Ok(CondenserChoice::Off));
+        assert_eq!(condenser("{max_size: 40}"), Ok(CondenserChoice::At { max_size: 40, keep_first: 4 }));
+        assert_eq!(condenser("{max_size: 12}"), Ok(CondenserChoice::At { max_size: 12, keep_first: 4 }));
+        assert!(condenser("{max_size: 11}").unwrap_err().contains("give `max_size` at least 12"));
+        assert!(condenser("{size: 11}").unwrap_err().contains("max_size"));
+        assert!(condenser("often").unwrap_err().contains("`false`, or sizes"));
+    }
+
+    #[test]
+    fn only_a_profile_changes_nothing_of_the_default_agent() {
+        assert!(agent("{profile: reviewer}").unwrap().is_default_agent());
+        for changed in ["{tools: [terminal]}", "{browser: true}", "{system_prompt_suffix: x}", "{condenser: false}"] {
+            assert!(!agent(changed).unwrap().is_default_agent(), "{changed}");
+        }
+    }
+}
