@@ -33,8 +33,8 @@ pub(crate) struct Lines(LogWriter<Out>);
 impl Lines {
     /// Writes a line as it is. The caller has removed secrets, and what a terminal obeys.
     pub(crate) fn say(&self, line: String) {
-        // A closed standard error is no reason to end.
-        self.0.between_lines(move |out| _ = writeln!(out.out, "{line}"));
+        // In one piece: behind each piece the screen draws its live line. A closed standard error is no reason to end.
+        self.0.between_lines(move |out| _ = out.out.write_all((line + "\n").as_bytes()));
     }
 
     /// Replaces the line that stays below all others; an empty one takes it away.

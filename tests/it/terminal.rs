@@ -84,6 +84,7 @@ async fn in_tmux_a_run_has_steps_one_live_line_at_any_width_and_a_summary() {
     let is_waiting = |lines: &[String]| live(lines).iter().any(|line| line.contains("step 2"));
     let wide = terminal.shows("the second step", is_waiting).await;
     assert!(wide.iter().all(|line| line.chars().count() <= 80), "{wide:#?}");
+    assert!(wide.iter().any(|line| line == "turn 1 of 1: Do the task."), "{wide:#?}");
     let hostile = wide.iter().find(|line| line.contains("set-env")).unwrap();
     assert!(hostile.contains("echo") && !hostile.contains(['\u{1b}', '\u{202e}']), "{hostile}");
     assert!(
