@@ -3,10 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::Deserialize;
 use uuid::Uuid;
 
 /// The automation service's id of a run. Opaque text.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
 pub struct RunId(String);
 
 /// The Cloud API's id of a sandbox. Opaque text.
@@ -39,6 +40,10 @@ macro_rules! opaque_id {
 opaque_id!(RunId);
 opaque_id!(SandboxId);
 
+/// The automation service's id of an automation: a UUID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+pub struct AutomationId(Uuid);
+
 /// An agent-server's id of a conversation: a UUID, chosen by us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ConversationId(Uuid);
@@ -60,19 +65,26 @@ impl ConversationId {
     }
 }
 
-impl FromStr for ConversationId {
-    type Err = uuid::Error;
+macro_rules! uuid_as_text {
+    ($id:ident) => {
+        impl FromStr for $id {
+            type Err = uuid::Error;
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Self)
-    }
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                text.parse().map(Self)
+            }
+        }
+
+        impl fmt::Display for $id {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.hyphenated().fmt(f)
+            }
+        }
+    };
 }
 
-impl fmt::Display for ConversationId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.hyphenated().fmt(f)
-    }
-}
+uuid_as_text!(AutomationId);
+uuid_as_text!(ConversationId);
 
 #[cfg(test)]
 mod tests {

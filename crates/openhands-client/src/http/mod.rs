@@ -16,9 +16,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use reqwest::StatusCode;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
@@ -214,6 +215,11 @@ impl Request {
     /// Adds a JSON body.
     pub fn json(self, body: &impl Serialize) -> Self {
         Self { builder: self.builder.json(body), ..self }
+    }
+
+    /// Adds a body of bytes, of this media type.
+    pub fn bytes(self, media_type: &'static str, content: impl Into<Bytes>) -> Self {
+        Self { builder: self.builder.header(CONTENT_TYPE, media_type).body(content.into()), ..self }
     }
 
     /// Sets the limit of the whole request (default [`TimeLimits::request`]).

@@ -1,0 +1,163 @@
+//! What creates and changes an automation. The service refuses fields that it does not know, so only what is set is sent.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::trigger::Trigger;
+use super::wire::Tarball;
+
+/// An automation to be created.
+#[derive(Debug, Clone, Serialize)]
+pub struct NewAutomation {
+    name: String,
+    trigger: Trigger,
+    tarball_path: Tarball,
+    entrypoint: String,
+    #[serde(flatten)]
+    more: AutomationUpdate,
+}
+
+impl NewAutomation {
+    /// An automation with this name, whose runs unpack this tarball and start this command in its folder.
+    pub fn new(name: impl Into<String>, trigger: Trigger, tarball: Tarball, entrypoint: impl Into<String>) -> Self {
+        let (name, entrypoint) = (name.into(), entrypoint.into());
+        Self { name, trigger, tarball_path: tarball, entrypoint, more: AutomationUpdate::default() }
+    }
+
+    /// What else is set. Its name, trigger, tarball and entrypoint do not count here.
+    #[must_use]
+    pub fn with(mut self, more: AutomationUpdate) -> Self {
+        self.more = AutomationUpdate { name: None, trigger: None, tarball_path: None, entrypoint: None, ..more };
+        self
+    }
+
+    /// What its runs unpack.
+    #[must_use]
+    pub fn tarball(&self) -> &Tarball {
+        &self.tarball_path
+    }
+}
+
+/// Changes of an automation; what is not set stays.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct AutomationUpdate {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trigger: Option<Trigger>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tarball_path: Option<Tarball>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entrypoint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeout: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent_profile_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tags: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'static str>,
+}
+
+impl AutomationUpdate {
+    /// Another name.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// What it is for.
+    #[must_use]
+    pub fn description(mut self, description: impl Into<String>) -> Self {
+        self.description = Some(description.into());
+        self
+    }
+
+    /// What starts its runs.
+    #[must_use]
+    pub fn trigger(mut self, trigger: Trigger) -> Self {
+        self.trigger = Some(trigger);
+        self
+    }
+
+    /// What its runs unpack.
+    #[must_use]
+    pub fn tarball(mut self, tarball: Tarball) -> Self {
+        self.tarball_path = Some(tarball);
+        self
+    }
+
+    /// What its runs start. The service refuses absolute paths, `..` and most special characters of a shell.
+    #[must_use]
+    pub fn entrypoint(mut self, entrypoint: impl Into<String>) -> Self {
+        self.entrypoint = Some(entrypoint.into());
+        self
+    }
+
+    /// How long a run may take; the service counts whole seconds (its default: 600 s, at most 1800 s).
+    #[must_use]
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.timeout = Some(limit.as_secs() + u64::from(limit.subsec_nanos() > 0));
+        self
+    }
+
+    /// The LLM profile of its runs (default: the profile that is active when the automation is created).
+    #[must_use]
+    pub fn model(mut self, profile: impl Into<String>) -> Self {
+        self.model = Some(profile.into());
+        self
+    }
+
+    /// The agent profile of its runs, by its UUID.
+    #[must_use]
+    pub fn agent_profile_id(mut self, id: impl Into<String>) -> Self {
+        self.agent_profile_id = Some(id.into());
+        self
+    }
+
+    /// All its tags; up to 10, of up to 50 characters each. From 1.26.0 on.
+    #[must_use]
+    pub fn tags(mut self, tags: impl IntoIterator<Item: Into<String>>) -> Self {
+        self.tags = Some(tags.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Whether its trigger starts runs.
+    #[must_use]
+    pub fn active(mut self, is_active: bool) -> Self {
+        self.state = Some(if is_active { "ACTIVE" } else { "INACTIVE" });
+        self
+    }
+
+    /// Whether nothing is set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        serde_json::to_value(self).is_ok_and(|value| value.as_object().is_some_and(serde_json::Map::is_empty))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_what_is_set_is_sent() {
+        assert!(AutomationUpdate::default().is_empty());
+        let update = AutomationUpdate::default().timeout(Duration::from_millis(89_001)).active(false).name("x");
+        assert_eq!(serde_json::to_value(&update).unwrap(), json!({"name": "x", "timeout": 90, "state": "INACTIVE"}));
+        let trigger = Trigger::Cron { schedule: "* * * * *".to_owned(), timezone: "UTC".to_owned() };
+        let new = NewAutomation::new("n", trigger, Tarball::at("https://h/t"), "exec e").with(update.tags(["a"]));
+        let trigger = json!({"type": "cron", "schedule": "* * * * *", "timezone": "UTC"});
+        let sent = json!({"name": "n", "trigger": trigger, "tarball_path": "https://h/t", "entrypoint": "exec e",
+            "timeout": 90, "tags": ["a"], "state": "INACTIVE"});
+        assert_eq!(serde_json::to_value(&new).unwrap(), sent);
+    }
+}
