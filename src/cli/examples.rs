@@ -41,6 +41,46 @@ Examples:
   openhands-runner schema >task.schema.json
   openhands-runner schema result";
 
+pub(super) const AUTOMATION_EXAMPLES: &str = "\
+Examples:
+  openhands-runner automation create task.md --cron '0 3 * * *'
+  openhands-runner automation run 6f9619ff-8b86-d011-b42d-00cf4fc964ff --wait
+  openhands-runner automation list";
+
+pub(super) const AUTOMATION_CREATE_EXAMPLES: &str = "\
+Examples:
+  openhands-runner automation create task.md --cron '0 3 * * *' --timezone Europe/Berlin
+  openhands-runner automation create review.md --event github --on 'pull_request.*'
+  openhands-runner automation create --cron '@daily' --runner https://example.org/runner";
+
+pub(super) const AUTOMATION_LIST_EXAMPLES: &str = "\
+Examples:
+  openhands-runner automation list
+  openhands-runner automation list --format json";
+
+pub(super) const AUTOMATION_SHOW_EXAMPLES: &str = "\
+Examples:
+  openhands-runner automation show 6f9619ff-8b86-d011-b42d-00cf4fc964ff";
+
+pub(super) const AUTOMATION_RUN_EXAMPLES: &str = "\
+Examples:
+  openhands-runner automation run 6f9619ff-8b86-d011-b42d-00cf4fc964ff
+  openhands-runner automation run 6f9619ff-8b86-d011-b42d-00cf4fc964ff --wait --format json";
+
+pub(super) const AUTOMATION_LOGS_EXAMPLES: &str = "\
+Examples:
+  openhands-runner automation logs 6f9619ff-8b86-d011-b42d-00cf4fc964ff
+  openhands-runner automation logs 6f9619ff-8b86-d011-b42d-00cf4fc964ff --format json";
+
+pub(super) const AUTOMATION_UPDATE_EXAMPLES: &str = "\
+Examples:
+  openhands-runner automation update 6f9619ff-8b86-d011-b42d-00cf4fc964ff task.md
+  openhands-runner automation update 6f9619ff-8b86-d011-b42d-00cf4fc964ff --cron '0 5 * * 1-5' --disable";
+
+pub(super) const AUTOMATION_DELETE_EXAMPLES: &str = "\
+Examples:
+  openhands-runner automation delete 6f9619ff-8b86-d011-b42d-00cf4fc964ff";
+
 pub(super) const SANDBOX_EXAMPLES: &str = "\
 Examples:
   id=$(openhands-runner sandbox create)

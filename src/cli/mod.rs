@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and its help. Knows no defaults that the configuration owns.
 
+mod automation;
 mod deferred;
 mod examples;
 mod familiar;
@@ -27,6 +28,7 @@ use crate::problem::{self, nearest};
 use self::examples::{
     COMPLETIONS_EXAMPLES, EXAMPLES, MAN_EXAMPLES, REPORT_EXAMPLES, RUN_EXAMPLES, SCHEMA_EXAMPLES, SHOW_EXAMPLES,
 };
+pub(crate) use automation::{AutomationCommand, CreateArgs, DetailArgs, PackArgs, RunnerSource, UpdateArgs};
 pub(crate) use deferred::Deferred;
 
 use self::values::duration;

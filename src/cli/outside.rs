@@ -8,9 +8,10 @@ use clap::{Args, Subcommand, ValueEnum};
 use openhands_client::secret::Secret;
 use openhands_client::time_limits::TimeLimits;
 
+use super::automation::AutomationArgs;
 use super::examples::{
-    CHECK_EXAMPLES, CP_EXAMPLES, CREATE_EXAMPLES, DELETE_EXAMPLES, EXEC_EXAMPLES, LAUNCH_EXAMPLES, LIST_EXAMPLES,
-    PAUSE_EXAMPLES, RESUME_EXAMPLES, SANDBOX_EXAMPLES, STATUS_EXAMPLES,
+    AUTOMATION_EXAMPLES, CHECK_EXAMPLES, CP_EXAMPLES, CREATE_EXAMPLES, DELETE_EXAMPLES, EXEC_EXAMPLES, LAUNCH_EXAMPLES,
+    LIST_EXAMPLES, PAUSE_EXAMPLES, RESUME_EXAMPLES, SANDBOX_EXAMPLES, STATUS_EXAMPLES,
 };
 use super::values::duration;
 use super::{Deferred, ExportArgs, LogFormat, OverrideArgs};
@@ -34,6 +35,9 @@ pub(crate) enum OutsideCommand {
     /// Upload this program and a task to a sandbox, start the run there, and detach.
     #[command(after_help = LAUNCH_EXAMPLES)]
     Launch(Deferred<LaunchArgs>),
+    /// Run a task on a schedule or on an event, with the automation service.
+    #[command(after_help = AUTOMATION_EXAMPLES)]
+    Automation(Deferred<AutomationArgs>),
     /// Check configuration and connectivity, and suggest fixes.
     #[command(after_help = CHECK_EXAMPLES)]
     Check(Deferred<CheckArgs>),
@@ -98,7 +102,7 @@ pub(crate) enum SandboxCommand {
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct CommonArgs {
     /// What to print on stdout.
-    #[arg(long, value_enum, default_value_t, global = true)]
+    #[arg(long, visible_alias = "output-format", value_enum, default_value_t, global = true)]
     pub(crate) format: ResultFormat,
 
     /// The form of log lines; RUST_LOG sets the level.
@@ -240,6 +244,7 @@ impl OutsideCommand {
             Self::Exec(Deferred(args)) => &args.common,
             Self::Cp(Deferred(args)) => &args.common,
             Self::Launch(Deferred(args)) => &args.common,
+            Self::Automation(Deferred(args)) => &args.common,
             Self::Check(Deferred(args)) => &args.common,
         }
     }

@@ -1,6 +1,5 @@
 //! `launch TASK`: this program and the task go into a sandbox, the run starts there, and we go, or wait for its end.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use openhands_client::agent_server::AgentServer;
@@ -19,14 +18,14 @@ use tokio::time::timeout;
 
 use super::delivery::await_delivery;
 use super::follow::{PassOn, start};
+use super::task_file::TaskFile;
 use super::{CommandContext, until_signal};
 use crate::cli::{LaunchArgs, OverrideArgs, ResultFormat};
 use crate::input::settings::{Overrides, Settings};
-use crate::input::task::source::{DEFAULT_FILES, Source, data_files, text_of};
 use crate::input::time_limits::RunLimits;
 use crate::outcome::{ExitCode, Failure, FailureKind};
 use crate::plan::RunPlan;
-use crate::problem::{Problem, Problems};
+use crate::problem::Problems;
 use crate::process::signals::Shutdown;
 use crate::run_folder;
 
@@ -125,9 +124,7 @@ async fn load(context: &CommandContext, args: &LaunchArgs) -> Result<Load, Failu
         ..Overrides::default()
     };
     let settings = Settings::from_env(context.raw(), &context.environment.not_text, flags);
-    let named = args.task.clone();
-    let read = tokio::task::spawn_blocking(move || read_task(named.as_deref())).await;
-    let task = read.unwrap_or_else(|bug| std::panic::resume_unwind(bug.into_panic()));
+    let task = TaskFile::read(args.task.clone()).await;
     // The same plan as inside: what would be wrong there is said here.
     let (settings, TaskFile { parsed, content, name, data }) = match (settings, task) {
         (Ok(settings), Ok(task)) => (settings, task),
@@ -155,48 +152,6 @@ async fn load(context: &CommandContext, args: &LaunchArgs) -> Result<Load, Failu
         conversation: plan.conversation.id,
         names_conversation: settings.run_id.is_none() || settings.conversation_id.is_some(),
     })
-}
-
-struct TaskFile {
-    parsed: crate::input::task::Task,
-    content: Vec<u8>,
-    name: String,
-    data: Vec<(String, Vec<u8>)>,
-}
-
-fn read_task(named: Option<&Path>) -> Result<TaskFile, Problems> {
-    let path = match named {
-        Some(path) if path == Path::new("-") => return from_stdin(),
-        Some(path) => path.to_owned(),
-        None => match DEFAULT_FILES.iter().map(PathBuf::from).find(|path| path.exists()) {
-            Some(path) => path,
-            None => {
-                return Err(Source::named(None, Path::new(".")).load().err().unwrap_or_else(|| changed("task").into()));
-            }
-        },
-    };
-    let parsed = Source::File(path.clone()).load()?;
-    let read = |path: &Path| {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        match std::fs::read(path) {
-            Ok(content) => Ok((name, content)),
-            Err(_) => Err(changed(&name)),
-        }
-    };
-    let (name, content) = read(&path)?;
-    let data = data_files(&path).iter().map(|path| read(path)).collect::<Result<_, _>>()?;
-    Ok(TaskFile { parsed, content, name, data })
-}
-
-fn from_stdin() -> Result<TaskFile, Problems> {
-    let content = text_of(io::stdin().lock(), "standard input")?;
-    let parsed =
-        crate::input::task::parse::parse(&content, crate::input::task::parse::TaskFormat::Markdown, "standard input")?;
-    Ok(TaskFile { parsed, content: content.into_bytes(), name: "task.md".to_owned(), data: Vec::new() })
-}
-
-fn changed(name: &str) -> Problem {
-    Problem::new(name, "changed while it was read", "try again")
 }
 
 /// Copies the run folder out of the sandbox. The outcome of the run stands without it.

@@ -3,6 +3,7 @@
 //! A command gives an exit code, as a run does: 0 for success, else that of its failure, which is logged and, with
 //! `--format json`, an object on standard output too.
 
+mod automation;
 mod check;
 mod conversation;
 mod cp;
@@ -13,6 +14,7 @@ mod launch;
 pub(crate) mod report;
 mod sandbox;
 pub(crate) mod schema;
+mod task_file;
 
 use std::io::{self, Write as _};
 use std::time::Duration;
@@ -48,6 +50,7 @@ pub(crate) async fn run(command: OutsideCommand, environment: Environment, mut s
         OutsideCommand::Exec(Deferred(args)) => exec::run(&context, *args, &mut shutdown).await,
         OutsideCommand::Cp(Deferred(args)) => cp::run(&context, *args, &mut shutdown).await,
         OutsideCommand::Launch(Deferred(args)) => launch::run(&context, *args, &mut shutdown).await,
+        OutsideCommand::Automation(Deferred(args)) => automation::run(&context, args.command, &mut shutdown).await,
         OutsideCommand::Check(_) => check::run(&context, &mut shutdown).await,
     };
     match done {

@@ -98,6 +98,10 @@ variables! {
     traceparent = "TRACEPARENT",
     /// What triggered the run, as JSON.
     automation_event_payload = "AUTOMATION_EVENT_PAYLOAD",
+    /// Base of the automation service, for `automation`.
+    automation_api_url = "AUTOMATION_API_URL",
+    /// Key of a self-hosted automation service, for `automation`.
+    automation_local_api_key = "AUTOMATION_LOCAL_API_KEY",
     /// A token of the automation service that we have no use for; it is only kept from view.
     automation_kv_token = "AUTOMATION_KV_TOKEN",
     /// The model of an LLM given directly; alone, it replaces the inherited LLM's model.
@@ -146,6 +150,7 @@ const HALF_SECRET: &[&str] = &[
     "CALLBACK_URL",
     "AUTOMATION_EVENT_PAYLOAD",
     "AUTOMATION_PHASE_URL",
+    "AUTOMATION_API_URL",
     "OPENHANDS_OBSERVABILITY_METADATA",
     "AGENT_SERVER_URL",
     "OPENHANDS_CLOUD_API_URL",
@@ -162,6 +167,7 @@ pub(crate) const SECRET_NAMES: &[&str] = &[
     "OPENHANDS_API_KEY",
     "OPENHANDS_CLOUD_API_KEY",
     "AUTOMATION_CALLBACK_API_KEY",
+    "AUTOMATION_LOCAL_API_KEY",
     "LLM_API_KEY",
     "AUTOMATION_KV_TOKEN",
     "OPENHANDS_RUNNER_NOTIFY",
@@ -174,7 +180,7 @@ const REPORTING_NAMES: &[&str] = &["AUTOMATION_CALLBACK_URL", "CALLBACK_URL", "A
 const JOB_NAMES: &[&str] = &["GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT", "GITHUB_ENV", "GITHUB_PATH", "GITHUB_STATE"];
 
 /// Addresses of which a program that we start needs no more than where they lead. Every variable that ends in `_PROXY` is one, too.
-const ADDRESSES: &[&str] = &["LLM_BASE_URL", "AGENT_SERVER_URL", "OPENHANDS_CLOUD_API_URL"];
+const ADDRESSES: &[&str] = &["LLM_BASE_URL", "AGENT_SERVER_URL", "OPENHANDS_CLOUD_API_URL", "AUTOMATION_API_URL"];
 
 /// What of this environment an agent-server that we start does not get: variables, and for some of them what is left for it.
 #[must_use]
@@ -294,6 +300,7 @@ impl RawEnv {
             &self.automation_callback_url,
             &self.callback_url,
             &self.automation_phase_url,
+            &self.automation_api_url,
             &self.agent_server_url,
             &self.openhands_cloud_api_url,
             &self.llm_base_url,
@@ -308,6 +315,7 @@ impl RawEnv {
             &self.openhands_api_key,
             &self.openhands_cloud_api_key,
             &self.automation_callback_api_key,
+            &self.automation_local_api_key,
             &self.llm_api_key,
             &self.automation_kv_token,
             &self.openhands_runner_notify,
@@ -328,6 +336,7 @@ impl RawEnv {
             ("OPENHANDS_API_KEY", &self.openhands_api_key),
             ("OPENHANDS_CLOUD_API_KEY", &self.openhands_cloud_api_key),
             ("AUTOMATION_CALLBACK_API_KEY", &self.automation_callback_api_key),
+            ("AUTOMATION_LOCAL_API_KEY", &self.automation_local_api_key),
             ("LLM_API_KEY", &self.llm_api_key),
         ]
         .into_iter()

@@ -101,7 +101,7 @@ fn usable(key: Option<&String>) -> Option<Secret> {
 }
 
 /// Whether an address is on the Cloud's own host.
-fn is_of_cloud(url: &Url, raw: &RawEnv) -> bool {
+pub(super) fn is_of_cloud(url: &Url, raw: &RawEnv) -> bool {
     let cloud = raw.openhands_cloud_api_url.as_deref().map_or_else(|| Some(default_cloud_api_url()), http_url);
     cloud.is_some_and(|cloud| cloud.origin() == url.origin())
 }

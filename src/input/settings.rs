@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use openhands_client::agent_server::trace::Trace;
 use openhands_client::agent_server::{AgentServerAddress, DEFAULT_PORT, local_agent_server};
 use openhands_client::cloud::{CloudAccount, CloudKey};
-use openhands_client::http::Network;
+use openhands_client::http::{Network, join};
 use openhands_client::ids::{ConversationId, RunId, SandboxId};
 use openhands_client::secret::Secret;
 use url::Url;
@@ -15,7 +15,7 @@ use url::Url;
 use super::env::RawEnv;
 use super::labels::{tags, title_of_run, trace};
 use super::notify;
-use super::reporting::{http_url, warn_of_plain_http};
+use super::reporting::{http_url, is_of_cloud, warn_of_plain_http};
 use super::task::repos::is_this_machine;
 use super::values::{Reader, default_cloud_api_url, secret, text};
 use super::working_dirs::{Here, WorkingDirs};
@@ -259,6 +259,41 @@ pub(crate) fn cloud_api(raw: &RawEnv) -> Result<CloudKey, Problems> {
         Some(api_key) if problems.is_empty() => Ok(CloudKey { url, api_key }),
         _ => Err(Problems(problems)),
     }
+}
+
+/// The automation service for what is not a run, and its key. The key of the Cloud goes to the Cloud alone, and that of a self-hosted
+/// service to the address that is named with it.
+///
+/// # Errors
+/// [`Problems`].
+pub(crate) fn automation_service(raw: &RawEnv) -> Result<(Url, Secret), Problems> {
+    let mut problems = Vec::new();
+    let mut read = Reader { problems: &mut problems };
+    let cloud = read
+        .http_url("OPENHANDS_CLOUD_API_URL", raw.openhands_cloud_api_url.as_deref())
+        .unwrap_or_else(default_cloud_api_url);
+    let named = read.http_url("AUTOMATION_API_URL", raw.automation_api_url.as_deref());
+    read.keys(raw);
+    let url = named.unwrap_or_else(|| join(&cloud, &["api", "automation"]));
+    let is_of_cloud = is_of_cloud(&url, raw);
+    let (name, key) = if is_of_cloud {
+        ("OPENHANDS_API_KEY", cloud_key(raw))
+    } else {
+        ("AUTOMATION_LOCAL_API_KEY", secret(raw.automation_local_api_key.as_ref()))
+    };
+    match key {
+        Some(key) if problems.is_empty() => {
+            warn_of_plain_http(name, &url, Some(&key));
+            return Ok((url, key));
+        }
+        None if is_of_cloud => problems.push(no_cloud_key()),
+        None => {
+            let help = "set it to the key that the automation service at AUTOMATION_API_URL has under this name";
+            problems.push(Problem::new(name, "not set", help));
+        }
+        Some(_) => {}
+    }
+    Err(Problems(problems))
 }
 
 fn account(raw: &RawEnv, url: Url, session_key: Option<&Secret>) -> Account {

@@ -1,6 +1,7 @@
 //! Errors of the library as failures of a run. The only translation that there is.
 
 use openhands_client::agent_server::ready::ReadyError;
+use openhands_client::automation::AutomationError;
 use openhands_client::conversation::{ConversationError, FollowError, TurnEnd};
 use openhands_client::http::HttpError;
 use openhands_client::sandbox::SandboxError;
@@ -66,6 +67,39 @@ impl From<SandboxError> for Failure {
         };
         let is_page = matches!(&error, SandboxError::Request { source: HttpError::Page { .. }, .. });
         Self::new(kind, text::chain(&error) + advice_on_page(is_page))
+    }
+}
+
+impl From<AutomationError> for Failure {
+    fn from(error: AutomationError) -> Self {
+        let (kind, advice) = match &error {
+            _ if error.is_wrong_address() => (
+                FailureKind::RequestRefused,
+                ": check AUTOMATION_API_URL, which ends in /api/automation (and OPENHANDS_CLOUD_API_URL, if you set it)",
+            ),
+            AutomationError::Request { source, .. } if source.is_refusal() => (
+                FailureKind::CredentialsRefused,
+                ": check OPENHANDS_API_KEY, or for a self-hosted service AUTOMATION_LOCAL_API_KEY",
+            ),
+            AutomationError::Request { source, .. } if matches!(source.status(), Some(400 | 422)) => {
+                let is_about_tags = text::chain(&error).contains("body.tags: Extra inputs");
+                let advice =
+                    if is_about_tags { ": leave out --tag; tags need automation service 1.26.0 or later" } else { "" };
+                (FailureKind::InvalidInput, advice)
+            }
+            AutomationError::Request { source, .. } => (kind_of_request(source, FailureKind::CloudUnreachable), ""),
+            AutomationError::NoSuchAutomation(_) => {
+                (FailureKind::InvalidInput, ": `openhands-runner automation list` shows the ids")
+            }
+            AutomationError::NoSuchRun { .. } => {
+                (FailureKind::InvalidInput, ": `openhands-runner automation show` lists the last runs")
+            }
+            AutomationError::TooLarge { .. } => {
+                (FailureKind::InvalidInput, ": put less into the task file; let the agent get the data itself")
+            }
+            _ => (FailureKind::RequestRefused, ""),
+        };
+        Self::new(kind, text::chain(&error) + advice)
     }
 }
 

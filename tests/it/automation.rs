@@ -182,8 +182,10 @@ async fn the_documented_commands_make_an_automation_that_runs() {
     llm.script("what a user would notice", [Step::terminal("echo nothing > NEWS.md"), done("written")]);
     let page = include_str!("../../docs/automations.md");
     let commands = page.split("```sh").nth(1).unwrap().split("```").next().unwrap();
-    let binary = format!("file://{}", env!("CARGO_BIN_EXE_openhands-runner"));
-    let commands = commands.replace("https://example.org/openhands-runner", &binary);
+    let program = env!("CARGO_BIN_EXE_openhands-runner");
+    // The debug binary is in no package index.
+    let create = format!("{program} automation create --format json --runner file://{program}");
+    let commands = commands.replace("openhands-runner automation create", &create);
     let automation = AutomationService::shared().await.made_by(&commands);
     automation.change(json!({"model": profile(AgentServer::shared(NEWEST).await, &llm).await})).await;
     let mut run = automation.dispatch().await;

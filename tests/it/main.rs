@@ -17,6 +17,7 @@ mod support;
 
 mod agent_profile;
 mod automation;
+mod automation_command;
 mod check;
 mod cloud;
 mod cloud_create;

@@ -21,10 +21,13 @@ const START: Duration = Duration::from_secs(300);
 /// No run of a test takes longer.
 const LONGEST: Duration = Duration::from_secs(300);
 
+/// The versions that the tests use, the newest last.
+const VERSIONS: [&str; 2] = ["1.25.0", "1.26.0"];
+
 /// A running automation service. It ends when dropped, and when the test process ends in any way.
 pub struct AutomationService {
     port: u16,
-    key: &'static str,
+    pub key: &'static str,
     folder: PathBuf,
     child: Child,
 }
@@ -34,17 +37,27 @@ impl AutomationService {
     pub async fn shared() -> &'static Self {
         static SERVICE: OnceCell<AutomationService> = OnceCell::const_new();
         // Both start at the same time.
-        SERVICE.get_or_init(async || Self::start(AgentServer::shared_as_launched(NEWEST).await).await).await
+        SERVICE
+            .get_or_init(async || Self::start(AgentServer::shared_as_launched(NEWEST).await, VERSIONS[0]).await)
+            .await
     }
 
-    /// One in front of this agent-server, ready.
-    pub async fn start(server: &AgentServer) -> Self {
-        let service = Self::launch(server);
+    /// The one of the newest version that all tests share, in front of the same agent-server.
+    pub async fn newest() -> &'static Self {
+        static SERVICE: OnceCell<AutomationService> = OnceCell::const_new();
+        SERVICE
+            .get_or_init(async || Self::start(AgentServer::shared_as_launched(NEWEST).await, VERSIONS[1]).await)
+            .await
+    }
+
+    /// One of this version in front of this agent-server, ready.
+    pub async fn start(server: &AgentServer, version: &str) -> Self {
+        let service = Self::launch(server, version);
         service.await_ready().await;
         service
     }
 
-    fn launch(server: &AgentServer) -> Self {
+    fn launch(server: &AgentServer, version: &str) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let key = "automation-key-of-the-test";
         // The script removes it.
@@ -52,7 +65,7 @@ impl AutomationService {
         let log = std::fs::File::create(folder.join("log")).unwrap();
         let child = Command::new(super::repository::file("scripts/automation-service"))
             .args(["--agent-server-url", &server.url(""), "--agent-server-key", &server.key, "--key", key])
-            .args(["--with-stdin", "--temporary", "--port", &port.to_string(), "--folder"])
+            .args(["--version", version, "--with-stdin", "--temporary", "--port", &port.to_string(), "--folder"])
             .arg(&folder)
             // It ends with this pipe, that is: with us.
             .stdin(Stdio::piped())
@@ -72,10 +85,32 @@ impl AutomationService {
         }
     }
 
+    /// The base of its API.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/api/automation", self.port)
+    }
+
+    /// What the service has under this name: automations and uploads.
+    pub async fn named(&self, name: &str) -> Vec<Value> {
+        let mut found = Vec::new();
+        for (path, list) in [("/v1?limit=100", "automations"), ("/v1/uploads?limit=100", "uploads")] {
+            let page = self.call(Method::GET, path, None).await;
+            let items = page[list].as_array().unwrap().clone();
+            found.extend(items.into_iter().filter(|item| item["name"] == name));
+        }
+        found
+    }
+
+    /// The automation with this id.
+    pub async fn automation(&self, id: &str) -> Automation<'_> {
+        let made = self.call(Method::GET, &format!("/v1/{id}"), None).await;
+        Automation { service: self, id: id.to_owned(), made }
+    }
+
     fn request(&self, method: Method, path: &str) -> Request {
         // A new client for each request: connections do not outlive a test's runtime.
         let http = Http::new(&Network::default(), TimeLimits::default()).unwrap();
-        let url = format!("http://127.0.0.1:{}/api/automation{path}", self.port);
+        let url = self.url() + path;
         http.request(method, url.parse().unwrap()).bearer(&Secret::new(self.key))
     }
 
@@ -105,15 +140,14 @@ impl AutomationService {
         Webhook { service: self, source, owner: text(&made["org_id"]), secret }
     }
 
-    /// The automation that these shell commands make. They find the API's address in `API` and its key in `KEY`, and print
-    /// the API's answer.
+    /// The automation that these shell commands make, and print as JSON.
     pub fn made_by(&self, commands: &str) -> Automation<'_> {
         let folder = tempfile::tempdir().unwrap();
         let output = Command::new("bash")
             .args(["-euc", commands])
             .current_dir(folder.path())
-            .env("API", format!("http://127.0.0.1:{}/api/automation", self.port))
-            .env("KEY", self.key)
+            .env("AUTOMATION_API_URL", self.url())
+            .env("AUTOMATION_LOCAL_API_KEY", self.key)
             .output()
             .unwrap();
         let made: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::engine::Engine;
 use super::mark::Mark;
-use super::{AgentServer, Cloud, CloudServer, Receiver, ScriptedLlm, cloud, cloud_server};
+use super::{AgentServer, AutomationService, Cloud, CloudServer, Receiver, ScriptedLlm, cloud, cloud_server};
 
 /// Variables whose values must not be seen, in any output.
 const SECRET_NAMES: &[&str] = &[
@@ -28,6 +28,7 @@ const SECRET_NAMES: &[&str] = &[
     "OPENHANDS_API_KEY",
     "OPENHANDS_CLOUD_API_KEY",
     "AUTOMATION_CALLBACK_API_KEY",
+    "AUTOMATION_LOCAL_API_KEY",
     "LLM_API_KEY",
     "AUTOMATION_KV_TOKEN",
     "OPENHANDS_RUNNER_NOTIFY",
@@ -209,6 +210,11 @@ impl Run {
     /// Outside of any sandbox, with this account.
     pub fn outside(cloud: &CloudServer) -> Self {
         Self::new().env("OPENHANDS_API_KEY", cloud_server::API_KEY).env("OPENHANDS_CLOUD_API_URL", cloud.url())
+    }
+
+    /// Outside of any sandbox, with this automation service.
+    pub fn scheduled_by(service: &AutomationService) -> Self {
+        Self::new().env("AUTOMATION_API_URL", service.url()).env("AUTOMATION_LOCAL_API_KEY", service.key)
     }
 
     /// Reporting to this receiver, under this run id.

@@ -26,7 +26,7 @@ pub(super) async fn measure(runner: PathBuf, environment: &[String]) -> Result<(
     server.await_ready().await;
     let own = json!({"model": "openai/scripted", "api_key": "sk-key-of-the-bench", "base_url": llm.url()});
     server.send(reqwest::Method::PATCH, "/api/settings", &json!({"agent_settings_diff": {"llm": own}})).await;
-    let service = AutomationService::start(&server).await;
+    let service = AutomationService::start(&server, "1.25.0").await;
 
     println!("From the trigger to the terminal status; the agent makes two steps, the LLM answers at once.");
     println!("The service looks for work each second: half a second of each time is that, on average.");

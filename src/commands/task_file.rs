@@ -1,0 +1,66 @@
+//! The task file of a command that sends it somewhere.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::input::task::Task;
+use crate::input::task::parse::{TaskFormat, parse};
+use crate::input::task::source::{DEFAULT_FILES, Source, data_files, text_of};
+use crate::problem::{Problem, Problems};
+
+/// A task file with the files that belong to it.
+pub(super) struct TaskFile {
+    /// The task.
+    pub(super) parsed: Task,
+    /// The file as it is.
+    pub(super) content: Vec<u8>,
+    /// Its name, which tells its format.
+    pub(super) name: String,
+    /// Names and contents of the files beside it that belong to it.
+    pub(super) data: Vec<(String, Vec<u8>)>,
+}
+
+impl TaskFile {
+    /// Reads the file that is named, `-` for standard input; else the first of the default files.
+    ///
+    /// # Errors
+    /// [`Problems`] that name the file.
+    pub(super) async fn read(named: Option<PathBuf>) -> Result<Self, Problems> {
+        let read = tokio::task::spawn_blocking(move || read_task(named.as_deref())).await;
+        read.unwrap_or_else(|bug| std::panic::resume_unwind(bug.into_panic()))
+    }
+}
+
+fn read_task(named: Option<&Path>) -> Result<TaskFile, Problems> {
+    let path = match named {
+        Some(path) if path == Path::new("-") => return from_stdin(),
+        Some(path) => path.to_owned(),
+        None => match DEFAULT_FILES.iter().map(PathBuf::from).find(|path| path.exists()) {
+            Some(path) => path,
+            None => {
+                return Err(Source::named(None, Path::new(".")).load().err().unwrap_or_else(|| changed("task").into()));
+            }
+        },
+    };
+    let parsed = Source::File(path.clone()).load()?;
+    let read = |path: &Path| {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        match std::fs::read(path) {
+            Ok(content) => Ok((name, content)),
+            Err(_) => Err(changed(&name)),
+        }
+    };
+    let (name, content) = read(&path)?;
+    let data = data_files(&path).iter().map(|path| read(path)).collect::<Result<_, _>>()?;
+    Ok(TaskFile { parsed, content, name, data })
+}
+
+fn from_stdin() -> Result<TaskFile, Problems> {
+    let content = text_of(io::stdin().lock(), "standard input")?;
+    let parsed = parse(&content, TaskFormat::Markdown, "standard input")?;
+    Ok(TaskFile { parsed, content: content.into_bytes(), name: "task.md".to_owned(), data: Vec::new() })
+}
+
+fn changed(name: &str) -> Problem {
+    Problem::new(name, "changed while it was read", "try again")
+}
