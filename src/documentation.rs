@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::input::env;
 use crate::input::task::parse::{TaskFormat, parse};
-use crate::outcome::FailureKind;
+use crate::outcome::{FailureKind, HELP_OF_SERVER_CODES};
 
 const ENVIRONMENT: &str = include_str!("../docs/environment.md");
 const OUTCOME: &str = include_str!("../docs/outcome.md");
@@ -50,6 +50,20 @@ fn every_failure_stands_beside_its_exit_code() {
             Err(_) => assert!(kind.exit_code().0 > 128 && code == "128 + n", "{kind:?}"),
         }
     }
+}
+
+#[test]
+fn every_failure_stands_beside_the_help_that_people_get() {
+    let rows = rows(OUTCOME, "failure code");
+    let of_kinds = FailureKind::ALL.iter().map(|kind| (kind.code(), kind.help()));
+    let all: Vec<_> = of_kinds.chain(HELP_OF_SERVER_CODES.iter().copied()).collect();
+    for (code, help) in &all {
+        let row = rows.iter().find(|row| quoted(row[0]).any(|name| name == *code));
+        let row = row.unwrap_or_else(|| panic!("{code} has no help in docs/outcome.md"));
+        assert_eq!(row[1], *help, "{code}");
+    }
+    let documented: Vec<_> = rows.iter().flat_map(|row| quoted(row[0])).collect();
+    assert_eq!(documented.len(), all.len(), "{documented:?}");
 }
 
 #[test]

@@ -3,11 +3,13 @@
 use std::fmt;
 
 use openhands_client::{redact, text};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 /// One thing that the user has to correct.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Problem {
-    /// A variable, a flag, or file, line and field.
+    /// A variable, a flag, or file, line and column.
     pub(crate) place: String,
     /// What is there. Never a secret.
     pub(crate) found: String,
@@ -19,6 +21,11 @@ impl Problem {
     /// A problem at a place.
     pub(crate) fn new(place: impl Into<String>, found: impl Into<String>, help: impl Into<String>) -> Self {
         Self { place: place.into(), found: found.into(), help: help.into() }
+    }
+
+    /// The same with each text changed.
+    pub(crate) fn map(&self, change: impl Fn(&str) -> String) -> Self {
+        Self::new(change(&self.place), change(&self.found), change(&self.help))
     }
 }
 

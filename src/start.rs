@@ -51,8 +51,8 @@ async fn dispatch() -> ExitCode {
         Ok(Cli { command: Some(Command::Outside(command)) }) => {
             scrub(SECRET_NAMES);
             environment.time_limits = command.time_limits();
-            let _log = start_log(command.common().log_format, false, &environment);
-            return ExitCode::from(Box::pin(commands::run(*command, environment, shutdown)).await.0);
+            let (lines, _log) = start_log(command.common().log_format, false, &environment);
+            return ExitCode::from(Box::pin(commands::run(*command, environment, lines, shutdown)).await.0);
         }
         Ok(Cli { command: Some(Command::Schema { of }) }) => return print(&schema::text(of)),
         Ok(Cli { command: Some(Command::Completions { shell }) }) => {
@@ -72,8 +72,8 @@ async fn dispatch() -> ExitCode {
                 return report::report(&args.path.clone().unwrap_or_default(), &args);
             };
             scrub(SECRET_NAMES);
-            let _log = start_log(LogFormat::default(), false, &environment);
-            return Box::pin(report::report_conversation(id, &args, environment, shutdown)).await;
+            let (lines, _log) = start_log(LogFormat::default(), false, &environment);
+            return Box::pin(report::report_conversation(id, &args, environment, &lines, shutdown)).await;
         }
         Ok(Cli { command: Some(Command::Show(Deferred(args))) }) => return report::show(&args),
         Ok(Cli { command: Some(Command::Hook { event }) }) => return hook(event),

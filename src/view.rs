@@ -16,6 +16,53 @@ pub(crate) enum Form {
     GitHub,
 }
 
+/// How an error is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ErrorForm {
+    /// To people: what is wrong, where, and what to do.
+    People {
+        /// Whether it has colours.
+        has_colors: bool,
+    },
+    /// As a line of the log.
+    Log,
+}
+
+impl ErrorForm {
+    /// The form for this process.
+    #[must_use]
+    pub(crate) fn of_process(format: LogFormat, color: ColorChoice, raw: &RawEnv) -> Self {
+        Self::new(format, color, raw, io::stderr().is_terminal())
+    }
+
+    fn new(format: LogFormat, color: ColorChoice, raw: &RawEnv, is_terminal: bool) -> Self {
+        if is_terminal && format == LogFormat::Text && !is_in_github(raw) {
+            Self::People { has_colors: has_colors(color, raw, is_terminal) }
+        } else {
+            Self::Log
+        }
+    }
+}
+
+fn is_in_github(raw: &RawEnv) -> bool {
+    raw.github_actions.as_deref() == Some("true")
+}
+
+fn has_colors(color: ColorChoice, raw: &RawEnv, is_terminal: bool) -> bool {
+    match color {
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+        ColorChoice::Auto if raw.no_color.is_some() => false,
+        ColorChoice::Auto => {
+            can_draw(raw, is_terminal) || raw.clicolor_force.as_deref().is_some_and(|force| force != "0")
+        }
+    }
+}
+
+fn can_draw(raw: &RawEnv, is_terminal: bool) -> bool {
+    is_terminal && raw.term.as_deref() != Some("dumb")
+}
+
 /// What people see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct View {
@@ -23,6 +70,8 @@ pub(crate) struct View {
     pub(crate) form: Form,
     /// Whether the live view has colours.
     pub(crate) has_colors: bool,
+    /// How an error is told.
+    pub(crate) errors: ErrorForm,
     /// Whether standard output is a terminal, and shows the answer itself.
     pub(crate) shows_output: bool,
     /// What was asked for.
@@ -45,22 +94,17 @@ impl View {
     }
 
     fn new(args: &RunArgs, raw: &RawEnv, terminals: Terminals) -> Self {
-        let can_draw = terminals.stderr && raw.term.as_deref() != Some("dumb");
         // Its lines would stand in the middle of the live one.
         let is_disturbed = terminals.stdout && args.format == OutputFormat::Jsonl;
         let form = match args.log_format {
-            LogFormat::Text if raw.github_actions.as_deref() == Some("true") => Form::GitHub,
-            LogFormat::Text if can_draw && !is_disturbed && !args.view.quiet => Form::Live,
+            LogFormat::Text if is_in_github(raw) => Form::GitHub,
+            LogFormat::Text if can_draw(raw, terminals.stderr) && !is_disturbed && !args.view.quiet => Form::Live,
             LogFormat::Json | LogFormat::Text => Form::Log,
         };
-        let has_colors = match args.view.color {
-            ColorChoice::Always => true,
-            ColorChoice::Never => false,
-            ColorChoice::Auto if raw.no_color.is_some() => false,
-            ColorChoice::Auto => can_draw || raw.clicolor_force.as_deref().is_some_and(|force| force != "0"),
-        };
+        let has_colors = has_colors(args.view.color, raw, terminals.stderr);
+        let errors = ErrorForm::new(args.log_format, args.view.color, raw, terminals.stderr);
         let shows_output = terminals.stdout && args.format == OutputFormat::Text;
-        Self { form, has_colors, shows_output, args: args.view }
+        Self { form, has_colors, errors, shows_output, args: args.view }
     }
 }
 
@@ -89,6 +133,22 @@ mod tests {
             let raw = RawEnv { no_color, clicolor_force: force, ..RawEnv::default() };
             assert_eq!(View::new(&args, &raw, terminals).has_colors, has_colors, "{color:?} {terminals:?}");
         }
+    }
+
+    #[test]
+    fn errors_are_for_people_on_a_terminal_and_lines_of_the_log_elsewhere() {
+        let form = |format, terminal, change: fn(&mut RawEnv)| {
+            let mut raw = RawEnv::default();
+            change(&mut raw);
+            ErrorForm::new(format, ColorChoice::Auto, &raw, terminal)
+        };
+        let people = |has_colors| ErrorForm::People { has_colors };
+        assert_eq!(form(LogFormat::Text, true, |_| {}), people(true));
+        assert_eq!(form(LogFormat::Text, true, |raw| raw.no_color = Some("1".to_owned())), people(false));
+        assert_eq!(form(LogFormat::Text, true, |raw| raw.term = Some("dumb".to_owned())), people(false));
+        assert_eq!(form(LogFormat::Json, true, |_| {}), ErrorForm::Log);
+        assert_eq!(form(LogFormat::Text, false, |_| {}), ErrorForm::Log);
+        assert_eq!(form(LogFormat::Text, true, |raw| raw.github_actions = Some("true".to_owned())), ErrorForm::Log);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The commands that work from outside of a sandbox.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -286,6 +287,15 @@ pub(crate) enum CopyPlace {
         /// The absolute path.
         path: String,
     },
+}
+
+impl fmt::Display for CopyPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Here(path) => write!(f, "{}", path.display()),
+            Self::Sandbox { id, path } => write!(f, "{id}:{path}"),
+        }
+    }
 }
 
 impl FromStr for CopyPlace {

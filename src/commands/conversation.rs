@@ -7,7 +7,7 @@ use openhands_client::ids::ConversationId;
 use openhands_client::sandbox::ready::Ready;
 use openhands_client::secret::Redactor;
 
-use super::{CommandContext, invalid, until_signal};
+use super::{CommandContext, until_signal};
 use crate::cli::ReportArgs;
 use crate::input::settings::{Overrides, Settings};
 use crate::outcome::{Failure, FailureKind};
@@ -31,7 +31,8 @@ pub(super) async fn story(
         return context.within(context.sandbox(&sandbox)?, shutdown, read).await;
     }
     let overrides = Overrides { agent_server_url: args.agent_server_url.clone(), ..Overrides::default() };
-    let settings = Settings::from_env(context.raw(), &context.environment.not_text, overrides).map_err(invalid)?;
+    let settings =
+        Settings::from_env(context.raw(), &context.environment.not_text, overrides).map_err(Failure::invalid)?;
     let client = AgentServerClient::new(context.http()?, &settings.agent_server);
     until_signal(shutdown, read(&client, id, redactor)).await
 }

@@ -5,7 +5,8 @@ use serde_json::json;
 
 use super::{CommandContext, until_signal};
 use crate::cli::{CopyPlace, CpArgs, NewSandboxArgs};
-use crate::outcome::{ExitCode, Failure, FailureKind};
+use crate::outcome::{ExitCode, Failure};
+use crate::problem::Problem;
 use crate::process::signals::Shutdown;
 
 pub(super) async fn run(context: &CommandContext, args: CpArgs, shutdown: &mut Shutdown) -> Result<ExitCode, Failure> {
@@ -27,12 +28,37 @@ pub(super) async fn run(context: &CommandContext, args: CpArgs, shutdown: &mut S
                 })
                 .await?
         }
-        _ => {
-            let detail = "one of the two is in a sandbox, written SANDBOX:/path, and the other is not";
-            return Err(Failure::new(FailureKind::Usage, detail));
-        }
+        (from, to) => return Err(Failure::usage(no_sandbox_or_two(from, to))),
     };
     tracing::info!(files = copied.files, bytes = copied.bytes, "copied");
     context.tell("", &json!(copied)).await;
     Ok(ExitCode::COMPLETED)
+}
+
+/// `cp` copies between this machine and a sandbox.
+fn no_sandbox_or_two(from: &CopyPlace, to: &CopyPlace) -> Problem {
+    let found = match from {
+        CopyPlace::Here(_) => "neither of the two paths is in a sandbox",
+        CopyPlace::Sandbox { .. } => "both paths are in a sandbox",
+    };
+    let help = "`cp` copies between this machine and a sandbox: write one of the two as SANDBOX:/path, such as \
+                `openhands-runner cp notes.md 6sNbqFvPx3:/workspace/notes.md`";
+    Problem::new(format!("cp {from} {to}"), found, help)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_paths_on_one_side_are_told_with_an_example() {
+        let problem =
+            |from: &str, to: &str| no_sandbox_or_two(&from.parse().unwrap(), &to.parse().unwrap()).to_string();
+        assert_eq!(
+            problem("a", "b"),
+            "cp a b: neither of the two paths is in a sandbox; `cp` copies between this machine and a sandbox: write one of \
+             the two as SANDBOX:/path, such as `openhands-runner cp notes.md 6sNbqFvPx3:/workspace/notes.md`"
+        );
+        assert!(problem("x:/a", "y:/b").starts_with("cp x:/a y:/b: both paths are in a sandbox"));
+    }
 }

@@ -126,15 +126,15 @@ async fn terminate(running: Running<'_>, limit: Duration, shutdown: &mut Shutdow
     let ended = tokio::select! {
         ended = timeout(limit, running.terminate()) => ended,
         _ = shutdown.requested() => {
-            return tracing::warn!(folder, "the command may go on in the sandbox");
+            return tracing::warn!(folder, "the command may still run in the sandbox");
         }
     };
     let error = match ended {
         Ok(Ok(())) => return,
         Ok(Err(error)) => text::chain(&error),
-        Err(_) => "no answer in time".to_owned(),
+        Err(_) => format!("no response within {} s", limit.as_secs()),
     };
-    tracing::warn!(error, folder, "the command may go on in the sandbox");
+    tracing::warn!(error, folder, "the command may still run in the sandbox");
 }
 
 /// The command's exit code is ours.

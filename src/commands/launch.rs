@@ -129,11 +129,11 @@ async fn load(context: &CommandContext, args: &LaunchArgs) -> Result<Load, Failu
     let (settings, TaskFile { parsed, content, name, data }) = match (settings, task) {
         (Ok(settings), Ok(task)) => (settings, task),
         (settings, task) => {
-            return Err(super::invalid(Problems::of(settings.err().into_iter().chain(task.err()))));
+            return Err(Failure::invalid(Problems::of(settings.err().into_iter().chain(task.err()))));
         }
     };
     let parsed = args.overrides.applied_to(parsed);
-    let plan = RunPlan::new(settings.clone(), parsed, context.environment.time_limits.run).map_err(super::invalid)?;
+    let plan = RunPlan::new(settings.clone(), parsed, context.environment.time_limits.run).map_err(Failure::invalid)?;
     let program = match &args.binary {
         Some(path) => path.clone(),
         None => std::env::current_exe().map_err(|error| {

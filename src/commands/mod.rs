@@ -30,18 +30,26 @@ use openhands_client::text;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::cli::{Deferred, NewSandboxArgs, OutsideCommand, ResultFormat, TimesArgs};
+use crate::cli::{ColorChoice, Deferred, NewSandboxArgs, OutsideCommand, ResultFormat, TimesArgs};
 use crate::input::Environment;
 use crate::input::env::RawEnv;
 use crate::input::settings;
+use crate::logging::Lines;
 use crate::outcome::{ExitCode, Failure, FailureKind};
 use crate::prepare::sandbox::{leave, provider, sandbox_of};
-use crate::problem::Problems;
 use crate::process::signals::Shutdown;
+use crate::sinks::terminal::tell_failure;
+use crate::view::ErrorForm;
 
 /// Runs a command from outside.
-pub(crate) async fn run(command: OutsideCommand, environment: Environment, mut shutdown: Shutdown) -> ExitCode {
+pub(crate) async fn run(
+    command: OutsideCommand,
+    environment: Environment,
+    lines: Lines,
+    mut shutdown: Shutdown,
+) -> ExitCode {
     let format = command.common().format;
+    let errors = ErrorForm::of_process(command.common().log_format, ColorChoice::Auto, &environment.raw);
     let redactor = environment.redactor.clone();
     let limits = environment.time_limits.shutdown.after_time_limit;
     let context = CommandContext::new(environment, format);
@@ -55,16 +63,17 @@ pub(crate) async fn run(command: OutsideCommand, environment: Environment, mut s
     };
     match done {
         Ok(exit_code) => exit_code,
-        Err(failure) => refuse(&failure, format, &redactor, limits.output).await,
+        Err(failure) => {
+            tell_failure(&failure, &redactor, &lines, errors);
+            refuse(&failure, format, &redactor, limits.output).await
+        }
     }
 }
 
 async fn refuse(failure: &Failure, format: ResultFormat, redactor: &Redactor, limit: Duration) -> ExitCode {
     let exit_code = failure.kind.exit_code();
-    tracing::error!(code = failure.code(), "{}", failure.detail);
     if format == ResultFormat::Json {
-        let detail = redactor.redact(&failure.detail);
-        let error = json!({"error": {"code": failure.code(), "detail": detail}, "exit_code": exit_code.0});
+        let error = json!({"error": failure.for_result(redactor), "exit_code": exit_code.0});
         // Where no one reads it, the exit code says the same.
         let _ = timeout(limit, line(pretty(&error))).await;
     }
@@ -108,7 +117,7 @@ impl CommandContext {
     }
 
     fn key(&self) -> Result<CloudKey, Failure> {
-        settings::cloud_api(self.raw()).map_err(invalid)
+        settings::cloud_api(self.raw()).map_err(Failure::invalid)
     }
 
     fn provider(&self, times: &TimesArgs) -> Result<CloudProvider, Failure> {
@@ -174,8 +183,4 @@ async fn until_signal<T>(
         ended = work => ended,
         signal = shutdown.requested() => Err(Failure::from(signal)),
     }
-}
-
-fn invalid(problems: Problems) -> Failure {
-    Failure::new(FailureKind::InvalidInput, problems.to_string())
 }

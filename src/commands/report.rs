@@ -9,14 +9,18 @@ use openhands_client::text;
 use thiserror::Error;
 
 use super::{CommandContext, conversation};
-use crate::cli::{ReportArgs, ResultFormat, ShowArgs};
+use crate::cli::{ColorChoice, LogFormat, ReportArgs, ResultFormat, ShowArgs};
 use crate::files::replace;
 use crate::input::Environment;
+use crate::logging::Lines;
 use crate::outcome;
+use crate::problem::Problem;
 use crate::process::signals::Shutdown;
 use crate::report::{self, SourceError, Story};
 use crate::run_folder::REPORT;
 use crate::screen::width_of;
+use crate::sinks::terminal::{error_text, tell_failure};
+use crate::view::ErrorForm;
 
 #[derive(Debug, Error)]
 enum ReportError {
@@ -26,6 +30,16 @@ enum ReportError {
     Page(#[from] minijinja::Error),
     #[error("{path} cannot be written")]
     Unwritable { path: String, source: io::Error },
+}
+
+impl ReportError {
+    fn help(&self) -> &'static str {
+        match self {
+            Self::Source(_) => "name a run folder of `run --out`, or a file with the output of `run --format jsonl`",
+            Self::Page(_) => "report the bug with the file",
+            Self::Unwritable { .. } => "name a file that can be written with `--output`",
+        }
+    }
 }
 
 /// Writes the page of the run at this path, and prints the path of the page.
@@ -40,9 +54,10 @@ pub(crate) async fn report_conversation(
     id: ConversationId,
     args: &ReportArgs,
     environment: Environment,
+    lines: &Lines,
     mut shutdown: Shutdown,
 ) -> ExitCode {
-    let limits = environment.time_limits.shutdown.after_time_limit;
+    let errors = ErrorForm::of_process(LogFormat::default(), ColorChoice::Auto, &environment.raw);
     let context = CommandContext::new(environment, ResultFormat::Text);
     match conversation::story(&context, id, args, &mut shutdown).await {
         Ok(story) => {
@@ -50,8 +65,8 @@ pub(crate) async fn report_conversation(
             finish(write_page(&story, args.output.as_deref().unwrap_or(&default)))
         }
         Err(failure) => {
-            let redactor = &context.environment.redactor;
-            ExitCode::from(super::refuse(&failure, context.format, redactor, limits.output).await.0)
+            tell_failure(&failure, &context.environment.redactor, lines, errors);
+            ExitCode::from(failure.kind.exit_code().0)
         }
     }
 }
@@ -88,7 +103,8 @@ fn finish(done: Result<(), ReportError>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "error: {}", text::printable(&text::chain(&error)));
+            let problem = Problem::new("", text::chain(&error), error.help());
+            let _ = io::stderr().write_all(error_text(&[problem], false).as_bytes());
             ExitCode::from(outcome::ExitCode::INVALID_INPUT.0)
         }
     }

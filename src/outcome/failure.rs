@@ -5,6 +5,9 @@ use openhands_client::secret::Redactor;
 use openhands_client::text;
 use serde_json::{Map, Value, json};
 
+use super::ResultError;
+use crate::problem::{Problem, Problems};
+
 /// Why a run has failed. The set is closed; a code is documented and never renamed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FailureKind {
@@ -124,6 +127,50 @@ impl FailureKind {
         }
     }
 
+    /// What a user can do next. `docs/outcome.md` has the same.
+    #[must_use]
+    pub(crate) const fn help(self) -> &'static str {
+        match self {
+            Self::ConversationError => "run again with `--out DIR`, and look at the last steps in `DIR/report.html`",
+            Self::AgentStuck => "make the task more precise, or choose another model with `--model`",
+            Self::CostLimitReached => "raise `limits.cost` or `--max-cost`, or make the task smaller",
+            Self::ConversationPaused => "run again when no other client uses the conversation",
+            Self::ConfirmationRequired => "use a conversation without a confirmation policy",
+            Self::ConversationDeleted => "run again, and keep the conversation until the run has ended",
+            Self::Timeout => "raise `limits.timeout` or `--timeout`, or make the task smaller",
+            Self::AgentServerUnreachable => {
+                "check that the agent-server runs, and check `AGENT_SERVER_URL` or `AGENT_SERVER_PORT`; raise `--ready-timeout` \
+                 for a slow start"
+            }
+            Self::CloudUnreachable => {
+                "check the network, the proxy variables and `OPENHANDS_CLOUD_API_URL`; `openhands-runner check` tests them"
+            }
+            Self::SandboxUnavailable => {
+                "look at `openhands-runner sandbox list`; raise `--init-timeout` for a slow start"
+            }
+            Self::CredentialsRefused => {
+                "set the key again: `SESSION_API_KEY` of an agent-server, `OPENHANDS_API_KEY` of OpenHands Cloud"
+            }
+            Self::RequestRefused => "correct what the server names; `openhands-runner check` tests the configuration",
+            Self::RepositoryNotCloned => {
+                "check `url` and `ref`, and the account's token for that host; `optional: true` continues without the repository"
+            }
+            Self::SetupFailed => {
+                "run the command by hand in the same image; its exit code and its last output are in the error"
+            }
+            Self::InvalidInput => "correct it; `openhands-runner check` tests the configuration",
+            Self::Usage => "`openhands-runner COMMAND --help` prints what the command accepts",
+            Self::HungUp => "run again in a session that stays, for example with `nohup`",
+            Self::Interrupted | Self::Quit => "run again when you are ready",
+            Self::Terminated => "find what sent SIGTERM, for example the time limit of the container, and run again",
+            Self::InternalError => "run again with `RUST_LOG=debug`, and report the bug with the log",
+            Self::RunnerDied => "check the memory limit of the container, and run again",
+            Self::InvalidAnswer => "simplify `result.schema`, and describe its fields",
+            Self::RunEndedElsewhere => "look at the run in the automation service",
+            Self::AlreadyRunning => "wait for the other runner, or stop it",
+        }
+    }
+
     /// The exit code of a run that failed so.
     #[must_use]
     pub(crate) const fn exit_code(self) -> ExitCode {
@@ -156,6 +203,15 @@ impl FailureKind {
         }
     }
 }
+
+/// What a user can do next about failures that the agent-server names.
+pub(crate) const HELP_OF_SERVER_CODES: &[(&str, &str)] = &[
+    (
+        "LLMAuthenticationError",
+        "set the key of the LLM provider again, in the account's LLM settings or in `LLM_API_KEY`",
+    ),
+    ("MaxIterationsReached", "raise `limits.iterations` or `--max-iterations`, or make the task smaller"),
+];
 
 /// The process's exit code. 0 if and only if the outcome is COMPLETED.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -191,6 +247,8 @@ pub(crate) struct Failure {
     pub(crate) kind: FailureKind,
     /// For people.
     pub(crate) detail: String,
+    /// What the user has to correct, where that is known in detail.
+    problems: Option<Box<Problems>>,
     /// The server's own error event, where it gave one.
     pub(crate) event: Option<ServerError>,
     /// Identifies the failure in every report of it.
@@ -224,7 +282,34 @@ const ERROR_FIELDS: [&str; 8] = ["kind", "id", "timestamp", "source", "parent_id
 impl Failure {
     /// A failure that we name ourselves.
     pub(crate) fn new(kind: FailureKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), event: None, stamp: Box::new(ErrorStamp::now()) }
+        Self { kind, detail: detail.into(), problems: None, event: None, stamp: Box::new(ErrorStamp::now()) }
+    }
+
+    /// Input that cannot be used.
+    pub(crate) fn invalid(problems: Problems) -> Self {
+        Self::with_problems(FailureKind::InvalidInput, problems)
+    }
+
+    /// A command line that asks for what cannot be done.
+    pub(crate) fn usage(problem: Problem) -> Self {
+        Self::with_problems(FailureKind::Usage, problem.into())
+    }
+
+    fn with_problems(kind: FailureKind, problems: Problems) -> Self {
+        Self { problems: Some(Box::new(problems.clone())), ..Self::new(kind, problems.to_string()) }
+    }
+
+    /// The failure as results give it.
+    #[must_use]
+    pub(crate) fn for_result(&self, redactor: &Redactor) -> ResultError {
+        let shown = |text: &str| super::shown(text, redactor);
+        let of_server = HELP_OF_SERVER_CODES.iter().find(|(code, _)| *code == self.code());
+        ResultError {
+            code: self.reported_code(redactor),
+            detail: shown(&self.detail),
+            help: of_server.map_or(self.kind.help(), |(_, help)| help).to_owned(),
+            problems: self.problems.iter().flat_map(|problems| &problems.0).map(|problem| problem.map(shown)).collect(),
+        }
     }
 
     /// A failure that the server has named.

@@ -18,6 +18,8 @@ use serde_json::Value;
 use crate::agent_result::AgentResult;
 
 pub(crate) use command::{CommandResult, CommandStatus};
+#[cfg(test)]
+pub(crate) use failure::HELP_OF_SERVER_CODES;
 pub(crate) use failure::{ExitCode, Failure, FailureKind};
 pub(crate) use result::{ChangedFile, Facts, RepositoryChanges, ResultError, RunResult, SCHEMA_VERSION, StageTime};
 
@@ -161,10 +163,7 @@ impl Outcome {
             task_outcome: self.task_outcome(redactor),
             answer: self.object(redactor),
             message: self.last_words.message.as_deref().map(|message| redactor.redact(message).into_owned()),
-            error: self.verdict.failure.as_ref().map(|failure| ResultError {
-                code: failure.reported_code(redactor),
-                detail: shown(&failure.detail, redactor),
-            }),
+            error: self.verdict.failure.as_ref().map(|failure| failure.for_result(redactor)),
             warnings: self.warnings.iter().map(|warning| shown(warning, redactor)).collect(),
             facts: self.facts.without_secrets(redactor),
             exit_code: self.verdict.exit_code().0,

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::CommandResult;
+use crate::problem::Problem;
 
 /// The version of the schema below. It grows with every change that a test finds; a field is never removed or renamed within 1.
 pub(crate) const SCHEMA_VERSION: u32 = 1;
@@ -66,6 +67,23 @@ pub(crate) struct ResultError {
     pub(crate) code: String,
     /// The reason for people.
     pub(crate) detail: String,
+    /// What a user can do next.
+    pub(crate) help: String,
+    /// Each thing that the user has to correct, if the input is invalid.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) problems: Vec<Problem>,
+}
+
+impl ResultError {
+    /// The problems, or the failure as one.
+    #[must_use]
+    pub(crate) fn to_problems(&self) -> Vec<Problem> {
+        if self.problems.is_empty() {
+            vec![Problem::new("", self.detail.as_str(), self.help.as_str())]
+        } else {
+            self.problems.clone()
+        }
+    }
 }
 
 /// What was measured and counted of a run.

@@ -48,7 +48,9 @@ use crate::process::signals::Shutdown;
 use crate::run_folder::RunFolder;
 use crate::sinks::github::StepFiles;
 use crate::sinks::phases::SettledElsewhere;
+use crate::sinks::terminal::tell_failure;
 use crate::sinks::{Record, Sinks, Stage};
+use crate::view::View;
 
 /// Runs a task in this sandbox, reports its outcome, and gives the exit code.
 ///
@@ -64,7 +66,8 @@ pub(crate) async fn run(
 ) -> ExitCode {
     let mut report = Reporter::new(&environment);
     if let Err(failure) = report.guard(args.out.is_some(), restart.as_ref(), &mut shutdown).await {
-        tracing::error!(code = failure.code(), "{}", failure.detail);
+        let form = View::of_process(&args, &environment.raw).errors;
+        tell_failure(&failure, &environment.redactor, &lines, form);
         return failure.kind.exit_code();
     }
     let run = Run::new(&args, &environment, restart.as_ref());

@@ -131,11 +131,11 @@ impl Reporter {
         match found {
             Found::NoOne => Ok(None),
             Found::Yours(offer) => {
-                tracing::info!(%run_id, "going on with a run whose runner died");
+                tracing::info!(%run_id, "resuming a run whose runner died");
                 Ok(Some(offer))
             }
             Found::Busy => {
-                let detail = format!("another runner is at work on run {run_id}");
+                let detail = format!("another runner works on run {run_id}");
                 Err(Failure::new(FailureKind::AlreadyRunning, detail))
             }
         }

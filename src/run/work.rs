@@ -122,7 +122,9 @@ impl<'r> Run<'r> {
                 let folder = args.out.as_ref().map(|path| path.display().to_string());
                 sinks.add(Terminal::new(view, lines.clone(), self.started, tally, limits, redactor(), folder));
             }
-            Form::Log => sinks.add(Progress::new(redactor(), view.args.verbose)),
+            Form::Log => {
+                sinks.add(Progress::new(redactor(), view.args.verbose).with_errors(view.errors, lines));
+            }
             Form::GitHub => {
                 sinks.add(Commands::new(lines.clone(), redactor()));
                 sinks.add(Progress::new(redactor(), view.args.verbose));
@@ -349,7 +351,7 @@ impl<'r> Run<'r> {
             }
             (settings, task) => Err(Problems::of(settings.err().into_iter().chain(task.err()))),
         };
-        let mut plan = plan.map_err(|problems| Failure::new(FailureKind::InvalidInput, problems.to_string()))?;
+        let mut plan = plan.map_err(Failure::invalid)?;
         plan.timeout = args.overrides.timeout.or(plan.timeout);
         self.folder_is_outside_of(&plan)?;
         self.limits.send_replace(LimitsInForce {

@@ -4,8 +4,11 @@ use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use openhands_client::agent_server::event::{Action, Meaning, Observation};
 use openhands_client::secret::Redactor;
 
+use super::terminal::error_text;
 use super::{Record, Sink, shown_line};
+use crate::logging::Lines;
 use crate::outcome::RunResult;
+use crate::view::ErrorForm;
 
 /// The longest text of a line, in characters.
 const LONGEST: usize = 160;
@@ -13,17 +16,29 @@ const LONGEST: usize = 160;
 const LONGEST_VERBOSE: usize = 20_000;
 
 /// Logs the steps of a run at level `info`.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Progress {
     redactor: Redactor,
     is_verbose: bool,
+    /// Where people read an error, if standard error is a terminal.
+    for_people: Option<(Lines, bool)>,
 }
 
 impl Progress {
     /// Without the secrets that are learned by then. With `is_verbose`, texts are complete and every exit code is told.
     #[must_use]
     pub(crate) fn new(redactor: Redactor, is_verbose: bool) -> Self {
-        Self { redactor, is_verbose }
+        Self { redactor, is_verbose, for_people: None }
+    }
+
+    /// The same, with errors in this form.
+    #[must_use]
+    pub(crate) fn with_errors(self, form: ErrorForm, lines: &Lines) -> Self {
+        let for_people = match form {
+            ErrorForm::People { has_colors } => Some((lines.clone(), has_colors)),
+            ErrorForm::Log => None,
+        };
+        Self { for_people, ..self }
     }
 }
 
@@ -42,7 +57,7 @@ impl Sink for Progress {
             }
             Record::Stage(_) | Record::CommandEnded { .. } => {}
             Record::Event { meaning, .. } => self.step(meaning),
-            Record::Result(result) => verdict(result),
+            Record::Result(result) => self.verdict(result),
         }
         ready(()).boxed()
     }
@@ -72,6 +87,18 @@ impl Progress {
         }
     }
 
+    fn verdict(&self, result: &RunResult) {
+        match (&result.error, &self.for_people) {
+            (None, _) => tracing::info!(cost = %result.cost, "completed"),
+            (Some(error), Some((lines, has_colors))) => {
+                lines.say(error_text(&error.to_problems(), *has_colors).trim_end().to_owned());
+            }
+            (Some(error), None) => {
+                tracing::error!(code = error.code, cost = %result.cost, "run failed: {}", error.detail);
+            }
+        }
+    }
+
     fn action_line(&self, action: &Action) -> String {
         let text = match (action.own_summary(), action.detail.as_deref()) {
             (Some(summary), Some(detail)) => format!("{summary}: {detail}"),
@@ -79,13 +106,6 @@ impl Progress {
             (None, None) => return self.line(&action.tool),
         };
         format!("{}: {}", self.line(&action.tool), self.line(&text))
-    }
-}
-
-fn verdict(result: &RunResult) {
-    match &result.error {
-        None => tracing::info!(cost = %result.cost, "completed"),
-        Some(error) => tracing::error!(code = error.code, cost = %result.cost, "run failed: {}", error.detail),
     }
 }
 

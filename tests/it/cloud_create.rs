@@ -207,8 +207,8 @@ async fn after_an_answer_or_a_failed_clean_up_what_may_be_left_is_named_with_the
     let odd = ResponseTemplate::new(200).set_body_string("<html>").set_delay(delay);
     // After an error it is as likely another job's; after an answer that no one understands it is ours.
     for (create, deletion, words, deleted) in [
-        (error, 200, "sandboxes that may be left: made meanwhile;", &[][..]),
-        (odd.clone(), 401, "sandboxes that may be left: made meanwhile;", &[]),
+        (error, 200, "may have created a sandbox: one of made meanwhile;", &[][..]),
+        (odd.clone(), 401, "may have created a sandbox: one of made meanwhile;", &[]),
         (odd, 200, "the response is an HTML page, not JSON", &["made meanwhile"]),
     ] {
         let cloud = Faulty::start(create, [Value::Null]).await;

@@ -233,8 +233,8 @@ async fn a_frozen_agent_server_ends_commands_and_copies_in_bounded_time() {
     let interrupted = interrupted.finish().await.exits_with(130);
     assert_eq!(std::fs::read_dir(interrupted.path("")).unwrap().count(), 0, "a part is left");
     let (command, copy) = tokio::join!(command.finish(), copy.finish());
-    command.exits_with(69).says("no answer in time");
-    let copy = copy.exits_with(69).says("no answer in time");
+    command.exits_with(69).says("within the time limit of the request");
+    let copy = copy.exits_with(69).says("within the time limit of the request");
     assert_eq!(std::fs::read_dir(copy.path("")).unwrap().count(), 0, "a part is left");
     assert!(frozen.elapsed() < Duration::from_secs(150).mul_f64(scale), "{:?}", frozen.elapsed());
     server.thaw();
@@ -292,7 +292,7 @@ impl Begun {
             ended.says(&format!("sandbox {ID} may be left"))
         } else {
             assert_eq!(self.cloud.deleted(), [ID]);
-            ended.says("no answer in time")
+            ended.says("no response within")
         };
         let start = ended.stderr.find("/tmp/sandbox-command-").expect("it does not say what is left");
         ended.stderr[start..].split(['"', ' ', '\n']).next().unwrap().to_owned()

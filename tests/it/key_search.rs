@@ -103,7 +103,7 @@ async fn nothing_is_found_during_a_second_life_of_pid_1() {
         assert_ne!(second_life, first_life);
         hunt_down(&mut hunter, &[init, second_life]);
         work.let_go("2");
-        running.finish().await.exits_with(0).says("going on with a run whose runner died");
+        running.finish().await.exits_with(0).says("resuming a run whose runner died");
         assert_eq!(work.receiver.accepted()["status"], "COMPLETED");
     }
     assert_eq!(hunter.findings(), Vec::<String>::new());

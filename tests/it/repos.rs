@@ -300,7 +300,7 @@ async fn another_host_gets_no_token() {
             .finish()
             .await
             .exits_with(69);
-        finished.says("failed to clone").never_shows(TOKEN);
+        finished.says("cannot clone").never_shows(TOKEN);
         assert_eq!(other.seen.lock().unwrap().authorizations, Vec::<String>::new(), "{repo}");
     }
     assert!(other.seen.lock().unwrap().requests >= 3);
@@ -352,7 +352,7 @@ async fn a_lookalike_does_not_make_the_runner_read_the_token() {
         .await
         .exits_with(69);
     // Which of the two is given up first is chance.
-    finished.says("failed to clone https://").says("evil.invalid/o/r: fatal:");
+    finished.says("cannot clone https://").says("evil.invalid/o/r: fatal:");
     let asked = cloud.server.received_requests().await.unwrap();
     assert!(asked.iter().all(|request| !request.url.path().to_lowercase().ends_with("github_token")));
 }

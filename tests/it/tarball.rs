@@ -88,7 +88,7 @@ async fn a_repository_that_cannot_be_cloned_fails_the_services_run() {
     let automation = preset("prompt", &llm, repos, |_| ()).await;
     let ended = automation.dispatch().await.ended().await;
     assert_eq!(ended["status"], "FAILED", "{ended:#}");
-    assert!(ended["error_detail"].as_str().unwrap().starts_with("RepositoryNotCloned: failed to clone"), "{ended:#}");
+    assert!(ended["error_detail"].as_str().unwrap().starts_with("RepositoryNotCloned: cannot clone"), "{ended:#}");
 }
 
 #[tokio::test]

@@ -101,3 +101,39 @@ async fn in_tmux_a_run_has_steps_one_live_line_at_any_width_and_a_summary() {
     let text = ended.join("\n");
     assert!(text.contains("completed") && text.contains("It is done."), "{text}");
 }
+
+#[tokio::test]
+async fn in_tmux_an_error_says_what_is_wrong_where_and_what_to_do() {
+    const TASK: &str = "---\nlimits: {tmieout: 3m, cost: abc}\n---\nx";
+    let wrong_task = [
+        "error: unknown field `limits.tmieout`",
+        "  --> task.md:2:10",
+        "help: did you mean `timeout`? Known are `timeout`, `cost` and `iterations`",
+        "error: invalid value `abc` for `limits.cost`",
+        "  --> task.md:2:29",
+        "help: expected a number of US dollars, such as 2.50",
+    ];
+    let wrong_copy = ["error: neither of the two paths is in a sandbox", "  --> cp a b"];
+    let wrong_key = ["error: not set", "  --> OPENHANDS_API_KEY"];
+    let no_folder = ["help: name a run folder of `run --out`, or a file with the output of `run --format jsonl`"];
+    for (words, expected, code) in [
+        (&["run", "task.md"][..], &wrong_task[..], 78),
+        (&["run", "--quiet", "task.md"], &wrong_task, 78),
+        (&["cp", "a", "b"], &wrong_copy, 2),
+        (&["sandbox", "list"], &wrong_key, 78),
+        (&["show", "no-folder"], &no_folder, 78),
+    ] {
+        let run = Run::new().env("TERM", "xterm-256color").file("task.md", TASK);
+        let run = run.command(|command| _ = command.args(words));
+        let (command, _home) = run.into_shell_command("");
+        let terminal = Terminal::start(120, &command);
+        let end = format!("exit code {code}");
+        let ended = terminal.shows("the end", |lines| lines.contains(&end)).await;
+        for line in expected {
+            assert!(ended.iter().any(|shown| shown == line), "{line}:\n{}", ended.join("\n"));
+        }
+        for of_log in ["code=", "cost=", "ERROR", "Z "] {
+            assert!(!ended.iter().any(|shown| shown.contains(of_log)), "{of_log}:\n{}", ended.join("\n"));
+        }
+    }
+}

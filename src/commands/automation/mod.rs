@@ -11,7 +11,7 @@ use openhands_client::automation::{AutomationError, AutomationId, AutomationServ
 use serde_json::{Value, json};
 
 use self::undo::drop_unused_upload;
-use super::{CommandContext, invalid, until_signal};
+use super::{CommandContext, until_signal};
 use crate::cli::{AutomationCommand, DetailArgs};
 use crate::input::settings;
 use crate::outcome::{ExitCode, Failure};
@@ -38,7 +38,7 @@ pub(super) async fn run(
 
 /// The service that the environment names.
 fn service(context: &CommandContext) -> Result<AutomationService, Failure> {
-    let (url, key) = settings::automation_service(context.raw()).map_err(invalid)?;
+    let (url, key) = settings::automation_service(context.raw()).map_err(Failure::invalid)?;
     Ok(AutomationService::with_http(context.http()?, url, key))
 }
 

@@ -10,7 +10,7 @@ use openhands_client::agent_server::{DEFAULT_PORT, local_agent_server};
 use openhands_client::automation::Trigger;
 
 use super::super::task_file::TaskFile;
-use super::{CommandContext, invalid};
+use super::CommandContext;
 use crate::cli::{PackArgs, RunnerSource};
 use crate::input::env::RawEnv;
 use crate::input::settings::{Overrides, Settings};
@@ -49,8 +49,8 @@ pub(super) async fn pack(
 ) -> Result<Packed, Failure> {
     let file_name = task.as_deref().and_then(|path| path.file_stem()).filter(|stem| *stem != "-");
     let file_name = file_name.map(|stem| stem.to_string_lossy().into_owned());
-    let TaskFile { parsed, content, name, data } = TaskFile::read(task).await.map_err(invalid)?;
-    check(context, parsed.clone(), trigger, args).map_err(invalid)?;
+    let TaskFile { parsed, content, name, data } = TaskFile::read(task).await.map_err(Failure::invalid)?;
+    check(context, parsed.clone(), trigger, args).map_err(Failure::invalid)?;
     let runner = args.runner.clone().unwrap_or_default();
     let mut files = vec![(task_name(&name).to_owned(), content)];
     files.extend(data);

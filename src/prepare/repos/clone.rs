@@ -25,7 +25,7 @@ const MARK: &str = "openhands-runner";
 
 /// A repository that is needed and cannot be had.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to clone {shown}{}{}", of_ref(git_ref.as_deref()), hint.as_deref().unwrap_or_default())]
+#[error("cannot clone {shown}{}{}", of_ref(git_ref.as_deref()), hint.as_deref().unwrap_or_default())]
 pub(crate) struct CloneError {
     /// Its address as it may be shown.
     pub(crate) shown: String,

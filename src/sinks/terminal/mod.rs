@@ -2,6 +2,7 @@
 //!
 //! `steps`, `live` and `summary` decide what the lines say, and `paint` how they look. The thread of the log draws them.
 
+mod error;
 mod live;
 mod paint;
 mod steps;
@@ -16,6 +17,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, timeout};
 
+pub(crate) use self::error::{error_text, tell_failure};
 use self::live::{Counts, Live};
 use self::paint::Line;
 use self::steps::Steps;

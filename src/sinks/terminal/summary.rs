@@ -3,6 +3,7 @@
 use openhands_client::secret::Redactor;
 use openhands_client::text;
 
+use super::error::error_lines;
 use super::paint::{Kind, Line};
 use crate::outcome::RunResult;
 use crate::sinks::facts::{clean, facts};
@@ -13,13 +14,10 @@ const LONGEST: usize = 4000;
 
 /// What people want to know at the end. The result has lost its secrets; its texts still are from outside.
 pub(super) fn summary(result: &RunResult, shows_answer: bool, folder: Option<&str>, redactor: &Redactor) -> Vec<Line> {
-    let mut lines = vec![match &result.error {
-        None => Line::new(Kind::Success, "completed"),
-        Some(error) => {
-            let (code, detail) = (clean(&error.code), text::printable(&error.detail));
-            Line::whole(Kind::Failure, format!("failed ({code}): {}", detail.trim()))
-        }
-    }];
+    let mut lines = match &result.error {
+        None => vec![Line::new(Kind::Success, "completed")],
+        Some(error) => error_lines(&error.to_problems()),
+    };
     let message = result.message.as_deref().filter(|message| shows_answer && !message.trim().is_empty());
     if let Some(message) = message {
         lines.push(Line::whole(Kind::Plain, text::bounded(&printable(message, redactor), LONGEST)));

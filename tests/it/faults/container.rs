@@ -121,7 +121,7 @@ async fn a_program_that_is_killed_alone_goes_on() {
         running.says_times(" is ready", starts + 1).await;
         work.let_go(step);
     }
-    running.finish().await.exits_with(0).says("going on with a run whose runner died");
+    running.finish().await.exits_with(0).says("resuming a run whose runner died");
     let report = work.receiver.accepted();
     assert_eq!(report["status"], "COMPLETED");
     assert_eq!(server.user_messages(report["conversation_id"].as_str().unwrap()).await, ["Do the task."]);
@@ -144,7 +144,7 @@ async fn a_whole_run_whose_program_is_killed_goes_on_with_another_server() {
     work.let_go("2");
     running.says_times(" is ready", 2).await;
     drop(turn);
-    running.finish().await.exits_with(0).says("going on with a run whose runner died");
+    running.finish().await.exits_with(0).says("resuming a run whose runner died");
     let report = work.receiver.accepted();
     assert_eq!(report["status"], "COMPLETED", "{report}");
     assert_eq!(server.kept_user_messages(), 1);
@@ -160,7 +160,7 @@ async fn a_program_that_is_killed_when_its_outcome_is_known_is_not_started_again
     work.receiver.called().await;
     kill(program_under(pid_1(&running)), SIGKILL).unwrap();
     let finished = running.finish().await.exits_with(137);
-    assert!(!finished.stderr.contains("going on with a run whose runner died"), "{}", finished.stderr);
+    assert!(!finished.stderr.contains("resuming a run whose runner died"), "{}", finished.stderr);
     assert_eq!(finished.stderr.matches(" is ready").count(), 1, "{}", finished.stderr);
     work.failed_with("Timeout");
 }

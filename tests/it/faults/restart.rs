@@ -28,7 +28,7 @@ async fn a_run_that_is_started_again_at_once_is_finished(server: &AgentServer) {
 
 /// Waits until this runner has taken over the run, and lets the agent leave step 2.
 async fn taken_over(second: &Running, work: &Work) {
-    second.says("going on with a run whose runner died").await;
+    second.says("resuming a run whose runner died").await;
     // Now it finds the agent at work.
     second.says(" is ready").await;
     work.let_go("2");
@@ -133,7 +133,7 @@ async fn a_second_runner_of_a_run_leaves_it_to_the_first() {
     work.hold_at("1");
     let first = work.run(server).start();
     work.reach("1").await;
-    work.run(server).finish().await.exits_with(78).says("another runner is at work on run");
+    work.run(server).finish().await.exits_with(78).says("another runner works on run");
     work.let_go("1");
     first.finish().await.exits_with(0);
     completed_with_messages(server, &work, &["Do the task."]).await;

@@ -28,7 +28,7 @@ async fn of_two_runners_that_start_in_the_same_moment_one_runs() {
             Either::Left(ends) => ends,
             Either::Right((ended, other)) => (ended, other),
         };
-        ended.exits_with(78).says("another runner is at work on run");
+        ended.exits_with(78).says("another runner works on run");
         work.let_go("2");
         other.await.exits_with(0);
         assert_eq!(work.receiver.accepted()["status"], "COMPLETED");

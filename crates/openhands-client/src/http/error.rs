@@ -26,7 +26,7 @@ pub enum HttpError {
         reason: String,
     },
     /// No complete answer within the limit.
-    #[error("{target}: no answer in time")]
+    #[error("{target}: no complete response within the time limit of the request")]
     Timeout {
         /// Method and address.
         target: String,

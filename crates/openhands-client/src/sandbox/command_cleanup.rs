@@ -55,10 +55,11 @@ fn left(folder: &str) -> String {
 
 /// Removes what is ours, within 10 s ([`TimeLimits::tidy_up`](crate::time_limits::TimeLimits::tidy_up)); whether that worked. Else the user is told what is left.
 pub(super) async fn tidy_up(server: &AgentServer, line: &str, left: &str) -> bool {
-    let error = match timeout(server.client.time_limits().tidy_up, housekeeping(server, "tidying up", line)).await {
+    let limit = server.client.time_limits().tidy_up;
+    let error = match timeout(limit, housekeeping(server, "tidying up", line)).await {
         Ok(Ok(())) => return true,
         Ok(Err(error)) => crate::text::chain(&error),
-        Err(_) => "no answer in time".to_owned(),
+        Err(_) => format!("no response within {} s", limit.as_secs()),
     };
     tracing::warn!(error, "{left}");
     false

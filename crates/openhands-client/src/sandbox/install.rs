@@ -31,7 +31,7 @@ pub enum InstallError {
     },
     /// It is made for other machines than the sandbox.
     #[error(
-        "{} is made for {ours}, and the sandbox is {theirs}: give one for {theirs} with --binary (scripts/build-static makes it)",
+        "{} is built for {ours}, and the sandbox is {theirs}: name a build for {theirs} with `--binary FILE`",
         path.display()
     )]
     Architecture {

@@ -212,8 +212,8 @@ pub enum SandboxError {
     },
     /// It is not certain that a failed request left no sandbox.
     #[error(
-        "sandboxes that may be left: {}; delete what is yours with `openhands-runner sandbox delete ID`",
-        if candidates.is_empty() { "see `openhands-runner sandbox list`".to_owned() } else { text::listed(candidates) }
+        "the request failed, and may have created a sandbox: {}; delete the one that no one else created with `openhands-runner sandbox delete ID`",
+        if candidates.is_empty() { "look for it with `openhands-runner sandbox list`".to_owned() } else { format!("one of {}", text::listed(candidates)) }
     )]
     MayBeLeft {
         /// Ids of sandboxes that were made at the same time; none when they could not be asked for.

@@ -94,7 +94,9 @@ impl Docker {
         let failed = |reason: String| SandboxError::Other { doing, reason };
         let mut command = Command::new(&self.program);
         command.args(words).env(KEY, self.session_key.expose()).stdin(Stdio::null()).kill_on_drop(true);
-        let done = timeout(limit, command.output()).await.map_err(|_| failed("no answer in time".to_owned()))?;
+        let done = timeout(limit, command.output())
+            .await
+            .map_err(|_| failed(format!("`docker` did not end within {} s", limit.as_secs())))?;
         let done = done.map_err(|error| failed(format!("{}: {error}", self.program.display())))?;
         if done.status.success() {
             return Ok(String::from_utf8_lossy(&done.stdout).trim().to_owned());
