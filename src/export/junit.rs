@@ -11,8 +11,11 @@ pub(super) fn report(result: &Value) -> String {
     let seconds = result["seconds"].as_f64().unwrap_or_default();
     let error = result.get("error");
     let is_failure = error.is_some() && result["exit_code"] == 1;
-    let (failures, errors) = (u8::from(is_failure), u8::from(error.is_some() && !is_failure));
-    let counts = format!(r#"tests="1" failures="{failures}" errors="{errors}" skipped="0" time="{seconds:.3}""#);
+    let checks: Vec<&Value> = result["checks"].as_array().into_iter().flatten().collect();
+    let failed = checks.iter().filter(|check| check["status"] != "passed").count();
+    let (tests, failures) = (1 + checks.len(), usize::from(is_failure) + failed);
+    let errors = u8::from(error.is_some() && !is_failure);
+    let counts = format!(r#"tests="{tests}" failures="{failures}" errors="{errors}" skipped="0" time="{seconds:.3}""#);
     let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     // Writing into a String cannot fail.
     let _ = writeln!(xml, "<testsuites {counts}>");
@@ -32,7 +35,31 @@ pub(super) fn report(result: &Value) -> String {
     for warning in result["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         let _ = writeln!(xml, "      <system-err>{}</system-err>", escaped(warning));
     }
-    xml + "    </testcase>\n  </testsuite>\n</testsuites>\n"
+    xml.push_str("    </testcase>\n");
+    for check in checks {
+        push_check(&mut xml, check);
+    }
+    xml + "  </testsuite>\n</testsuites>\n"
+}
+
+/// A check of the task as a test of its own.
+fn push_check(xml: &mut String, check: &Value) {
+    let text = |field: &str| escaped(check[field].as_str().unwrap_or_default());
+    let seconds = check["seconds"].as_f64().unwrap_or_default();
+    let _ = writeln!(xml, r#"    <testcase classname="checks" name="{}" time="{seconds:.3}">"#, text("name"));
+    if check["status"] != "passed" {
+        let message = match check["exit_code"].as_u64() {
+            Some(code) => format!("exit code {code}"),
+            None => "time limit".to_owned(),
+        };
+        let _ = writeln!(
+            xml,
+            r#"      <failure type="{}" message="{message}">{}</failure>"#,
+            text("status"),
+            text("output")
+        );
+    }
+    xml.push_str("    </testcase>\n");
 }
 
 /// A text between tags or quotes. XML 1.0 has no way to write most control characters.
@@ -67,6 +94,17 @@ mod tests {
             xml.contains("<system-out>Done.</system-out>") && xml.contains("<system-err>odd</system-err>"),
             "{xml}"
         );
+    }
+
+    #[test]
+    fn each_check_is_a_test_of_its_own() {
+        let checks = json!([{"name": "a<b", "status": "passed", "exit_code": 0, "seconds": 0.5, "output": ""},
+            {"name": "tests", "status": "failed", "exit_code": 2, "seconds": 1.0, "output": "1 & 2"}]);
+        let error = json!({"code": "ChecksFailed", "detail": "x"});
+        let xml = report(&json!({"error": error, "exit_code": 1, "run_id": "r", "checks": checks}));
+        assert!(xml.contains(r#"tests="3" failures="2" errors="0""#), "{xml}");
+        assert!(xml.contains(r#"<testcase classname="checks" name="a&lt;b" time="0.500">"#), "{xml}");
+        assert!(xml.contains(r#"<failure type="failed" message="exit code 2">1 &amp; 2</failure>"#), "{xml}");
     }
 
     #[test]

@@ -61,3 +61,23 @@ impl CommandResult {
         Self { name: clean(&self.name), output: text::ending(&clean(&self.output), LONGEST_OUTPUT), ..self.clone() }
     }
 }
+
+/// What a check of the task did last.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub(crate) struct CheckResult {
+    /// What its command did.
+    #[serde(flatten)]
+    pub(crate) command: CommandResult,
+    /// Files that its command line calls and that were changed since the agent started.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) changed: Vec<String>,
+}
+
+impl CheckResult {
+    /// The same without secrets, and in bounds.
+    #[must_use]
+    pub(crate) fn without_secrets(&self, redactor: &Redactor) -> Self {
+        let changed = self.changed.iter().map(|path| redactor.redact(path).into_owned()).collect();
+        Self { command: self.command.without_secrets(redactor), changed }
+    }
+}

@@ -40,6 +40,8 @@ pub(crate) enum FailureKind {
     RepositoryNotCloned,
     /// A command of the task's `setup` failed.
     SetupFailed,
+    /// The agent finished, and a check of the task does not pass.
+    ChecksFailed,
     /// The environment, the flags or the task file cannot be used.
     InvalidInput,
     /// The command line cannot be understood.
@@ -82,6 +84,7 @@ impl FailureKind {
         Self::RequestRefused,
         Self::RepositoryNotCloned,
         Self::SetupFailed,
+        Self::ChecksFailed,
         Self::InvalidInput,
         Self::Usage,
         Self::HungUp,
@@ -113,6 +116,7 @@ impl FailureKind {
             Self::RequestRefused => "RequestRefused",
             Self::RepositoryNotCloned => "RepositoryNotCloned",
             Self::SetupFailed => "SetupFailed",
+            Self::ChecksFailed => "ChecksFailed",
             Self::InvalidInput => "InvalidInput",
             Self::Usage => "Usage",
             Self::HungUp => "HungUp",
@@ -158,6 +162,9 @@ impl FailureKind {
             Self::SetupFailed => {
                 "run the command by hand in the same image; its exit code and its last output are in the error"
             }
+            Self::ChecksFailed => {
+                "look at `checks` in the result, with the end of each output; raise `limits.attempts`, or make the task more precise"
+            }
             Self::InvalidInput => "correct it; `openhands-runner check` tests the configuration",
             Self::Usage => "`openhands-runner COMMAND --help` prints what the command accepts",
             Self::HungUp => "run again in a session that stays, for example with `nohup`",
@@ -182,6 +189,7 @@ impl FailureKind {
             | Self::ConfirmationRequired
             | Self::ConversationDeleted
             | Self::SetupFailed
+            | Self::ChecksFailed
             | Self::InvalidAnswer
             | Self::RunEndedElsewhere => ExitCode::FAILED,
             Self::Timeout => ExitCode::TIMEOUT,

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::agent_result::AgentResult;
 
-pub(crate) use command::{CommandResult, CommandStatus};
+pub(crate) use command::{CheckResult, CommandResult, CommandStatus};
 #[cfg(test)]
 pub(crate) use failure::HELP_OF_SERVER_CODES;
 pub(crate) use failure::{ExitCode, Failure, FailureKind};
@@ -178,6 +178,7 @@ impl Outcome {
         short.verdict.result = None;
         short.facts.changes.clear();
         short.facts.setup.clear();
+        short.facts.checks.clear();
         let mut result = short.result(redactor);
         result.task_outcome = self.report(redactor).task_outcome;
         result

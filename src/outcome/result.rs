@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::CommandResult;
+use super::{CheckResult, CommandResult};
 use crate::problem::Problem;
 
 /// The version of the schema below. It grows with every change that a test finds; a field is never removed or renamed within 1.
@@ -128,6 +128,12 @@ pub(crate) struct Facts {
     /// What the commands of the task's `setup` did, as far as they were run.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) setup: Vec<CommandResult>,
+    /// What the checks of the task did when they ran last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) checks: Vec<CheckResult>,
+    /// How often the checks ran.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) check_attempts: Option<u32>,
     /// What the agent changed in the repositories of its workspace.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) changes: Vec<RepositoryChanges>,
@@ -145,6 +151,9 @@ impl Facts {
         facts.usage = std::mem::take(&mut facts.usage).into_iter().map(|(id, usage)| (clean(&id), usage)).collect();
         for command in &mut facts.setup {
             *command = command.without_secrets(redactor);
+        }
+        for check in &mut facts.checks {
+            *check = check.without_secrets(redactor);
         }
         for changes in &mut facts.changes {
             changes.repository = clean(&changes.repository);
@@ -166,7 +175,7 @@ impl Facts {
 /// A stage of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct StageTime {
-    /// `setup`, `repositories`, `skills`, `conversation`, `setup commands`, `turn 1` …
+    /// `setup`, `repositories`, `skills`, `conversation`, `setup commands`, `turn 1`, `checks 1` …
     pub(crate) stage: String,
     /// How long it took.
     pub(crate) seconds: f64,

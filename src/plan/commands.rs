@@ -33,6 +33,15 @@ impl CommandPlan {
     }
 }
 
+/// The checks of the task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ChecksPlan {
+    /// What must pass.
+    pub(crate) commands: Vec<CommandPlan>,
+    /// How often they run at most.
+    pub(crate) attempts: u32,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

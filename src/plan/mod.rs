@@ -31,12 +31,15 @@ use crate::input::task::skills::SkillSources;
 use crate::input::task::{LlmChoice, Task};
 use crate::input::time_limits::RunLimits;
 use crate::input::working_dirs::WORKING_DIR_HELP;
-use crate::plan::commands::CommandPlan;
+use crate::plan::commands::{ChecksPlan, CommandPlan};
 use crate::plan::context::Context;
 use crate::plan::repos::RepoPlan;
 use crate::problem::{Problem, Problems};
 
 pub(crate) use self::conversation::ConversationPlan;
+
+/// How often checks run, unless the task says otherwise.
+const ATTEMPTS: u32 = 3;
 
 /// What a run is going to do.
 #[derive(Debug, Clone)]
@@ -60,6 +63,8 @@ pub(crate) struct RunPlan {
     pub(crate) repos: Vec<RepoPlan>,
     /// What is run before the first message.
     pub(crate) setup: Vec<CommandPlan>,
+    /// What must pass after the agent has finished.
+    pub(crate) checks: ChecksPlan,
     /// Where the agent's skills come from.
     pub(crate) skills: SkillSources,
     /// What the first message says besides the task.
@@ -226,6 +231,10 @@ impl RunPlan {
             secrets,
             repos: RepoPlan::of(task.repos, time_limits.clone),
             setup: CommandPlan::of(task.setup, time_limits.command),
+            checks: ChecksPlan {
+                commands: CommandPlan::of(task.checks, time_limits.command),
+                attempts: task.limits.attempts.unwrap_or(ATTEMPTS),
+            },
             skills: task.skills,
             context,
             conversation,

@@ -36,6 +36,15 @@ fn write(out: &mut String, story: &Story, width: usize) -> std::fmt::Result {
     if story.warnings_left_out > 0 {
         writeln!(out, "{} warnings are left out", story.warnings_left_out)?;
     }
+    if !story.checks.is_empty() {
+        writeln!(out, "\nChecks")?;
+    }
+    for check in &story.checks {
+        writeln!(out, "  {:<8} {}", check.ending, check.name)?;
+        for path in &check.changed {
+            writeln!(out, "           changed since the start: {path}")?;
+        }
+    }
     for message in &story.messages {
         writeln!(out, "\nTask\n{}", indented(&whole(message)))?;
     }

@@ -10,7 +10,7 @@ use openhands_client::ids::ConversationId;
 use serde_json::{Map, Value};
 
 use super::extract::{Extract, line};
-use super::story::{Ending, LimitReached, Patch, Step, StepKind, Story};
+use super::story::{Check, Ending, LimitReached, Patch, Step, StepKind, Story};
 use super::timeline::{Costs, Timeline};
 use crate::agent_work::{AgentWork, Spent};
 
@@ -32,6 +32,8 @@ const DETAIL_BUDGET: usize = 16 << 10;
 const LONGEST_TITLE: usize = 200;
 /// So many messages to the agent are shown.
 const MOST_MESSAGES: usize = 50;
+/// So many checks are shown, and so many files of a check.
+const MOST_CHECKS: usize = 50;
 /// So many warnings are shown.
 const MOST_WARNINGS: usize = 50;
 /// Takes the lines of a run, one after the other.
@@ -135,7 +137,7 @@ impl StoryReader {
                     self.messages_left_out += 1;
                 }
             }
-            "setup" => self.command("setup", &fields),
+            "setup" | "check" => self.command(kind, &fields),
             "result" | "conversation" | "run" => self.result.extend(fields),
             _ => {}
         }
@@ -309,6 +311,7 @@ impl StoryReader {
             verdict,
             is_conversation: self.is_conversation,
             facts: self.facts(),
+            checks: self.checks(),
             warnings_left_out: all_warnings - warnings.len(),
             warnings,
             answer: answer.map(|answer| Extract::new(&answer, ANSWER_BUDGET)).filter(|answer| !answer.head.is_empty()),
@@ -343,6 +346,30 @@ impl StoryReader {
         let code = of_error("code").map(|code| line(code, LONGEST_TITLE));
         let detail = of_error("detail").map(|detail| Extract::new(detail, DETAIL_BUDGET));
         Some(Ending { completed: status == "COMPLETED", status, code, detail })
+    }
+
+    /// The checks of the task, as the result has them.
+    fn checks(&self) -> Vec<Check> {
+        let checks = self.result.get("checks").and_then(Value::as_array).into_iter().flatten().take(MOST_CHECKS);
+        let check = |check: &Value| {
+            let text = |name: &str| check.get(name).and_then(Value::as_str).unwrap_or_default();
+            let changed = check.get("changed").and_then(Value::as_array).into_iter().flatten();
+            Check {
+                name: line(text("name"), LONGEST_TITLE),
+                passed: text("status") == "passed",
+                ending: match (text("status"), check.get("exit_code").and_then(Value::as_u64)) {
+                    ("passed", _) => "passed".to_owned(),
+                    (_, Some(code)) => format!("exit {code}"),
+                    _ => "too long".to_owned(),
+                },
+                changed: changed
+                    .filter_map(Value::as_str)
+                    .take(MOST_CHECKS)
+                    .map(|path| line(path, LONGEST_TITLE))
+                    .collect(),
+            }
+        };
+        checks.map(check).collect()
     }
 
     fn facts(&self) -> Vec<(&'static str, String)> {

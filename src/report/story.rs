@@ -26,6 +26,8 @@ pub(crate) struct Story {
     pub(crate) answer: Option<Extract>,
     /// What is known of the run, as names and values.
     pub(crate) facts: Vec<(&'static str, String)>,
+    /// The checks of the task, as they ended last.
+    pub(crate) checks: Vec<Check>,
     /// What the run did not have, or did not find.
     pub(crate) warnings: Vec<String>,
     /// Further warnings.
@@ -112,6 +114,17 @@ impl LimitReached {
         let (_, name) = limits.into_iter().find(|(of, _)| *of == code)?;
         Some(Self { name, at })
     }
+}
+
+/// A check of the task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Check {
+    pub(crate) name: String,
+    pub(crate) passed: bool,
+    /// How it ended.
+    pub(crate) ending: String,
+    /// Files that it calls and that were changed since the agent started.
+    pub(crate) changed: Vec<String>,
 }
 
 /// What a step is.

@@ -53,46 +53,92 @@ pub(super) async fn open(
     Ok(conversation)
 }
 
-/// Drives the conversation through all turns of the run. `state` is kept up to date meanwhile. Dropping the future leaves the agent at
-/// work.
-///
-/// # Errors
-/// The [`Failure`] that ends the run.
-pub(super) async fn drive(
-    conversation: &mut Conversation,
-    mut mcp: McpStart,
-    sinks: &mut Sinks,
-    state: &watch::Sender<RunState>,
-    warnings: &Warnings,
-    told: Told,
-) -> Result<(), Failure> {
-    let mut limits = Limits::new(told);
-    // A turn needs little of what has led to it.
-    give_back_code();
-    while let Some(turn) = conversation.upcoming_turn() {
-        let (number, of) = (turn.number, turn.of);
-        sinks.record(&Record::Turn { number, of, message: &turn.message }).await;
-        if conversation.is_others_turn() {
-            conversation.follow_others();
-            follow_others(conversation, sinks, state).await?;
-        }
-        state.send_modify(|state| state.at_work = true);
-        let turn = async {
-            conversation.begin_turn().await?;
-            follow(conversation, sinks, state, |event| mcp.see(event, warnings), &mut limits).await
-        };
-        let ended = turn.await.map_err(|failure| mcp.explain(failure))?;
-        if ended == Followed::WrappedUp {
-            let left = of - number;
-            if left > 0 {
-                let detail = format!("time limit reached; the agent wrapped up when asked; messages not sent: {left}");
-                return Err(Failure::new(FailureKind::Timeout, detail));
-            }
-            warnings.warn("time limit near; the agent wrapped up when asked, and may not have done all".to_owned());
-            state.send_modify(|state| state.cut_short = true);
-        }
+/// Takes the conversation through its turns. Dropping a future of it leaves the agent at work.
+pub(super) struct Driver<'d> {
+    conversation: &'d mut Conversation,
+    mcp: McpStart,
+    limits: Limits,
+    /// Kept up to date meanwhile.
+    state: &'d watch::Sender<RunState>,
+    warnings: &'d Warnings,
+    /// Turns so far.
+    turns: usize,
+}
+
+impl<'d> Driver<'d> {
+    /// Drives this conversation.
+    pub(super) fn new(
+        conversation: &'d mut Conversation,
+        mcp: McpStart,
+        state: &'d watch::Sender<RunState>,
+        warnings: &'d Warnings,
+        told: Told,
+    ) -> Self {
+        Self { conversation, mcp, limits: Limits::new(told), state, warnings, turns: 0 }
     }
-    Ok(())
+
+    /// Drives the conversation through all turns of the run.
+    ///
+    /// # Errors
+    /// The [`Failure`] that ends the run.
+    pub(super) async fn drive(&mut self, sinks: &mut Sinks) -> Result<(), Failure> {
+        // A turn needs little of what has led to it.
+        give_back_code();
+        while let Some(turn) = self.conversation.upcoming_turn() {
+            let (number, of) = (turn.number, turn.of);
+            sinks.record(&Record::Turn { number, of, message: &turn.message }).await;
+            if self.conversation.is_others_turn() {
+                self.conversation.follow_others();
+                follow_others(self.conversation, sinks, self.state).await?;
+            }
+            self.state.send_modify(|state| state.at_work = true);
+            let turn = async {
+                self.conversation.begin_turn().await?;
+                let see = |event: &Event| self.mcp.see(event, self.warnings);
+                follow(self.conversation, sinks, self.state, see, &mut self.limits).await
+            };
+            let ended = turn.await.map_err(|failure| self.mcp.explain(failure))?;
+            self.turns = of;
+            if ended == Followed::WrappedUp {
+                let left = of - number;
+                if left > 0 {
+                    let detail =
+                        format!("time limit reached; the agent wrapped up when asked; messages not sent: {left}");
+                    return Err(Failure::new(FailureKind::Timeout, detail));
+                }
+                self.is_cut_short();
+            }
+        }
+        self.state.send_modify(|state| state.at_work = false);
+        Ok(())
+    }
+
+    /// One more turn, with this message, behind those of the run.
+    ///
+    /// # Errors
+    /// The [`Failure`] that ends the run.
+    pub(super) async fn continue_with(&mut self, message: &str, sinks: &mut Sinks) -> Result<(), Failure> {
+        self.turns += 1;
+        sinks.record(&Record::Turn { number: self.turns, of: self.turns, message }).await;
+        self.state.send_modify(|state| state.at_work = true);
+        self.conversation.send(message).await?;
+        let see = |event: &Event| self.mcp.see(event, self.warnings);
+        if follow(self.conversation, sinks, self.state, see, &mut self.limits).await? == Followed::WrappedUp {
+            self.is_cut_short();
+        }
+        self.state.send_modify(|state| state.at_work = false);
+        Ok(())
+    }
+
+    /// Whether there is time for one more turn: the agent was not asked to wrap up, and would not be at once.
+    pub(super) fn has_time(&self) -> bool {
+        !self.state.borrow().cut_short && self.limits.wrap_up_at.is_none_or(|at| Instant::now() < at)
+    }
+
+    fn is_cut_short(&self) {
+        self.warnings.warn("time limit near; the agent wrapped up when asked, and may not have done all".to_owned());
+        self.state.send_modify(|state| state.cut_short = true);
+    }
 }
 
 /// Waits for the end of someone else's turn, however it ends.

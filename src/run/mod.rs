@@ -10,6 +10,7 @@
 mod account_secrets;
 mod answer;
 mod changes;
+mod checks;
 mod deadline;
 mod drive;
 mod folder;

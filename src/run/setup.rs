@@ -1,9 +1,8 @@
 //! The task's `setup`: commands before the first message.
 
-use openhands_client::agent_server::AgentServer;
 use openhands_client::text;
 
-use super::task_command::TaskCommands;
+use super::task_command::Place;
 use crate::outcome::{CommandResult, Failure, FailureKind};
 use crate::plan::commands::CommandPlan;
 use crate::sinks::{Duty, Record, Sinks};
@@ -16,9 +15,7 @@ const LONGEST_OUTPUT: usize = 1500;
 /// # Errors
 /// The [`Failure`] that ends the run: [`FailureKind::SetupFailed`] for the first command that fails.
 pub(super) async fn set_up(
-    commands: &TaskCommands,
-    server: &AgentServer,
-    working_dir: &str,
+    place: Place<'_>,
     plans: &[CommandPlan],
     sinks: &mut Sinks,
     mut know: impl FnMut(CommandResult),
@@ -26,7 +23,7 @@ pub(super) async fn set_up(
     let of = plans.len();
     for (number, plan) in (1..).zip(plans) {
         sinks.record(&Record::Command { duty: Duty::Setup, number, of, name: &plan.name }).await;
-        let result = commands.run(server, working_dir, plan).await?;
+        let result = place.run(plan).await?;
         sinks.record(&Record::CommandEnded { duty: Duty::Setup, result: &result }).await;
         know(result.clone());
         if !result.is_passed() {

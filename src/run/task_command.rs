@@ -30,16 +30,7 @@ pub(super) struct TaskCommands {
 }
 
 impl TaskCommands {
-    /// Runs a command to its end. Dropping the future leaves it alone, until [`TaskCommands::end`].
-    ///
-    /// # Errors
-    /// The [`Failure`] that ends the run: the command could not be run. A command that fails is no error.
-    pub(super) async fn run(
-        &self,
-        server: &AgentServer,
-        working_dir: &str,
-        plan: &CommandPlan,
-    ) -> Result<CommandResult, Failure> {
+    async fn run(&self, server: &AgentServer, working_dir: &str, plan: &CommandPlan) -> Result<CommandResult, Failure> {
         let started = Instant::now();
         let command = Command::program(["sh", "-c", LINE, "sh", &plan.run]).directory(working_dir).limit(plan.timeout);
         let folder = exec::new_folder();
@@ -77,6 +68,24 @@ impl TaskCommands {
 
     fn may_be_under_way(&self, folder: Option<String>) -> Option<String> {
         mem::replace(&mut *self.folder.lock().unwrap_or_else(PoisonError::into_inner), folder)
+    }
+}
+
+/// Where the commands of a run are run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'p> {
+    pub(super) commands: &'p TaskCommands,
+    pub(super) server: &'p AgentServer,
+    pub(super) working_dir: &'p str,
+}
+
+impl Place<'_> {
+    /// Runs a command to its end. Dropping the future leaves it alone, until [`TaskCommands::end`].
+    ///
+    /// # Errors
+    /// The [`Failure`] that ends the run: the command could not be run. A command that fails is no error.
+    pub(super) async fn run(&self, plan: &CommandPlan) -> Result<CommandResult, Failure> {
+        self.commands.run(self.server, self.working_dir, plan).await
     }
 }
 

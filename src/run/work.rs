@@ -19,7 +19,8 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::answer::{self, Asked};
-use super::drive::{Told, drive, open};
+use super::checks::{Proof, Scripts, check};
+use super::drive::{Driver, Told, open};
 use super::folder;
 use super::last_words::last_words;
 use super::limits::{self, Limit, within};
@@ -29,7 +30,7 @@ use super::reminders::Reminded;
 use super::resources::{AgentResources, resources};
 use super::setup::set_up;
 use super::state::RunState;
-use super::task_command::TaskCommands;
+use super::task_command::{Place, TaskCommands};
 use super::warnings::Warnings;
 use crate::agent_result::{AgentResult, FinishFields};
 use crate::cli::{RunArgs, WorkspaceKind};
@@ -41,7 +42,7 @@ use crate::input::task::source::Source;
 use crate::input::time_limits::ShutdownBudgets;
 use crate::input::working_dirs::Here;
 use crate::logging::Lines;
-use crate::outcome::{Facts, Failure, FailureKind, LastWords, Verdict};
+use crate::outcome::{CheckResult, Facts, Failure, FailureKind, LastWords, Verdict};
 use crate::plan::RunPlan;
 use crate::prepare::account::account_client;
 use crate::prepare::agent::{agent_profile, check_tools};
@@ -187,6 +188,18 @@ impl<'r> Run<'r> {
         self.know(|facts| facts.changes = changes);
     }
 
+    /// Warns of checks whose scripts are not those with which the run began.
+    fn warn_of_changed_scripts(&self) {
+        let checks = self.known_facts.lock().unwrap_or_else(PoisonError::into_inner).checks.clone();
+        for CheckResult { command, changed } in checks.iter().filter(|check| !check.changed.is_empty()) {
+            self.warnings.warn(format!(
+                "the check `{}` calls files that were changed since the agent started: {}",
+                command.name,
+                text::listed(changed)
+            ));
+        }
+    }
+
     /// What was measured and counted.
     pub(super) fn facts(&self, last_words: &LastWords) -> Facts {
         let known = self.known_facts.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -197,6 +210,8 @@ impl<'r> Run<'r> {
             profile: known.profile,
             server_version: known.server_version,
             setup: known.setup,
+            checks: known.checks,
+            check_attempts: known.check_attempts,
             changes: known.changes,
             ..facts
         }
@@ -384,20 +399,20 @@ impl<'r> Run<'r> {
         Told { wrap_up_at, reminded }
     }
 
-    /// Drives the conversation, also over pauses of its sandbox: at the account's limit, the Cloud pauses the oldest one in silence. What
-    /// was sent before is found, as by a run that starts again.
+    /// Drives the conversation to its end and through its checks, also over pauses of its sandbox: at the account's limit, the Cloud pauses
+    /// the oldest one in silence. What was sent before is found, as by a run that starts again.
     async fn drive(
         &self,
-        server: &AgentServer,
         mut conversation: Conversation,
         spec: &ConversationSpec,
+        proof: Proof<'_>,
         sinks: &mut Sinks,
         told: Told,
     ) -> Result<(), Failure> {
         let mut pauses = 0;
         loop {
             let mcp = McpStart::new(&spec.mcp, conversation.created() == Created::New);
-            let driven = Box::pin(drive(&mut conversation, mcp, sinks, &self.known, &self.warnings, told)).await;
+            let driven = Box::pin(self.drive_and_check(&mut conversation, mcp, proof, sinks, told)).await;
             let Err(failure) = driven else { return Ok(()) };
             let may_be_asleep =
                 matches!(failure.kind, FailureKind::AgentServerUnreachable | FailureKind::CredentialsRefused);
@@ -405,8 +420,27 @@ impl<'r> Run<'r> {
                 return Err(failure);
             }
             pauses += 1;
-            conversation = Box::pin(open(server, spec.clone(), sinks, &self.known)).await?;
+            conversation = Box::pin(open(proof.place.server, spec.clone(), sinks, &self.known)).await?;
         }
+    }
+
+    async fn drive_and_check(
+        &self,
+        conversation: &mut Conversation,
+        mcp: McpStart,
+        proof: Proof<'_>,
+        sinks: &mut Sinks,
+        told: Told,
+    ) -> Result<(), Failure> {
+        let redactor = &self.environment.redactor;
+        let mut driver = Driver::new(conversation, mcp, &self.known, &self.warnings, told);
+        driver.drive(sinks).await?;
+        let know = |attempt, results: &[CheckResult]| {
+            self.know(|facts| (facts.check_attempts, facts.checks) = (Some(attempt), results.to_vec()));
+        };
+        let checked = check(proof, &mut driver, sinks, redactor, know).await;
+        self.warn_of_changed_scripts();
+        checked
     }
 
     /// The work of the run, from the agent-server that is to be ready to the agent's result.
@@ -461,14 +495,17 @@ impl<'r> Run<'r> {
             let result_spec = plan.result_spec.clone();
             let asked = Asked { conversation: plan.conversation.id, result_spec, fields };
             let asked = self.asked.get_or_init(async || asked).await;
-            let setup = plan.setup.clone();
+            let (setup, checks) = (plan.setup.clone(), plan.checks.clone());
             let spec = spec(plan, prepared, resources);
             let conversation = Box::pin(open(server, spec.clone(), sinks, &self.known)).await?;
-            if conversation.messages_found() == 0 {
-                let know = |result| self.know(|facts| facts.setup.push(result));
-                set_up(&self.commands, server, working_dir, &setup, sinks, know).await?;
+            let place = Place { commands: &self.commands, server, working_dir };
+            let is_first = conversation.messages_found() == 0;
+            if is_first {
+                set_up(place, &setup, sinks, |result| self.know(|facts| facts.setup.push(result))).await?;
             }
-            let driven = Box::pin(self.drive(server, conversation, &spec, sinks, told)).await;
+            let scripts = Scripts::before(place, &checks.commands, is_first, &self.warnings).await;
+            let proof = Proof { place, plan: &checks, scripts: &scripts };
+            let driven = Box::pin(self.drive(conversation, &spec, proof, sinks, told)).await;
             match driven {
                 Ok(()) => answer::answer(server, asked).await,
                 Err(failure) => Err(answer::explain(failure, server, asked).await),

@@ -34,8 +34,10 @@ pub(crate) fn line<'r>(record: &'r Record<'_>, redactor: &Redactor) -> Option<Co
 
 /// The line of a command of the task file.
 fn command(duty: Duty, result: &CommandResult, redactor: &Redactor) -> String {
-    let Duty::Setup = duty;
-    let mut own = json!({"kind": "runner.setup"});
+    let mut own = match duty {
+        Duty::Setup => json!({"kind": "runner.setup"}),
+        Duty::Check { attempt } => json!({"kind": "runner.check", "attempt": attempt}),
+    };
     extend(&mut own, &result.without_secrets(redactor));
     own.to_string()
 }

@@ -40,6 +40,11 @@ pub(crate) enum Stage {
 pub(crate) enum Duty {
     /// It prepares the workspace for the agent.
     Setup,
+    /// It must pass after the agent has finished.
+    Check {
+        /// From 1.
+        attempt: u32,
+    },
 }
 
 impl Duty {
@@ -48,6 +53,7 @@ impl Duty {
     pub(crate) fn stage(self) -> &'static str {
         match self {
             Self::Setup => "setup commands",
+            Self::Check { .. } => "checks",
         }
     }
 
@@ -56,6 +62,7 @@ impl Duty {
     pub(crate) fn noun(self) -> &'static str {
         match self {
             Self::Setup => "setup command",
+            Self::Check { .. } => "check",
         }
     }
 }

@@ -45,7 +45,7 @@ pub(crate) struct LimitsInForce {
 /// The state of a run at one moment.
 #[derive(Debug, Clone, Default, Serialize)]
 struct State {
-    /// `setup`, `repositories`, `skills`, `conversation`, `setup commands`, `turn`, at the end `ended`.
+    /// `setup`, `repositories`, `skills`, `conversation`, `setup commands`, `turn`, `checks`, at the end `ended`.
     stage: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     turn: Option<usize>,

@@ -7,7 +7,7 @@ use openhands_client::agent_server::event::Meaning;
 use openhands_client::agent_server::wire::{Cost, Usage};
 use tokio::time::Instant;
 
-use super::{Record, Sink, Stage};
+use super::{Duty, Record, Sink, Stage};
 use crate::agent_work::AgentWork;
 use crate::outcome::{Facts, StageTime};
 
@@ -121,7 +121,10 @@ impl Sink for Tally {
         let mut counts = self.counts();
         match record {
             Record::Stage(stage) => counts.begin(stage_name(*stage).to_owned()),
-            Record::Command { duty, number: 1, .. } => counts.begin(duty.stage().to_owned()),
+            Record::Command { duty, number: 1, .. } => counts.begin(match duty {
+                Duty::Setup => duty.stage().to_owned(),
+                Duty::Check { attempt } => format!("{} {attempt}", duty.stage()),
+            }),
             Record::Turn { number, .. } => {
                 // A turn that continues after a pause of the sandbox begins once more.
                 counts.turns += u64::from(counts.turn != *number);

@@ -19,6 +19,7 @@ mod agent_profile;
 mod automation;
 mod automation_command;
 mod check;
+mod checks;
 mod cloud;
 mod cloud_create;
 mod cloud_faults;

@@ -108,7 +108,7 @@ async fn in_tmux_an_error_says_what_is_wrong_where_and_what_to_do() {
     let wrong_task = [
         "error: unknown field `limits.tmieout`",
         "  --> task.md:2:10",
-        "help: did you mean `timeout`? Known are `timeout`, `cost` and `iterations`",
+        "help: did you mean `timeout`? Known are `timeout`, `cost`, `iterations` and `attempts`",
         "error: invalid value `abc` for `limits.cost`",
         "  --> task.md:2:29",
         "help: expected a number of US dollars, such as 2.50",

@@ -29,6 +29,7 @@ const RENAMED: &[(&str, &str)] = &[
     ("max_budget", "limits.cost"),
     ("max_cost", "limits.cost"),
     ("budget", "limits.cost"),
+    ("attempts", "limits.attempts"),
     ("title", "name"),
     ("parameters", "params"),
     ("arguments", "params"),

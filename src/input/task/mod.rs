@@ -85,6 +85,9 @@ pub(crate) struct Task {
     /// Commands that are run in the working directory before the first message. If one fails, the run fails.
     #[serde(default)]
     pub(crate) setup: Vec<CommandSource>,
+    /// Commands that must pass after the agent has finished. If one fails, the agent is told and continues, as long as the limits last.
+    #[serde(default)]
+    pub(crate) checks: Vec<CommandSource>,
     /// Plugins for the agent.
     #[serde(default)]
     pub(crate) plugins: Vec<Plugin>,
@@ -223,6 +226,10 @@ pub(crate) struct Limits {
     #[serde(default, deserialize_with = "iterations")]
     #[schemars(with = "u32", range(min = 1))]
     pub(crate) iterations: Option<u32>,
+    /// How often the checks run before the run fails. Default: 3.
+    #[serde(default, deserialize_with = "attempts")]
+    #[schemars(range(min = 1))]
+    pub(crate) attempts: Option<u32>,
 }
 
 /// Conversation tags by key. Checked when read, because an agent-server refuses the whole conversation for one bad key.
@@ -321,6 +328,13 @@ fn iterations<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>,
         ))),
         None => Err(de::Error::custom(no_value("iterations", "give a whole number of 1 or more, such as 200"))),
         iterations => Ok(iterations),
+    }
+}
+
+fn attempts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    match Option::<u32>::deserialize(deserializer)? {
+        Some(0) => Err(de::Error::custom("with 0 attempts no check runs: give 1 or more, or leave `checks` out")),
+        attempts => Ok(attempts),
     }
 }
 

@@ -222,7 +222,7 @@ mod tests {
                 "---\nname: x\nlimits:\n  cost: 1\n  tmieout: 30m\n---\nDo it.",
                 TaskFormat::Markdown,
                 "task.md:5:3: unknown field `limits.tmieout`; did you mean `timeout`? \
-                 Known are `timeout`, `cost` and `iterations`",
+                 Known are `timeout`, `cost`, `iterations` and `attempts`",
             ),
             (
                 "---\nlimits: { cost: abc }\n---\nDo it.",
