@@ -346,7 +346,7 @@ async fn a_lookalike_does_not_make_the_runner_read_the_token() {
     let repos = "{url: 'https://github.com.evil.invalid/o/r', provider: github}, 'https://github.com@evil.invalid/o/r'";
     let finished = run_in(server, &server.working_dir())
         .account(&cloud)
-        .task(&format!("---\nrepos: [{repos}]\n---\nDo the task."))
+        .task(&format!("---\nrepos: [{repos}]\nsecrets: []\n---\nDo the task."))
         .scaled(time_scale(0.1), ["git_server_delays"])
         .finish()
         .await

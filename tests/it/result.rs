@@ -116,7 +116,7 @@ async fn an_older_server_is_asked_in_words_and_the_object_is_checked_here() {
 async fn a_schema_that_cannot_be_checked_is_refused_before_anything_starts() {
     let task = TASK.replace("minimum: 1", "multipleOf: 3");
     let finished = Run::new().task(&task).finish().await.exits_with(78);
-    finished.says("the-task.md").says("`multipleOf` at `schema.properties.count`: not supported");
+    finished.says("the-task.md").says("`multipleOf` at `schema.properties.count`; not supported");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use nix::sys::signal::Signal::{SIGKILL, SIGTERM};
 
 use super::{Work, is_gone};
 use crate::support::run::{Running, holds};
-use crate::support::{AgentServer, NEWEST, OLDEST, Run, time_scale};
+use crate::support::{AgentServer, NEWEST, OLDEST, Run};
 
 /// The gate at which the command waits.
 const COMMAND: &str = "command";
@@ -81,8 +81,7 @@ async fn a_runner_that_is_killed_during_setup_is_reported() {
 async fn the_server_dies_in(field: &str, version: &'static str) {
     let server = AgentServer::lent(version).await;
     let work = Work::on(&server).await;
-    let run = held_in(field, &work, &server).scaled(time_scale(0.2), ["setup_budget"]);
-    let running = run.start();
+    let running = held_in(field, &work, &server).start();
     begun(&work, &running).await;
     server.kill();
     running.finish().await.exits_with(69);

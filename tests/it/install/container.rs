@@ -76,7 +76,7 @@ async fn a_program_that_is_killed_in_its_container_goes_on() {
     kill(program_under(pid_1(engine, &name)), SIGKILL).unwrap();
     running.says_times(" is ready", 2).await;
     work.let_go("2");
-    running.finish().await.exits_with(0).says("going on with a run whose runner died");
+    running.finish().await.exits_with(0).says("resuming a run whose runner died");
     assert_eq!(work.receiver.accepted()["status"], "COMPLETED");
 }
 
