@@ -100,9 +100,10 @@ fn task_name(name: &str) -> &'static str {
 fn setup(runner: &RunnerSource) -> Option<String> {
     match runner {
         RunnerSource::Image => None,
-        // The program of the same version as this one. With `uv tool run`, uv would stay beside the runner, with its keys.
+        // The program of the same version as this one, for this run alone: uv puts no link to a program that it has installed for
+        // an earlier run of the same home. With `uv tool run`, uv would stay beside the runner, with its keys.
         RunnerSource::Wheel => Some(format!(
-            "set -eu\nUV_TOOL_BIN_DIR=$PWD uv tool install --quiet openhands-runner=={}\n",
+            "set -eu\nUV_TOOL_DIR=$PWD/.uv-tools UV_TOOL_BIN_DIR=$PWD uv tool install --quiet openhands-runner=={}\n",
             env!("CARGO_PKG_VERSION")
         )),
         RunnerSource::Address(url) => Some(format!(

@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::support::automation_service::{Automation, profile};
 use crate::support::file_server::FileServer;
 use crate::support::release::{Release, succeeds, without_rust};
-use crate::support::{
-    AgentServer, AutomationService, NEWEST, ScriptedLlm, Step, automation_service::profile, repository,
-};
+use crate::support::{AgentServer, AutomationService, NEWEST, Run, ScriptedLlm, Step, repository};
 
 /// A package index with the wheel and nothing else.
 struct Index {
@@ -97,47 +96,65 @@ async fn the_wheel_is_for_each_libc_and_has_a_bill_of_materials() {
     assert!(list.contains(".dist-info/sboms/openhands-runner.cyclonedx.json "), "{list}");
 }
 
-/// An automation of the service's own preset whose sandbox has uv and this index completes with this entrypoint, and this `setup.sh`.
-async fn completes_as(entrypoint: &str, setup: Option<&str>) {
-    let index = Index::with_the_wheel().await;
-    let (server, service) = tokio::join!(AgentServer::shared(NEWEST), AutomationService::shared());
+/// What the image of a sandbox with uv and this index sets.
+fn image(index: &Index) -> String {
+    let (uv, python) = (uv(), python());
+    let folders = [&uv, &python].map(|program| program.parent().unwrap().display().to_string());
+    format!("PATH={}:/usr/local/bin:/usr/bin:/bin UV_DEFAULT_INDEX={}", folders.join(":"), index.url())
+}
+
+/// An LLM that says hello, and the name of its profile.
+async fn greeting(server: &AgentServer) -> (ScriptedLlm, String) {
     let llm = ScriptedLlm::start(0).await.unwrap();
     let arguments = json!({"message": "said", "status": "success", "outcome_summary": "Said hello."});
     llm.script("Say hello", [Step::call("finish", arguments)]);
-    let body = json!({
-        "name": "From a wheel",
-        "prompt": "Say hello",
-        "model": profile(server, &llm).await,
-        "trigger": {"type": "cron", "schedule": "0 0 1 1 *"},
-        "timeout": 240,
-    });
-    // What the image of a sandbox has.
-    let path = format!(
-        "PATH={}:{}:/usr/local/bin:/usr/bin:/bin",
-        uv().parent().unwrap().display(),
-        python().parent().unwrap().display()
-    );
-    let image = format!("{path} UV_DEFAULT_INDEX={}", index.url());
-    let automation = service.preset("prompt", body).await.with_content(|content| {
-        let file = content.join("setup.sh");
-        match setup {
-            Some(setup) => std::fs::write(file, format!("export {image}\n{setup}\n")).unwrap(),
-            None => std::fs::remove_file(file).unwrap(),
-        }
-    });
-    automation.change(json!({"entrypoint": entrypoint.replace("IMAGE", &image)})).await;
+    let profile = profile(server, &llm).await;
+    (llm, profile)
+}
+
+async fn completes(automation: Automation<'_>) {
     let ended = automation.dispatch().await.ended().await;
     assert_eq!(ended["status"], "COMPLETED", "{ended:#}");
     assert_eq!(ended["run_metadata"]["finish_tool_response"]["outcome_summary"], "Said hello.", "{ended:#}");
 }
 
 #[tokio::test]
-async fn uv_tool_run_is_an_entrypoint_of_an_automation() {
-    completes_as("exec env IMAGE uv tool run openhands-runner", None).await;
+async fn what_automation_create_packs_installs_the_wheel_on_each_version_of_the_service() {
+    let index = Index::with_the_wheel().await;
+    let (_llm, profile) = greeting(AgentServer::shared(NEWEST).await).await;
+    let (older, newest) = tokio::join!(AutomationService::shared(), AutomationService::newest());
+    for service in [older, newest] {
+        let created = Run::scheduled_by(service).file("task.md", "Say hello.");
+        let created = created.args(["automation", "create", "--cron", "0 0 1 1 *", "--timeout", "4m"]);
+        let created = created.args(["--profile", &profile, "--format", "json"]).finish().await.exits_with(0).json();
+        let automation = service.automation(created["id"].as_str().unwrap()).await.with_content(|content| {
+            let file = content.join("setup.sh");
+            let setup = std::fs::read_to_string(&file).unwrap();
+            std::fs::write(file, format!("export {}\n{setup}", image(&index))).unwrap();
+        });
+        completes(automation).await;
+    }
+}
+
+/// An automation of the service's own preset whose sandbox has uv and this index completes with this entrypoint, and without `setup.sh`.
+async fn completes_as(entrypoint: &str) {
+    let index = Index::with_the_wheel().await;
+    let (server, service) = tokio::join!(AgentServer::shared(NEWEST), AutomationService::shared());
+    let (_llm, profile) = greeting(server).await;
+    let body = json!({
+        "name": "From a wheel",
+        "prompt": "Say hello",
+        "model": profile,
+        "trigger": {"type": "cron", "schedule": "0 0 1 1 *"},
+        "timeout": 240,
+    });
+    let automation = service.preset("prompt", body).await;
+    let automation = automation.with_content(|content| std::fs::remove_file(content.join("setup.sh")).unwrap());
+    automation.change(json!({"entrypoint": entrypoint.replace("IMAGE", &image(&index))})).await;
+    completes(automation).await;
 }
 
 #[tokio::test]
-async fn a_setup_of_one_line_installs_the_wheel_for_an_entrypoint_that_is_the_program_itself() {
-    completes_as("exec ./openhands-runner", Some("UV_TOOL_BIN_DIR=$PWD uv tool install --quiet openhands-runner"))
-        .await;
+async fn uv_tool_run_is_an_entrypoint_of_an_automation() {
+    completes_as("exec env IMAGE uv tool run openhands-runner").await;
 }
