@@ -220,6 +220,7 @@ impl AgentServer {
         self.signal(Signal::SIGCONT);
     }
 
+    /// A lent one must be launched again or discarded: the next test would get it dead.
     pub fn kill(&self) {
         self.signal(Signal::SIGKILL);
     }

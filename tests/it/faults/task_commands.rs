@@ -1,18 +1,19 @@
 //! What can happen while a command of the task file runs: a signal, a kill, the time limit, the death of the server.
 
 use nix::sys::signal::Signal::{SIGKILL, SIGTERM};
+use serde_json::Value;
 
 use super::{Work, is_gone};
 use crate::support::run::{Running, holds};
-use crate::support::{AgentServer, NEWEST, OLDEST, Run};
+use crate::support::{AgentServer, NEWEST, OLDEST, Run, time_scale};
 
 /// The gate at which the command waits.
 const COMMAND: &str = "command";
 
 crate::on_newest_and_oldest!(
     a_signal_during_setup_ends_the_command,
-    the_time_limit_counts_during_setup,
     a_signal_during_a_check_ends_the_command,
+    the_time_limit_counts_during_setup,
     the_time_limit_counts_during_a_check,
 );
 
@@ -32,45 +33,47 @@ async fn begun(work: &Work, running: &Running) {
     }
 }
 
-async fn a_signal_during_setup_ends_the_command(server: &AgentServer) {
+/// Gives the report, once the command has ended.
+async fn a_signal_ends_the_command_of(field: &str, server: &AgentServer) -> Value {
     let work = Work::on(server).await;
-    let running = held_in("setup", &work, server).start();
+    let running = held_in(field, &work, server).start();
     begun(&work, &running).await;
     running.signal(SIGTERM);
     running.finish().await.exits_with(143);
     let report = work.failed_with("Terminated");
     is_gone(&work.working_dir.join("pid")).await;
+    report
+}
+
+async fn a_signal_during_setup_ends_the_command(server: &AgentServer) {
+    let report = a_signal_ends_the_command_of("setup", server).await;
     assert!(server.user_messages(report["conversation_id"].as_str().unwrap()).await.is_empty());
 }
 
-async fn the_time_limit_counts_during_setup(server: &AgentServer) {
+async fn a_signal_during_a_check_ends_the_command(server: &AgentServer) {
+    a_signal_ends_the_command_of("checks", server).await;
+}
+
+async fn the_time_limit_counts_for(field: &str, limit: &str, server: &AgentServer) {
     let work = Work::on(server).await;
-    held_in("setup", &work, server).args(["--timeout", "20s"]).finish().await.exits_with(124);
+    held_in(field, &work, server).args(["--timeout", limit]).finish().await.exits_with(124);
     work.failed_with("Timeout");
     is_gone(&work.working_dir.join("pid")).await;
 }
 
-#[tokio::test]
-async fn a_run_that_starts_again_during_setup_sets_up_again() {
-    let server = AgentServer::shared(NEWEST).await;
-    let work = Work::on(server).await;
-    let running = held_in("setup", &work, server).args(["--restart-grace", "30s"]).start();
-    begun(&work, &running).await;
-    running.signal(SIGKILL);
-    // The run continues: its guardian has reported nothing.
-    let next = held_in("setup", &work, server).start();
-    next.says("setup command 1 of 1: ").await;
-    work.let_go(COMMAND);
-    next.finish().await.exits_with(0);
-    running.finish().await.ended_by(SIGKILL);
-    assert_eq!(work.receiver.accepted()["status"], "COMPLETED");
+async fn the_time_limit_counts_during_setup(server: &AgentServer) {
+    the_time_limit_counts_for("setup", "20s", server).await;
 }
 
-#[tokio::test]
-async fn a_runner_that_is_killed_during_setup_is_reported() {
+async fn the_time_limit_counts_during_a_check(server: &AgentServer) {
+    // The agent works before the check.
+    the_time_limit_counts_for("checks", "40s", server).await;
+}
+
+async fn a_killed_runner_is_reported_during(field: &str) {
     let server = AgentServer::shared(NEWEST).await;
     let work = Work::on(server).await;
-    let running = held_in("setup", &work, server).args(["--restart-grace", "500ms"]).start();
+    let running = held_in(field, &work, server).args(["--restart-grace", "500ms"]).start();
     begun(&work, &running).await;
     running.signal(SIGKILL);
     running.finish().await.ended_by(SIGKILL);
@@ -78,14 +81,57 @@ async fn a_runner_that_is_killed_during_setup_is_reported() {
     work.let_go(COMMAND);
 }
 
+#[tokio::test]
+async fn a_runner_that_is_killed_during_setup_is_reported() {
+    a_killed_runner_is_reported_during("setup").await;
+}
+
+#[tokio::test]
+async fn a_runner_that_is_killed_during_a_check_is_reported() {
+    a_killed_runner_is_reported_during("checks").await;
+}
+
+/// Kills the runner while the command of this field waits, and starts the run again. Gives the report of the second runner, which logs
+/// these words.
+async fn started_again_during(field: &str, server: &AgentServer, words: [&str; 2]) -> Value {
+    let work = Work::on(server).await;
+    let running = held_in(field, &work, server).args(["--restart-grace", "30s"]).start();
+    begun(&work, &running).await;
+    running.signal(SIGKILL);
+    // The run continues: its guardian has reported nothing.
+    let next = held_in(field, &work, server).start();
+    next.says(words[0]).await;
+    work.let_go(COMMAND);
+    next.finish().await.exits_with(0).says(words[1]);
+    running.finish().await.ended_by(SIGKILL);
+    let report = work.receiver.accepted();
+    assert_eq!(report["status"], "COMPLETED");
+    report
+}
+
+#[tokio::test]
+async fn a_run_that_starts_again_during_setup_sets_up_again() {
+    let server = AgentServer::shared(NEWEST).await;
+    started_again_during("setup", server, ["setup command 1 of 1: ", "completed"]).await;
+}
+
+#[tokio::test]
+async fn a_run_that_starts_again_during_a_check_checks_again() {
+    let server = AgentServer::shared(NEWEST).await;
+    let words = ["check 1 of 1: ", "it is not known whether the agent changes the scripts"];
+    let report = started_again_during("checks", server, words).await;
+    assert_eq!(server.user_messages(report["conversation_id"].as_str().unwrap()).await, ["Do the task."]);
+}
+
 async fn the_server_dies_in(field: &str, version: &'static str) {
     let server = AgentServer::lent(version).await;
     let work = Work::on(&server).await;
-    let running = held_in(field, &work, &server).start();
+    let running = held_in(field, &work, &server).scaled(time_scale(0.2), ["setup_budget"]).start();
     begun(&work, &running).await;
     server.kill();
     running.finish().await.exits_with(69);
     work.failed_with("AgentServerUnreachable");
+    server.discard();
 }
 
 #[tokio::test]
@@ -96,52 +142,6 @@ async fn a_newest_server_that_dies_during_setup_is_reported() {
 #[tokio::test]
 async fn an_oldest_server_that_dies_during_setup_is_reported() {
     the_server_dies_in("setup", OLDEST).await;
-}
-
-async fn a_signal_during_a_check_ends_the_command(server: &AgentServer) {
-    let work = Work::on(server).await;
-    let running = held_in("checks", &work, server).start();
-    begun(&work, &running).await;
-    running.signal(SIGTERM);
-    running.finish().await.exits_with(143);
-    work.failed_with("Terminated");
-    is_gone(&work.working_dir.join("pid")).await;
-}
-
-async fn the_time_limit_counts_during_a_check(server: &AgentServer) {
-    let work = Work::on(server).await;
-    held_in("checks", &work, server).args(["--timeout", "40s"]).finish().await.exits_with(124);
-    work.failed_with("Timeout");
-    is_gone(&work.working_dir.join("pid")).await;
-}
-
-#[tokio::test]
-async fn a_runner_that_is_killed_during_a_check_is_reported() {
-    let server = AgentServer::shared(NEWEST).await;
-    let work = Work::on(server).await;
-    let running = held_in("checks", &work, server).args(["--restart-grace", "500ms"]).start();
-    begun(&work, &running).await;
-    running.signal(SIGKILL);
-    running.finish().await.ended_by(SIGKILL);
-    work.failed_with("RunnerDied");
-    work.let_go(COMMAND);
-}
-
-#[tokio::test]
-async fn a_run_that_starts_again_during_a_check_checks_again() {
-    let server = AgentServer::shared(NEWEST).await;
-    let work = Work::on(server).await;
-    let running = held_in("checks", &work, server).args(["--restart-grace", "30s"]).start();
-    begun(&work, &running).await;
-    running.signal(SIGKILL);
-    let next = held_in("checks", &work, server).start();
-    next.says("check 1 of 1: ").await;
-    work.let_go(COMMAND);
-    next.finish().await.exits_with(0).says("it is not known whether the agent changes the scripts");
-    running.finish().await.ended_by(SIGKILL);
-    let report = work.receiver.accepted();
-    assert_eq!(report["status"], "COMPLETED");
-    assert_eq!(server.user_messages(report["conversation_id"].as_str().unwrap()).await, ["Do the task."]);
 }
 
 #[tokio::test]

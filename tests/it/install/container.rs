@@ -12,6 +12,7 @@ use crate::faults::container::program_under;
 use crate::providers::lifecycle;
 use crate::support::agent_server::STARTING;
 use crate::support::engine::Engine;
+use crate::support::run::Running;
 use crate::support::{AgentServer, NEWEST, Step};
 
 /// A user without an entry in any list of users, who may not change anything.
@@ -48,9 +49,9 @@ async fn the_image_of_the_dockerfile_runs_a_task_and_needs_nothing_of_its_contai
     assert!(!engine.has(&name));
 }
 
-#[tokio::test]
-async fn a_container_that_is_stopped_reports_before_it_ends() {
-    let (engine, server) = (Engine::shared().await, AgentServer::shared(NEWEST).await);
+/// A run in a container of this name, whose agent waits at its second step.
+async fn held_in_a_container(engine: &Engine) -> (Work, String, Running) {
+    let server = AgentServer::shared(NEWEST).await;
     let image = engine.runner_image().await;
     let work = Work::on(server).await;
     work.hold_at("2");
@@ -58,6 +59,13 @@ async fn a_container_that_is_stopped_reports_before_it_ends() {
     let run = work.run_without_arguments(server).args(["run", "task.md"]).in_container(engine, &name, &NARROW, image);
     let running = run.start();
     work.reach("2").await;
+    (work, name, running)
+}
+
+#[tokio::test]
+async fn a_container_that_is_stopped_reports_before_it_ends() {
+    let engine = Engine::shared().await;
+    let (work, name, running) = held_in_a_container(engine).await;
     engine.call(&["stop", "--time", "60", &name]);
     running.finish().await.exits_with(143);
     work.failed_with("Terminated");
@@ -65,14 +73,8 @@ async fn a_container_that_is_stopped_reports_before_it_ends() {
 
 #[tokio::test]
 async fn a_program_that_is_killed_in_its_container_goes_on() {
-    let (engine, server) = (Engine::shared().await, AgentServer::shared(NEWEST).await);
-    let image = engine.runner_image().await;
-    let work = Work::on(server).await;
-    work.hold_at("2");
-    let name = a_name();
-    let run = work.run_without_arguments(server).args(["run", "task.md"]).in_container(engine, &name, &NARROW, image);
-    let running = run.start();
-    work.reach("2").await;
+    let engine = Engine::shared().await;
+    let (work, name, running) = held_in_a_container(engine).await;
     kill(program_under(pid_1(engine, &name)), SIGKILL).unwrap();
     running.says_times(" is ready", 2).await;
     work.let_go("2");
