@@ -21,7 +21,8 @@ step_shown() {
     local name=$1 started=$SECONDS status=0
     shift
     printf '\n\033[1m== %s\033[0m\n' "$name"
-    "$@" </dev/null || status=$?
+    # Not a pipe: the lanes that a step starts are this shell's to wait for.
+    "$@" > >(tee "$steps/$name.log") 2>&1 </dev/null || status=$?
     ended "$name" "$status" "$started"
     return "$status"
 }
@@ -42,9 +43,25 @@ summary() {
         printf '%-18s %5d s  %s\n' "$name" "$seconds" "$([ "$status" = 0 ] && echo ok || echo "FAILED, see $steps/$name.log")"
     done
     printf '%-18s %5d s\n' "all, in parallel" "$SECONDS"
+    # The reasons once more, where a reader who sees only the end finds them.
+    [ "$failed" = 0 ] || failures
     if [ -s "$steps/left-out" ]; then
         printf '\nLeft out:\n'
         sed 's/^/  /' "$steps/left-out"
     fi
     return "$failed"
+}
+
+# What the panics of failed tests say, without their backtraces.
+failures() {
+    local file
+    for file in "$steps"/*.log; do
+        grep -q ' panicked at ' "$file" || continue
+        printf '\n\033[1m== Failures in %s\033[0m\n' "$(basename "$file" .log)"
+        sed -n '/^failures:$/,$p' "$file" | awk '
+            /^stack backtrace:$/ || /^note: / || /^---- / { shown = 0 }
+            / panicked at / { shown = 40 }
+            shown-- > 0 { print substr($0, 1, 400) }
+        '
+    done
 }
