@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::support::run::{LLM_COST, account_settings};
-use crate::support::{AgentServer, Cloud, Gates, OLDEST, Receiver, Run, ScriptedLlm, Step, time_scale};
+use crate::support::tls_front::TlsFront;
+use crate::support::{AgentServer, Cloud, Gates, NEWEST, OLDEST, Receiver, Run, ScriptedLlm, Step, time_scale};
 
 crate::on_newest_and_oldest!(
     two_turns_complete_and_report_the_servers_cost,
@@ -201,6 +202,27 @@ async fn every_event_is_passed_through_once(server: &AgentServer) {
     let result = lines.last().unwrap();
     assert_eq!((&result["kind"], &result["status"]), (&json!("runner.result"), &json!("COMPLETED")));
     passes_every_event_once(server, &lines).await;
+}
+
+#[tokio::test]
+async fn a_run_over_tls_gets_its_events_over_the_socket() {
+    let server = AgentServer::shared(NEWEST).await;
+    let front = TlsFront::of(server.port, 0).await;
+    let llm = llm([Step::terminal("echo one"), Step::finish("Done.")]).await;
+    let finished = Run::inside(server)
+        .llm(&llm)
+        .env("AGENT_SERVER_URL", front.url(""))
+        .env("SSL_CERT_FILE", "ca.pem")
+        .env("RUST_LOG", "info,openhands_client=debug")
+        .file("ca.pem", &front.trusted_pem)
+        .file("task.md", "Do the task.")
+        .args(["run", "--format", "jsonl", "task.md"])
+        .finish()
+        .await
+        .exits_with(0);
+    // Without the socket, the run would go on with polling.
+    assert!(!finished.stderr.contains("events socket"), "{}", finished.stderr);
+    passes_every_event_once(server, &finished.json_lines()).await;
 }
 
 /// Compares a run's JSON lines with the log of the server.
