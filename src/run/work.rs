@@ -504,7 +504,7 @@ impl<'r> Run<'r> {
                 set_up(place, &setup, sinks, |result| self.know(|facts| facts.setup.push(result))).await?;
             }
             let scripts = Scripts::before(place, &checks.commands, is_first, &self.warnings).await;
-            let proof = Proof { place, plan: &checks, scripts: &scripts };
+            let proof = Proof { place, plan: &checks, scripts: &scripts, warnings: &self.warnings };
             let driven = Box::pin(self.drive(conversation, &spec, proof, sinks, told)).await;
             match driven {
                 Ok(()) => answer::answer(server, asked).await,

@@ -11,6 +11,7 @@ use self::machine::{Checks, Next};
 pub(super) use self::scripts::Scripts;
 use super::drive::Driver;
 use super::task_command::Place;
+use super::warnings::Warnings;
 use crate::outcome::{CheckResult, Failure, FailureKind};
 use crate::plan::commands::ChecksPlan;
 use crate::sinks::{Duty, Record, Sinks};
@@ -21,6 +22,7 @@ pub(super) struct Proof<'p> {
     pub(super) place: Place<'p>,
     pub(super) plan: &'p ChecksPlan,
     pub(super) scripts: &'p Scripts,
+    pub(super) warnings: &'p Warnings,
 }
 
 /// Runs the checks until all pass. What fails goes back to the agent, as long as attempts and time last. `know` gets the number of the
@@ -35,7 +37,7 @@ pub(super) async fn check(
     redactor: &Redactor,
     know: impl Fn(u32, &[CheckResult]),
 ) -> Result<(), Failure> {
-    let Proof { place, plan, scripts } = proof;
+    let Proof { place, plan, scripts, warnings } = proof;
     let of = plan.commands.len();
     let mut checks = Checks::new(of, plan.attempts);
     loop {
@@ -45,7 +47,7 @@ pub(super) async fn check(
                 let duty = Duty::Check { attempt };
                 sinks.record(&Record::Command { duty, number: index + 1, of, name: &command.name }).await;
                 // Before it runs: what the check itself changes is not the agent's.
-                let changed = scripts.changed(place, index).await;
+                let changed = scripts.changed(place, index, warnings).await;
                 let result = place.run(command).await?.without_secrets(redactor);
                 sinks.record(&Record::CommandEnded { duty, result: &result }).await;
                 checks.ended(CheckResult { command: result, changed });

@@ -19,6 +19,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 const MOST: usize = 100;
 /// The longest path, in bytes.
 const LONGEST: usize = 500;
+const UNKNOWN: &str = "it is not known whether the agent changes the scripts of the checks";
 
 /// Files that a program reads without being told, in the directory in which it runs.
 const IMPLIED: &[(&str, &[&str])] = &[
@@ -54,8 +55,7 @@ impl Scripts {
             match found {
                 Ok(digests) => scripts.push(files.into_iter().zip(digests).collect()),
                 Err(reason) => {
-                    warnings
-                        .warn(format!("it is not known whether the agent changes the scripts of the checks: {reason}"));
+                    warnings.warn(format!("{UNKNOWN}: {reason}"));
                     return Self(Vec::new());
                 }
             }
@@ -64,10 +64,16 @@ impl Scripts {
     }
 
     /// The files of this check that were changed since.
-    pub(super) async fn changed(&self, place: Place<'_>, check: usize) -> Vec<String> {
+    pub(super) async fn changed(&self, place: Place<'_>, check: usize, warnings: &Warnings) -> Vec<String> {
         let Some(before) = self.0.get(check) else { return Vec::new() };
         let files: Vec<String> = before.iter().map(|(file, _)| file.clone()).collect();
-        let Ok(now) = digests(place, &files).await else { return Vec::new() };
+        let now = match digests(place, &files).await {
+            Ok(now) => now,
+            Err(reason) => {
+                warnings.warn(format!("{UNKNOWN}: {reason}"));
+                return Vec::new();
+            }
+        };
         let changed = before.iter().zip(now).filter(|((_, before), now)| before != now);
         changed.map(|((file, _), _)| file.clone()).collect()
     }
