@@ -91,7 +91,7 @@ fn of_client(limits: &mut TimeLimits) -> Vec<(&'static str, &mut Duration)> {
     let mut all = named!(limits:
         ready_attempt, connect, request, busy_request, stalled,
         sandbox_request, sandbox_error, sandbox_unknown, sandbox_shows_up, sandbox_listed, sandbox_drop, housekeeping, tidy_up,
-        cloud_budget, cloud_refusal, sandbox_capacity, setup_budget, skills,
+        cloud_budget, cloud_refusal, sandbox_capacity, setup_budget, run_capacity, skills,
         socket_handshake, socket_ping, socket_silence, subscribe, poll_with_socket, poll_without_socket, poll_with_budget,
         last_word, confirm_again, idle_after_message, error_reason, server_silence, server_errors, last_look,
         stop_agent,
@@ -101,6 +101,7 @@ fn of_client(limits: &mut TimeLimits) -> Vec<(&'static str, &mut Duration)> {
         ("agent_server_delays", &mut limits.agent_server_delays),
         ("cloud_delays", &mut limits.cloud_delays),
         ("capacity_delays", &mut limits.capacity_delays),
+        ("run_capacity_delays", &mut limits.run_capacity_delays),
         ("cloud_poll_delays", &mut limits.cloud_poll_delays),
         ("git_server_delays", &mut limits.git_server_delays),
         ("callback_delays", &mut limits.callback_delays),

@@ -116,6 +116,8 @@ impl AgentServer {
             .args(["--version", &in_place_of(self.version), "--key", &self.key, "--with-stdin", "--temporary"])
             .args(["--port", &self.port.to_string(), "--folder"])
             .arg(&self.folder)
+            // An agent that a test leaves at work keeps its place for a while. Ten places, as by default, would then be too few for the others.
+            .args(["--env", "OH_MAX_CONCURRENT_RUNS=100"])
             .args(self.more_variables.iter().flat_map(|variable| ["--env", variable]))
             // It ends with this pipe, that is: with us.
             .stdin(Stdio::piped())

@@ -33,6 +33,11 @@ pub trait Retryable: Error {
     fn refuses_key(&self) -> bool {
         false
     }
+
+    /// Whether the peer does as much as it may at the moment (429), which passes when something else ends.
+    fn is_full(&self) -> bool {
+        false
+    }
 }
 
 /// How often, and for how long in all.
@@ -64,6 +69,12 @@ impl Policy {
     #[must_use]
     pub const fn setup(limits: &TimeLimits) -> Self {
         Self::agent_server(limits, limits.setup_budget)
+    }
+
+    /// The agent-server, while as many conversations work in it as may.
+    #[must_use]
+    pub const fn run_capacity(limits: &TimeLimits) -> Self {
+        Self::new(limits.run_capacity_delays, Some(limits.run_capacity))
     }
 
     /// The Cloud API, which slows down an address with more than 10 requests a second.
@@ -195,6 +206,52 @@ where
     .await
 }
 
+/// The same with a policy of its own for as long as the peer says that it is full ([`Retryable::is_full`]): such a wait ends when
+/// something else does, and is longer than one for a peer that is away.
+///
+/// # Errors
+/// The last error of `attempt`.
+pub async fn retry_while_full<T, E, F>(
+    doing: &str,
+    policy: Policy,
+    while_full: Policy,
+    attempt: impl Fn() -> F,
+) -> Result<T, E>
+where
+    E: Retryable,
+    F: Future<Output = Result<T, E>>,
+{
+    let until_full = || async {
+        let attempted = retry(doing, policy, || async { attempt().await.map_err(FinalIfFull) });
+        attempted.await.map_err(|FinalIfFull(error)| OnlyIfFull(error))
+    };
+    retry(doing, while_full, until_full).await.map_err(|OnlyIfFull(error)| error)
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+struct FinalIfFull<E: Error>(E);
+
+impl<E: Retryable> Retryable for FinalIfFull<E> {
+    fn retry(&self) -> Retry {
+        if self.0.is_full() { Retry::No } else { self.0.retry() }
+    }
+
+    fn refuses_key(&self) -> bool {
+        self.0.refuses_key()
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+struct OnlyIfFull<E: Error>(E);
+
+impl<E: Retryable> Retryable for OnlyIfFull<E> {
+    fn retry(&self) -> Retry {
+        if self.0.is_full() { self.0.retry() } else { Retry::No }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
@@ -235,6 +292,32 @@ mod tests {
     #[tokio::test]
     async fn permanent_errors_are_final() {
         assert_eq!(attempts_of(&[Err(Retry::Soon), Err(Retry::No), Ok(())]).await, (2, false));
+    }
+
+    #[tokio::test]
+    async fn a_full_peer_is_tried_for_longer_than_one_that_fails() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("full: {0}")]
+        struct Busy(bool);
+        impl Retryable for Busy {
+            fn retry(&self) -> Retry {
+                Retry::Soon
+            }
+
+            fn is_full(&self) -> bool {
+                self.0
+            }
+        }
+        let brief = Policy::new(delays(1, 1), Some(Duration::from_millis(20)));
+        let patient = Policy::new(delays(5, 5), Some(Duration::from_secs(60)));
+        for (is_full, expected) in [(true, true), (false, false)] {
+            let started = Instant::now();
+            let result = retry_while_full("testing", brief, patient, || async move {
+                if started.elapsed() > Duration::from_millis(200) { Ok(()) } else { Err(Busy(is_full)) }
+            })
+            .await;
+            assert_eq!(result.is_ok(), expected, "full: {is_full}");
+        }
     }
 
     #[tokio::test]

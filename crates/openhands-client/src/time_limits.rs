@@ -61,6 +61,8 @@ pub struct TimeLimits {
     pub sandbox_capacity: Duration,
     /// All attempts of one call that sets up the conversation (60 s).
     pub setup_budget: Duration,
+    /// An agent-server in which as many conversations work as may is asked again for this long (600 s): others end.
+    pub run_capacity: Duration,
     /// One call for skills (60 s): the agent-server may clone the public ones meanwhile.
     pub skills: Duration,
 
@@ -109,8 +111,10 @@ pub struct TimeLimits {
     pub agent_server_delays: RetryDelays,
     /// Between attempts at the Cloud API (500 ms to 10 s).
     pub cloud_delays: RetryDelays,
-    /// Between two requests for a sandbox to an account that has as many as it may.
+    /// Between two requests for a sandbox to an account that has as many as it may (5 to 30 s).
     pub capacity_delays: RetryDelays,
+    /// Between two requests to an agent-server in which as many conversations work as may (500 ms to 10 s).
+    pub run_capacity_delays: RetryDelays,
     /// Between looks at a sandbox that is not ready yet (250 ms to 2 s).
     pub cloud_poll_delays: RetryDelays,
     /// Between attempts at a clone (1 s to 5 s).
@@ -159,6 +163,7 @@ impl Default for TimeLimits {
             cloud_refusal: seconds(5),
             sandbox_capacity: seconds(600),
             setup_budget: seconds(60),
+            run_capacity: seconds(600),
             skills: seconds(60),
             socket_handshake: seconds(10),
             socket_ping: seconds(10),
@@ -181,6 +186,7 @@ impl Default for TimeLimits {
             agent_server_delays: RetryDelays::from_millis(50, 2_000),
             cloud_delays: RetryDelays::from_millis(500, 10_000),
             capacity_delays: RetryDelays::from_millis(5_000, 30_000),
+            run_capacity_delays: RetryDelays::from_millis(500, 10_000),
             cloud_poll_delays: RetryDelays::from_millis(250, 2_000),
             git_server_delays: RetryDelays::from_millis(1_000, 5_000),
             callback_delays: RetryDelays::from_millis(250, 15_000),

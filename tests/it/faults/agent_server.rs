@@ -22,6 +22,24 @@ async fn a_server_that_starts_20_s_later_is_waited_for() {
     assert_eq!(work.receiver.accepted()["status"], "COMPLETED");
 }
 
+#[tokio::test]
+async fn a_server_in_which_as_many_agents_work_as_may_is_waited_for() {
+    let mut server = AgentServer::not_started(NEWEST);
+    server.more_variables.push("OH_MAX_CONCURRENT_RUNS=1".to_owned());
+    server.launch();
+    let (first, second) = (Work::on(&server).await, Work::on(&server).await);
+    first.hold_at("1");
+    let running = first.run(&server).start();
+    first.reach("1").await;
+    // For longer than a server may be away.
+    let waiting = second.run(&server).scaled(0.005, ["setup_budget"]).start();
+    waiting.says_times("429 Conversation run limit reached", 4).await;
+    first.let_go("1");
+    running.finish().await.exits_with(0);
+    waiting.finish().await.exits_with(0);
+    assert_eq!(second.receiver.accepted()["status"], "COMPLETED");
+}
+
 /// Two thirds of the time that it may be silent.
 async fn frozen_for_30_s(version: &'static str) {
     let scale = time_scale(0.2);

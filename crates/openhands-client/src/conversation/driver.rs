@@ -19,7 +19,7 @@ use crate::agent_server::wire::{ConversationInfo, Cost, Usage};
 use crate::agent_server::{AgentServer, AgentServerClient, Event};
 use crate::http::HttpError;
 use crate::ids::ConversationId;
-use crate::retry::{Policy, retry};
+use crate::retry::{Policy, retry_while_full};
 use crate::text;
 
 /// A request that has ended.
@@ -325,9 +325,9 @@ impl Driver {
 
     /// Starts the run of a message that is stored. May be repeated: a run that is under way is no error.
     pub(super) async fn start_run(&self) -> Result<(), HttpError> {
-        retry("starting the run", Policy::setup(self.server.client.time_limits()), || self.server.client.run(self.id))
-            .await
-            .map(drop)
+        let client = &self.server.client;
+        let (policy, while_full) = (Policy::setup(client.time_limits()), Policy::run_capacity(client.time_limits()));
+        retry_while_full("starting the run", policy, while_full, || client.run(self.id)).await.map(drop)
     }
 }
 

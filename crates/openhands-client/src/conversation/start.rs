@@ -10,7 +10,7 @@ use crate::agent_server::event::Meaning;
 use crate::agent_server::wire::{AgentSource, ConversationInfo, Cost, LocalWorkspace, StartConversation};
 use crate::agent_server::{AgentServer, AgentServerClient, Capabilities, Event};
 use crate::http::HttpError;
-use crate::retry::{Policy, retry};
+use crate::retry::{Policy, retry, retry_while_full};
 
 /// The conversation that a run drives, and what of the run it holds already.
 #[derive(Debug)]
@@ -67,7 +67,10 @@ pub(super) async fn start_or_find(server: &AgentServer, spec: &ConversationSpec)
     };
     let start =
         async || client.start_conversation(&body).await.map_err(|error| StartError::new(error, &spec.working_dir));
-    let (created, info) = retry("starting the conversation", Policy::setup(client.time_limits()), start).await?;
+    let limits = client.time_limits();
+    let (created, info) =
+        retry_while_full("starting the conversation", Policy::setup(limits), Policy::run_capacity(limits), start)
+            .await?;
     Ok(Found { created, info, may_veto })
 }
 

@@ -51,6 +51,10 @@ impl Retryable for StartError {
             Self::Other(error) => error.retry(),
         }
     }
+
+    fn is_full(&self) -> bool {
+        matches!(self, Self::Other(error) if error.is_full())
+    }
 }
 
 /// Numbers of errors that may pass: I/O error, no process, no memory, too many open files (two), no space.

@@ -149,6 +149,10 @@ impl Retryable for HttpError {
         self.status() == Some(401)
     }
 
+    fn is_full(&self) -> bool {
+        self.status() == Some(429)
+    }
+
     fn retry(&self) -> Retry {
         match self {
             Self::Connect { .. } | Self::Timeout { .. } | Self::Broken { .. } => Retry::Soon,
