@@ -19,6 +19,7 @@ const PROGRAM: Floors = &[
     &["view"],
     &["cli"],
     &["input", "outcome"],
+    &["batch_folder"],
     &["agent_result", "agent_work", "log_writer", "problem", "run_folder", "screen", "stored_events"],
     &["files"],
 ];

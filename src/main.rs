@@ -27,6 +27,7 @@
 //! - [`cli`]: the command line;
 //! - [`input`]: the environment and the task file;
 //! - [`outcome`]: how a run ended, and what follows from that;
+//! - [`batch_folder`]: what all runs of a batch leave on disk;
 //! - [`agent_result`]: what the agent is asked to give at its end; [`agent_work`]: how long its LLM and its tools took;
 //!   [`problem`]: what a user has to correct; [`run_folder`]: what a run leaves on disk; [`screen`]: standard error
 //!   with a line that changes in place; [`stored_events`]: the log of a conversation;
@@ -36,6 +37,7 @@ mod agent_result;
 mod agent_work;
 #[cfg(test)]
 mod architecture;
+mod batch_folder;
 mod cli;
 mod commands;
 #[cfg(test)]

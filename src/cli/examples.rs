@@ -11,8 +11,8 @@ pub(super) const RUN_EXAMPLES: &str = "\
 Examples:
   openhands-runner run task.md --timeout 30m --out run-folder
   openhands-runner run -p 'Fix the failing test' --model openai/gpt-5 --max-cost 2
-  openhands-runner run --format jsonl task.md
-  openhands-runner run --workspace cloud task.md";
+  openhands-runner run --workspace cloud task.md
+  openhands-runner run task.md --rows rows.csv --row auto --out results";
 
 pub(super) const REPORT_EXAMPLES: &str = "\
 Examples:
@@ -136,6 +136,7 @@ Examples:
 pub(super) const CHECK_EXAMPLES: &str = "\
 Examples:
   openhands-runner check
+  openhands-runner check task.md --rows rows.csv
   openhands-runner check --format json";
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod manual;
 mod outside;
 mod overrides;
 mod report;
+mod rows;
 mod values;
 
 use std::ffi::{OsStr, OsString};
@@ -35,10 +36,12 @@ use self::values::duration;
 pub(crate) use familiar::FamiliarArgs;
 pub(crate) use manual::{completions, manual};
 pub(crate) use outside::{
-    CopyPlace, CpArgs, ExecArgs, LaunchArgs, NewSandboxArgs, OutsideCommand, ResultFormat, SandboxCommand, TimesArgs,
+    CheckArgs, CopyPlace, CpArgs, ExecArgs, LaunchArgs, NewSandboxArgs, OutsideCommand, ResultFormat, SandboxCommand,
+    TimesArgs,
 };
 pub(crate) use overrides::OverrideArgs;
 pub(crate) use report::{ReportArgs, ShowArgs};
+pub(crate) use rows::{RowArgs, RowChoice, RowsArgs};
 pub(crate) use values::{ColorChoice, HookEvent, LogFormat, OutputFormat};
 
 /// Runs an OpenHands automation inside its sandbox.
@@ -120,6 +123,10 @@ pub(crate) struct RunArgs {
     /// Send the text below the front matter as it is, without fields and templates.
     #[arg(long)]
     pub(crate) plain: bool,
+
+    /// The row of the run.
+    #[command(flatten)]
+    pub(crate) row: RowArgs,
 
     /// What to print on stdout.
     #[arg(long, visible_alias = "output-format", value_enum, default_value_t)]

@@ -14,8 +14,9 @@ use super::examples::{
     AUTOMATION_EXAMPLES, CHECK_EXAMPLES, CP_EXAMPLES, CREATE_EXAMPLES, DELETE_EXAMPLES, EXEC_EXAMPLES, LAUNCH_EXAMPLES,
     LIST_EXAMPLES, PAUSE_EXAMPLES, RESUME_EXAMPLES, SANDBOX_EXAMPLES, STATUS_EXAMPLES,
 };
+use super::overrides::key_and_value;
 use super::values::duration;
-use super::{Deferred, ExportArgs, LogFormat, OverrideArgs};
+use super::{Deferred, ExportArgs, LogFormat, OverrideArgs, RowsArgs};
 use crate::input::env;
 use crate::input::time_limits::RunnerTimeLimits;
 #[cfg(debug_assertions)]
@@ -354,6 +355,17 @@ pub(crate) struct LaunchArgs {
 /// Arguments of `check`.
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
+    /// The task file. Default: as in `run`.
+    pub(crate) task: Option<PathBuf>,
+
+    /// Rows with which the task is checked, each of them.
+    #[command(flatten)]
+    pub(crate) rows: RowsArgs,
+
+    /// Set `{{ params.KEY }}` of the task. May be repeated.
+    #[arg(long = "param", value_name = "KEY=VALUE", value_parser = key_and_value)]
+    pub(crate) params: Vec<(String, String)>,
+
     /// Output and log.
     #[command(flatten)]
     pub(crate) common: CommonArgs,

@@ -3,8 +3,6 @@
 //! Changes nothing and makes no sandbox. Inside of a sandbox it asks what a run there would ask; outside it asks the Cloud API
 //! alone.
 
-use std::path::Path;
-
 use openhands_client::agent_server::AgentServerClient;
 use openhands_client::agent_server::wire::Llm;
 use openhands_client::cloud::wire::UserSettings;
@@ -16,20 +14,20 @@ use openhands_client::workspace::SecretSelection;
 use openhands_client::workspace::WorkspaceError;
 use serde_json::{Value, json};
 
+use super::check_task::task_lines;
 use super::{CommandContext, until_signal};
+use crate::cli::CheckArgs;
 use crate::input::env::RawEnv;
 use crate::input::reporting::Reporting;
 use crate::input::settings::{self, Account, Overrides, Settings};
-use crate::input::task::source::Source;
 use crate::outcome::{ExitCode, Failure};
 use crate::prepare::account::account_client;
-use crate::problem::{Problem, Problems};
 use crate::process::parent;
 use crate::process::signals::Shutdown;
 
 /// One line of the table.
 #[derive(Debug)]
-struct CheckLine {
+pub(super) struct CheckLine {
     what: &'static str,
     state: State,
     found: String,
@@ -38,7 +36,7 @@ struct CheckLine {
 
 /// How good it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     Good,
     /// Not there, and not needed.
     Absent,
@@ -62,15 +60,15 @@ impl State {
 }
 
 impl CheckLine {
-    fn good(what: &'static str, found: impl Into<String>) -> Self {
+    pub(super) fn good(what: &'static str, found: impl Into<String>) -> Self {
         Self { what, state: State::Good, found: found.into(), advice: None }
     }
 
-    fn absent(what: &'static str, found: impl Into<String>) -> Self {
+    pub(super) fn absent(what: &'static str, found: impl Into<String>) -> Self {
         Self { what, state: State::Absent, found: found.into(), advice: None }
     }
 
-    fn bad(what: &'static str, state: State, found: impl Into<String>, advice: impl Into<String>) -> Self {
+    pub(super) fn bad(what: &'static str, state: State, found: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { what, state, found: found.into(), advice: Some(advice.into()) }
     }
 
@@ -80,8 +78,12 @@ impl CheckLine {
     }
 }
 
-pub(super) async fn run(context: &CommandContext, shutdown: &mut Shutdown) -> Result<ExitCode, Failure> {
-    let lines = until_signal(shutdown, async { Ok(check(context).await) }).await?;
+pub(super) async fn run(
+    context: &CommandContext,
+    args: CheckArgs,
+    shutdown: &mut Shutdown,
+) -> Result<ExitCode, Failure> {
+    let lines = until_signal(shutdown, async { Ok(check(context, &args).await) }).await?;
     let has = |state| lines.iter().any(|line| line.state == state);
     let exit_code = match () {
         () if has(State::Wrong) => ExitCode::INVALID_INPUT,
@@ -105,7 +107,7 @@ fn table(lines: &[CheckLine]) -> String {
     lines.iter().map(row).collect::<Vec<_>>().join("\n")
 }
 
-async fn check(context: &CommandContext) -> Vec<CheckLine> {
+async fn check(context: &CommandContext, args: &CheckArgs) -> Vec<CheckLine> {
     let raw = context.raw();
     let mut lines = vec![set_variables(raw)];
     lines.extend(parent::waiting_shell().map(|shell| {
@@ -167,7 +169,7 @@ async fn check(context: &CommandContext) -> Vec<CheckLine> {
         });
     }
     lines.push(callback(&http, raw).await);
-    lines.extend(task());
+    lines.extend(task_lines(args, raw).await);
     lines
 }
 
@@ -292,20 +294,4 @@ async fn callback(http: &Http, raw: &RawEnv) -> CheckLine {
             "no outcome would arrive: see to the address and the network",
         ),
     }
-}
-
-fn task() -> Vec<CheckLine> {
-    const WHAT: &str = "task here";
-    let source = Source::named(None, Path::new("."));
-    let problems = match source.load() {
-        Ok(task) => {
-            return vec![CheckLine::good(WHAT, task.name.unwrap_or_else(|| text::bounded(&task.prompt, 60)))];
-        }
-        Err(Problems(problems)) => problems,
-    };
-    let line = |Problem { place, found, help }| match place.as_str() {
-        "task" => CheckLine::absent(WHAT, "none"),
-        place => CheckLine::bad(WHAT, State::Wrong, format!("{place}: {found}"), help),
-    };
-    problems.into_iter().map(line).collect()
 }

@@ -5,6 +5,7 @@
 
 mod automation;
 mod check;
+mod check_task;
 mod conversation;
 mod cp;
 mod delivery;
@@ -59,7 +60,7 @@ pub(crate) async fn run(
         OutsideCommand::Cp(Deferred(args)) => cp::run(&context, *args, &mut shutdown).await,
         OutsideCommand::Launch(Deferred(args)) => launch::run(&context, *args, &mut shutdown).await,
         OutsideCommand::Automation(Deferred(args)) => automation::run(&context, args.command, &mut shutdown).await,
-        OutsideCommand::Check(_) => check::run(&context, &mut shutdown).await,
+        OutsideCommand::Check(Deferred(args)) => check::run(&context, *args, &mut shutdown).await,
     };
     match done {
         Ok(exit_code) => exit_code,

@@ -1,5 +1,6 @@
 //! All that the user gave, besides the command line: the environment, read once ([`mod@env`]), its part for reporting, first
-//! and leniently ([`reporting`]), the rest typed and with every problem at once ([`settings`]), and the task file ([`task`]).
+//! and leniently ([`reporting`]), the rest typed and with every problem at once ([`settings`]), the task file ([`task`]), whose
+//! texts may have places to fill in ([`template`]), and the rows of a batch ([`rows`]).
 
 pub(crate) mod deadline;
 pub(crate) mod env;
@@ -8,8 +9,10 @@ pub(crate) mod notify;
 pub(crate) mod payload;
 mod python_json;
 pub(crate) mod reporting;
+pub(crate) mod rows;
 pub(crate) mod settings;
 pub(crate) mod task;
+pub(crate) mod template;
 pub(crate) mod time_limits;
 #[cfg(debug_assertions)]
 pub(crate) mod time_scale;

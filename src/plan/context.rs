@@ -6,9 +6,9 @@
 use openhands_client::ids::RunId;
 use openhands_client::secret::Secret;
 
-use super::fence::{Nonce, plain_json};
 use super::repos::ClonedRepo;
 use crate::input::payload::Payload;
+use crate::input::template::fence::{Nonce, plain_json};
 
 /// What goes before the task's own text.
 #[derive(Debug, Clone, PartialEq, Eq)]

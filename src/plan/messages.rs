@@ -7,8 +7,8 @@ use openhands_client::secret::Secret;
 
 use crate::input::payload::Payload;
 use crate::input::task::Task;
+use crate::input::template::{Template, Values};
 use crate::plan::context::Context;
-use crate::plan::template::{Template, Values};
 use crate::problem::{Problem, did_you_mean};
 
 /// Fills in the messages, and plans what goes before the first. Whatever is wrong with them, or with the parameters, is
@@ -36,7 +36,7 @@ pub(super) fn messages(
     if !is_template {
         return (task.messages().map(str::to_owned).collect(), context);
     }
-    let values = Values { payload, params, nonce: context.nonce() };
+    let values = Values { payload, params, row: task.row.as_ref(), nonce: context.nonce() };
     let mut texts = Vec::new();
     for template in templates {
         match template.render(&values) {

@@ -5,10 +5,8 @@ pub(crate) mod commands;
 pub(crate) mod context;
 mod conversation;
 mod experiment;
-pub(crate) mod fence;
 mod messages;
 pub(crate) mod repos;
-pub(crate) mod template;
 
 use std::time::Duration;
 
@@ -24,6 +22,7 @@ use serde_json::{Map, Value};
 
 use crate::agent_result::ResultSpec;
 use crate::input::notify::Notify;
+use crate::input::payload::Payload;
 use crate::input::settings::{Account, DirectLlm, Settings};
 use crate::input::task::agent::AgentChoice;
 use crate::input::task::plugins::{Experiment, Variant};
@@ -259,6 +258,14 @@ impl RunPlan {
         )
         .into())
     }
+}
+
+/// What is wrong with the messages of a task when they are filled in, and with its parameters.
+#[must_use]
+pub(crate) fn check_messages(task: &Task, payload: &Payload, params: &[(String, String)]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let _ = messages::messages(task, payload, params, None, None, &mut problems);
+    problems
 }
 
 /// Chooses the variant of an experiment, and gives the task its plugins.

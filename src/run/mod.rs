@@ -21,6 +21,7 @@ mod outside;
 mod reminders;
 mod reporter;
 mod resources;
+mod row;
 mod setup;
 mod state;
 mod task_command;
@@ -33,6 +34,7 @@ use futures_util::FutureExt as _;
 
 use self::last_words::budgets;
 use self::reporter::Reporter;
+use self::row::Chosen;
 use self::state::RunState;
 use self::work::Run;
 use crate::agent_result::AgentResult;
@@ -59,19 +61,27 @@ use crate::view::View;
 ///
 /// `restart` is what PID 1 has for the run, where that is this program; `lines` is where people see it.
 pub(crate) async fn run(
-    args: RunArgs,
-    environment: Environment,
+    mut args: RunArgs,
+    mut environment: Environment,
     restart: Option<RestartState>,
     lines: Lines,
     mut shutdown: Shutdown,
 ) -> ExitCode {
+    let row = match ends_or_signal(row::choose(&mut args, &mut environment), &mut shutdown).await {
+        Ok(Chosen::Done(row)) => {
+            tracing::info!(row = row.number, id = row.key, "the row has completed before: nothing to do");
+            return ExitCode::COMPLETED;
+        }
+        Ok(Chosen::Row(row)) => Ok(row),
+        Err(failure) => Err(failure),
+    };
     let mut report = Reporter::new(&environment);
     if let Err(failure) = report.guard(args.out.is_some(), restart.as_ref(), &mut shutdown).await {
         let form = View::of_process(&args, &environment.raw).errors;
         tell_failure(&failure, &environment.redactor, &lines, form);
         return failure.kind.exit_code();
     }
-    let run = Run::new(&args, &environment, restart.as_ref());
+    let run = Run::new(&args, &environment, row, restart.as_ref());
     let mut sinks = run.sinks(&lines);
     let mut own_server = None;
     let ended = execute(&run, &mut report, &mut sinks, &mut own_server, &mut shutdown).await;

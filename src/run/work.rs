@@ -33,9 +33,11 @@ use super::state::RunState;
 use super::task_command::{Place, TaskCommands};
 use super::warnings::Warnings;
 use crate::agent_result::{AgentResult, FinishFields};
+use crate::batch_folder::ROW;
 use crate::cli::{RunArgs, WorkspaceKind};
 use crate::export::Exports;
 use crate::input::Environment;
+use crate::input::rows::Row;
 use crate::input::settings::{Account, Overrides, Settings};
 use crate::input::task::repos::is_this_machine;
 use crate::input::task::source::Source;
@@ -51,7 +53,7 @@ use crate::problem::Problems;
 use crate::process::init::RestartState;
 use crate::process::scrub::is_traced;
 use crate::process::server::ServerProcess;
-use crate::run_folder::{OpenFolder, RunFolder};
+use crate::run_folder::{FolderError, OpenFolder, RunFolder};
 use crate::sinks::derived::DerivedFiles;
 use crate::sinks::folder::FolderSink;
 use crate::sinks::github::{Commands, StepFiles};
@@ -70,6 +72,7 @@ const MOST_PAUSES: u32 = 20;
 pub(super) struct Run<'r> {
     args: &'r RunArgs,
     environment: &'r Environment,
+    row: Result<Option<Row>, Failure>,
     /// Of a run that PID 1 has started again, when it was started first, and the key of its own agent-server.
     restart: Option<&'r RestartState>,
     started: Instant,
@@ -89,12 +92,18 @@ pub(super) struct Run<'r> {
 
 impl<'r> Run<'r> {
     /// A run that begins now, or continues since its first start.
-    pub(super) fn new(args: &'r RunArgs, environment: &'r Environment, restart: Option<&'r RestartState>) -> Self {
+    pub(super) fn new(
+        args: &'r RunArgs,
+        environment: &'r Environment,
+        row: Result<Option<Row>, Failure>,
+        restart: Option<&'r RestartState>,
+    ) -> Self {
         let now = Instant::now();
         let started = restart.and_then(|restart| now.checked_sub(restart.elapsed)).unwrap_or(now);
         Self {
             args,
             environment,
+            row,
             restart,
             started,
             known: watch::Sender::default(),
@@ -157,9 +166,15 @@ impl<'r> Run<'r> {
 
     /// Opens the run folder, if the run has one.
     pub(super) fn open_folder(&self, run_id: Option<&RunId>) -> Result<Option<PathBuf>, Failure> {
-        let Some(path) = &self.args.out else { return Ok(None) };
+        // Without its row, a run does not know its folder.
+        let Some(path) = self.args.out.as_ref().filter(|_| self.row.is_ok()) else { return Ok(None) };
         let folder = OpenFolder::open(path, run_id.map(RunId::as_str)).map_err(Failure::from)?;
         let path = folder.path().to_owned();
+        if let Ok(Some(row)) = &self.row {
+            let text = serde_json::to_string_pretty(row).unwrap_or_default() + "\n";
+            let written = folder.write(ROW, self.environment.redactor.redact(&text).as_bytes());
+            written.map_err(|source| Failure::from(FolderError::Io { path: path.clone(), source }))?;
+        }
         self.folder.set(folder);
         Ok(Some(path))
     }
@@ -335,9 +350,11 @@ impl<'r> Run<'r> {
             Some(prompt) => Source::prompt(prompt),
             None => Source::named(args.task.as_deref(), Path::new(".")),
         };
+        let row = self.row.clone()?;
         let is_plain = args.plain;
+        let load = move || if is_plain { source.load_plain() } else { source.load_for(row.as_ref()) };
         // A pipe that stays open must not hold up signals.
-        let task = off_thread("task file", move || if is_plain { source.load_plain() } else { source.load() });
+        let task = off_thread("task file", load);
         let flags = Overrides {
             agent_server_url: args.agent_server_url.clone(),
             conversation_id: args.overrides.conversation_id,

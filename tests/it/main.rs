@@ -24,6 +24,7 @@ mod cloud;
 mod cloud_create;
 mod cloud_faults;
 mod cloud_sandbox;
+mod engines;
 mod exec;
 mod faults;
 mod github;

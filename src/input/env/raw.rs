@@ -30,7 +30,7 @@ macro_rules! variables {
             }
 
             /// The value of a variable by its name.
-            fn value(&self, name: &str) -> Option<&str> {
+            pub(in crate::input) fn value(&self, name: &str) -> Option<&str> {
                 match name {
                     $($name => self.$field.as_deref(),)+
                     _ => None,
@@ -115,6 +115,20 @@ variables! {
     openhands_runner_notify = "OPENHANDS_RUNNER_NOTIFY",
     /// When the run has to be over.
     openhands_runner_deadline = "OPENHANDS_RUNNER_DEADLINE",
+    /// The number of a pod in an indexed Job of Kubernetes.
+    job_completion_index = "JOB_COMPLETION_INDEX",
+    /// The number of a task in a Slurm array.
+    slurm_array_task_id = "SLURM_ARRAY_TASK_ID",
+    /// The number of a job in an array job of AWS Batch.
+    aws_batch_job_array_index = "AWS_BATCH_JOB_ARRAY_INDEX",
+    /// The number of a task of a Cloud Run job.
+    cloud_run_task_index = "CLOUD_RUN_TASK_INDEX",
+    /// The number of a task in Google Batch.
+    batch_task_index = "BATCH_TASK_INDEX",
+    /// The number of a job with `parallel` in GitLab CI.
+    ci_node_index = "CI_NODE_INDEX",
+    /// The number of a job with `parallelism` in Buildkite.
+    buildkite_parallel_job = "BUILDKITE_PARALLEL_JOB",
     /// What the log shows, such as `debug` or `openhands_runner=trace`.
     rust_log = "RUST_LOG",
     /// No colours.

@@ -8,11 +8,13 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::filling::{self, Filled};
 use super::parse::TaskFormat;
 use super::places::{Place, in_json};
 use super::syntax::{self, SyntaxMistake};
 use super::tolerant::{self, Part, Step, Tolerance, read_all, stop_at};
 use super::{foreign, refusal};
+use crate::input::rows::Row;
 use crate::problem::{Mistake, Problem};
 
 /// A text with fields: YAML or JSON.
@@ -20,6 +22,8 @@ pub(super) struct Fields<'t> {
     pub(super) text: &'t str,
     pub(super) format: TaskFormat,
     pub(super) file: &'t str,
+    /// The row that fields take their values from.
+    pub(super) row: Option<&'t Row>,
 }
 
 impl Fields<'_> {
@@ -31,23 +35,59 @@ impl Fields<'_> {
         self.check_syntax().map_err(|SyntaxMistake { place, found, help }| {
             Problem::new(format!("{}:{place}", self.file), found, help)
         })?;
+        // What the other fields are is read when these have their values.
+        let filled = match self.filled() {
+            Ok(filled) => filled,
+            Err(wrong) => return Ok((None, wrong)),
+        };
         Ok(match self.format {
             TaskFormat::Json => {
                 let text = self.with_params_as_texts();
-                self.told(read_all(tolerance, |reading| reading.read(&mut serde_json::Deserializer::from_str(&text))))
+                let read = read_all(tolerance, &filled, |reading| {
+                    reading.read(&mut serde_json::Deserializer::from_str(&text))
+                });
+                self.told(read, &filled)
             }
-            _ => self.told(read_all(tolerance, |reading| reading.read(yaml_serde::Deserializer::from_str(self.text)))),
+            _ => {
+                let read =
+                    read_all(tolerance, &filled, |reading| reading.read(yaml_serde::Deserializer::from_str(self.text)));
+                self.told(read, &filled)
+            }
+        })
+    }
+
+    /// The fields that take their values from a row.
+    fn filled(&self) -> Result<Vec<Filled>, Vec<Wrong>> {
+        if !self.text.contains("{{") && !self.text.contains("{%") {
+            return Ok(Vec::new());
+        }
+        let fields: Value = match self.format {
+            TaskFormat::Json => serde_json::from_str(self.text).unwrap_or_default(),
+            // What is no value at all is told by the reading of the whole.
+            _ => yaml_serde::from_str(self.text).unwrap_or_default(),
+        };
+        filling::filled(&fields, self.row).map_err(|unfilled| {
+            let told = |(path, mistake): (Vec<Step>, Mistake)| {
+                let part = Part { path, is_name: false };
+                Wrong { place: self.place(&part), part, message: mistake.to_string(), of_row: None }
+            };
+            unfilled.into_iter().map(told).collect()
         })
     }
 
     fn told<T, E: fmt::Display>(
         &self,
         (value, wrong): (Option<T>, Vec<tolerant::Wrong<E>>),
+        filled: &[Filled],
     ) -> (Option<T>, Vec<Wrong>) {
-        let told = |tolerant::Wrong { part, error }: tolerant::Wrong<E>| Wrong {
-            place: self.place(&part),
-            part,
-            message: error.to_string(),
+        let told = |tolerant::Wrong { part, error }: tolerant::Wrong<E>| {
+            let row = self.row.filter(|_| filled.iter().any(|(path, _)| part.path.starts_with(path)));
+            Wrong {
+                place: self.place(&part),
+                part,
+                message: error.to_string(),
+                of_row: row.map(|row| row.place.clone()),
+            }
         };
         (value, wrong.into_iter().map(told).collect())
     }
@@ -94,12 +134,17 @@ pub(super) struct Wrong {
     pub(super) part: Part,
     place: String,
     message: String,
+    /// Where the row is that the value comes from.
+    of_row: Option<String>,
 }
 
 impl Wrong {
     /// The same in the words of users.
     pub(super) fn problem(&self) -> Problem {
-        let Mistake { found, help } = refusal::mistake(&self.part, &self.message);
+        let Mistake { mut found, help } = refusal::mistake(&self.part, &self.message);
+        if let Some(place) = &self.of_row {
+            found = format!("{found}, from {place}");
+        }
         let renamed = match self.part.path.as_slice() {
             [Step::Field(name)] if self.unknown_field().is_some() => foreign::renamed(name),
             _ => None,

@@ -6,6 +6,7 @@
 pub(crate) mod agent;
 pub(crate) mod commands;
 mod fields;
+mod filling;
 mod foreign;
 mod front_matter;
 pub(crate) mod parse;
@@ -34,6 +35,7 @@ use self::plugins::{Experiment, Plugin};
 use self::repos::RepoSource;
 use self::skills::SkillSources;
 use super::notify::Notify;
+use super::rows::Row;
 use crate::agent_result::ResultSpec;
 use crate::agent_result::schema::{ResultSchema, SchemaError};
 use crate::problem::{Mistake, shown};
@@ -114,6 +116,9 @@ pub(crate) struct Task {
     /// Where the task was read.
     #[serde(skip)]
     pub(crate) origin: Origin,
+    /// The row whose values the fields have, and the messages get.
+    #[serde(skip)]
+    pub(crate) row: Option<Row>,
 }
 
 /// Where a task was read, for errors in its messages.

@@ -7,6 +7,7 @@ use super::front_matter::Parts;
 use super::refusal::known_names;
 use super::tolerant::{Part, Step, Tolerance};
 use super::{Origin, Task, foreign};
+use crate::input::rows::Row;
 use crate::problem::{Problem, Problems};
 
 /// The number of mistakes that are told where a file has more.
@@ -44,11 +45,19 @@ impl TaskFormat {
 /// # Errors
 /// [`Problems`]: everything that is wrong with it, each with file, line and column, what was found and what to do.
 pub(crate) fn parse(text: &str, format: TaskFormat, file: &str) -> Result<Task, Problems> {
+    parse_for(text, format, file, None)
+}
+
+/// Reads a task whose fields may take their values from a row.
+///
+/// # Errors
+/// As [`parse`]; also a value of the row that does not fit its field, with the places of both.
+pub(crate) fn parse_for(text: &str, format: TaskFormat, file: &str, row: Option<&Row>) -> Result<Task, Problems> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let (task, mut problems) = match format {
         TaskFormat::Verbatim => (Some(Task { prompt: text.to_owned(), ..Task::default() }), Vec::new()),
-        TaskFormat::Yaml | TaskFormat::Json => with_fields(text, format, file)?,
-        TaskFormat::Markdown => markdown(text, file)?,
+        TaskFormat::Yaml | TaskFormat::Json => with_fields(text, format, file, row)?,
+        TaskFormat::Markdown => markdown(text, file, row)?,
     };
     let Some(mut task) = task else { return Err(Problems(problems)) };
     if task.prompt.trim().is_empty() && !problems.iter().any(|problem| problem.found.contains("`prompt`")) {
@@ -64,6 +73,7 @@ pub(crate) fn parse(text: &str, format: TaskFormat, file: &str) -> Result<Task, 
         return Err(Problems(problems));
     }
     file.clone_into(&mut task.origin.file);
+    task.row = row.cloned();
     Ok(task)
 }
 
@@ -74,7 +84,7 @@ pub(crate) fn parse(text: &str, format: TaskFormat, file: &str) -> Result<Task, 
 /// As [`parse`], for everything else.
 pub(crate) fn data<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, Problems> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let fields = Fields { text, format: TaskFormat::Json, file };
+    let fields = Fields { text, format: TaskFormat::Json, file, row: None };
     let (data, wrong) = fields.read(&Tolerance { most: usize::MAX, explains: |error| known_names(error).is_none() })?;
     let (unknown, wrong): (Vec<_>, Vec<_>) = wrong.into_iter().partition(|wrong| wrong.unknown_field().is_some());
     match data {
@@ -91,8 +101,8 @@ pub(crate) fn data<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, Pro
 /// What a file says: the task, as far as it can be read, and what is wrong.
 type Read = (Option<Task>, Vec<Problem>);
 
-fn with_fields(text: &str, format: TaskFormat, file: &str) -> Result<Read, Problem> {
-    let fields = Fields { text, format, file };
+fn with_fields(text: &str, format: TaskFormat, file: &str, row: Option<&Row>) -> Result<Read, Problem> {
+    let fields = Fields { text, format, file, row };
     let (task, wrong) = fields.read::<Task>(&Tolerance { most: MOST, explains: |_| true })?;
     let mut problems: Vec<Problem> = wrong.iter().map(Wrong::problem).collect();
     let at_top = wrong.iter().filter(|wrong| wrong.part.path.len() == 1).filter_map(Wrong::unknown_field);
@@ -112,7 +122,7 @@ fn with_fields(text: &str, format: TaskFormat, file: &str) -> Result<Read, Probl
     Ok((task, problems))
 }
 
-fn markdown(text: &str, file: &str) -> Result<Read, Problem> {
+fn markdown(text: &str, file: &str, row: Option<&Row>) -> Result<Read, Problem> {
     let Parts { before, front_matter: Some(front_matter), body } = Parts::of(text, file)? else {
         return Ok((Some(Task { prompt: text.trim().to_owned(), ..Task::default() }), Vec::new()));
     };
@@ -120,11 +130,11 @@ fn markdown(text: &str, file: &str) -> Result<Read, Problem> {
     let fields = "\n".repeat(before + 1) + &front_matter;
     let (task, mut problems) = match front_matter.trim() {
         "" => (Some(Task::default()), Vec::new()),
-        _ => with_fields(&fields, TaskFormat::Yaml, file)?,
+        _ => with_fields(&fields, TaskFormat::Yaml, file, row)?,
     };
     if task.as_ref().is_some_and(|task| !task.prompt.is_empty()) {
         let part = Part { path: vec![Step::Field("prompt".to_owned())], is_name: true };
-        let place = Fields { text: &fields, format: TaskFormat::Yaml, file }.place(&part);
+        let place = Fields { text: &fields, format: TaskFormat::Yaml, file, row }.place(&part);
         problems.push(Problem::new(place, "`prompt` in the front matter", "write the prompt below the closing `---`"));
     }
     let blank_lines = body[..body.len() - body.trim_start().len()].matches('\n').count();

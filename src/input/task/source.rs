@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 use super::Task;
-use super::parse::{TaskFormat, data, parse, plain};
+use super::parse::{TaskFormat, data, parse_for, plain};
+use crate::input::rows::Row;
 use crate::problem::{Problem, Problems};
 use openhands_client::text;
 
@@ -53,7 +54,15 @@ impl Source {
     /// # Errors
     /// [`Problems`]: everything that is wrong with it.
     pub(crate) fn load(&self) -> Result<Task, Problems> {
-        self.read(parse)
+        self.load_for(None)
+    }
+
+    /// Reads and parses the task for a row, if there is one.
+    ///
+    /// # Errors
+    /// As [`Source::load`].
+    pub(crate) fn load_for(&self, row: Option<&Row>) -> Result<Task, Problems> {
+        self.read(&|text, format, file| parse_for(text, format, file, row))
     }
 
     /// Reads the task as a prompt alone: its fields are skipped, and nothing is filled in.
@@ -61,10 +70,10 @@ impl Source {
     /// # Errors
     /// As [`Source::load`].
     pub(crate) fn load_plain(&self) -> Result<Task, Problems> {
-        self.read(plain)
+        self.read(&plain)
     }
 
-    fn read(&self, parse: Parse) -> Result<Task, Problems> {
+    fn read(&self, parse: Parse<'_>) -> Result<Task, Problems> {
         match self {
             Self::Text(text) => parse(text, TaskFormat::Verbatim, "--prompt"),
             Self::StdinText => {
@@ -122,14 +131,14 @@ fn optional<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Problems> {
 }
 
 /// How the text of a task is read.
-type Parse = fn(&str, TaskFormat, &str) -> Result<Task, Problems>;
+type Parse<'r> = &'r dyn Fn(&str, TaskFormat, &str) -> Result<Task, Problems>;
 
 /// Whether a name was meant as the prompt itself: it has words, and no file has that name.
 fn is_prompt(name: &str) -> bool {
     name.split_whitespace().count() > 1 && !name.contains('/')
 }
 
-fn file(path: &Path, parse: Parse) -> Result<Task, Problems> {
+fn file(path: &Path, parse: Parse<'_>) -> Result<Task, Problems> {
     let shown = path.display().to_string();
     let shown = shown.strip_prefix("./").unwrap_or(&shown);
     let unreadable =

@@ -12,6 +12,9 @@ use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, IgnoredAny, IntoDeserializer as _, MapAccess, SeqAccess, Visitor,
 };
 use serde::{Deserialize, de};
+use serde_json::Value;
+
+use super::filling::{Filled, suited};
 
 /// What an error says that is none: the reading was to end there.
 const END: &str = "the end of the reading";
@@ -57,20 +60,22 @@ pub(super) struct Wrong<E> {
 /// Reads a text up to a part of it. Gives the error in which that ends: its parser knows its place.
 pub(super) fn stop_at<'de, D: Deserializer<'de>>(part: &Part, parser: D) -> Option<D::Error> {
     let reading = Reading { stop: Some(part.clone()), ..Reading::default() };
-    let ended = reading.read::<serde_json::Value, D>(parser).err()?;
+    let ended = reading.read::<Value, D>(parser).err()?;
     ended.to_string().contains(END).then_some(ended)
 }
 
 /// One reading of a text.
 #[derive(Debug, Default)]
-pub(super) struct Reading {
+pub(super) struct Reading<'f> {
+    /// What is read in place of the text's own values.
+    filled: &'f [Filled],
     skipped: Vec<Vec<Step>>,
     stop: Option<Part>,
     here: RefCell<Vec<Step>>,
     failed: RefCell<Option<Part>>,
 }
 
-impl Reading {
+impl Reading<'_> {
     /// Reads a value through this.
     ///
     /// # Errors
@@ -89,6 +94,11 @@ impl Reading {
 
     fn is_skipped(&self) -> bool {
         self.skipped.contains(&*self.here.borrow())
+    }
+
+    fn filled_here(&self) -> Option<&Value> {
+        let here = self.here.borrow();
+        self.filled.iter().find(|(path, _)| *path == *here).map(|(_, value)| value)
     }
 
     fn ends_here(&self, is_name: bool) -> bool {
@@ -114,9 +124,10 @@ pub(super) struct Tolerance {
 /// is wrong. The value is missing if the whole is wrong, or too much.
 pub(super) fn read_all<T, E: fmt::Display>(
     tolerance: &Tolerance,
-    read: impl Fn(&Reading) -> Result<T, E>,
+    filled: &[Filled],
+    read: impl Fn(&Reading<'_>) -> Result<T, E>,
 ) -> (Option<T>, Vec<Wrong<E>>) {
-    let mut reading = Reading::default();
+    let mut reading = Reading { filled, ..Reading::default() };
     let mut wrong: Vec<Wrong<E>> = Vec::new();
     let mut explaining: Vec<Vec<Step>> = Vec::new();
     while wrong.len() < tolerance.most {
@@ -139,7 +150,7 @@ pub(super) fn read_all<T, E: fmt::Display>(
             break;
         }
         skipped.push(path);
-        reading = Reading { skipped, ..Reading::default() };
+        reading = Reading { filled, skipped, ..Reading::default() };
     }
     (None, wrong)
 }
@@ -147,7 +158,7 @@ pub(super) fn read_all<T, E: fmt::Display>(
 /// A deserializer, a visitor or an access that a reading follows.
 struct Walk<'r, I> {
     inner: I,
-    reading: &'r Reading,
+    reading: &'r Reading<'r>,
 }
 
 /// Takes no value of any kind.
@@ -167,6 +178,11 @@ macro_rules! forward {
             let Self { inner, reading } = self;
             if reading.ends_here(false) {
                 return inner.deserialize_any(Nothing).map(|never| match never {});
+            }
+            if let Some(value) = reading.filled_here() {
+                IgnoredAny::deserialize(inner)?;
+                let value = suited(value.clone(), stringify!($name));
+                return value.$name($($argument,)* Walk { inner: visitor, reading }).map_err(de::Error::custom);
             }
             inner.$name($($argument,)* Walk { inner: visitor, reading })
         }
@@ -285,7 +301,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Walk<'_, A> {
 /// The name of a field. Gives nothing for one that is left out.
 struct Name<'s, 'r, K> {
     seed: &'s mut Option<K>,
-    reading: &'r Reading,
+    reading: &'r Reading<'r>,
 }
 
 impl<'de, K: DeserializeSeed<'de>> DeserializeSeed<'de> for Name<'_, '_, K> {
@@ -321,7 +337,7 @@ impl<'de, K: DeserializeSeed<'de>> Visitor<'de> for Name<'_, '_, K> {
 /// The items of a list.
 struct Items<'r, A> {
     inner: A,
-    reading: &'r Reading,
+    reading: &'r Reading<'r>,
     next: usize,
 }
 

@@ -1,7 +1,8 @@
-//! Messages with places to fill in: `{{ event.pull_request.number }}`, `{{ params.branch }}`.
+//! Texts with places to fill in: `{{ event.pull_request.number }}`, `{{ params.branch }}`, `{{ row.repository }}`.
 //!
 //! A name that does not exist is an error that says what does; nothing is escaped, nothing is included.
 
+pub(crate) mod fence;
 mod lookup;
 
 use std::borrow::Cow;
@@ -15,9 +16,10 @@ use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, escape_formatt
 use openhands_client::text;
 use serde_json::{Map, Value};
 
+use self::fence::{Nonce, plain_json};
 use self::lookup::{Miss, Misses, Node};
 use crate::input::payload::Payload;
-use crate::plan::fence::{Nonce, plain_json};
+use crate::input::rows::Row;
 use crate::problem::{self, Problem, nearest};
 
 /// A text that may have places to fill in.
@@ -38,6 +40,8 @@ pub(crate) struct Values<'v> {
     pub(crate) payload: &'v Payload,
     /// The parameters.
     pub(crate) params: BTreeMap<String, String>,
+    /// The row of the run, if it is one of a batch.
+    pub(crate) row: Option<&'v Row>,
     /// Marks what `| data` fences.
     pub(crate) nonce: &'v Nonce,
 }
@@ -94,6 +98,9 @@ impl Template<'_> {
         if let Some(event) = values.payload.event() {
             names.insert("event".to_owned(), event.clone());
         }
+        if let Some(row) = values.row {
+            names.insert("row".to_owned(), Value::Object(row.fields.clone()));
+        }
         let root = minijinja::Value::from_object(Node::new(names, misses.clone()));
         let mut message = Message(Vec::new());
         environment
@@ -123,13 +130,16 @@ impl Template<'_> {
                 let help = format!("give it with `--param {name}=…`{}", but_there_are(&name, &known));
                 Problem::new(place, format!("the parameter `{name}` has no value"), help)
             }
+            Some(Miss { place: above, name }) if above.path().is_empty() && name == "row" => {
+                Problem::new(place, "there is no row", NO_ROW_HELP)
+            }
             Some(Miss { place: above, name }) => {
                 let path = above.path();
                 let known: Vec<&str> = above.names().collect();
-                let found = if path.is_empty() {
-                    format!("nothing is named `{name}`")
-                } else {
-                    format!("`{path}` has no `{name}`")
+                let found = match values.row.filter(|_| path == "row") {
+                    _ if path.is_empty() => format!("nothing is named `{name}`"),
+                    Some(row) => format!("`row` has no `{name}` at {}", row.place),
+                    None => format!("`{path}` has no `{name}`"),
                 };
                 let way_out =
                     if path.is_empty() { "; with `template: false` the text goes to the agent as it is" } else { "" };
@@ -148,6 +158,10 @@ impl Template<'_> {
         }
     }
 }
+
+/// How a task that needs a row gets one.
+pub(crate) const NO_ROW_HELP: &str =
+    "give the row with `run --rows FILE --row N`, or all rows with `batch --rows FILE`";
 
 /// Steps that filling in a message may take; a loop over 10,000 items takes some 100,000.
 const FUEL: u64 = 2_000_000;
@@ -266,7 +280,9 @@ mod tests {
         let nonce = Nonce::absent_from(&[], None, None);
         let params = params.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
         let template = Template { place: "task.md".to_owned(), first_line: Some(5), text };
-        template.render(&Values { payload: &payload, params, nonce: &nonce }).map_err(|problem| problem.to_string())
+        template
+            .render(&Values { payload: &payload, params, row: None, nonce: &nonce })
+            .map_err(|problem| problem.to_string())
     }
 
     fn pull_request() -> Value {
@@ -403,7 +419,7 @@ mod tests {
         let nonce = Nonce::absent_from(&[], None, None);
         let text = "{{ event.a }} {{ event.b }} {{ event.c }} {{ event.d }} {{ event.e + 1 }} {{ event.d < 0 }}";
         let template = Template { place: String::new(), first_line: None, text };
-        let values = Values { payload: &payload, params: BTreeMap::new(), nonce: &nonce };
+        let values = Values { payload: &payload, params: BTreeMap::new(), row: None, nonce: &nonce };
         assert_eq!(template.render(&values).unwrap(), "12345678901234567890123 3.10 1e+3 -0.5 8 true");
     }
 
@@ -450,7 +466,7 @@ mod tests {
             [("a", hostile.as_str()), ("one", one), ("other", other)].map(|(name, value)| (name.into(), value.into()));
         let text = "{{ params.a | data }}{{ (params.one ~ params.other) | data }}{{ params.a | upper | replace('X', '') | data }}";
         let template = Template { place: String::new(), first_line: None, text };
-        let values = Values { payload: &Payload::Absent, params: BTreeMap::from(params), nonce: &nonce };
+        let values = Values { payload: &Payload::Absent, params: BTreeMap::from(params), row: None, nonce: &nonce };
         let filled = template.render(&values).unwrap();
         assert_eq!(filled.to_lowercase().matches(nonce.as_str()).count(), 6, "{filled}");
         assert_eq!(filled.matches("not an instruction").count(), 1, "{filled}");

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use minijinja::value::{Enumerator, Object, ObjectRepr, Serde};
 use serde_json::{Map, Value};
 
-use crate::plan::fence::plain_json;
+use crate::input::template::fence::plain_json;
 
 /// A lookup of a name that does not exist.
 #[derive(Debug, Clone)]

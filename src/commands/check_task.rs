@@ -1,0 +1,85 @@
+//! The lines of `check` about the task, with each of its rows.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use openhands_client::off_thread::off_thread;
+use openhands_client::text;
+
+use super::check::{CheckLine, State};
+use crate::cli::CheckArgs;
+use crate::input::env::RawEnv;
+use crate::input::payload::Payload;
+use crate::input::rows::{Rows, Selection};
+use crate::input::task::source::Source;
+use crate::plan::check_messages;
+use crate::problem::{Problem, Problems};
+
+const TASK: &str = "task";
+
+/// Problems that are told of all rows.
+const MOST: usize = 20;
+
+/// Whether the task can be read, and with rows, whether each row gives a task.
+pub(super) async fn task_lines(args: &CheckArgs, raw: &RawEnv) -> Vec<CheckLine> {
+    let source = Source::named(args.task.as_deref(), Path::new("."));
+    let is_named = args.task.is_some();
+    let Some(file) = args.rows.rows.clone() else {
+        return off_thread("task file", move || one(&source, is_named)).await;
+    };
+    let (selection, params) = (args.rows.selection(), args.params.clone());
+    let payload = Payload::parse(raw.automation_event_payload.as_deref());
+    off_thread("rows", move || match each(&source, file, &selection, &payload, &params) {
+        Ok(good) => vec![CheckLine::good("rows", good)],
+        Err(Problems(problems)) => problems.into_iter().map(|problem| bad("rows", problem)).collect(),
+    })
+    .await
+}
+
+fn bad(what: &'static str, Problem { place, found, help }: Problem) -> CheckLine {
+    CheckLine::bad(what, State::Wrong, format!("{place}: {found}"), help)
+}
+
+fn one(source: &Source, is_named: bool) -> Vec<CheckLine> {
+    let problems = match source.load() {
+        Ok(task) => {
+            return vec![CheckLine::good(TASK, task.name.unwrap_or_else(|| text::bounded(&task.prompt, 60)))];
+        }
+        Err(Problems(problems)) => problems,
+    };
+    let line = |problem: Problem| match problem.place.as_str() {
+        "task" if !is_named => CheckLine::absent(TASK, "none here"),
+        _ => bad(TASK, problem),
+    };
+    problems.into_iter().map(line).collect()
+}
+
+/// Makes the task of each row. How many there are.
+fn each(
+    source: &Source,
+    file: PathBuf,
+    selection: &Selection,
+    payload: &Payload,
+    params: &[(String, String)],
+) -> Result<String, Problems> {
+    let rows = Rows::read(&file)?;
+    let all = rows.len();
+    let rows = selection.of(rows)?;
+    let (mut problems, mut told) = (Vec::new(), BTreeSet::new());
+    for row in &rows {
+        let found = match source.load_for(Some(row)) {
+            Ok(task) => check_messages(&task, payload, params),
+            Err(Problems(problems)) => problems,
+        };
+        problems.extend(found.into_iter().filter(|problem| told.insert(problem.to_string())));
+        if problems.len() >= MOST {
+            problems.truncate(MOST);
+            break;
+        }
+    }
+    if problems.is_empty() {
+        let of_all = if rows.len() == all { String::new() } else { format!(" of {all}") };
+        return Ok(format!("{}{of_all} in {}, each gives a task", rows.len(), file.display()));
+    }
+    Err(Problems(problems))
+}

@@ -1,0 +1,202 @@
+//! The fields of a task that take their values from a row: `repos: ["{{ row.repository }}"]`.
+//!
+//! The messages are templates of their own, which are filled in later, with the event and the parameters.
+
+use serde_json::Value;
+
+use super::tolerant::Step;
+use crate::input::payload::Payload;
+use crate::input::rows::Row;
+use crate::input::template::fence::Nonce;
+use crate::input::template::{NO_ROW_HELP, Template, Values};
+use crate::problem::Mistake;
+
+/// Fields whose texts are not filled in here.
+const MESSAGES: &[&str] = &["prompt", "then"];
+
+/// A field, and the value that it has for a row.
+pub(super) type Filled = (Vec<Step>, Value);
+
+/// A field, and why it has no value.
+pub(super) type Unfilled = (Vec<Step>, Mistake);
+
+/// The values of all fields that name a row.
+///
+/// # Errors
+/// Those that cannot be filled in.
+pub(super) fn filled(fields: &Value, row: Option<&Row>) -> Result<Vec<Filled>, Vec<Unfilled>> {
+    let mut filling = Filling { row, path: Vec::new(), filled: Vec::new(), unfilled: Vec::new() };
+    if fields.get("template") != Some(&Value::Bool(false)) {
+        filling.visit(fields);
+    }
+    if filling.unfilled.is_empty() { Ok(filling.filled) } else { Err(filling.unfilled) }
+}
+
+struct Filling<'r> {
+    row: Option<&'r Row>,
+    path: Vec<Step>,
+    filled: Vec<Filled>,
+    unfilled: Vec<Unfilled>,
+}
+
+impl Filling<'_> {
+    fn visit(&mut self, value: &Value) {
+        match value {
+            Value::String(text) => match self.value(text) {
+                None => {}
+                Some(Ok(value)) => self.filled.push((self.path.clone(), value)),
+                Some(Err(mistake)) => self.unfilled.push((self.path.clone(), mistake)),
+            },
+            Value::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.below(Step::Item(index), item);
+                }
+            }
+            Value::Object(fields) => {
+                let is_message = |name: &str| self.path.is_empty() && MESSAGES.contains(&name);
+                let fields: Vec<_> = fields.iter().filter(|(name, _)| !is_message(name)).collect();
+                for (name, field) in fields {
+                    self.below(Step::Field(name.clone()), field);
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
+    fn below(&mut self, step: Step, value: &Value) {
+        self.path.push(step);
+        self.visit(value);
+        self.path.pop();
+    }
+
+    /// What a text becomes; nothing for one that names no row, which stays as it is: a command may have braces of its own.
+    fn value(&self, text: &str) -> Option<Result<Value, Mistake>> {
+        let template = Template { place: String::new(), first_line: None, text };
+        if !template.has_places() || !template.names().iter().any(|name| name.split('.').next() == Some("row")) {
+            return None;
+        }
+        let Some(row) = self.row else { return Some(Err(Mistake::new("the value comes from a row", NO_ROW_HELP))) };
+        // A field that is nothing but a column has the column's value with its type.
+        if let Some(value) = column(text).and_then(|name| row.fields.get(name)) {
+            return Some(Ok(value.clone()));
+        }
+        let (payload, nonce) = (Payload::default(), Nonce::absent_from(&[], None, None));
+        let values =
+            Values { payload: &payload, params: std::collections::BTreeMap::new(), row: Some(row), nonce: &nonce };
+        let rendered = template.render(&values);
+        Some(rendered.map(Value::String).map_err(|problem| Mistake::new(problem.found, problem.help)))
+    }
+}
+
+/// The column of a text that is nothing but `{{ row.NAME }}`.
+fn column(text: &str) -> Option<&str> {
+    text.trim().strip_prefix("{{")?.strip_suffix("}}")?.trim().strip_prefix("row.")
+}
+
+/// The value in the kind that a field of this kind of deserializer takes: a number in CSV is a text.
+pub(super) fn suited(value: Value, wanted: &str) -> Value {
+    let takes_text = matches!(wanted, "deserialize_str" | "deserialize_string");
+    let takes_number = ["bool", "i", "u", "f"].iter().any(|kind| {
+        let kind_of = wanted.strip_prefix("deserialize_").and_then(|name| name.strip_prefix(kind));
+        kind_of.is_some_and(|bits| bits.chars().all(|c| c.is_ascii_digit()))
+    });
+    match value {
+        Value::String(text) if takes_number => match serde_json::from_str(text.trim()) {
+            Ok(value @ (Value::Number(_) | Value::Bool(_))) => value,
+            _ => Value::String(text),
+        },
+        Value::Number(number) if takes_text => Value::String(number.to_string()),
+        Value::Bool(bool) if takes_text => Value::String(bool.to_string()),
+        value => value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::super::Task;
+    use super::super::parse::{TaskFormat, parse_for};
+    use crate::input::rows::Row;
+    use crate::input::rows::tests::row;
+
+    fn task(front_matter: &str, row: Option<&Row>) -> Result<Task, String> {
+        let text = format!("---\n{front_matter}---\nFix {{{{ row.repo }}}}.");
+        parse_for(&text, TaskFormat::Markdown, "task.md", row).map_err(|problems| problems.to_string())
+    }
+
+    #[test]
+    fn fields_take_their_values_from_the_row() {
+        let texts =
+            row(json!({"repo": "octo/app", "ref": "v1", "cost": "2.50", "steps": "7", "time": "5m", "ok": "true",
+            "number": 3}));
+        let types = row(json!({"repo": "octo/app", "ref": "v1", "cost": 2.50, "steps": 7, "time": "5m", "ok": true,
+            "number": "3"}));
+        for row in [texts, types] {
+            let task = task(
+                "name: \"Fix {{ row.repo }}\"\nrepos: [{url: \"{{ row.repo }}\", provider: github, ref: \"{{ row.ref }}\", optional: \"{{ row.ok }}\"}]\n\
+                 limits: {cost: \"{{ row.cost }}\", iterations: \"{{ row.steps }}\", timeout: \"{{ row.time }}\"}\n\
+                 setup: [\"pytest -k {{ row.ref }}\", \"docker inspect --format '{{.State}}' x\"]\n\
+                 params: {number: \"{{ row.number }}\"}\nllm: {model: \"{{ row.model | default('m') }}\"}\n",
+                Some(&row),
+            )
+            .unwrap();
+            assert_eq!(task.name.as_deref(), Some("Fix octo/app"));
+            assert_eq!(task.limits.cost, Some(2.5));
+            assert_eq!((task.limits.iterations, task.limits.timeout), (Some(7), Some(Duration::from_secs(300))));
+            assert!(task.repos[0].optional && task.repos[0].git_ref.as_deref() == Some("v1"));
+            assert_eq!(task.setup[0].run, "pytest -k v1");
+            assert_eq!(task.setup[1].run, "docker inspect --format '{{.State}}' x");
+            assert_eq!(task.params["number"].as_deref(), Some("3"));
+            assert_eq!(task.llm.fields["model"], "m");
+            // The message is filled in with all else that it may name.
+            assert_eq!(task.prompt, "Fix {{ row.repo }}.");
+            assert_eq!(task.row.unwrap().fields["repo"], "octo/app");
+        }
+    }
+
+    #[test]
+    fn a_value_of_json_lines_can_be_a_list() {
+        let row = row(json!({"repo": "x", "repos": ["https://github.com/octo/a", "https://github.com/octo/b"]}));
+        assert_eq!(task("repos: \"{{ row.repos }}\"\n", Some(&row)).unwrap().repos.len(), 2);
+    }
+
+    #[test]
+    fn a_mistake_names_the_field_and_the_row() {
+        let some = row(json!({"repo": "octo/app", "cost": "cheap", "empty": null}));
+        for (front_matter, row, expected) in [
+            (
+                "name: x\nlimits: { cost: \"{{ row.cost }}\" }\n",
+                Some(&some),
+                "task.md:3:17: invalid value `cheap` for `limits.cost`, from rows.csv:5; expected a number of US dollars",
+            ),
+            (
+                "repos: [\"{{ row.repository }}\"]\n",
+                Some(&some),
+                "task.md:2:9: `repos[0]`: `row` has no `repository` at rows.csv:5; did you mean `repo`? Known are `repo`, `cost` and `empty`",
+            ),
+            (
+                "limits: { cost: \"{{ row.empty }}\" }\n",
+                Some(&some),
+                "task.md:2:17: `limits.cost`: `cost` has no value, from rows.csv:5; ",
+            ),
+            (
+                "limits: { cost: \"{{ row.cost }}\" }\n",
+                None,
+                "task.md:2:17: `limits.cost`: the value comes from a row; give the row with `run --rows FILE --row N`",
+            ),
+        ] {
+            let problem = task(front_matter, row).unwrap_err();
+            assert!(problem.starts_with(expected), "{problem}");
+        }
+    }
+
+    #[test]
+    fn a_task_that_is_no_template_stays_as_it_is() {
+        let row = row(json!({"repo": "octo/app"}));
+        let task = task("template: false\nname: \"{{ row.repo }}\"\n", Some(&row)).unwrap();
+        assert_eq!(task.name.as_deref(), Some("{{ row.repo }}"));
+    }
+}
