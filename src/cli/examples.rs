@@ -11,7 +11,7 @@ pub(super) const RUN_EXAMPLES: &str = "\
 Examples:
   openhands-runner run task.md --timeout 30m --out run-folder
   openhands-runner run -p 'Fix the failing test' --model openai/gpt-5 --max-cost 2
-  openhands-runner run --workspace cloud task.md
+  openhands-runner run --workspace docker --image ghcr.io/openhands/agent-server:latest-python task.md
   openhands-runner run task.md --rows rows.csv --row auto --out results";
 
 pub(super) const REPORT_EXAMPLES: &str = "\
@@ -90,7 +90,8 @@ Examples:
 pub(super) const CREATE_EXAMPLES: &str = "\
 Examples:
   openhands-runner sandbox create
-  openhands-runner sandbox create --init-timeout 10m --format json";
+  openhands-runner sandbox create --init-timeout 10m --format json
+  openhands-runner sandbox create --workspace docker --volume ~/project:/workspace/project";
 
 pub(super) const LIST_EXAMPLES: &str = "\
 Examples:
@@ -114,13 +115,15 @@ Examples:
 pub(super) const DELETE_EXAMPLES: &str = "\
 Examples:
   openhands-runner sandbox delete 6sNbqFvPx3
-  openhands-runner sandbox delete 6sNbqFvPx3 2hTzLmRk8W";
+  openhands-runner sandbox delete 6sNbqFvPx3 2hTzLmRk8W
+  openhands-runner sandbox delete --workspace docker agent-server-0a1b2c3d";
 
 pub(super) const EXEC_EXAMPLES: &str = "\
 Examples:
   openhands-runner exec -- 'git clone https://github.com/octo/app && ls app'
   openhands-runner exec --sandbox 6sNbqFvPx3 --cwd /workspace/app --timeout 10m -- cargo test
-  openhands-runner exec --sandbox 6sNbqFvPx3 --env LEVEL=debug --stdin -- sh <script.sh";
+  openhands-runner exec --sandbox 6sNbqFvPx3 --env LEVEL=debug --stdin -- sh <script.sh
+  openhands-runner exec --workspace docker --volume .:/app --cwd /app -- make test";
 
 pub(super) const CP_EXAMPLES: &str = "\
 Examples:
@@ -131,7 +134,8 @@ pub(super) const LAUNCH_EXAMPLES: &str = "\
 Examples:
   openhands-runner launch task.md
   openhands-runner launch task.md --follow --out run-folder
-  openhands-runner launch task.md --wait --sandbox 6sNbqFvPx3 --timeout 30m";
+  openhands-runner launch task.md --wait --sandbox 6sNbqFvPx3 --timeout 30m
+  openhands-runner launch task.md --wait --workspace docker";
 
 pub(super) const CHECK_EXAMPLES: &str = "\
 Examples:

@@ -9,6 +9,7 @@ mod outside;
 mod overrides;
 mod report;
 mod rows;
+mod sandbox;
 mod values;
 
 use std::ffi::{OsStr, OsString};
@@ -36,12 +37,12 @@ use self::values::duration;
 pub(crate) use familiar::FamiliarArgs;
 pub(crate) use manual::{completions, manual};
 pub(crate) use outside::{
-    CheckArgs, CopyPlace, CpArgs, ExecArgs, LaunchArgs, NewSandboxArgs, OutsideCommand, ResultFormat, SandboxCommand,
-    TimesArgs,
+    CheckArgs, CopyPlace, CpArgs, ExecArgs, LaunchArgs, OutsideCommand, ResultFormat, SandboxCommand,
 };
 pub(crate) use overrides::OverrideArgs;
 pub(crate) use report::{ReportArgs, ShowArgs};
 pub(crate) use rows::{RowArgs, RowChoice, RowsArgs};
+pub(crate) use sandbox::{NewSandboxArgs, ProviderArgs, ProvisionArgs, WorkspaceKind};
 pub(crate) use values::{ColorChoice, HookEvent, LogFormat, OutputFormat};
 
 /// Runs an OpenHands automation inside its sandbox.
@@ -95,6 +96,23 @@ pub(crate) enum Command {
         #[arg(value_enum, default_value_t)]
         of: SchemaOf,
     },
+}
+
+impl Command {
+    /// What is wrong with flags for a sandbox that there is not, or that its provider does not know.
+    fn refusal(&self) -> Option<String> {
+        match self {
+            Self::Run(Deferred(args)) => match args.workspace {
+                WorkspaceKind::Outside(provider) => args.sandbox.provision.refusal(provider),
+                WorkspaceKind::Inside => args.sandbox.given().map(|flag| {
+                    let provider = if matches!(flag, "--image" | "--volume") { "docker" } else { "cloud" };
+                    format!("`{flag}` is for a sandbox that is used from outside: add `--workspace {provider}`")
+                }),
+            },
+            Self::Outside(command) => command.refusal(),
+            _ => None,
+        }
+    }
 }
 
 /// Which schema to print.
@@ -208,7 +226,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_enum, default_value_t)]
     pub(crate) workspace: WorkspaceKind,
 
-    /// A sandbox in OpenHands Cloud for the run.
+    /// A sandbox for the run.
     #[command(flatten)]
     pub(crate) sandbox: NewSandboxArgs,
 
@@ -251,16 +269,6 @@ pub(crate) struct ExportArgs {
     pub(crate) trajectory: bool,
 }
 
-/// Where the agent of a run works.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub(crate) enum WorkspaceKind {
-    /// In this sandbox.
-    #[default]
-    Inside,
-    /// In a new sandbox of OpenHands Cloud, driven from here.
-    Cloud,
-}
-
 impl RunArgs {
     /// The time limits of this run.
     #[must_use]
@@ -296,15 +304,10 @@ impl Cli {
         let first = words.get(1).cloned();
         let cli = Self::try_parse_from(words)
             .map_err(|error| if means_a_run(first.as_deref()) { familiar::with_hint(error) } else { error })?;
-        // Flags that `run` shares with others, which have no `--workspace`.
-        if let Some(Command::Run(Deferred(args))) = &cli.command
-            && args.workspace == WorkspaceKind::Inside
-            && let Some(flag) = args.sandbox.given()
-        {
-            let words = format!("`{flag}` is for a sandbox that is used from outside: add `--workspace cloud`");
-            return Err(Self::command().error(ErrorKind::MissingRequiredArgument, words));
+        match cli.command.as_ref().and_then(Command::refusal) {
+            None => Ok(cli),
+            Some(words) => Err(Self::command().error(ErrorKind::ArgumentConflict, words)),
         }
-        Ok(cli)
     }
 }
 

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use openhands_client::secret::Secret;
-use openhands_client::time_limits::TimeLimits;
 
 use super::automation::AutomationArgs;
 use super::examples::{
@@ -15,6 +14,7 @@ use super::examples::{
     LIST_EXAMPLES, PAUSE_EXAMPLES, RESUME_EXAMPLES, SANDBOX_EXAMPLES, STATUS_EXAMPLES,
 };
 use super::overrides::key_and_value;
+use super::sandbox::{NewSandboxArgs, ProviderArgs, ProvisionArgs};
 use super::values::duration;
 use super::{Deferred, ExportArgs, LogFormat, OverrideArgs, RowsArgs};
 use crate::input::env;
@@ -25,7 +25,7 @@ use crate::input::time_scale::TimeScale;
 /// What to do from outside.
 #[derive(Debug, Subcommand)]
 pub(crate) enum OutsideCommand {
-    /// Create, list, pause, resume and delete sandboxes in OpenHands Cloud.
+    /// Create, list, pause, resume and delete sandboxes.
     #[command(after_help = SANDBOX_EXAMPLES)]
     Sandbox(Deferred<SandboxArgs>),
     /// Run a command in a sandbox; the exit code is the command's.
@@ -63,14 +63,17 @@ pub(crate) enum SandboxCommand {
     /// Create a sandbox, wait until it is ready, and print its id. It exists until you delete it.
     #[command(after_help = CREATE_EXAMPLES)]
     Create {
+        /// Who makes it.
+        #[command(flatten)]
+        provider: ProviderArgs,
         /// The sandbox.
         #[command(flatten)]
-        new: TimesArgs,
+        new: ProvisionArgs,
     },
-    /// List the account's sandboxes, the newest first.
+    /// List the sandboxes of the Cloud account, the newest first.
     #[command(after_help = LIST_EXAMPLES)]
     List,
-    /// Print the status of a sandbox.
+    /// Print the status of a sandbox of the Cloud account.
     #[command(after_help = STATUS_EXAMPLES)]
     Status {
         /// Its id.
@@ -81,15 +84,21 @@ pub(crate) enum SandboxCommand {
     Pause {
         /// Its id.
         id: String,
+        /// Who has made it.
+        #[command(flatten)]
+        provider: ProviderArgs,
     },
     /// Resume a sandbox, and wait until it is ready.
     #[command(after_help = RESUME_EXAMPLES)]
     Resume {
         /// Its id.
         id: String,
+        /// Who has made it.
+        #[command(flatten)]
+        provider: ProviderArgs,
         /// Times.
         #[command(flatten)]
-        times: TimesArgs,
+        times: ProvisionArgs,
     },
     /// Delete sandboxes.
     #[command(after_help = DELETE_EXAMPLES)]
@@ -97,6 +106,9 @@ pub(crate) enum SandboxCommand {
         /// Their ids.
         #[arg(required = true)]
         ids: Vec<String>,
+        /// Who has made them.
+        #[command(flatten)]
+        provider: ProviderArgs,
     },
 }
 
@@ -127,76 +139,13 @@ pub(crate) enum ResultFormat {
     Json,
 }
 
-/// How a new sandbox is made.
-#[derive(Debug, Clone, Default, Args)]
-pub(crate) struct TimesArgs {
-    /// The sandbox spec of a new sandbox [default: OPENHANDS_SANDBOX_SPEC_ID, else the account's].
-    #[arg(long, value_name = "ID")]
-    pub(crate) sandbox_spec: Option<String>,
-
-    /// Wait this long for the sandbox to be ready [default: 300s].
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
-    pub(crate) init_timeout: Option<Duration>,
-
-    /// Wait this long for a response of the Cloud API [default: 60s].
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
-    pub(crate) api_timeout: Option<Duration>,
-}
-
-impl TimesArgs {
-    /// How long a sandbox may take until it is ready.
-    #[must_use]
-    pub(crate) fn init_timeout(&self, limits: &TimeLimits) -> Duration {
-        self.init_timeout.unwrap_or(limits.sandbox_init)
-    }
-
-    /// How long one call of the Cloud API may take.
-    #[must_use]
-    pub(crate) fn api_timeout(&self, limits: &TimeLimits) -> Duration {
-        self.api_timeout.unwrap_or(limits.sandbox_request)
-    }
-}
-
-/// Which sandbox is used, and whether it stays.
-#[derive(Debug, Clone, Default, Args)]
-pub(crate) struct NewSandboxArgs {
-    /// Use this existing sandbox, and keep it. Default: create one, and delete it at the end.
-    #[arg(long = "sandbox", value_name = "ID")]
-    pub(crate) id: Option<String>,
-
-    /// Keep the new sandbox at the end. The log has its id.
-    #[arg(long)]
-    pub(crate) keep_alive: bool,
-
-    /// How it is made.
-    #[command(flatten)]
-    pub(crate) times: TimesArgs,
-}
-
-impl NewSandboxArgs {
-    /// The first flag that was given.
-    pub(super) fn given(&self) -> Option<&'static str> {
-        [
-            ("--sandbox", self.id.is_some()),
-            ("--keep-alive", self.keep_alive),
-            ("--sandbox-spec", self.times.sandbox_spec.is_some()),
-            ("--init-timeout", self.times.init_timeout.is_some()),
-            ("--api-timeout", self.times.api_timeout.is_some()),
-        ]
-        .into_iter()
-        .find_map(|(flag, given)| given.then_some(flag))
-    }
-
-    /// Whether the sandbox is deleted at the end.
-    #[must_use]
-    pub(crate) fn is_deleted(&self) -> bool {
-        self.id.is_none() && !self.keep_alive
-    }
-}
-
 /// Arguments of `exec`.
 #[derive(Debug, Args)]
 pub(crate) struct ExecArgs {
+    /// Who makes the sandbox.
+    #[command(flatten)]
+    pub(crate) provider: ProviderArgs,
+
     /// The sandbox.
     #[command(flatten)]
     pub(crate) sandbox: NewSandboxArgs,
@@ -238,6 +187,20 @@ fn variable(text: &str) -> Result<(String, Secret), String> {
 }
 
 impl OutsideCommand {
+    /// What is wrong with its flags for the provider of its sandbox.
+    pub(super) fn refusal(&self) -> Option<String> {
+        match self {
+            Self::Sandbox(Deferred(args)) => match &args.command {
+                SandboxCommand::Create { provider, new } => new.refusal(provider.kind),
+                SandboxCommand::Resume { provider, times, .. } => times.refusal(provider.kind),
+                _ => None,
+            },
+            Self::Exec(Deferred(args)) => args.sandbox.provision.refusal(args.provider.kind),
+            Self::Launch(Deferred(args)) => args.sandbox.provision.refusal(args.provider.kind),
+            _ => None,
+        }
+    }
+
     /// Output and log of the command.
     #[must_use]
     pub(crate) fn common(&self) -> &CommonArgs {
@@ -271,6 +234,9 @@ pub(crate) struct CpArgs {
     pub(crate) from: CopyPlace,
     /// The destination. If it is an existing folder, the copy goes into it.
     pub(crate) to: CopyPlace,
+    /// Who has made the sandbox.
+    #[command(flatten)]
+    pub(crate) provider: ProviderArgs,
     /// Output and log.
     #[command(flatten)]
     pub(crate) common: CommonArgs,
@@ -318,6 +284,10 @@ impl FromStr for CopyPlace {
 pub(crate) struct LaunchArgs {
     /// The task file, or `-` for standard input. Default: as in `run`.
     pub(crate) task: Option<PathBuf>,
+
+    /// Who makes the sandbox.
+    #[command(flatten)]
+    pub(crate) provider: ProviderArgs,
 
     /// The sandbox.
     #[command(flatten)]

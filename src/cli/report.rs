@@ -6,7 +6,7 @@ use clap::Args;
 use openhands_client::ids::ConversationId;
 use url::Url;
 
-use super::{NewSandboxArgs, http_url};
+use super::{NewSandboxArgs, ProviderArgs, http_url};
 
 /// Arguments of `report`.
 #[derive(Debug, Clone, Args)]
@@ -19,9 +19,13 @@ pub(crate) struct ReportArgs {
     #[arg(long, value_name = "ID", conflicts_with = "path")]
     pub(crate) conversation: Option<ConversationId>,
 
-    /// From outside: the conversation is in this sandbox of OpenHands Cloud.
+    /// From outside: the conversation is in this sandbox.
     #[arg(long, value_name = "ID", requires = "conversation")]
     pub(crate) sandbox: Option<String>,
+
+    /// Who has made the sandbox.
+    #[command(flatten)]
+    pub(crate) provider: ProviderArgs,
 
     /// The agent-server's address. Default: AGENT_SERVER_URL, else localhost at AGENT_SERVER_PORT.
     #[arg(long, value_name = "URL", value_parser = http_url, requires = "conversation", conflicts_with = "sandbox")]
@@ -36,8 +40,7 @@ pub(crate) struct ReportArgs {
 impl ReportArgs {
     /// The sandbox of the conversation, which stays.
     pub(crate) fn sandbox(&self) -> Option<NewSandboxArgs> {
-        let id = self.sandbox.clone()?;
-        Some(NewSandboxArgs { id: Some(id), ..NewSandboxArgs::default() })
+        self.sandbox.as_deref().map(NewSandboxArgs::existing)
     }
 }
 

@@ -19,7 +19,8 @@ use super::{CommandContext, until_signal};
 use crate::cli::CheckArgs;
 use crate::input::env::RawEnv;
 use crate::input::reporting::Reporting;
-use crate::input::settings::{self, Account, Overrides, Settings};
+use crate::input::services;
+use crate::input::settings::{Account, Overrides, Settings};
 use crate::outcome::{ExitCode, Failure};
 use crate::prepare::account::account_client;
 use crate::process::parent;
@@ -143,7 +144,7 @@ async fn check(context: &CommandContext, args: &CheckArgs) -> Vec<CheckLine> {
     } else {
         CheckLine::absent("agent-server", "not inside of a sandbox")
     });
-    match settings::cloud_api(raw) {
+    match services::cloud_api(raw) {
         _ if matches!(settings.account, Account::SelfHosted) => {
             let advice = "see to the agent-server's own settings";
             lines.extend(inherited(&http, &settings, advice).await);

@@ -1,13 +1,12 @@
-//! The story of a conversation that an agent-server has: the one in this sandbox, or that of a sandbox in OpenHands Cloud.
+//! The story of a conversation that an agent-server has: the one in this sandbox, or that of another sandbox.
 
 use openhands_client::agent_server::AgentServerClient;
 use openhands_client::conversation::ConversationError;
 use openhands_client::http::HttpError;
 use openhands_client::ids::ConversationId;
-use openhands_client::sandbox::ready::Ready;
 use openhands_client::secret::Redactor;
 
-use super::{CommandContext, until_signal};
+use super::{CommandContext, UsableSandbox, until_signal};
 use crate::cli::ReportArgs;
 use crate::input::settings::{Overrides, Settings};
 use crate::outcome::{Failure, FailureKind};
@@ -25,10 +24,10 @@ pub(super) async fn story(
 ) -> Result<Story, Failure> {
     let redactor = &context.environment.redactor;
     if let Some(sandbox) = args.sandbox() {
-        let read = async |_: &_, ready: &Ready, shutdown: &mut Shutdown| {
+        let read = async |UsableSandbox { ready, .. }: UsableSandbox, shutdown: &mut Shutdown| {
             until_signal(shutdown, read(&ready.server.client, id, redactor)).await
         };
-        return context.within(context.sandbox(&sandbox)?, shutdown, read).await;
+        return context.within(context.sandbox(args.provider, &sandbox)?, shutdown, read).await;
     }
     let overrides = Overrides { agent_server_url: args.agent_server_url.clone(), ..Overrides::default() };
     let settings =

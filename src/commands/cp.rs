@@ -3,18 +3,18 @@
 use openhands_client::sandbox::copy;
 use serde_json::json;
 
-use super::{CommandContext, until_signal};
+use super::{CommandContext, UsableSandbox, until_signal};
 use crate::cli::{CopyPlace, CpArgs, NewSandboxArgs};
 use crate::outcome::{ExitCode, Failure};
 use crate::problem::Problem;
 use crate::process::signals::Shutdown;
 
 pub(super) async fn run(context: &CommandContext, args: CpArgs, shutdown: &mut Shutdown) -> Result<ExitCode, Failure> {
-    let sandbox = |id: &str| context.sandbox(&NewSandboxArgs { id: Some(id.to_owned()), ..NewSandboxArgs::default() });
+    let sandbox = |id: &str| context.sandbox(args.provider, &NewSandboxArgs::existing(id));
     let copied = match (&args.from, &args.to) {
         (CopyPlace::Here(from), CopyPlace::Sandbox { id, path }) => {
             context
-                .within(sandbox(id)?, shutdown, async |_, ready, shutdown| {
+                .within(sandbox(id)?, shutdown, async |UsableSandbox { ready, .. }, shutdown| {
                     let copy = async { copy::upload(&ready.server, from, path).await.map_err(Failure::from) };
                     until_signal(shutdown, copy).await
                 })
@@ -22,7 +22,7 @@ pub(super) async fn run(context: &CommandContext, args: CpArgs, shutdown: &mut S
         }
         (CopyPlace::Sandbox { id, path }, CopyPlace::Here(to)) => {
             context
-                .within(sandbox(id)?, shutdown, async |_, ready, shutdown| {
+                .within(sandbox(id)?, shutdown, async |UsableSandbox { ready, .. }, shutdown| {
                     let copy = async { copy::download(&ready.server, path, to).await.map_err(Failure::from) };
                     until_signal(shutdown, copy).await
                 })

@@ -4,8 +4,8 @@ use openhands_client::sandbox::exec::Command;
 use serde_json::json;
 use tokio::io::stdout;
 
-use super::CommandContext;
 use super::follow::{PassOn, follow_running, start, start_with_stdin, write};
+use super::{CommandContext, UsableSandbox};
 use crate::cli::{ExecArgs, ResultFormat};
 use crate::outcome::{ExitCode, Failure};
 use crate::process::signals::Shutdown;
@@ -29,9 +29,9 @@ pub(super) async fn run(
         context.environment.redactor.learn(&value);
         command = command.env(name, value);
     }
-    let sandbox = context.sandbox(&args.sandbox)?;
+    let sandbox = context.sandbox(args.provider, &args.sandbox)?;
     context
-        .within(sandbox, shutdown, async |id, ready, shutdown| {
+        .within(sandbox, shutdown, async |UsableSandbox { id, ready, .. }, shutdown| {
             let mut pass_on = PassOn::new(context.format);
             let each = async |output| pass_on.take(output).await;
             let running = if args.stdin {

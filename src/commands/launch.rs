@@ -3,15 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use openhands_client::agent_server::AgentServer;
-use openhands_client::cloud::CloudKey;
 use openhands_client::http;
-use openhands_client::ids::{ConversationId, SandboxId};
+use openhands_client::ids::ConversationId;
 use openhands_client::sandbox::Sandbox;
 use openhands_client::sandbox::copy;
 use openhands_client::sandbox::exec::{Command, Output};
 use openhands_client::sandbox::program::Program;
-use openhands_client::sandbox::providers::cloud::CloudProvider;
-use openhands_client::sandbox::ready::Ready;
 use openhands_client::text;
 use serde_json::json;
 use tokio::time::timeout;
@@ -19,19 +16,19 @@ use tokio::time::timeout;
 use super::delivery::await_delivery;
 use super::follow::{PassOn, start};
 use super::task_file::TaskFile;
-use super::{CommandContext, until_signal};
+use super::{CommandContext, UsableSandbox, until_signal};
 use crate::cli::{LaunchArgs, OverrideArgs, ResultFormat};
 use crate::input::settings::{Overrides, Settings};
 use crate::input::time_limits::RunLimits;
 use crate::outcome::{ExitCode, Failure, FailureKind};
 use crate::plan::RunPlan;
+use crate::prepare::provider::AnyProvider;
 use crate::problem::Problems;
 use crate::process::signals::Shutdown;
 use crate::run_folder;
 
 /// What goes into the sandbox, checked before one is made.
 struct Load {
-    key: CloudKey,
     program: PathBuf,
     /// The task file as it is, and its name, which tells its format.
     task: Vec<u8>,
@@ -49,22 +46,22 @@ pub(super) async fn run(
     shutdown: &mut Shutdown,
 ) -> Result<ExitCode, Failure> {
     let load = until_signal(shutdown, load(context, &args)).await?;
-    let mut sandbox = context.sandbox(&args.sandbox)?;
+    let mut sandbox = context.sandbox(args.provider, &args.sandbox)?;
     let waits = args.wait || args.follow || args.out.is_some();
     // Before there is a sandbox.
     let out = args.out.as_deref().map(run_folder::make_empty).transpose().map_err(Failure::from)?;
     if waits {
         return context
-            .within(sandbox, shutdown, async |id, ready, shutdown| {
-                let (command, folder) = until_signal(shutdown, prepare(context, &args, &load, id, ready)).await?;
-                let ended = follow(&args, &load, id, ready, &command, shutdown).await;
+            .within(sandbox, shutdown, async |usable, shutdown| {
+                let (command, folder) = until_signal(shutdown, prepare(context, &args, &load, &usable)).await?;
+                let ended = follow(&args, &load, &usable, &command, shutdown).await;
                 // The first signal leads to the end of the run, and to the deletion; the second leaves the sandbox.
                 if shutdown.received() < 2 && (args.sandbox.is_deleted() || out.is_some()) {
                     let limits = &context.environment.time_limits.run;
                     let rest = async {
-                        await_delivery(&ready.server, limits).await;
+                        await_delivery(&usable.ready.server, limits).await;
                         if let Some(out) = &out {
-                            fetch(&ready.server, &folder, out, limits).await;
+                            fetch(&usable.ready.server, &folder, out, limits).await;
                         }
                     };
                     tokio::select! {
@@ -93,22 +90,22 @@ async fn launch(
     context: &CommandContext,
     args: &LaunchArgs,
     load: &Load,
-    sandbox: &mut Sandbox<CloudProvider>,
+    sandbox: &mut Sandbox<AnyProvider>,
     shutdown: &mut Shutdown,
 ) -> Result<ExitCode, Failure> {
     let prepared = until_signal(shutdown, async {
-        let (id, ready) = context.ready(sandbox).await?;
-        let (command, _) = prepare(context, args, load, &id, &ready).await?;
-        Ok((id, ready, command))
+        let usable = context.ready(sandbox).await?;
+        let (command, _) = prepare(context, args, load, &usable).await?;
+        Ok((usable, command))
     });
-    let (id, ready, command) = prepared.await?;
-    let running = start(&ready.server, &command, shutdown).await?;
+    let (usable, command) = prepared.await?;
+    let running = start(&usable.ready.server, &command, shutdown).await?;
     // The run is at work in it.
     sandbox.keep();
     tokio::select! {
-        () = tell(context, load, &id, &ready, running.folder()) => Ok(ExitCode::COMPLETED),
+        () = tell(context, load, &usable, running.folder()) => Ok(ExitCode::COMPLETED),
         signal = shutdown.requested() => {
-            tracing::warn!(sandbox = %id, conversation_id = %load.conversation, "the run continues in the sandbox");
+            tracing::warn!(sandbox = %usable.id, conversation_id = %load.conversation, "the run continues in the sandbox");
             Err(Failure::from(signal))
         }
     }
@@ -120,7 +117,7 @@ async fn load(context: &CommandContext, args: &LaunchArgs) -> Result<Load, Failu
         conversation_id: args.overrides.conversation_id,
         agent_profile: args.overrides.agent_profile.clone(),
         params,
-        cloud: true,
+        provider: Some(args.provider.kind),
         ..Overrides::default()
     };
     let settings = Settings::from_env(context.raw(), &context.environment.not_text, flags);
@@ -144,7 +141,6 @@ async fn load(context: &CommandContext, args: &LaunchArgs) -> Result<Load, Failu
         })?,
     };
     Ok(Load {
-        key: context.key()?,
         program,
         task: content,
         task_name: name,
@@ -170,8 +166,7 @@ async fn prepare(
     context: &CommandContext,
     args: &LaunchArgs,
     load: &Load,
-    id: &SandboxId,
-    ready: &Ready,
+    UsableSandbox { id, ready, provider }: &UsableSandbox,
 ) -> Result<(Command, String), Failure> {
     let OverrideArgs {
         timeout,
@@ -204,7 +199,7 @@ async fn prepare(
     ];
     let flags = flags.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value?]));
     let params = params.iter().map(|(key, value)| ["--param".to_owned(), format!("{key}={value}")]);
-    let program = Program::new(&load.program).probe("--version").inside(id, &ready.access, &load.key);
+    let program = provider.inside(Program::new(&load.program).probe("--version"), id, ready);
     let (task, out) = (format!("{}/{}", program.folder(), load.task_name), format!("{}/out", program.folder()));
     let folder = args.out.iter().map(|_| ["--out".to_owned(), out.clone()]);
     let exports = [("--junit", args.exports.junit), ("--trajectory", args.exports.trajectory)];
@@ -222,21 +217,24 @@ async fn prepare(
 }
 
 /// Where the run can be looked at.
-async fn tell(context: &CommandContext, load: &Load, id: &SandboxId, ready: &Ready, folder: &str) {
-    let mut sandbox_url = http::join(&load.key.url, &["api", "v1", "sandboxes"]);
-    sandbox_url.query_pairs_mut().append_pair("id", id.as_str());
+async fn tell(context: &CommandContext, load: &Load, usable: &UsableSandbox, folder: &str) {
+    let UsableSandbox { id, ready, provider } = usable;
+    let (sandbox_url, flag) = (provider.page(id), provider.flag());
+    let shown_url = sandbox_url.as_ref().map(|url| format!("  {url}")).unwrap_or_default();
     let conversation = load.conversation.to_string();
     let conversation_url = http::join(&ready.access.agent_server.url, &["api", "conversations", conversation.as_str()]);
     let text = format!(
-        "sandbox       {id}  {sandbox_url}\nconversation  {conversation}  {conversation_url}\nlog           openhands-runner exec --sandbox {id} -- cat {folder}/stderr"
+        "sandbox       {id}{shown_url}\nconversation  {conversation}  {conversation_url}\nlog           openhands-runner exec{flag} --sandbox {id} -- cat {folder}/stderr"
     );
-    let object = json!({
+    let mut object = json!({
         "sandbox_id": id.as_str(),
-        "sandbox_url": sandbox_url.as_str(),
         "conversation_id": conversation,
         "conversation_url": conversation_url.as_str(),
         "output": folder,
     });
+    if let Some(url) = sandbox_url {
+        object["sandbox_url"] = url.as_str().into();
+    }
     context.tell(&text, &object).await;
 }
 
@@ -244,8 +242,7 @@ async fn tell(context: &CommandContext, load: &Load, id: &SandboxId, ready: &Rea
 async fn follow(
     args: &LaunchArgs,
     load: &Load,
-    id: &SandboxId,
-    ready: &Ready,
+    UsableSandbox { id, ready, .. }: &UsableSandbox,
     command: &Command,
     shutdown: &mut Shutdown,
 ) -> Result<ExitCode, Failure> {

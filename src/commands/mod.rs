@@ -20,24 +20,24 @@ mod task_file;
 use std::io::{self, Write as _};
 use std::time::Duration;
 
-use openhands_client::cloud::CloudKey;
 use openhands_client::http::Http;
 use openhands_client::ids::SandboxId;
 use openhands_client::sandbox::Sandbox;
-use openhands_client::sandbox::providers::cloud::CloudProvider;
 use openhands_client::sandbox::ready::Ready;
 use openhands_client::secret::Redactor;
 use openhands_client::text;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::cli::{ColorChoice, Deferred, NewSandboxArgs, OutsideCommand, ResultFormat, TimesArgs};
+use crate::cli::{ColorChoice, Deferred, NewSandboxArgs, OutsideCommand, ProviderArgs, ProvisionArgs, ResultFormat};
 use crate::input::Environment;
 use crate::input::env::RawEnv;
+use crate::input::services::ProviderSettings;
 use crate::input::settings;
 use crate::logging::Lines;
 use crate::outcome::{ExitCode, Failure, FailureKind};
-use crate::prepare::sandbox::{leave, provider, sandbox_of};
+use crate::prepare::provider::AnyProvider;
+use crate::prepare::sandbox::{leave, sandbox_of};
 use crate::process::signals::Shutdown;
 use crate::sinks::terminal::tell_failure;
 use crate::view::ErrorForm;
@@ -117,16 +117,16 @@ impl CommandContext {
             .map_err(|error| Failure::new(FailureKind::InvalidInput, text::chain(&error)))
     }
 
-    fn key(&self) -> Result<CloudKey, Failure> {
-        settings::cloud_api(self.raw()).map_err(Failure::invalid)
+    fn provider_settings(&self, args: ProviderArgs) -> Result<ProviderSettings, Failure> {
+        ProviderSettings::from_env(args.kind, self.raw()).map_err(Failure::invalid)
     }
 
-    fn provider(&self, times: &TimesArgs) -> Result<CloudProvider, Failure> {
-        Ok(provider(times, &self.key()?, self.http()?, self.raw()))
+    fn provider(&self, args: ProviderArgs, provision: &ProvisionArgs) -> Result<AnyProvider, Failure> {
+        Ok(AnyProvider::new(&self.provider_settings(args)?, provision, self.http()?, self.raw()))
     }
 
-    fn sandbox(&self, args: &NewSandboxArgs) -> Result<Sandbox<CloudProvider>, Failure> {
-        Ok(sandbox_of(args, &self.key()?, self.http()?, self.raw()))
+    fn sandbox(&self, provider: ProviderArgs, args: &NewSandboxArgs) -> Result<Sandbox<AnyProvider>, Failure> {
+        Ok(sandbox_of(&self.provider_settings(provider)?, args, self.http()?, self.raw()))
     }
 
     /// Standard output: a text for people, or the object.
@@ -145,12 +145,12 @@ impl CommandContext {
     /// Signals are the work's own matter. The second one, and one that comes later, leaves the sandbox there, and its id in the log.
     async fn within<T>(
         &self,
-        mut sandbox: Sandbox<CloudProvider>,
+        mut sandbox: Sandbox<AnyProvider>,
         shutdown: &mut Shutdown,
-        work: impl AsyncFnOnce(&SandboxId, &Ready, &mut Shutdown) -> Result<T, Failure>,
+        work: impl AsyncFnOnce(UsableSandbox, &mut Shutdown) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let ended = match until_signal(shutdown, self.ready(&mut sandbox)).await {
-            Ok((id, ready)) => work(&id, &ready, shutdown).await,
+            Ok(usable) => work(usable, shutdown).await,
             Err(failure) => Err(failure),
         };
         if shutdown.received() > 1 {
@@ -165,14 +165,21 @@ impl CommandContext {
         ended
     }
 
-    async fn ready(&self, sandbox: &mut Sandbox<CloudProvider>) -> Result<(SandboxId, Ready), Failure> {
+    async fn ready(&self, sandbox: &mut Sandbox<AnyProvider>) -> Result<UsableSandbox, Failure> {
         let id = sandbox.made().await.map_err(Failure::from)?;
         let ready = sandbox.ready().await.map_err(Failure::from)?;
         if let Some(key) = &ready.access.agent_server.session_key {
             self.environment.redactor.learn(key);
         }
-        Ok((id, ready))
+        Ok(UsableSandbox { id, ready, provider: sandbox.provider().clone() })
     }
+}
+
+/// A sandbox that a command can work in.
+struct UsableSandbox {
+    id: SandboxId,
+    ready: Ready,
+    provider: AnyProvider,
 }
 
 /// The end of `work`, or the signal that comes before it.

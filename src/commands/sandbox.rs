@@ -1,15 +1,17 @@
 //! `sandbox create|list|status|pause|resume|delete`.
 
+use openhands_client::cloud::Sandboxes;
 use openhands_client::cloud::sandboxes::SandboxInfo;
 use openhands_client::ids::SandboxId;
 use openhands_client::retry::{Policy, retry};
 use openhands_client::sandbox::ready::Ready;
-use openhands_client::sandbox::{Provider, Sandbox, SandboxError};
+use openhands_client::sandbox::{Provider as _, SandboxError};
 use openhands_client::text;
 use serde_json::{Value, json};
 
-use super::{CommandContext, until_signal};
-use crate::cli::{NewSandboxArgs, SandboxCommand, TimesArgs};
+use super::{CommandContext, UsableSandbox, until_signal};
+use crate::cli::{NewSandboxArgs, ProviderArgs, ProvisionArgs, SandboxCommand};
+use crate::input::services;
 use crate::outcome::{ExitCode, Failure};
 use crate::process::signals::Shutdown;
 
@@ -18,8 +20,8 @@ pub(super) async fn run(
     command: SandboxCommand,
     shutdown: &mut Shutdown,
 ) -> Result<ExitCode, Failure> {
-    if let SandboxCommand::Create { new } = command {
-        return create(context, new, shutdown).await;
+    if let SandboxCommand::Create { provider, new } = command {
+        return create(context, provider, new, shutdown).await;
     }
     until_signal(shutdown, act(context, command)).await
 }
@@ -30,46 +32,37 @@ async fn act(context: &CommandContext, command: SandboxCommand) -> Result<ExitCo
         SandboxCommand::Create { .. } => unreachable!("handled by its caller"),
         SandboxCommand::List => list(context).await?,
         SandboxCommand::Status { id } => {
-            let provider = context.provider(&TimesArgs::default())?;
-            let info = status(&provider.sandboxes, &SandboxId::new(id)).await.map_err(failed)?;
+            let info = status(&cloud(context)?, &SandboxId::new(id)).await.map_err(failed)?;
             context.tell(&info.status.to_string(), &object(&info)).await;
         }
-        SandboxCommand::Pause { id } => {
-            let provider = context.provider(&TimesArgs::default())?;
+        SandboxCommand::Pause { id, provider } => {
             let id = SandboxId::new(id);
+            let provider = context.provider(provider, &ProvisionArgs::default())?.of(&id);
             retry("pausing the sandbox", Policy::cloud(provider.http().time_limits()), || provider.pause(&id))
                 .await
                 .map_err(failed)?;
             context.tell("", &json!({"id": id.as_str(), "status": "PAUSED"})).await;
         }
-        SandboxCommand::Resume { id, times } => {
-            let provider = context.provider(&times)?;
+        SandboxCommand::Resume { id, provider, times } => {
             let id = SandboxId::new(id);
+            let provider = context.provider(provider, &times)?.of(&id);
             retry("resuming the sandbox", Policy::cloud(provider.http().time_limits()), || provider.resume(&id))
                 .await
                 .map_err(failed)?;
-            let mut sandbox = Sandbox::existing(provider, id.clone());
+            let mut sandbox = provider.existing(&id);
             sandbox.keep();
             let ready = sandbox.ready().await.map_err(failed)?;
             context.tell("", &usable(&id, &ready)).await;
         }
-        SandboxCommand::Delete { ids } => {
-            let provider = context.provider(&TimesArgs::default())?;
+        SandboxCommand::Delete { ids, provider } => {
+            let provider = context.provider(provider, &ProvisionArgs::default())?;
             let (mut deleted, mut first_failure) = (Vec::new(), None);
             for id in ids.into_iter().map(SandboxId::new) {
-                match retry("deleting the sandbox", Policy::cloud(provider.sandboxes.http().time_limits()), || {
-                    provider.sandboxes.delete(&id)
-                })
-                .await
-                {
-                    Ok(was_there) => {
-                        if !was_there {
-                            tracing::info!(sandbox = %id, "there is no such sandbox any more");
-                        }
-                        deleted.push(id.to_string());
-                    }
+                let provider = provider.clone().of(&id);
+                let policy = Policy::cloud(provider.http().time_limits());
+                match retry("deleting the sandbox", policy, || provider.delete(&id)).await {
+                    Ok(()) => deleted.push(id.to_string()),
                     Err(error) => {
-                        let error = SandboxError::request("deleting the sandbox")(error);
                         tracing::error!(sandbox = %id, error = %text::chain(&error), "not deleted");
                         first_failure.get_or_insert(error);
                     }
@@ -84,12 +77,16 @@ async fn act(context: &CommandContext, command: SandboxCommand) -> Result<ExitCo
     Ok(ExitCode::COMPLETED)
 }
 
-async fn create(context: &CommandContext, times: TimesArgs, shutdown: &mut Shutdown) -> Result<ExitCode, Failure> {
-    let args = NewSandboxArgs { id: None, keep_alive: false, times };
-    let mut sandbox = context.sandbox(&args)?;
+async fn create(
+    context: &CommandContext,
+    provider: ProviderArgs,
+    provision: ProvisionArgs,
+    shutdown: &mut Shutdown,
+) -> Result<ExitCode, Failure> {
+    let mut sandbox = context.sandbox(provider, &NewSandboxArgs { provision, ..NewSandboxArgs::default() })?;
     let ready = until_signal(shutdown, context.ready(&mut sandbox)).await;
     // From the moment in which its id is told, the sandbox is the user's.
-    if let Ok((id, ready)) = &ready {
+    if let Ok(UsableSandbox { id, ready, .. }) = &ready {
         context.tell(id.as_str(), &usable(id, ready)).await;
         sandbox.keep();
     }
@@ -100,7 +97,14 @@ async fn create(context: &CommandContext, times: TimesArgs, shutdown: &mut Shutd
     ready.map(|_| ExitCode::COMPLETED)
 }
 
-async fn status(sandboxes: &openhands_client::cloud::Sandboxes, id: &SandboxId) -> Result<SandboxInfo, SandboxError> {
+/// The sandboxes of the Cloud account.
+fn cloud(context: &CommandContext) -> Result<Sandboxes, Failure> {
+    let http = context.http()?;
+    let limit = http.time_limits().sandbox_request;
+    Ok(Sandboxes::new(http, services::cloud_api(context.raw()).map_err(Failure::invalid)?, limit))
+}
+
+async fn status(sandboxes: &Sandboxes, id: &SandboxId) -> Result<SandboxInfo, SandboxError> {
     let found =
         retry("looking at the sandbox", Policy::cloud(sandboxes.http().time_limits()), || sandboxes.get(id)).await;
     let found = found.map_err(SandboxError::request("looking at the sandbox"))?;
@@ -108,12 +112,12 @@ async fn status(sandboxes: &openhands_client::cloud::Sandboxes, id: &SandboxId) 
 }
 
 async fn list(context: &CommandContext) -> Result<(), Failure> {
-    let provider = context.provider(&TimesArgs::default())?;
+    let sandboxes = cloud(context)?;
     let mut all = Vec::new();
     let mut page_id = None::<String>;
     loop {
-        let page = retry("listing the sandboxes", Policy::cloud(provider.sandboxes.http().time_limits()), || {
-            provider.sandboxes.search(page_id.as_deref())
+        let page = retry("listing the sandboxes", Policy::cloud(sandboxes.http().time_limits()), || {
+            sandboxes.search(page_id.as_deref())
         });
         let page = page.await.map_err(SandboxError::request("listing the sandboxes")).map_err(Failure::from)?;
         all.extend(page.items);

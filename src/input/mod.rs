@@ -10,6 +10,7 @@ pub(crate) mod payload;
 mod python_json;
 pub(crate) mod reporting;
 pub(crate) mod rows;
+pub(crate) mod services;
 pub(crate) mod settings;
 pub(crate) mod task;
 pub(crate) mod template;

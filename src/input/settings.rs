@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use openhands_client::agent_server::trace::Trace;
 use openhands_client::agent_server::{AgentServerAddress, DEFAULT_PORT, local_agent_server};
-use openhands_client::cloud::{CloudAccount, CloudKey};
-use openhands_client::http::{Network, join};
+use openhands_client::cloud::CloudAccount;
+use openhands_client::http::Network;
 use openhands_client::ids::{ConversationId, RunId, SandboxId};
 use openhands_client::secret::Secret;
 use url::Url;
@@ -15,7 +15,8 @@ use url::Url;
 use super::env::RawEnv;
 use super::labels::{tags, title_of_run, trace};
 use super::notify;
-use super::reporting::{http_url, is_of_cloud, warn_of_plain_http};
+use super::reporting::{http_url, warn_of_plain_http};
+use super::services::{ProviderKind, ProviderSettings, cloud_key};
 use super::task::repos::is_this_machine;
 use super::values::{Reader, default_cloud_api_url, secret, text};
 use super::working_dirs::{Here, WorkingDirs};
@@ -74,8 +75,8 @@ pub(crate) enum Account {
     Cloud(CloudAccount),
     /// The agent-server's own settings.
     SelfHosted,
-    /// The OpenHands Cloud account in which a sandbox is going to be made.
-    OfSandbox(CloudKey),
+    /// That of a sandbox that this provider is going to make.
+    OfSandbox(ProviderSettings),
     /// Nothing can be inherited, because these variables are not set.
     None {
         /// Names of the variables.
@@ -130,8 +131,8 @@ pub(crate) struct Overrides {
     pub(crate) deadline: Option<Timestamp>,
     /// `--param`.
     pub(crate) params: Vec<(String, String)>,
-    /// `--workspace cloud`.
-    pub(crate) cloud: bool,
+    /// `--workspace`: who makes the sandbox of a run from outside.
+    pub(crate) provider: Option<ProviderKind>,
     /// The directory of this process and its user's home, where working directories are meant to be of this machine.
     pub(crate) here: Option<Here>,
 }
@@ -178,22 +179,21 @@ impl Settings {
             let help = "give one, or a list such as [{\"url\": \"https://…\", \"on\": \"failure\"}]";
             read.refuse::<()>("OPENHANDS_RUNNER_NOTIFY", found, help);
         }
-        let working_dirs = WorkingDirs { is_outside: flags.cloud || !is_this_machine(&url), here: flags.here };
+        let working_dirs =
+            WorkingDirs { is_outside: flags.provider.is_some() || !is_this_machine(&url), here: flags.here };
         let working_dir = match (flags.working_dir, text(raw.workspace_base.as_ref())) {
             (Some(path), _) => read.path("--working-dir", &path, &working_dirs),
             (None, Some(path)) => read.path("WORKSPACE_BASE", &path, &working_dirs),
             (None, None) => None,
         };
-        if flags.cloud && cloud_key(raw).is_none() {
-            problems.push(no_cloud_key());
-        }
+        let provider = flags.provider.map(|kind| ProviderSettings::read(kind, &cloud_url, raw, &mut read));
         if !problems.is_empty() {
             return Err(Problems(problems));
         }
 
         let run_id = raw.automation_run_id.as_ref().or(raw.run_id.as_ref()).map(|id| RunId::new(id.trim()));
         warn_of_plain_http("OPENHANDS_API_KEY", &cloud_url, cloud_key(raw).as_ref());
-        if !flags.cloud {
+        if provider.is_none() {
             warn_of_plain_http("SESSION_API_KEY", &url, session_key.as_ref());
         }
         if let Some(llm_url) = raw.llm_base_url.as_deref().and_then(http_url) {
@@ -202,10 +202,10 @@ impl Settings {
         let keys = [session_key.clone(), secret(raw.automation_callback_api_key.as_ref()), cloud_key(raw)];
         let run_key = keys.into_iter().flatten().next().or_else(|| secret(raw.llm_api_key.as_ref()));
         Ok(Self {
-            account: match cloud_key(raw) {
-                Some(api_key) if flags.cloud => Account::OfSandbox(CloudKey { url: cloud_url, api_key }),
-                _ if is_self_hosted => Account::SelfHosted,
-                _ => account(raw, cloud_url, session_key.as_ref()),
+            account: match provider.flatten() {
+                Some(provider) => Account::OfSandbox(provider),
+                None if is_self_hosted => Account::SelfHosted,
+                None => account(raw, cloud_url, session_key.as_ref()),
             },
             agent_server: AgentServerAddress { url, session_key },
             llm: DirectLlm {
@@ -232,68 +232,6 @@ impl Settings {
             params: flags.params,
         })
     }
-}
-
-fn cloud_key(raw: &RawEnv) -> Option<Secret> {
-    secret(raw.openhands_api_key.as_ref().or(raw.openhands_cloud_api_key.as_ref()))
-}
-
-fn no_cloud_key() -> Problem {
-    Problem::new("OPENHANDS_API_KEY", "not set", "make a key in OpenHands Cloud under Settings, API Keys, and set it")
-}
-
-/// The key of the Cloud API, for what is not a run.
-///
-/// # Errors
-/// [`Problems`].
-pub(crate) fn cloud_api(raw: &RawEnv) -> Result<CloudKey, Problems> {
-    let mut problems = Vec::new();
-    let url = Reader { problems: &mut problems }
-        .http_url("OPENHANDS_CLOUD_API_URL", raw.openhands_cloud_api_url.as_deref())
-        .unwrap_or_else(default_cloud_api_url);
-    let api_key = cloud_key(raw);
-    if api_key.is_none() {
-        problems.push(no_cloud_key());
-    }
-    match api_key {
-        Some(api_key) if problems.is_empty() => Ok(CloudKey { url, api_key }),
-        _ => Err(Problems(problems)),
-    }
-}
-
-/// The automation service for what is not a run, and its key. The key of the Cloud goes to the Cloud alone, and that of a self-hosted
-/// service to the address that is named with it.
-///
-/// # Errors
-/// [`Problems`].
-pub(crate) fn automation_service(raw: &RawEnv) -> Result<(Url, Secret), Problems> {
-    let mut problems = Vec::new();
-    let mut read = Reader { problems: &mut problems };
-    let cloud = read
-        .http_url("OPENHANDS_CLOUD_API_URL", raw.openhands_cloud_api_url.as_deref())
-        .unwrap_or_else(default_cloud_api_url);
-    let named = read.http_url("AUTOMATION_API_URL", raw.automation_api_url.as_deref());
-    read.keys(raw);
-    let url = named.unwrap_or_else(|| join(&cloud, &["api", "automation"]));
-    let is_of_cloud = is_of_cloud(&url, raw);
-    let (name, key) = if is_of_cloud {
-        ("OPENHANDS_API_KEY", cloud_key(raw))
-    } else {
-        ("AUTOMATION_LOCAL_API_KEY", secret(raw.automation_local_api_key.as_ref()))
-    };
-    match key {
-        Some(key) if problems.is_empty() => {
-            warn_of_plain_http(name, &url, Some(&key));
-            return Ok((url, key));
-        }
-        None if is_of_cloud => problems.push(no_cloud_key()),
-        None => {
-            let help = "set it to the key that the automation service at AUTOMATION_API_URL has under this name";
-            problems.push(Problem::new(name, "not set", help));
-        }
-        Some(_) => {}
-    }
-    Err(Problems(problems))
 }
 
 fn account(raw: &RawEnv, url: Url, session_key: Option<&Secret>) -> Account {
@@ -397,13 +335,13 @@ mod tests {
     #[test]
     fn a_working_directory_is_made_absolute_inside_and_refused_from_outside() {
         let here = Here { directory: PathBuf::from("/run/here"), home: Some(PathBuf::from("/home/me")) };
-        let of = |path: &str, url: &str, cloud| {
+        let of = |path: &str, url: &str, provider| {
             let (raw, _) = RawEnv::from_vars([
                 ("WORKSPACE_BASE".into(), path.into()),
                 ("AGENT_SERVER_URL".into(), url.into()),
                 ("OPENHANDS_API_KEY".into(), "k".into()),
             ]);
-            let flags = Overrides { here: Some(here.clone()), cloud, ..Overrides::default() };
+            let flags = Overrides { here: Some(here.clone()), provider, ..Overrides::default() };
             Settings::from_env(&raw, &[], flags).map(|settings| settings.working_dir.unwrap())
         };
         for (path, absolute) in [
@@ -414,18 +352,22 @@ mod tests {
             ("~", "/home/me"),
             ("~/x", "/home/me/x"),
         ] {
-            assert_eq!(of(path, "http://localhost:1/", false).unwrap(), absolute, "{path}");
+            assert_eq!(of(path, "http://localhost:1/", None).unwrap(), absolute, "{path}");
         }
-        assert!(of("~other/x", "http://localhost:1/", false).is_err());
+        assert!(of("~other/x", "http://localhost:1/", None).is_err());
         for path in [".", "~/x"] {
-            for (url, cloud) in [("http://elsewhere/", false), ("http://localhost:1/", true)] {
-                let problems = of(path, url, cloud).unwrap_err().to_string();
+            for (url, provider) in [
+                ("http://elsewhere/", None),
+                ("http://localhost:1/", Some(ProviderKind::Cloud)),
+                ("http://localhost:1/", Some(ProviderKind::Docker)),
+            ] {
+                let problems = of(path, url, provider).unwrap_err().to_string();
                 assert!(
                     problems.starts_with("WORKSPACE_BASE: a relative path: the agent-server is on another machine")
                 );
             }
         }
-        assert_eq!(of("/w", "http://elsewhere/", true).unwrap(), "/w");
+        assert_eq!(of("/w", "http://elsewhere/", Some(ProviderKind::Docker)).unwrap(), "/w");
     }
 
     #[test]

@@ -150,7 +150,7 @@ impl FailureKind {
                 "check the network, the proxy variables and `OPENHANDS_CLOUD_API_URL`; `openhands-runner check` tests them"
             }
             Self::SandboxUnavailable => {
-                "look at `openhands-runner sandbox list`; raise `--init-timeout` for a slow start"
+                "look at `openhands-runner sandbox list`, or at `docker logs`; raise `--init-timeout` for a slow start"
             }
             Self::CredentialsRefused => {
                 "set the key again: `SESSION_API_KEY` of an agent-server, `OPENHANDS_API_KEY` of OpenHands Cloud"

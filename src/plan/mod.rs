@@ -23,6 +23,7 @@ use serde_json::{Map, Value};
 use crate::agent_result::ResultSpec;
 use crate::input::notify::Notify;
 use crate::input::payload::Payload;
+use crate::input::services::ProviderKind;
 use crate::input::settings::{Account, DirectLlm, Settings};
 use crate::input::task::agent::AgentChoice;
 use crate::input::task::plugins::{Experiment, Variant};
@@ -243,17 +244,20 @@ impl RunPlan {
         })
     }
 
-    /// The same for a run that is driven from outside of its sandbox.
+    /// The same for a run that is driven from outside of its sandbox, which this provider makes.
     ///
     /// # Errors
     /// [`Problems`]: what only a run inside can have. Repositories would be cloned on this machine.
-    pub(crate) fn driven_from_outside(self) -> Result<Self, Problems> {
+    pub(crate) fn driven_from_outside(self, provider: ProviderKind) -> Result<Self, Problems> {
         if self.repos.is_empty() {
             return Ok(self);
         }
         Err(Problem::new(
             "repos",
-            "a run with `--workspace cloud` is driven from here, and cannot clone into its sandbox",
+            format!(
+                "a run with `--workspace {}` is driven from here, and cannot clone into its sandbox",
+                provider.name()
+            ),
             "use `openhands-runner launch`, which runs inside, or leave `repos` out",
         )
         .into())

@@ -5,6 +5,7 @@
 pub(crate) mod account;
 pub(crate) mod agent;
 mod messages;
+pub(crate) mod provider;
 mod repos;
 pub(crate) mod sandbox;
 mod skills;

@@ -1,29 +1,24 @@
 //! The sandbox that the flags describe.
 
-use openhands_client::cloud::{CloudKey, Sandboxes};
 use openhands_client::http::Http;
 use openhands_client::ids::SandboxId;
 use openhands_client::sandbox::Sandbox;
-use openhands_client::sandbox::providers::cloud::CloudProvider;
 
-use crate::cli::{NewSandboxArgs, TimesArgs};
+use super::provider::AnyProvider;
+use crate::cli::NewSandboxArgs;
 use crate::input::env::RawEnv;
-
-/// The provider that the flags describe.
-pub(crate) fn provider(times: &TimesArgs, key: &CloudKey, http: Http, raw: &RawEnv) -> CloudProvider {
-    let limits = *http.time_limits();
-    CloudProvider {
-        sandboxes: Sandboxes::new(http, key.clone(), times.api_timeout(&limits)),
-        spec: times.sandbox_spec.clone().or_else(|| raw.openhands_sandbox_spec_id.clone()),
-        init_timeout: times.init_timeout(&limits),
-    }
-}
+use crate::input::services::ProviderSettings;
 
 /// The sandbox that the flags describe, asked for. One that was there before stays.
-pub(crate) fn sandbox_of(args: &NewSandboxArgs, key: &CloudKey, http: Http, raw: &RawEnv) -> Sandbox<CloudProvider> {
-    let provider = provider(&args.times, key, http, raw);
+pub(crate) fn sandbox_of(
+    settings: &ProviderSettings,
+    args: &NewSandboxArgs,
+    http: Http,
+    raw: &RawEnv,
+) -> Sandbox<AnyProvider> {
+    let provider = AnyProvider::new(settings, &args.provision, http, raw);
     let mut sandbox = match &args.id {
-        Some(id) => Sandbox::existing(provider, SandboxId::new(id.trim())),
+        Some(id) => provider.existing(&SandboxId::new(id.trim())),
         None => Sandbox::create(provider),
     };
     if !args.is_deleted() {
@@ -33,14 +28,18 @@ pub(crate) fn sandbox_of(args: &NewSandboxArgs, key: &CloudKey, http: Http, raw:
 }
 
 /// Gives a sandbox up that could not be deleted, and tells the user.
-pub(crate) fn leave(sandbox: Sandbox<CloudProvider>) {
+pub(crate) fn leave(sandbox: Sandbox<AnyProvider>) {
     if !sandbox.is_settled() {
-        match sandbox.id() {
-            Some(_) if sandbox.is_kept() => {}
-            Some(id) => {
-                tracing::warn!("sandbox {id} may be left: delete it with `openhands-runner sandbox delete {id}`");
+        let (flag, in_advance) = (sandbox.provider().flag(), sandbox.provider().id_in_advance());
+        match (sandbox.id(), in_advance) {
+            (Some(_), _) if sandbox.is_kept() => {}
+            (Some(id), _) => {
+                tracing::warn!("sandbox {id} may be left: delete it with `openhands-runner sandbox delete{flag} {id}`");
             }
-            None => tracing::warn!(
+            (None, Some(id)) => tracing::warn!(
+                "sandbox {id} was being made and may be left: delete it with `openhands-runner sandbox delete{flag} {id}`"
+            ),
+            (None, None) => tracing::warn!(
                 "a sandbox was being made and may be left: look with `openhands-runner sandbox list`, and delete it"
             ),
         }

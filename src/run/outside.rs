@@ -1,24 +1,24 @@
 //! The sandbox of a run that is driven from outside.
 
 use openhands_client::agent_server::AgentServer;
-use openhands_client::cloud::CloudKey;
 use openhands_client::http::Http;
 use openhands_client::ids::SandboxId;
 use openhands_client::retry::{Policy, retry};
-use openhands_client::sandbox::providers::cloud::CloudProvider;
 use openhands_client::sandbox::ready::await_ready;
 use openhands_client::sandbox::{Provider as _, Sandbox, SandboxState};
-use openhands_client::workspace::{AccountClient, account_of};
+use openhands_client::workspace::AccountClient;
 
 use crate::cli::RunArgs;
 use crate::input::Environment;
+use crate::input::services::ProviderSettings;
 use crate::outcome::Failure;
+use crate::prepare::provider::AnyProvider;
 use crate::prepare::sandbox::{leave, sandbox_of};
 
 /// Outlives the work in it: whatever ends the run, the sandbox is still there to be deleted.
 #[derive(Debug, Default)]
 pub(super) struct Outside {
-    sandbox: tokio::sync::Mutex<Option<Sandbox<CloudProvider>>>,
+    sandbox: tokio::sync::Mutex<Option<Sandbox<AnyProvider>>>,
 }
 
 impl Outside {
@@ -26,18 +26,18 @@ impl Outside {
     pub(super) async fn ready(
         &self,
         args: &RunArgs,
-        key: &CloudKey,
+        provider: &ProviderSettings,
         http: Http,
         environment: &Environment,
     ) -> Result<(AccountClient, AgentServer), Failure> {
         let mut slot = self.sandbox.lock().await;
-        let sandbox = slot.insert(sandbox_of(&args.sandbox, key, http, &environment.raw));
+        let sandbox = slot.insert(sandbox_of(provider, &args.sandbox, http, &environment.raw));
         let ready = sandbox.ready().await.map_err(Failure::from)?;
         if let Some(key) = &ready.access.agent_server.session_key {
             environment.redactor.learn(key);
         }
         let id = sandbox.made().await.map_err(Failure::from)?;
-        let account = account_of(&id, &sandbox.provider().sandboxes, &ready);
+        let account = sandbox.provider().account(&id, &ready);
         Ok((account, ready.server))
     }
 
@@ -52,7 +52,7 @@ impl Outside {
         };
         let provider = sandbox.provider();
         let policy = Policy::cloud_read(provider.http().time_limits());
-        // If the Cloud does not say, the failure that led here is the reason.
+        // If the provider does not say, the failure that led here is the reason.
         let look = retry("looking at the sandbox", policy, || provider.look(id)).await;
         if !matches!(look, Ok(SandboxState::Paused)) {
             return Ok(false);

@@ -181,7 +181,7 @@ impl<'r> Run<'r> {
 
     /// Gives up a run folder in which the agent works.
     fn folder_is_outside_of(&self, plan: &RunPlan) -> Result<(), Failure> {
-        if self.args.workspace == WorkspaceKind::Cloud || !is_this_machine(&plan.agent_server.url) {
+        if self.args.workspace != WorkspaceKind::Inside || !is_this_machine(&plan.agent_server.url) {
             return Ok(());
         }
         let outside = self.folder.with(|folder| folder.outside_of(&plan.conversation.working_dir));
@@ -363,7 +363,7 @@ impl<'r> Run<'r> {
             working_dir: args.overrides.working_dir.clone(),
             deadline: args.overrides.deadline,
             params: args.overrides.params.clone(),
-            cloud: args.workspace == WorkspaceKind::Cloud,
+            provider: args.workspace.provider(),
             here: Here::of_process(),
         };
         let settings = Settings::from_env(&self.environment.raw, &self.environment.not_text, flags);
@@ -371,13 +371,16 @@ impl<'r> Run<'r> {
         let limits = self.environment.time_limits.run;
         let plan = match (settings, task) {
             (Ok(settings), Ok(task)) => {
-                let is_outside = args.workspace == WorkspaceKind::Cloud;
+                let provider = args.workspace.provider();
                 let timeout = args.overrides.timeout.or(task.limits.timeout);
                 let limit = Limit::of_user(self.started, timeout, settings.deadline);
                 // Filling in the messages may take a moment, in which signals and the time limit count.
                 let filling_in = off_thread("messages", move || {
                     let whole = RunPlan::new(settings, task, limits)?;
-                    if is_outside { whole.driven_from_outside() } else { Ok(whole) }
+                    match provider {
+                        Some(provider) => whole.driven_from_outside(provider),
+                        None => Ok(whole),
+                    }
                 });
                 within(limit.as_ref(), filling_in).await?
             }
@@ -477,8 +480,8 @@ impl<'r> Run<'r> {
             self.known.send_modify(|known| (known.conversation_id, known.at_work) = (Some(plan.conversation.id), true));
         }
         let (account, server) = match &plan.account {
-            Account::OfSandbox(key) => {
-                let ready = self.sandbox.ready(args, key, http, self.environment);
+            Account::OfSandbox(provider) => {
+                let ready = self.sandbox.ready(args, provider, http, self.environment);
                 within(own_limit.as_ref(), ready).await??
             }
             account => {

@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use wiremock::matchers::{any, header, path};
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
-use crate::support::{AgentServer, NEWEST};
+use crate::support::agent_server::STARTING;
+use crate::support::{AgentServer, NEWEST, Run, ScriptedLlm, Step};
 
 fn runtime(api: &MockServer) -> RuntimeApi {
     RuntimeApi::new(&Network::default(), api.uri().parse().unwrap(), "runtime-key", "an-image:1").unwrap()
@@ -119,6 +120,58 @@ async fn a_runtime_of_the_runtime_api_goes_through_its_life() {
     assert_eq!(fake.calls().last().unwrap(), "/stop");
 }
 
+/// Outside of any sandbox, with this Runtime API.
+fn with_runtime_api(api: &MockServer) -> Run {
+    Run::new().env("RUNTIME_API_URL", api.uri()).env("RUNTIME_API_KEY", "runtime-key")
+}
+
+#[tokio::test]
+async fn the_command_line_uses_sandboxes_of_the_runtime_api() {
+    let (api, fake) = runtime_api().await;
+    let server = AgentServer::shared(NEWEST).await;
+    let llm = ScriptedLlm::start(0).await.unwrap();
+    llm.script("Write a file", [Step::terminal("echo content >file.txt"), Step::finish("Written.")]);
+    let work = server.working_dir();
+    let run = with_runtime_api(&api).llm(&llm).env("WORKSPACE_BASE", work.to_str().unwrap());
+    let run = run.args(["run", "--workspace", "runtime-api", "--image", "an-image:2", "--format", "json"]);
+    let result = run.args(["-p", "Write a file."]).finish().await.exits_with(0).says("sandbox deleted").json();
+    let session = fake.state.lock().unwrap().calls[0].1.clone();
+    assert_eq!((result["message"].as_str(), session["image"].as_str()), (Some("Written."), Some("an-image:2")));
+    assert_eq!(result["sandbox_id"], session["session_id"], "{result}");
+    assert_eq!(std::fs::read_to_string(work.join("file.txt")).unwrap(), "content\n");
+    assert_eq!(fake.calls(), ["/start", "/stop"]);
+
+    // The id that one command prints is the one that the others take.
+    let at = ["--workspace", "runtime-api"];
+    let created = with_runtime_api(&api).args(["sandbox", "create"]).args(at).finish().await.exits_with(0);
+    let id = created.stdout.trim();
+    with_runtime_api(&api).args(["sandbox", "pause", id]).args(at).finish().await.exits_with(0);
+    let exec = with_runtime_api(&api).args(["exec"]).args(at).args(["--sandbox", id, "--", "echo here"]);
+    assert_eq!(exec.finish().await.exits_with(0).stdout, "here\n");
+    with_runtime_api(&api).args(["sandbox", "delete", id]).args(at).finish().await.exits_with(0);
+    assert_eq!(fake.calls()[2..], ["/start", "/pause", "/resume", "/stop"]);
+    let gone = with_runtime_api(&api).args(["exec"]).scaled(0.1, ["sandbox_unknown"]).args(at);
+    gone.args(["--sandbox", id, "--", "true"]).finish().await.exits_with(69).says("there is no sandbox").says(id);
+}
+
+#[tokio::test]
+async fn what_a_provider_needs_is_told_before_a_sandbox_is_made() {
+    let run = |words: &[&'static str]| {
+        let words = words.to_vec();
+        Run::new().file("task.md", "Do nothing.").command(move |command| {
+            command.args(words);
+        })
+    };
+    for command in [&["run"][..], &["launch"]] {
+        let told = run(&[command, &["--workspace", "runtime-api", "task.md"]].concat()).finish().await.exits_with(78);
+        told.says("RUNTIME_API_URL").says("RUNTIME_API_KEY");
+    }
+    let told = run(&["run", "--workspace", "cloud", "--image", "i", "task.md"]).finish().await.exits_with(2);
+    told.says("`--image` is for `--workspace docker`");
+    let told = run(&["run", "--volume", "/a:/b", "task.md"]).finish().await.exits_with(2);
+    told.says("add `--workspace docker`");
+}
+
 #[tokio::test]
 async fn a_runtime_that_was_there_before_is_not_deleted_after_a_failed_start() {
     let (server, fake) = runtime_api().await;
@@ -147,11 +200,12 @@ case $1 in
         setsid sleep 600 >pipe 2>/dev/null &
         echo $! >holder
         echo "$port" >"$2"
+        echo "$OH_SESSION_API_KEYS_0" >key
         echo 0123456789ab ;;
     inspect)
         known "$4"
-        printf '[{{"State":{{"Running":true,"Paused":%s}},"NetworkSettings":{{"Ports":{{"8000/tcp":[{{"HostIp":"127.0.0.1","HostPort":"%s"}}]}}}}}}]' \
-            "$([ -e paused ] && echo true || echo false)" "$(cat "$4")" ;;
+        printf '[{{"Config":{{"Env":["PATH=/bin","OH_SESSION_API_KEYS_0=%s"]}},"State":{{"Running":true,"Paused":%s}},"NetworkSettings":{{"Ports":{{"8000/tcp":[{{"HostIp":"127.0.0.1","HostPort":"%s"}}]}}}}}}]' \
+            "$(cat key)" "$([ -e paused ] && echo true || echo false)" "$(cat "$4")" ;;
     pause) known "$2"; touch paused ;;
     unpause) known "$2"; rm paused ;;
     rm) known "$3"; kill "$(cat holder)"; rm "$3" ;;
@@ -184,6 +238,32 @@ async fn a_container_goes_through_its_life() {
          ghcr.io/openhands/agent-server:latest-python --host 0.0.0.0 --port 8000"
     ));
     assert!(lines.last().unwrap().starts_with("rm --force agent-server-"));
+}
+
+#[tokio::test]
+async fn the_command_line_uses_containers_of_this_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = fake_docker(folder.path());
+    let path = format!("{}:{}", program.parent().unwrap().display(), env!("PATH"));
+    let docker = || Run::new().env("PATH", &path);
+    let at = ["--workspace", "docker"];
+    let turn = STARTING.lock().await;
+    let exec = docker().args(["exec", "--keep-alive", "--image", "an-image:3", "--volume", "/here:/there"]).args(at);
+    let exec = exec.args(["--format", "json", "--", "echo here"]).finish().await.exits_with(0).json();
+    drop(turn);
+    assert_eq!(exec["stdout"], "here\n");
+    // Its key is the container's: no other process of ours has it.
+    let id = exec["sandbox_id"].as_str().unwrap();
+    let there = format!("{id}:/tmp/copy-of-the-test-{}", uuid::Uuid::new_v4());
+    docker().args(["cp", "file", &there]).args(at).file("file", "content").finish().await.exits_with(0);
+    let back = docker().args(["cp", &there, "back"]).args(at).finish().await.exits_with(0);
+    assert_eq!(std::fs::read(back.path("back")).unwrap(), b"content");
+    std::fs::remove_file(there.split_once(':').unwrap().1).unwrap();
+    docker().args(["sandbox", "delete", id]).args(at).finish().await.exits_with(0);
+    let calls = std::fs::read_to_string(folder.path().join("calls")).unwrap();
+    assert_eq!(calls.lines().filter(|line| line.starts_with("run ")).count(), 1);
+    assert!(calls.lines().next().unwrap().contains(" --volume /here:/there an-image:3 "), "{calls}");
+    assert!(calls.ends_with(&format!("rm --force {id}\n")), "{calls}");
 }
 
 #[tokio::test]

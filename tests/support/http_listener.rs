@@ -34,7 +34,12 @@ pub struct HttpListener {
 impl HttpListener {
     /// Serves on `127.0.0.1:port`; port 0 is a free one.
     pub async fn start(port: u16, handler: impl Handler) -> std::io::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+        Self::start_at("127.0.0.1", port, handler).await
+    }
+
+    /// The same on another address of this machine.
+    pub async fn start_at(host: &str, port: u16, handler: impl Handler) -> std::io::Result<Self> {
+        let listener = TcpListener::bind((host, port)).await?;
         let address = listener.local_addr()?;
         let task = tokio::spawn(serve(listener, Arc::new(handler)));
         Ok(Self { address, task })

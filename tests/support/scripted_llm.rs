@@ -79,9 +79,14 @@ pub struct ScriptedLlm {
 
 impl ScriptedLlm {
     pub async fn start(port: u16) -> std::io::Result<Self> {
+        Self::start_at("127.0.0.1", port).await
+    }
+
+    /// The same on another address of this machine.
+    pub async fn start_at(host: &str, port: u16) -> std::io::Result<Self> {
         let (scripts, calls) = (Arc::default(), Arc::default());
         let answers = Answers { scripts: Arc::clone(&scripts), calls: Arc::clone(&calls) };
-        let listener = HttpListener::start(port, answers).await?;
+        let listener = HttpListener::start_at(host, port, answers).await?;
         Ok(Self { listener, scripts, calls })
     }
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use self::undo::drop_unused_upload;
 use super::{CommandContext, until_signal};
 use crate::cli::{AutomationCommand, DetailArgs};
-use crate::input::settings;
+use crate::input::services;
 use crate::outcome::{ExitCode, Failure};
 use crate::process::signals::Shutdown;
 
@@ -38,7 +38,7 @@ pub(super) async fn run(
 
 /// The service that the environment names.
 fn service(context: &CommandContext) -> Result<AutomationService, Failure> {
-    let (url, key) = settings::automation_service(context.raw()).map_err(Failure::invalid)?;
+    let (url, key) = services::automation_service(context.raw()).map_err(Failure::invalid)?;
     Ok(AutomationService::with_http(context.http()?, url, key))
 }
 

@@ -57,6 +57,10 @@ variables! {
     openhands_api_key = "OPENHANDS_API_KEY",
     /// Key of the Cloud API, where the former is absent.
     openhands_cloud_api_key = "OPENHANDS_CLOUD_API_KEY",
+    /// Base of the Runtime API.
+    runtime_api_url = "RUNTIME_API_URL",
+    /// Key of the Runtime API.
+    runtime_api_key = "RUNTIME_API_KEY",
     /// The sandbox spec of sandboxes that are created.
     openhands_sandbox_spec_id = "OPENHANDS_SANDBOX_SPEC_ID",
     /// Where the completion callback goes.
@@ -165,6 +169,7 @@ pub(crate) const SECRET_NAMES: &[&str] = &[
     "OPENHANDS_CLOUD_API_KEY",
     "AUTOMATION_CALLBACK_API_KEY",
     "AUTOMATION_LOCAL_API_KEY",
+    "RUNTIME_API_KEY",
     "LLM_API_KEY",
     "AUTOMATION_KV_TOKEN",
     "OPENHANDS_RUNNER_NOTIFY",
@@ -178,6 +183,7 @@ const KEY_NAMES: &[&str] = &[
     "OPENHANDS_CLOUD_API_KEY",
     "AUTOMATION_CALLBACK_API_KEY",
     "AUTOMATION_LOCAL_API_KEY",
+    "RUNTIME_API_KEY",
     "LLM_API_KEY",
 ];
 
@@ -189,6 +195,7 @@ const ADDRESS_NAMES: &[&str] = &[
     "AUTOMATION_API_URL",
     "AGENT_SERVER_URL",
     "OPENHANDS_CLOUD_API_URL",
+    "RUNTIME_API_URL",
     "LLM_BASE_URL",
     "HTTP_PROXY",
     "HTTPS_PROXY",

@@ -13,7 +13,8 @@ const REPORTING_NAMES: &[&str] = &["AUTOMATION_CALLBACK_URL", "CALLBACK_URL", "A
 const JOB_NAMES: &[&str] = &["GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT", "GITHUB_ENV", "GITHUB_PATH", "GITHUB_STATE"];
 
 /// Addresses of which a program that we start needs no more than where they lead. Every variable that ends in `_PROXY` is one, too.
-const ADDRESSES: &[&str] = &["LLM_BASE_URL", "AGENT_SERVER_URL", "OPENHANDS_CLOUD_API_URL", "AUTOMATION_API_URL"];
+const ADDRESSES: &[&str] =
+    &["LLM_BASE_URL", "AGENT_SERVER_URL", "OPENHANDS_CLOUD_API_URL", "RUNTIME_API_URL", "AUTOMATION_API_URL"];
 
 /// What of this environment an agent-server that we start does not get: variables, and for some of them what is left for it.
 #[must_use]

@@ -13,7 +13,7 @@ use crate::providers::lifecycle;
 use crate::support::agent_server::STARTING;
 use crate::support::engine::Engine;
 use crate::support::run::Running;
-use crate::support::{AgentServer, NEWEST, Step};
+use crate::support::{AgentServer, NEWEST, Run, ScriptedLlm, Step};
 
 /// A user without an entry in any list of users, who may not change anything.
 const NARROW: [&str; 8] = [
@@ -118,4 +118,54 @@ async fn a_sandbox_in_a_real_container_goes_through_its_life() {
     let _turn = STARTING.lock().await;
     lifecycle(provider.clone()).await;
     assert_eq!(provider.made_since(&()).await.unwrap(), []);
+}
+
+/// An LLM that a container can reach, at this address of the engine's network.
+async fn llm_for_containers(engine: &Engine) -> (ScriptedLlm, String) {
+    let llm = ScriptedLlm::start_at("0.0.0.0", 0).await.unwrap();
+    let gateway = engine.call(&["network", "inspect", "podman", "--format", "{{(index .Subnets 0).Gateway}}"]);
+    let url = llm.url().replace("0.0.0.0", &gateway);
+    (llm, url)
+}
+
+#[tokio::test]
+async fn the_command_line_works_in_real_containers() {
+    let engine = Engine::shared().await;
+    let (llm, url) = llm_for_containers(engine).await;
+    llm.script("Write a file", [Step::terminal("echo content >file.txt; cat file.txt"), Step::finish("Written.")]);
+    let volumes = Engine::volumes();
+    let docker = |words: &[&str]| {
+        let path = format!("{}:{}", engine.command_line().parent().unwrap().display(), env!("PATH"));
+        let run =
+            Run::new().env("PATH", path).env("LLM_MODEL", "openai/scripted").env("LLM_API_KEY", "sk-scripted-key");
+        let run = run.env("LLM_BASE_URL", &url).env("WORKSPACE_BASE", "/tmp/project");
+        run.file("task.md", "Write a file.").command(|command| {
+            command.args(words);
+        })
+    };
+    let new: Vec<&str> = ["--workspace", "docker", "--image", &engine.server_image]
+        .into_iter()
+        .chain(volumes.iter().flat_map(|volume| ["--volume", volume]))
+        .collect();
+    let _turn = STARTING.lock().await;
+
+    let run = docker(&[&["run", "--format", "json", "--out", "out", "task.md"], &new[..]].concat()).finish().await;
+    let result = run.exits_with(0).says("sandbox deleted");
+    let id = result.json()["sandbox_id"].as_str().unwrap().to_owned();
+    assert_eq!((result.json()["message"].as_str(), engine.has(&id)), (Some("Written."), false));
+    assert!(result.path("out/result.json").exists());
+
+    // One container for what follows: the next command takes the one that the first has made.
+    let created = docker(&[&["sandbox", "create"], &new[..]].concat()).finish().await.exits_with(0);
+    let (id, at) = (created.stdout.trim(), ["--workspace", "docker"]);
+    let there = format!("{id}:/tmp/there");
+    docker(&[&["cp", "task.md", &there], &at[..]].concat()).finish().await.exits_with(0);
+    let exec = docker(&[&["exec", "--sandbox", id], &at[..], &["--", "cat /tmp/there"]].concat()).finish().await;
+    assert_eq!(exec.exits_with(0).stdout, "Write a file.");
+    let launch = docker(&[&["launch", "task.md", "--wait", "--out", "out", "--sandbox", id], &at[..]].concat());
+    let launched = launch.finish().await.exits_with(0);
+    assert_eq!(launched.stdout, "Written.\n");
+    assert!(launched.path("out/result.json").exists());
+    docker(&[&["sandbox", "delete", id], &at[..]].concat()).finish().await.exits_with(0);
+    assert!(!engine.has(id));
 }

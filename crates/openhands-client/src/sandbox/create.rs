@@ -265,7 +265,7 @@ async fn clean_up<P: Provider>(provider: &P, asked: &Asked<P>) -> Result<(), Vec
             listed: listed.len(),
             listed_before: before.as_ref().map(Vec::len),
             is_unchanged: before.as_ref() == Some(&listed),
-            knows_its_own: P::KNOWS_ITS_OWN,
+            knows_its_own: provider.knows_its_own(),
             refused: asked.refused,
             had_time_to_show: asked.at.elapsed() >= limits.sandbox_listed,
             is_late: Instant::now() >= until,

@@ -1,6 +1,6 @@
 //! Which of the sandboxes that appeared after a failed request is the one that the request made. Pure.
 //!
-//! A provider that names its sandboxes (`KNOWS_ITS_OWN`) lists only ours. OpenHands Cloud lists every new sandbox of the account, and
+//! A provider that names its sandboxes (`knows_its_own`) lists only ours. OpenHands Cloud lists every new sandbox of the account, and
 //! another job may create one in the same moment, so the list is looked at until it is settled: long enough after the request for ours
 //! to be listed, and unchanged since the look before.
 //!

@@ -55,7 +55,9 @@ pub trait Provider: fmt::Debug + Clone + Send + Sync + 'static {
     type Mark: fmt::Debug + Clone + Send + Sync;
 
     /// Whether what was made since a mark is certainly ours.
-    const KNOWS_ITS_OWN: bool = true;
+    fn knows_its_own(&self) -> bool {
+        true
+    }
 
     /// Looks at what there is, before a sandbox is made.
     ///
@@ -145,6 +147,12 @@ impl Access {
     #[must_use]
     pub fn new(url: url::Url, session_key: Option<Secret>, inner_port: Option<u16>) -> Self {
         Self { agent_server: AgentServerAddress { url, session_key }, inner_port }
+    }
+
+    /// Its port, as a program in the sandbox finds it.
+    #[must_use]
+    pub fn port_inside(&self) -> Option<u16> {
+        self.inner_port.or(self.agent_server.url.port_or_known_default())
     }
 
     /// A client of it.

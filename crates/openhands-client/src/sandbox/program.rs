@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::Access;
 use super::exec::{Command, put};
 use super::install::{InstallError, install};
-use crate::agent_server::AgentServer;
+use crate::agent_server::{AgentServer, local_agent_server};
 use crate::cloud::CloudKey;
 use crate::ids::SandboxId;
 use crate::secret::Secret;
@@ -85,18 +85,31 @@ impl Program {
     /// Adds the variables by which a program in the sandbox finds its agent-server and the Cloud account.
     #[must_use]
     pub fn inside(self, id: &SandboxId, access: &Access, key: &CloudKey) -> Self {
-        let port = access.inner_port.or(access.agent_server.url.port_or_known_default());
         let program = self
+            .with_session_key(access)
             .env("SANDBOX_ID", id.as_str())
             .env("OPENHANDS_API_KEY", key.api_key.clone())
             .env("OPENHANDS_CLOUD_API_URL", key.url.as_str());
-        let program = match &access.agent_server.session_key {
-            Some(key) => program.env("SESSION_API_KEY", key.clone()),
-            None => program,
-        };
-        match port {
+        match access.port_inside() {
             Some(port) => program.env("AGENT_SERVER_PORT", port.to_string()),
             None => program,
+        }
+    }
+
+    /// Adds the variables by which a program in the sandbox finds its agent-server, where no Cloud account is behind it.
+    #[must_use]
+    pub fn beside(self, access: &Access) -> Self {
+        let program = self.with_session_key(access);
+        match access.port_inside() {
+            Some(port) => program.env("AGENT_SERVER_URL", local_agent_server(port).as_str()),
+            None => program,
+        }
+    }
+
+    fn with_session_key(self, access: &Access) -> Self {
+        match &access.agent_server.session_key {
+            Some(key) => self.env("SESSION_API_KEY", key.clone()),
+            None => self,
         }
     }
 

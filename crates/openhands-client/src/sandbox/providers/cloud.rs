@@ -101,7 +101,9 @@ impl Provider for CloudProvider {
     type Mark = NewestSandboxes;
 
     /// Another job of the account may make one at the same time.
-    const KNOWS_ITS_OWN: bool = false;
+    fn knows_its_own(&self) -> bool {
+        false
+    }
 
     async fn mark(&self) -> Result<NewestSandboxes, SandboxError> {
         Ok(NewestSandboxes::of(&self.newest().await?))
@@ -135,7 +137,11 @@ impl Provider for CloudProvider {
     }
 
     async fn delete(&self, id: &SandboxId) -> Result<(), SandboxError> {
-        self.sandboxes.delete(id).await.map(drop).map_err(SandboxError::request("deleting the sandbox"))
+        let was_there = self.sandboxes.delete(id).await.map_err(SandboxError::request("deleting the sandbox"))?;
+        if !was_there {
+            tracing::info!(sandbox = %id, "there is no such sandbox any more");
+        }
+        Ok(())
     }
 
     fn http(&self) -> &Http {

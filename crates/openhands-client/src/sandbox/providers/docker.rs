@@ -42,6 +42,8 @@ pub struct Docker {
     pub init_timeout: Duration,
 }
 
+/// The image of the agent-server that its project publishes.
+pub const DEFAULT_IMAGE: &str = "ghcr.io/openhands/agent-server:latest-python";
 /// The port of the agent-server in its container.
 const PORT: u16 = 8000;
 /// The variable that gives the agent-server its key.
@@ -53,20 +55,40 @@ impl Docker {
     /// # Errors
     /// [`SetupError`].
     pub fn new(network: &Network) -> Result<Self, SetupError> {
-        let http = Http::new(network, TimeLimits::default())?;
-        Ok(Self {
+        Ok(Self::with_http(Http::new(network, TimeLimits::default())?))
+    }
+
+    /// The same with this HTTP client and its connections.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_http(http: Http) -> Self {
+        Self {
             init_timeout: http.time_limits().sandbox_init,
             http,
             name: format!("agent-server-{}", uuid::Uuid::new_v4()),
             session_key: Secret::new(uuid::Uuid::new_v4().simple().to_string()),
             program: "docker".into(),
-            server_image: "ghcr.io/openhands/agent-server:latest-python".to_owned(),
+            server_image: DEFAULT_IMAGE.to_owned(),
             platform: "linux/amd64".to_owned(),
             volumes: Vec::new(),
             forward_env: Vec::new(),
             network: None,
             enable_gpu: false,
-        })
+        }
+    }
+
+    /// The container's name, which is its id as a sandbox.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn id(&self) -> SandboxId {
+        SandboxId::new(&self.name)
+    }
+
+    /// The key of the agent-server in a container, which may be another process's: docker tells everybody who may use it.
+    fn session_key_of(&self, container: &Value) -> Secret {
+        let variables = container.pointer("/Config/Env").and_then(Value::as_array);
+        let mut values = variables.into_iter().flatten().filter_map(|variable| variable.as_str()?.split_once('='));
+        values.find(|(name, _)| *name == KEY).map_or_else(|| self.session_key.clone(), |(_, key)| Secret::new(key))
     }
 
     fn run_arguments(&self) -> Vec<String> {
@@ -140,17 +162,17 @@ impl Provider for Docker {
         let words = self.run_arguments();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         match self.docker("starting the container", &words, self.init_timeout).await {
-            Ok(_) => Ok(SandboxId::new(&self.name)),
+            Ok(_) => Ok(self.id()),
             Err(error) => {
                 // A container that was made and could not be started is left by docker.
-                let _ = self.delete(&SandboxId::new(&self.name)).await;
+                let _ = self.delete(&self.id()).await;
                 Err(error)
             }
         }
     }
 
     async fn made_since(&self, (): &()) -> Result<Vec<SandboxId>, SandboxError> {
-        Ok(self.inspect(&self.name).await?.map(|_| SandboxId::new(&self.name)).into_iter().collect())
+        Ok(self.inspect(&self.name).await?.map(|_| self.id()).into_iter().collect())
     }
 
     async fn look(&self, id: &SandboxId) -> Result<SandboxState, SandboxError> {
@@ -164,7 +186,7 @@ impl Provider for Docker {
         }
         let port = container.pointer(&format!("/NetworkSettings/Ports/{PORT}~1tcp/0/HostPort")).and_then(Value::as_str);
         Ok(match port.and_then(|port| Url::parse(&format!("http://127.0.0.1:{port}")).ok()) {
-            Some(url) => SandboxState::Usable(Access::new(url, Some(self.session_key.clone()), Some(PORT))),
+            Some(url) => SandboxState::Usable(Access::new(url, Some(self.session_key_of(&container)), Some(PORT))),
             None => SandboxState::Waiting("a container without a port".to_owned()),
         })
     }

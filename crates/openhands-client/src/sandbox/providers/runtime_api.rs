@@ -1,4 +1,5 @@
-//! The Runtime API as a provider: sandboxes from an image of one's own, known by a session id.
+//! The Runtime API as a provider: sandboxes from an image of one's own, known by a session id, which is their id here. The API's own
+//! id of a runtime changes when the session gets another runtime.
 //!
 //! As the official client uses it (`openhands-workspace` 1.58.0, `APIRemoteWorkspace`); no server of it could be tried.
 
@@ -84,8 +85,14 @@ impl RuntimeApi {
         api_key: impl Into<Secret>,
         server_image: impl Into<String>,
     ) -> Result<Self, SetupError> {
-        let http = Http::new(network, TimeLimits::default())?;
-        Ok(Self {
+        Ok(Self::with_http(Http::new(network, TimeLimits::default())?, url, api_key, server_image))
+    }
+
+    /// The same with this HTTP client and its connections.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_http(http: Http, url: Url, api_key: impl Into<Secret>, server_image: impl Into<String>) -> Self {
+        Self {
             init_timeout: http.time_limits().sandbox_init,
             api_timeout: http.time_limits().sandbox_request,
             http,
@@ -98,7 +105,14 @@ impl RuntimeApi {
             resource_factor: 1,
             runtime_class: Some("sysbox-runc".to_owned()),
             environment: BTreeMap::new(),
-        })
+        }
+    }
+
+    /// The session's id, which is that of its sandbox.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn id(&self) -> SandboxId {
+        SandboxId::new(&self.session_id)
     }
 
     fn request(&self, method: Method, segments: &[&str]) -> Request {
@@ -115,14 +129,27 @@ impl RuntimeApi {
         }
     }
 
-    async fn runtime(&self) -> Result<Option<SandboxId>, SandboxError> {
-        let session = self.session().await.map_err(SandboxError::request("looking at the session"))?;
-        Ok(session.and_then(|runtime| runtime.id).map(SandboxId::new))
+    /// The id of the session's runtime.
+    async fn runtime_id(&self) -> Result<Option<String>, HttpError> {
+        Ok(self.session().await?.and_then(|runtime| runtime.id))
     }
 
-    async fn act(&self, action: &str, id: &SandboxId, limit: Duration) -> Result<(), HttpError> {
-        let body = json!({"runtime_id": id.as_str()});
-        self.request(Method::POST, &[action]).json(&body).timeout(limit).send().await.map(drop)
+    /// Does something with the session's runtime; whether there is one.
+    async fn act(&self, action: &str, limit: Duration) -> Result<bool, HttpError> {
+        let Some(id) = self.runtime_id().await? else { return Ok(false) };
+        let body = json!({"runtime_id": id});
+        match self.request(Method::POST, &[action]).json(&body).timeout(limit).send().await {
+            Err(error) if error.status() == Some(404) => Ok(false),
+            done => done.map(|_| true),
+        }
+    }
+
+    async fn act_on_existing(&self, action: &str, doing: &'static str, limit: Duration) -> Result<(), SandboxError> {
+        match self.act(action, limit).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(SandboxError::Gone { id: self.id() }),
+            Err(error) => Err(SandboxError::request(doing)(error)),
+        }
     }
 
     async fn start(&self) -> Result<SandboxId, SandboxError> {
@@ -144,32 +171,33 @@ impl RuntimeApi {
         };
         let request = self.request(Method::POST, &["start"]).json(&body).timeout(self.init_timeout);
         let started = async { request.send().await?.json::<Runtime>() }.await;
-        id_of(&started.map_err(SandboxError::request("creating the sandbox"))?)
+        self.id_with(&started.map_err(SandboxError::request("creating the sandbox"))?)
     }
-}
 
-fn id_of(runtime: &Runtime) -> Result<SandboxId, SandboxError> {
-    runtime.id.as_deref().map(SandboxId::new).ok_or_else(|| SandboxError::Other {
-        doing: "creating the sandbox",
-        reason: "the Runtime API gives no runtime_id".to_owned(),
-    })
+    /// The id of a sandbox with this runtime.
+    fn id_with(&self, runtime: &Runtime) -> Result<SandboxId, SandboxError> {
+        runtime.id.as_ref().map(|_| self.id()).ok_or_else(|| SandboxError::Other {
+            doing: "creating the sandbox",
+            reason: "the Runtime API gives no runtime_id".to_owned(),
+        })
+    }
 }
 
 impl Provider for RuntimeApi {
     /// The runtime that the session has already. The session's next one is ours.
-    type Mark = Option<SandboxId>;
+    type Mark = Option<String>;
 
-    async fn mark(&self) -> Result<Option<SandboxId>, SandboxError> {
-        self.runtime().await
+    async fn mark(&self) -> Result<Option<String>, SandboxError> {
+        self.runtime_id().await.map_err(SandboxError::request("looking at the session"))
     }
 
     /// Attaches to the session's runtime, if there is one.
-    async fn create(&self, _: &Option<SandboxId>) -> Result<SandboxId, SandboxError> {
+    async fn create(&self, _: &Option<String>) -> Result<SandboxId, SandboxError> {
         let session = self.session().await.map_err(SandboxError::request("looking at the session"))?;
         match session {
-            Some(runtime) if runtime.status.as_deref() == Some("running") => id_of(&runtime),
+            Some(runtime) if runtime.status.as_deref() == Some("running") => self.id_with(&runtime),
             Some(runtime) if runtime.status.as_deref() == Some("paused") => {
-                let id = id_of(&runtime)?;
+                let id = self.id_with(&runtime)?;
                 match self.resume(&id).await {
                     Ok(()) => Ok(id),
                     Err(_) => self.start().await,
@@ -179,8 +207,8 @@ impl Provider for RuntimeApi {
         }
     }
 
-    async fn made_since(&self, before: &Option<SandboxId>) -> Result<Vec<SandboxId>, SandboxError> {
-        Ok(self.runtime().await?.filter(|id| Some(id) != before.as_ref()).into_iter().collect())
+    async fn made_since(&self, before: &Option<String>) -> Result<Vec<SandboxId>, SandboxError> {
+        Ok(self.mark().await?.filter(|id| Some(id) != before.as_ref()).map(|_| self.id()).into_iter().collect())
     }
 
     async fn look(&self, _: &SandboxId) -> Result<SandboxState, SandboxError> {
@@ -197,19 +225,16 @@ impl Provider for RuntimeApi {
         })
     }
 
-    async fn pause(&self, id: &SandboxId) -> Result<(), SandboxError> {
-        self.act("pause", id, self.api_timeout).await.map_err(SandboxError::request("pausing the sandbox"))
+    async fn pause(&self, _: &SandboxId) -> Result<(), SandboxError> {
+        self.act_on_existing("pause", "pausing the sandbox", self.api_timeout).await
     }
 
-    async fn resume(&self, id: &SandboxId) -> Result<(), SandboxError> {
-        self.act("resume", id, self.init_timeout).await.map_err(SandboxError::request("resuming the sandbox"))
+    async fn resume(&self, _: &SandboxId) -> Result<(), SandboxError> {
+        self.act_on_existing("resume", "resuming the sandbox", self.init_timeout).await
     }
 
-    async fn delete(&self, id: &SandboxId) -> Result<(), SandboxError> {
-        match self.act("stop", id, self.api_timeout).await {
-            Err(error) if error.status() != Some(404) => Err(SandboxError::request("deleting the sandbox")(error)),
-            _ => Ok(()),
-        }
+    async fn delete(&self, _: &SandboxId) -> Result<(), SandboxError> {
+        self.act("stop", self.api_timeout).await.map(drop).map_err(SandboxError::request("deleting the sandbox"))
     }
 
     fn http(&self) -> &Http {
