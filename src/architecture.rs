@@ -13,6 +13,7 @@ const PROGRAM: Floors = &[
     &["commands", "run"],
     &["prepare"],
     &["process", "sinks"],
+    &["batch_report"],
     &["export", "report"],
     &["plan"],
     &["logging"],

@@ -20,6 +20,7 @@
 //! - [`prepare`]: what a run does before its conversation;
 //! - [`sinks`]: who sees what a run does;
 //! - [`process`]: guardian, PID 1, signals, and what others may see of this process;
+//! - [`batch_report`]: what a batch has done, as a page, a table and a test report;
 //! - [`export`]: the run in the formats of other tools; [`report`]: what happened in a run, told from the lines of its events;
 //! - [`plan`]: what a run is going to do, as a plain value;
 //! - [`logging`];
@@ -38,6 +39,7 @@ mod agent_work;
 #[cfg(test)]
 mod architecture;
 mod batch_folder;
+mod batch_report;
 mod cli;
 mod commands;
 #[cfg(test)]

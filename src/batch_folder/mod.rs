@@ -3,10 +3,14 @@
 //! | file | content |
 //! | --- | --- |
 //! | `batch.json` | the id of the batch, from which the ids of its runs follow |
+//! | `results.jsonl` | a line for each attempt of a row that has ended, where one process runs all rows |
 //! | `rows/KEY/` | the run folder of a row |
 //! | `rows/KEY/row.json` | the row: its number, where it stands, and its columns |
 //!
 //! Processes on many machines may use one folder at the same time.
+
+mod class;
+mod results;
 
 use std::fs::{self, DirBuilder};
 use std::io::{self, Write as _};
@@ -18,12 +22,16 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub(crate) use self::class::FailureClass;
+pub(crate) use self::results::{ReportedRow, RowResult, rows};
 use crate::run_folder::{FolderError, RESULT};
 
 /// The folder of the run folders.
 pub(crate) const ROWS: &str = "rows";
 /// The row in its run folder.
 pub(crate) const ROW: &str = "row.json";
+/// The results of all attempts.
+pub(crate) const RESULTS: &str = "results.jsonl";
 const BATCH: &str = "batch.json";
 
 /// The version of the folder's format.

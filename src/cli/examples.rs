@@ -81,6 +81,15 @@ pub(super) const AUTOMATION_DELETE_EXAMPLES: &str = "\
 Examples:
   openhands-runner automation delete 6f9619ff-8b86-d011-b42d-00cf4fc964ff";
 
+pub(super) const BATCH_EXAMPLES: &str = "\
+Examples:
+  openhands-runner batch report results";
+
+pub(super) const BATCH_REPORT_EXAMPLES: &str = "\
+Examples:
+  openhands-runner batch report results
+  openhands-runner batch report results --format json";
+
 pub(super) const SANDBOX_EXAMPLES: &str = "\
 Examples:
   id=$(openhands-runner sandbox create)

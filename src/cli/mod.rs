@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and its help. Knows no defaults that the configuration owns.
 
 mod automation;
+mod batch;
 mod deferred;
 mod examples;
 mod familiar;
@@ -31,6 +32,7 @@ use self::examples::{
     COMPLETIONS_EXAMPLES, EXAMPLES, MAN_EXAMPLES, REPORT_EXAMPLES, RUN_EXAMPLES, SCHEMA_EXAMPLES, SHOW_EXAMPLES,
 };
 pub(crate) use automation::{AutomationCommand, CreateArgs, DetailArgs, PackArgs, RunnerSource, UpdateArgs};
+pub(crate) use batch::BatchCommand;
 pub(crate) use deferred::Deferred;
 
 use self::values::duration;
@@ -363,8 +365,8 @@ mod tests {
             assert!(means(first), "{first}");
         }
         for first in [
-            "sandbox", "sandbx", "exec", "exce", "cp", "launch", "lauch", "check", "report", "show", "schema", "hook",
-            "help",
+            "sandbox", "sandbx", "exec", "exce", "cp", "launch", "batch", "lauch", "check", "report", "show", "schema",
+            "hook", "help",
         ] {
             assert!(!means(first), "{first}");
         }

@@ -9,9 +9,10 @@ use clap::{Args, Subcommand, ValueEnum};
 use openhands_client::secret::Secret;
 
 use super::automation::AutomationArgs;
+use super::batch::BatchArgs;
 use super::examples::{
-    AUTOMATION_EXAMPLES, CHECK_EXAMPLES, CP_EXAMPLES, CREATE_EXAMPLES, DELETE_EXAMPLES, EXEC_EXAMPLES, LAUNCH_EXAMPLES,
-    LIST_EXAMPLES, PAUSE_EXAMPLES, RESUME_EXAMPLES, SANDBOX_EXAMPLES, STATUS_EXAMPLES,
+    AUTOMATION_EXAMPLES, BATCH_EXAMPLES, CHECK_EXAMPLES, CP_EXAMPLES, CREATE_EXAMPLES, DELETE_EXAMPLES, EXEC_EXAMPLES,
+    LAUNCH_EXAMPLES, LIST_EXAMPLES, PAUSE_EXAMPLES, RESUME_EXAMPLES, SANDBOX_EXAMPLES, STATUS_EXAMPLES,
 };
 use super::overrides::key_and_value;
 use super::sandbox::{NewSandboxArgs, ProviderArgs, ProvisionArgs};
@@ -40,6 +41,9 @@ pub(crate) enum OutsideCommand {
     /// Run a task on a schedule or on an event, with the automation service.
     #[command(after_help = AUTOMATION_EXAMPLES)]
     Automation(Deferred<AutomationArgs>),
+    /// Run a task for each row of a file, and join the results.
+    #[command(after_help = BATCH_EXAMPLES)]
+    Batch(Deferred<BatchArgs>),
     /// Check configuration and connectivity, and suggest fixes.
     #[command(after_help = CHECK_EXAMPLES)]
     Check(Deferred<CheckArgs>),
@@ -210,6 +214,7 @@ impl OutsideCommand {
             Self::Cp(Deferred(args)) => &args.common,
             Self::Launch(Deferred(args)) => &args.common,
             Self::Automation(Deferred(args)) => &args.common,
+            Self::Batch(Deferred(args)) => &args.common,
             Self::Check(Deferred(args)) => &args.common,
         }
     }

@@ -4,6 +4,7 @@
 //! `--format json`, an object on standard output too.
 
 mod automation;
+mod batch;
 mod check;
 mod check_task;
 mod conversation;
@@ -60,6 +61,7 @@ pub(crate) async fn run(
         OutsideCommand::Cp(Deferred(args)) => cp::run(&context, *args, &mut shutdown).await,
         OutsideCommand::Launch(Deferred(args)) => launch::run(&context, *args, &mut shutdown).await,
         OutsideCommand::Automation(Deferred(args)) => automation::run(&context, args.command, &mut shutdown).await,
+        OutsideCommand::Batch(Deferred(args)) => batch::run(&context, args.command, &mut shutdown).await,
         OutsideCommand::Check(Deferred(args)) => check::run(&context, *args, &mut shutdown).await,
     };
     match done {

@@ -19,21 +19,24 @@ pub(super) fn report(result: &Value) -> String {
     let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     // Writing into a String cannot fail.
     let _ = writeln!(xml, "<testsuites {counts}>");
-    let timestamp = escaped(text("started_at"));
+    let timestamp = escaped_xml(text("started_at"));
     let _ = writeln!(xml, r#"  <testsuite name="openhands-runner" {counts} timestamp="{timestamp}">"#);
-    let _ =
-        writeln!(xml, r#"    <testcase classname="openhands-runner" name="{}" time="{seconds:.3}">"#, escaped(name));
+    let _ = writeln!(
+        xml,
+        r#"    <testcase classname="openhands-runner" name="{}" time="{seconds:.3}">"#,
+        escaped_xml(name)
+    );
     if let Some(error) = error {
         let element = if is_failure { "failure" } else { "error" };
-        let [code, detail] = ["code", "detail"].map(|field| escaped(error[field].as_str().unwrap_or_default()));
+        let [code, detail] = ["code", "detail"].map(|field| escaped_xml(error[field].as_str().unwrap_or_default()));
         let first = detail.lines().next().unwrap_or_default();
         let _ = writeln!(xml, r#"      <{element} type="{code}" message="{first}">{detail}</{element}>"#);
     }
     if !text("message").is_empty() {
-        let _ = writeln!(xml, "      <system-out>{}</system-out>", escaped(text("message")));
+        let _ = writeln!(xml, "      <system-out>{}</system-out>", escaped_xml(text("message")));
     }
     for warning in result["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        let _ = writeln!(xml, "      <system-err>{}</system-err>", escaped(warning));
+        let _ = writeln!(xml, "      <system-err>{}</system-err>", escaped_xml(warning));
     }
     xml.push_str("    </testcase>\n");
     for check in checks {
@@ -44,7 +47,7 @@ pub(super) fn report(result: &Value) -> String {
 
 /// A check of the task as a test of its own.
 fn push_check(xml: &mut String, check: &Value) {
-    let text = |field: &str| escaped(check[field].as_str().unwrap_or_default());
+    let text = |field: &str| escaped_xml(check[field].as_str().unwrap_or_default());
     let seconds = check["seconds"].as_f64().unwrap_or_default();
     let _ = writeln!(xml, r#"    <testcase classname="checks" name="{}" time="{seconds:.3}">"#, text("name"));
     if check["status"] != "passed" {
@@ -63,7 +66,7 @@ fn push_check(xml: &mut String, check: &Value) {
 }
 
 /// A text between tags or quotes. XML 1.0 has no way to write most control characters.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped_xml(text: &str) -> String {
     let mut xml = String::with_capacity(text.len());
     for char in text.chars() {
         match char {

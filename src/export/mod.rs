@@ -9,6 +9,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
+pub(crate) use self::junit::escaped_xml;
+
 use crate::run_folder::{EVENTS, JUNIT, RESULT, TRAJECTORY};
 
 /// What is made of a run folder at its end.

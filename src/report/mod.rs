@@ -20,7 +20,7 @@ use std::path::Path;
 use crate::files::replace;
 use crate::run_folder::REPORT;
 
-pub(crate) use page::page;
+pub(crate) use page::{page, page_environment, seconds_for_people};
 pub(crate) use plain::plain;
 pub(crate) use reader::StoryReader;
 pub(crate) use source::{SourceError, read};

@@ -34,15 +34,7 @@ struct Line<'p> {
 /// # Errors
 /// Those of the template engine: the page that is built in cannot be filled in.
 pub(crate) fn page(story: &Story) -> Result<String, Error> {
-    let mut environment = Environment::new();
-    // Everything that is filled in comes from outside.
-    environment.set_auto_escape_callback(|_| AutoEscape::Html);
-    environment.set_formatter(|out, state, value| match value.as_str() {
-        Some(text) if !value.is_safe() => unseen::html(out, text).map_err(Error::from),
-        _ => escape_formatter(out, state, value),
-    });
-    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
-    environment.add_filter("seconds", |seconds: f64| seconds_for_people(seconds));
+    let mut environment = page_environment()?;
     environment.add_filter("whole", |text: &Value| whole(text));
     environment.add_template(NAME, PAGE)?;
     let without = if story.is_conversation { "Conversation" } else { "No result" };
@@ -53,6 +45,23 @@ pub(crate) fn page(story: &Story) -> Result<String, Error> {
     let lines = story.patch.iter().flat_map(|patch| &patch.lines);
     let lines = lines.map(|text| Line { kind: kind_of(text), text }).collect();
     environment.get_template(NAME)?.render(Value::from(Serde(Context { story, title, lines })))
+}
+
+/// The template engine for a page: what is filled in is text, and what is invisible in it is marked.
+///
+/// # Errors
+/// Those of the template engine.
+pub(crate) fn page_environment<'e>() -> Result<Environment<'e>, Error> {
+    let mut environment = Environment::new();
+    // Everything that is filled in comes from outside.
+    environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    environment.set_formatter(|out, state, value| match value.as_str() {
+        Some(text) if !value.is_safe() => unseen::html(out, text).map_err(Error::from),
+        _ => escape_formatter(out, state, value),
+    });
+    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
+    environment.add_filter("seconds", |seconds: f64| seconds_for_people(seconds));
+    Ok(environment)
 }
 
 /// An extract as HTML: its two ends, and between them how much is left out.
@@ -80,7 +89,7 @@ fn kind_of(line: &str) -> &'static str {
 }
 
 /// Seconds as people read them: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`.
-pub(super) fn seconds_for_people(seconds: f64) -> String {
+pub(crate) fn seconds_for_people(seconds: f64) -> String {
     if seconds < 9.95 {
         return format!("{seconds:.1} s");
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::support::{AgentServer, NEWEST, Run, ScriptedLlm, Step};
+use crate::support::{AgentServer, Browser, NEWEST, Run, ScriptedLlm, Step};
 
 const TASK: &str = "---\nname: \"Greet {{ row.name }}\"\nlimits: {iterations: \"{{ row.steps }}\"}\nchecks: [\"{{ row.check }}\"]\n\
     ---\nWrite a greeting for {{ row.name }}.";
@@ -20,12 +20,17 @@ fn row(server: &AgentServer, llm: &ScriptedLlm, out: &Path, variable: (&str, &st
     run.args(["run", "task.md", "--rows", "rows.csv", "--row", "auto", "--out", out.to_str().unwrap()])
 }
 
-#[tokio::test]
-async fn each_process_of_an_engine_runs_its_row_in_a_folder_of_its_own() {
-    let server = AgentServer::shared(NEWEST).await;
+async fn greeting_llm() -> ScriptedLlm {
     let llm = ScriptedLlm::start(0).await.unwrap();
     llm.script("Write a greeting for Ada.", [Step::finish("Hello, Ada.")]);
     llm.script("Write a greeting for Grace.", [Step::finish("Hello, Grace.")]);
+    llm
+}
+
+#[tokio::test]
+async fn each_process_of_an_engine_runs_its_row_in_a_folder_of_its_own() {
+    let server = AgentServer::shared(NEWEST).await;
+    let llm = greeting_llm().await;
     let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let out = home.path().join("batch");
 
@@ -54,6 +59,54 @@ async fn each_process_of_an_engine_runs_its_row_in_a_folder_of_its_own() {
     assert_eq!(llm.calls().len(), calls);
     row(server, &llm, &out, ("SLURM_ARRAY_TASK_ID", "1")).finish().await.exits_with(1);
     assert_eq!(result("second-2")["conversation_id"], before["conversation_id"]);
+}
+
+#[tokio::test]
+async fn the_results_of_all_rows_are_joined_and_the_page_sorts_and_filters_in_a_browser() {
+    let server = AgentServer::shared(NEWEST).await;
+    let llm = greeting_llm().await;
+    let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let out = home.path().join("batch");
+    let first = row(server, &llm, &out, ("JOB_COMPLETION_INDEX", "0")).finish();
+    let second = row(server, &llm, &out, ("JOB_COMPLETION_INDEX", "1")).finish();
+    let (first, second) = tokio::join!(first, second);
+    first.exits_with(0);
+    second.exits_with(1);
+
+    let joined = Run::new().args(["batch", "report", out.to_str().unwrap(), "--format", "json"]).finish().await;
+    let joined = joined.exits_with(0).json();
+    let summary = json!({"rows": 2, "completed": 1, "failed": 1, "unfinished": 0, "cost": joined["summary"]["cost"],
+        "classes": {"checks": 1}});
+    assert_eq!(joined["summary"], summary);
+    let table = fs::read_to_string(out.join("results.csv")).unwrap();
+    let cells = |line: usize| table.lines().nth(line).unwrap().split(',').collect::<Vec<_>>();
+    assert_eq!(cells(1)[..3], ["0", "first", "COMPLETED"]);
+    assert_eq!(cells(2)[..5], ["1", "second-2", "FAILED", "checks", "ChecksFailed"]);
+    let junit = fs::read_to_string(out.join("junit.xml")).unwrap();
+    assert!(junit.contains(r#"tests="2" failures="1" errors="0" skipped="0""#), "{junit}");
+
+    let mut browser = Browser::start().await;
+    browser.open(&out.join("report.html")).await;
+    let shown = "[...document.querySelectorAll('#rows tr')].filter((row) => !row.hidden).map((row) => row.cells[1].querySelector('a').textContent)";
+    assert_eq!(browser.value(shown).await, json!(["first", "second-2"]));
+    let click = |head: usize| format!("document.querySelectorAll('th button')[{head}].click()");
+    for _ in 0..2 {
+        browser.value(&click(0)).await;
+    }
+    assert_eq!(browser.value(shown).await, json!(["second-2", "first"]));
+    browser.value("text.value = 'grace'; text.dispatchEvent(new Event('input'))").await;
+    assert_eq!(browser.value(shown).await, json!(["second-2"]));
+    assert_eq!(browser.value("document.querySelector('#shown').textContent").await, "1 of 2 rows");
+    browser.value("verdict.value = 'COMPLETED'; verdict.dispatchEvent(new Event('change'))").await;
+    assert_eq!(browser.value(shown).await, json!([]));
+    // The link of a row leads to the report of its run.
+    let link = browser.value("document.querySelector('#rows a').href").await;
+    let page = link.as_str().unwrap().strip_prefix("file://").unwrap().to_owned();
+    browser.open(Path::new(&page)).await;
+    assert_eq!(browser.value("document.querySelector('h1').textContent").await, "FAILED: ChecksFailed");
+
+    let other = Run::new().args(["batch", "report", home.path().to_str().unwrap()]).finish().await.exits_with(78);
+    assert!(other.stderr.contains("has no batch.json") && other.stderr.contains("name the folder"), "{}", other.stderr);
 }
 
 #[tokio::test]
