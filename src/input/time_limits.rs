@@ -91,6 +91,8 @@ pub(crate) struct ShutdownLimits {
     /// The same when the agent-server is on another machine: no server that kills so soon has started us, and a round trip takes
     /// its time.
     pub(crate) after_signal_from_outside: ShutdownBudgets,
+    /// A run with a run folder ends this much earlier than it has to be over: what is kept takes its time.
+    pub(crate) for_salvage: Duration,
     /// The last output of an agent-server that we started, after its end.
     pub(crate) last_output: Duration,
 }
@@ -102,8 +104,12 @@ pub(crate) struct ShutdownBudgets {
     pub(crate) agent: Duration,
     /// The result's way into a pipe that is slow to be read.
     pub(crate) output: Duration,
-    /// Completing the run folder: the rest of the events, and the patch.
+    /// Completing the log of the run folder.
     pub(crate) folder: Duration,
+    /// Keeping the agent's work: the patch, and the collected files.
+    pub(crate) salvage: Duration,
+    /// Whether that comes behind the callback and the result, which then get it later.
+    pub(crate) salvages_last: bool,
     /// All attempts that the runner itself makes to deliver the callback; then it is the guardian's.
     pub(crate) callback: Duration,
     /// The end of an agent-server that we started; agent-server 1.58.0 takes 6 s.
@@ -117,6 +123,8 @@ impl Default for ShutdownLimits {
                 agent: Duration::from_secs(20),
                 output: Duration::from_secs(5),
                 folder: Duration::from_secs(30),
+                salvage: Duration::from_secs(30),
+                salvages_last: false,
                 callback: Duration::from_secs(60),
                 server: Duration::from_secs(15),
             },
@@ -124,6 +132,8 @@ impl Default for ShutdownLimits {
                 agent: Duration::from_secs(1),
                 output: Duration::from_millis(500),
                 folder: Duration::from_secs(2),
+                salvage: Duration::from_secs(5),
+                salvages_last: false,
                 callback: Duration::from_secs(60),
                 server: Duration::from_secs(15),
             },
@@ -131,6 +141,8 @@ impl Default for ShutdownLimits {
                 agent: Duration::from_millis(150),
                 output: Duration::from_millis(50),
                 folder: Duration::from_millis(100),
+                salvage: Duration::from_millis(2500),
+                salvages_last: true,
                 callback: Duration::from_millis(500),
                 server: Duration::from_secs(4),
             },
@@ -138,9 +150,12 @@ impl Default for ShutdownLimits {
                 agent: Duration::from_secs(3),
                 output: Duration::from_millis(50),
                 folder: Duration::from_millis(500),
+                salvage: Duration::from_secs(5),
+                salvages_last: true,
                 callback: Duration::from_millis(500),
                 server: Duration::from_secs(4),
             },
+            for_salvage: Duration::from_secs(5),
             last_output: Duration::from_secs(1),
         }
     }

@@ -117,10 +117,12 @@ fn of_run(limits: &mut RunLimits) -> Vec<(&'static str, &mut Duration)> {
 }
 
 fn of_shutdown(limits: &mut ShutdownLimits) -> Vec<(&'static str, &mut Duration)> {
-    let ShutdownLimits { unhurried: ShutdownBudgets { agent, output, folder, callback, server }, .. } = limits;
+    let ShutdownLimits { unhurried: ShutdownBudgets { agent, output, folder, salvage, callback, server, .. }, .. } =
+        limits;
     vec![
         ("unhurried_agent", agent),
         ("unhurried_folder", folder),
+        ("unhurried_salvage", salvage),
         ("unhurried_output", output),
         ("unhurried_callback", callback),
         ("unhurried_server", server),

@@ -4,6 +4,7 @@ mod command;
 mod failure;
 pub(crate) mod notice;
 mod result;
+mod salvage;
 mod translate;
 
 use std::borrow::Cow;
@@ -21,7 +22,8 @@ pub(crate) use command::{CheckResult, CommandResult, CommandStatus};
 #[cfg(test)]
 pub(crate) use failure::HELP_OF_SERVER_CODES;
 pub(crate) use failure::{ExitCode, Failure, FailureKind};
-pub(crate) use result::{ChangedFile, Facts, RepositoryChanges, ResultError, RunResult, SCHEMA_VERSION, StageTime};
+pub(crate) use result::{Facts, ResultError, RunResult, SCHEMA_VERSION, StageTime};
+pub(crate) use salvage::{ChangedFile, Collected, PatchSize, RepositoryChanges, Salvage};
 
 /// The longest `detail` or summary that is reported, in characters.
 const LONGEST_DETAIL: usize = 2000;
@@ -106,6 +108,12 @@ impl Outcome {
         Self { facts, ..self }
     }
 
+    /// The same with what was kept behind it, and with all warnings.
+    #[must_use]
+    pub(crate) fn salvaging(&self, salvage: Salvage, warnings: Vec<String>) -> Self {
+        Self { facts: Facts { salvage, ..self.facts.clone() }, warnings, ..self.clone() }
+    }
+
     /// How the run ended.
     #[must_use]
     pub(crate) fn verdict(&self) -> &Verdict {
@@ -176,7 +184,7 @@ impl Outcome {
         let mut short = self.clone();
         short.last_words.message = None;
         short.verdict.result = None;
-        short.facts.changes.clear();
+        short.facts.salvage.changes.clear();
         short.facts.setup.clear();
         short.facts.checks.clear();
         let mut result = short.result(redactor);

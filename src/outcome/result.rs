@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::salvage::Salvage;
 use super::{CheckResult, CommandResult};
 use crate::problem::Problem;
 
@@ -134,9 +135,9 @@ pub(crate) struct Facts {
     /// How often the checks ran.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) check_attempts: Option<u32>,
-    /// What the agent changed in the repositories of its workspace.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) changes: Vec<RepositoryChanges>,
+    /// What was kept of the agent's work.
+    #[serde(flatten)]
+    pub(crate) salvage: Salvage,
 }
 
 impl Facts {
@@ -155,7 +156,7 @@ impl Facts {
         for check in &mut facts.checks {
             *check = check.without_secrets(redactor);
         }
-        for changes in &mut facts.changes {
+        for changes in &mut facts.salvage.changes {
             changes.repository = clean(&changes.repository);
             changes.files.iter_mut().for_each(|file| file.path = clean(&file.path));
         }
@@ -223,30 +224,4 @@ impl From<&Metrics> for UsageOf {
     fn from(metrics: &Metrics) -> Self {
         Self { cost: metrics.cost, tokens: metrics.tokens.into() }
     }
-}
-
-/// What the agent changed in one repository.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
-pub(crate) struct RepositoryChanges {
-    /// The repository's path on the agent-server's machine.
-    pub(crate) repository: String,
-    /// New files.
-    pub(crate) added: u64,
-    /// Changed files.
-    pub(crate) updated: u64,
-    /// Deleted files.
-    pub(crate) deleted: u64,
-    /// Moved files.
-    pub(crate) moved: u64,
-    /// The first of the files, at most 1000.
-    pub(crate) files: Vec<ChangedFile>,
-}
-
-/// A file that the agent changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub(crate) struct ChangedFile {
-    /// `ADDED`, `UPDATED`, `DELETED` or `MOVED`.
-    pub(crate) status: String,
-    /// The path in the repository.
-    pub(crate) path: String,
 }

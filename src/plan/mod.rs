@@ -26,6 +26,7 @@ use crate::input::payload::Payload;
 use crate::input::services::ProviderKind;
 use crate::input::settings::{Account, DirectLlm, Settings};
 use crate::input::task::agent::AgentChoice;
+use crate::input::task::collect::CollectPattern;
 use crate::input::task::plugins::{Experiment, Variant};
 use crate::input::task::skills::SkillSources;
 use crate::input::task::{LlmChoice, Task};
@@ -65,6 +66,8 @@ pub(crate) struct RunPlan {
     pub(crate) setup: Vec<CommandPlan>,
     /// What must pass after the agent has finished.
     pub(crate) checks: ChecksPlan,
+    /// Files of the working directory that are kept.
+    pub(crate) collect: Vec<CollectPattern>,
     /// Where the agent's skills come from.
     pub(crate) skills: SkillSources,
     /// What the first message says besides the task.
@@ -235,6 +238,7 @@ impl RunPlan {
                 commands: CommandPlan::of(task.checks, time_limits.command),
                 attempts: task.limits.attempts.unwrap_or(ATTEMPTS),
             },
+            collect: task.collect,
             skills: task.skills,
             context,
             conversation,

@@ -384,12 +384,23 @@ impl StoryReader {
             ("Prompt tokens", used(tokens.prompt)),
             ("Cached tokens", used(tokens.cache_read)),
             ("Completion tokens", used(tokens.completion)),
+            ("Changes", self.result.get("patch").map(changes)),
             ("Exit code", self.result.get("exit_code").and_then(Value::as_u64).map(|code| code.to_string())),
             ("Run", self.text("run_id")),
             ("Conversation", self.text("conversation_id")),
             ("Sandbox", self.text("sandbox_id")),
         ];
         names.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    }
+}
+
+/// The size of a patch.
+fn changes(patch: &Value) -> String {
+    let [files, insertions, deletions] = ["files", "insertions", "deletions"].map(|name| patch.get(name));
+    match (files.and_then(Value::as_u64), insertions, deletions) {
+        (Some(0), ..) => "none".to_owned(),
+        (Some(files), Some(insertions), Some(deletions)) => format!("{files} files, +{insertions} -{deletions} lines"),
+        _ => String::new(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The end of a run folder: what the events socket has not brought, and what the agent changed.
+//! The end of a run folder's log: what the events socket has not brought.
 
 use std::time::Duration;
 
@@ -9,10 +9,8 @@ use openhands_client::secret::Redactor;
 use openhands_client::text;
 use tokio::time::timeout;
 
-use super::changes;
 use super::warnings::Warnings;
-use crate::outcome::RepositoryChanges;
-use crate::run_folder::{EventLog, PATCH, RunFolder};
+use crate::run_folder::{EventLog, RunFolder};
 use crate::sinks::jsonl;
 use crate::stored_events::StoredEvents;
 
@@ -43,70 +41,6 @@ pub(super) async fn complete_events(
         Err(_) => format!("the agent-server's log was not read within {} s", limit.as_secs_f64()),
     };
     warnings.warn(format!("events.jsonl may be incomplete: {reason}"));
-}
-
-/// Git of a large repository takes seconds; with less time it is not asked.
-const SHORTEST_FOR_CHANGES: Duration = Duration::from_secs(1);
-
-/// How long the repositories may take to tell their commits.
-const COMMITS: Duration = Duration::from_secs(10);
-
-/// Notes the commits from which the patch is made, unless an earlier runner of the run has.
-pub(super) async fn note_commits(folder: &RunFolder, server: &AgentServer, working_dir: &str, warnings: &Warnings) {
-    if folder.with(|folder| folder.commits().is_none()) != Some(true) {
-        return;
-    }
-    let noted = match changes::commits(server, working_dir, COMMITS).await {
-        Ok(commits) => folder.with(|folder| folder.keep_commits(commits)).unwrap_or(Ok(())),
-        Err(reason) => return warnings.warn(format!("no changes.patch: {reason}")),
-    };
-    if let Err(error) = noted {
-        warnings.warn(format!("no changes.patch: {error}"));
-    }
-}
-
-/// Writes the patch, if there are repositories; what has changed.
-pub(super) async fn write_changes(
-    folder: &RunFolder,
-    server: &AgentServer,
-    working_dir: Option<&str>,
-    redactor: &Redactor,
-    warnings: &Warnings,
-    limit: Duration,
-) -> Vec<RepositoryChanges> {
-    let commits = folder.with(|folder| folder.commits().cloned()).flatten();
-    let (Some(commits), Some(working_dir)) = (commits, working_dir) else { return Vec::new() };
-    if limit < SHORTEST_FOR_CHANGES {
-        warnings.warn("no changes.patch: there was no time for it".to_owned());
-        return Vec::new();
-    }
-    let made = timeout(limit, changes::changes(server, working_dir, &commits, limit)).await;
-    let made = made.unwrap_or_else(|_| Err(format!("the agent-server took longer than {} s", limit.as_secs_f64())));
-    let written = made.and_then(|changes| {
-        if !changes.patch.is_empty() {
-            let patch = without_secrets(&changes.patch, redactor);
-            let written = folder.with(|folder| folder.write(PATCH, &patch)).unwrap_or(Ok(()));
-            written.map_err(|error| error.to_string())?;
-        }
-        for repository in &changes.incomplete {
-            warnings.warn(format!("changes.patch may be incomplete: git could not read everything in {repository}"));
-        }
-        Ok(changes.repositories)
-    });
-    written.unwrap_or_else(|reason| {
-        warnings.warn(format!("no changes.patch: {reason}"));
-        Vec::new()
-    })
-}
-
-/// A patch may have bytes that are no text. A secret is text.
-fn without_secrets(patch: &[u8], redactor: &Redactor) -> Vec<u8> {
-    let mut clean = Vec::with_capacity(patch.len());
-    for chunk in patch.utf8_chunks() {
-        clean.extend_from_slice(redactor.redact(chunk.valid()).as_bytes());
-        clean.extend_from_slice(chunk.invalid());
-    }
-    clean
 }
 
 async fn complete(
@@ -148,20 +82,4 @@ async fn read_again(
     let log = again.commit().map_err(|error| error.to_string())?;
     folder.with(|folder| folder.log = Some(log));
     Ok(events)
-}
-
-#[cfg(test)]
-mod tests {
-    use openhands_client::secret::Secret;
-
-    use super::*;
-
-    #[test]
-    fn a_patch_has_no_secret_in_it_and_keeps_what_is_no_text() {
-        let redactor = Redactor::default();
-        redactor.learn(&Secret::new("s3cret-value"));
-        redactor.learn(&Secret::new("-----BEGIN KEY-----\nabcdef\n-----END KEY-----"));
-        let patch = b"+key=s3cret-value\n+\xff\xfes3cret-value\n+-----BEGIN KEY-----\n+abcdef\n+-----END KEY-----\n";
-        assert_eq!(without_secrets(patch, &redactor), b"+key=***\n+\xff\xfe***\n+***\n");
-    }
 }

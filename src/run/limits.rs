@@ -20,10 +20,17 @@ pub(super) struct Limit {
 }
 
 impl Limit {
-    /// The nearest of the limits that the user has set.
-    pub(super) fn of_user(started: Instant, timeout: Option<Duration>, deadline: Option<Timestamp>) -> Option<Self> {
+    /// The nearest of the limits that the user has set. At a deadline everything has to be over, so that what follows the agent's work, in
+    /// this time, comes before it.
+    pub(super) fn of_user(
+        started: Instant,
+        timeout: Option<Duration>,
+        deadline: Option<Timestamp>,
+        for_salvage: Duration,
+    ) -> Option<Self> {
         let of_task = timeout.map(|limit| Self::of_task(started, limit));
-        of_task.into_iter().chain(deadline.map(Self::of_deadline)).min_by_key(Self::at)
+        let of_deadline = deadline.map(|deadline| Self::of_deadline(deadline).leaving(for_salvage));
+        of_task.into_iter().chain(of_deadline).min_by_key(Self::at)
     }
 
     fn of_task(started: Instant, limit: Duration) -> Self {
@@ -41,6 +48,12 @@ impl Limit {
         Self { at: self.at.max(Instant::now() + time), ..self }
     }
 
+    /// Earlier by this time, for what comes behind the agent's work; not where that would leave the agent no time to speak of.
+    fn leaving(self, time: Duration) -> Self {
+        let is_long = self.at > Instant::now() + time * 4;
+        Self { at: if is_long { self.at - time } else { self.at }, ..self }
+    }
+
     /// When the run ends at the latest.
     pub(super) fn at(&self) -> Instant {
         self.at
@@ -53,8 +66,14 @@ impl Limit {
 }
 
 /// The task's limit, or the one of our process where that comes first.
-pub(super) async fn earliest(own: Option<Limit>, server: &AgentServer, plan: &RunPlan) -> Option<Limit> {
-    match timeout(plan.time_limits.limit_search, limit_of_process(server, plan)).await.ok().flatten() {
+pub(super) async fn earliest(
+    own: Option<Limit>,
+    server: &AgentServer,
+    plan: &RunPlan,
+    for_salvage: Duration,
+) -> Option<Limit> {
+    let theirs = timeout(plan.time_limits.limit_search, limit_of_process(server, plan)).await.ok().flatten();
+    match theirs.map(|limit| limit.leaving(for_salvage)) {
         Some(theirs) if own.as_ref().is_none_or(|own| theirs.at < own.at) => Some(theirs),
         _ => own,
     }
@@ -105,12 +124,25 @@ mod tests {
         let reason = |timeout: Option<u64>, deadline: Option<i64>| {
             let deadline = deadline.map(|minutes| now.checked_add(minutes.minutes()).unwrap());
             let timeout = timeout.map(|minutes| Duration::from_secs(minutes * 60));
-            Limit::of_user(started, timeout, deadline).map(|limit| limit.reason)
+            Limit::of_user(started, timeout, deadline, Duration::ZERO).map(|limit| limit.reason)
         };
         assert_eq!(reason(None, None), None);
         assert!(reason(Some(30), Some(60)).unwrap().ends_with("time limit of 1800s"));
         assert!(reason(Some(60), Some(30)).unwrap().contains("deadline"));
-        let over = Limit::of_user(started, None, Some(now.checked_sub(1.hours()).unwrap())).unwrap();
+        let over = Limit::of_user(started, None, Some(now.checked_sub(1.hours()).unwrap()), Duration::ZERO);
+        let over = over.unwrap();
         assert!(over.at <= Instant::now(), "a deadline in the past");
+    }
+    #[tokio::test]
+    async fn a_deadline_leaves_time_for_what_is_kept_and_the_agent_most_of_it() {
+        let (started, salvage) = (Instant::now(), Duration::from_secs(5));
+        let left = |seconds: i64| {
+            let deadline = Timestamp::now().checked_add(seconds.seconds()).unwrap();
+            let limit = Limit::of_user(started, None, Some(deadline), salvage).unwrap();
+            (limit.at().saturating_duration_since(started) + Duration::from_millis(500)).as_secs()
+        };
+        assert_eq!([left(60), left(10)], [55, 10]);
+        let of_task = Limit::of_user(started, Some(Duration::from_secs(60)), None, salvage).unwrap();
+        assert_eq!(of_task.at(), started + Duration::from_secs(60), "what is kept comes behind a time limit");
     }
 }

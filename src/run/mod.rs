@@ -9,7 +9,6 @@
 
 mod account_secrets;
 mod answer;
-mod changes;
 mod checks;
 mod deadline;
 mod drive;
@@ -22,6 +21,7 @@ mod reminders;
 mod reporter;
 mod resources;
 mod row;
+mod salvage;
 mod setup;
 mod state;
 mod task_command;
@@ -150,11 +150,18 @@ async fn finish(
 ) {
     let ((), last_words) = tokio::join!(run.end_command(budgets), run.last_words(&verdict, budgets));
     run.warn_of(&verdict, &last_words);
-    run.complete_folder(&verdict, budgets).await;
+    run.complete_log(&verdict, budgets).await;
+    if !budgets.salvages_last {
+        run.salvage(&verdict, budgets).await;
+    }
     let facts = run.facts(&last_words);
     let outcome = verdict.with(last_words, run.sandbox_id().await).warning(run.warnings()).knowing(facts);
     report.hand_over(&outcome);
-    report.publish(&outcome, sinks, budgets).await;
+    let is_told = report.publish(&outcome, sinks, budgets).await;
+    // Not where the guardian still has to deliver the outcome: it begins when this process has ended.
+    if budgets.salvages_last && is_told && run.salvage(outcome.verdict(), budgets).await {
+        report.amend(&outcome.salvaging(run.salvaged(), run.warnings()), sinks).await;
+    }
     // Not before: the automation service looks at the conversation when it gets the outcome.
     if let Some(server) = own_server {
         server.stop(budgets.server).await;
@@ -182,7 +189,7 @@ pub(crate) async fn refuse_usage(
         sinks.add(files);
     }
     tokio::select! {
-        () = report.publish(&outcome, &mut sinks, environment.time_limits.shutdown.unhurried) => {}
+        _ = report.publish(&outcome, &mut sinks, environment.time_limits.shutdown.unhurried) => {}
         _ = shutdown.requested() => {}
     }
     verdict.exit_code()

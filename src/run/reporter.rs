@@ -277,14 +277,22 @@ impl Reporter {
     }
 
     /// Result and standard output, then the callback: a service that is told the outcome may take the sandbox away. Then the notices.
-    pub(super) async fn publish(&mut self, outcome: &Outcome, sinks: &mut Sinks, budgets: ShutdownBudgets) {
+    /// Whether the service knows, and nothing of the callback is left to the guardian.
+    pub(super) async fn publish(&mut self, outcome: &Outcome, sinks: &mut Sinks, budgets: ShutdownBudgets) -> bool {
         let result = outcome.result(&self.redactor);
         if timeout(budgets.output, sinks.record(&Record::Result(&result))).await.is_err() {
             tracing::warn!("the result could not be written in time");
         }
-        if self.report_to_service(outcome, budgets).await {
+        let is_told = self.report_to_service(outcome, budgets).await;
+        if is_told {
             self.notify(outcome, &result, budgets).await;
         }
+        is_told
+    }
+
+    /// Writes what has become known behind the published result into the files that have it.
+    pub(super) async fn amend(&self, outcome: &Outcome, sinks: &mut Sinks) {
+        sinks.record(&Record::Amended(&outcome.result(&self.redactor))).await;
     }
 
     /// Delivers the callback. Whether that is done, or given up for good, and nothing of it is left to the guardian.

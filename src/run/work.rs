@@ -28,6 +28,7 @@ use super::mcp::McpStart;
 use super::outside::Outside;
 use super::reminders::Reminded;
 use super::resources::{AgentResources, resources};
+use super::salvage::Salvager;
 use super::setup::set_up;
 use super::state::RunState;
 use super::task_command::{Place, TaskCommands};
@@ -39,12 +40,13 @@ use crate::export::Exports;
 use crate::input::Environment;
 use crate::input::rows::Row;
 use crate::input::settings::{Account, Overrides, Settings};
+use crate::input::task::collect::CollectPattern;
 use crate::input::task::repos::is_this_machine;
 use crate::input::task::source::Source;
 use crate::input::time_limits::ShutdownBudgets;
 use crate::input::working_dirs::Here;
 use crate::logging::Lines;
-use crate::outcome::{CheckResult, Facts, Failure, FailureKind, LastWords, Verdict};
+use crate::outcome::{CheckResult, Facts, Failure, FailureKind, LastWords, Salvage, Verdict};
 use crate::plan::RunPlan;
 use crate::prepare::account::account_client;
 use crate::prepare::agent::{agent_profile, check_tools};
@@ -86,8 +88,8 @@ pub(super) struct Run<'r> {
     tally: Tally,
     limits: Arc<watch::Sender<LimitsInForce>>,
     known_facts: Mutex<Facts>,
-    /// The agent's, once its repositories are there.
-    working_dir: OnceLock<String>,
+    /// The agent's working directory and what is kept of it, once its repositories are there.
+    workspace: OnceLock<(String, Vec<CollectPattern>)>,
 }
 
 impl<'r> Run<'r> {
@@ -116,7 +118,7 @@ impl<'r> Run<'r> {
             tally: Tally::new(started),
             limits: Arc::default(),
             known_facts: Mutex::default(),
-            working_dir: OnceLock::new(),
+            workspace: OnceLock::new(),
         }
     }
 
@@ -191,16 +193,35 @@ impl<'r> Run<'r> {
         })
     }
 
-    /// Completes the run folder, as far as the time allows.
-    pub(super) async fn complete_folder(&self, verdict: &Verdict, budgets: ShutdownBudgets) {
+    /// Completes the log of the run folder, as far as the time allows.
+    pub(super) async fn complete_log(&self, verdict: &Verdict, budgets: ShutdownBudgets) {
         let (Some(server), Some(id)) = (self.server.get(), verdict.conversation_id) else { return };
         let redactor = &self.environment.redactor;
-        let events = folder::complete_events(&self.folder, server, id, redactor, &self.warnings, budgets.folder);
-        let working_dir = self.working_dir.get().map(String::as_str);
-        let changes =
-            folder::write_changes(&self.folder, server, working_dir, redactor, &self.warnings, budgets.folder);
-        let ((), changes) = tokio::join!(events, changes);
-        self.know(|facts| facts.changes = changes);
+        folder::complete_events(&self.folder, server, id, redactor, &self.warnings, budgets.folder).await;
+    }
+
+    /// Keeps the agent's work, as far as the time allows. Whether there could be any.
+    pub(super) async fn salvage(&self, verdict: &Verdict, budgets: ShutdownBudgets) -> bool {
+        let (Some(server), Some(_)) = (self.server.get(), verdict.conversation_id) else { return false };
+        let Some((working_dir, patterns)) = self.workspace.get() else { return false };
+        let salvage = self.salvager(server, working_dir).salvage(patterns, budgets.salvage).await;
+        self.know(|facts| facts.salvage = salvage);
+        true
+    }
+
+    /// What was kept.
+    pub(super) fn salvaged(&self) -> Salvage {
+        self.known_facts.lock().unwrap_or_else(PoisonError::into_inner).salvage.clone()
+    }
+
+    fn salvager<'s>(&'s self, server: &'s AgentServer, working_dir: &'s str) -> Salvager<'s> {
+        Salvager {
+            folder: &self.folder,
+            server,
+            working_dir,
+            redactor: &self.environment.redactor,
+            warnings: &self.warnings,
+        }
     }
 
     /// Warns of checks whose scripts are not those with which the run began.
@@ -227,7 +248,7 @@ impl<'r> Run<'r> {
             setup: known.setup,
             checks: known.checks,
             check_attempts: known.check_attempts,
-            changes: known.changes,
+            salvage: known.salvage,
             ..facts
         }
     }
@@ -373,7 +394,7 @@ impl<'r> Run<'r> {
             (Ok(settings), Ok(task)) => {
                 let provider = args.workspace.provider();
                 let timeout = args.overrides.timeout.or(task.limits.timeout);
-                let limit = Limit::of_user(self.started, timeout, settings.deadline);
+                let limit = Limit::of_user(self.started, timeout, settings.deadline, self.for_salvage());
                 // Filling in the messages may take a moment, in which signals and the time limit count.
                 let filling_in = off_thread("messages", move || {
                     let whole = RunPlan::new(settings, task, limits)?;
@@ -400,7 +421,12 @@ impl<'r> Run<'r> {
 
     /// The limit that the user has set.
     fn limit(&self, plan: &RunPlan) -> Option<Limit> {
-        Limit::of_user(self.started, plan.timeout, plan.deadline)
+        Limit::of_user(self.started, plan.timeout, plan.deadline, self.for_salvage())
+    }
+
+    /// The time that keeping the agent's work may take before the run has to be over.
+    fn for_salvage(&self) -> Duration {
+        if self.args.out.is_some() { self.environment.time_limits.shutdown.for_salvage } else { Duration::ZERO }
     }
 
     /// What the agent is told of the run's limits.
@@ -495,7 +521,7 @@ impl<'r> Run<'r> {
         let server = self.server.get_or_init(async || server).await;
         self.know(|facts| facts.server_version = server.capabilities.version.map(|version| version.to_string()));
 
-        let limit = limits::earliest(own_limit, server, &plan).await;
+        let limit = limits::earliest(own_limit, server, &plan, self.for_salvage()).await;
         self.known.send_modify(|known| known.deadline = limit.as_ref().map(Limit::at));
         let told = self.told(&plan, limit.as_ref());
         let driven = async {
@@ -509,8 +535,9 @@ impl<'r> Run<'r> {
             let (prepared, resources) =
                 tokio::try_join!(prepare(&account, &server.client, &plan, fields, redactor, sinks), resources)?;
             sinks.record(&Record::Stage(Stage::Configuring)).await;
-            let working_dir = self.working_dir.get_or_init(|| plan.conversation.working_dir.clone());
-            folder::note_commits(&self.folder, server, working_dir, &self.warnings).await;
+            let kept = || (plan.conversation.working_dir.clone(), plan.collect.clone());
+            let (working_dir, _) = self.workspace.get_or_init(kept);
+            self.salvager(server, working_dir).note_commits().await;
             self.know(|facts| facts.model.clone_from(&resources.model));
             let result_spec = plan.result_spec.clone();
             let asked = Asked { conversation: plan.conversation.id, result_spec, fields };

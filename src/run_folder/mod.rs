@@ -7,6 +7,7 @@
 //! | `result.json` | the result |
 //! | `answer.md` | the agent's final message |
 //! | `changes.patch` | what the agent changed in the repositories |
+//! | `collected` | a folder with the files that the task's `collect` names |
 //! | `report.html`, `junit.xml`, `trajectory.json` | made of the others at the end |
 //!
 //! The runner writes it. If the runner is killed, its guardian writes the end ([`conclude`]).
@@ -34,6 +35,8 @@ pub(crate) const RESULT: &str = "result.json";
 pub(crate) const ANSWER: &str = "answer.md";
 /// What the agent changed in the repositories.
 pub(crate) const PATCH: &str = "changes.patch";
+/// The folder of the collected files.
+pub(crate) const COLLECTED: &str = "collected";
 /// What happened, as a page.
 pub(crate) const REPORT: &str = "report.html";
 /// The run as a test report.
@@ -101,6 +104,8 @@ pub(crate) struct OpenFolder {
     /// Whether an earlier runner of the run has written into it.
     is_continued: bool,
     is_new: bool,
+    /// Whether this runner has written the terminal record.
+    is_concluded: bool,
 }
 
 impl OpenFolder {
@@ -121,12 +126,14 @@ impl OpenFolder {
             Some(owner) if owner.format == FORMAT && run_id.is_some() && owner.run_id.as_deref() == run_id => owner,
             _ => return Err(FolderError::NotEmpty(absolute)),
         };
-        let mut folder = Self { path: absolute, owner, log: None, is_continued: !is_empty, is_new };
+        let mut folder =
+            Self { path: absolute, owner, log: None, is_continued: !is_empty, is_new, is_concluded: false };
         folder.keep_owner().map_err(io_error)?;
         // The end of the run before is not the end of this one.
         for name in [RESULT, ANSWER, PATCH, REPORT, JUNIT, TRAJECTORY] {
             let _ = fs::remove_file(folder.path.join(name));
         }
+        let _ = fs::remove_dir_all(folder.path.join(COLLECTED));
         folder.log = Some(EventLog::open(&folder.path.join(EVENTS)).map_err(io_error)?);
         Ok(folder)
     }
@@ -187,6 +194,18 @@ impl OpenFolder {
         replace(&self.path.join(name), content)
     }
 
+    /// Writes a collected file, whole or not at all. `path` is relative, without `..`.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub(crate) fn collect(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        let path = self.path.join(COLLECTED).join(path);
+        if let Some(parent) = path.parent() {
+            DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+        }
+        replace(&path, content)
+    }
+
     /// Begins to write the log again from the server's own.
     ///
     /// # Errors
@@ -195,12 +214,18 @@ impl OpenFolder {
         Rewriting::of(&self.path.join(EVENTS))
     }
 
-    /// The terminal record is the last line of the log, once; the result has a file of its own.
+    /// The terminal record is the last line of the log, once; the result has a file of its own. An earlier one of this run is replaced.
     ///
     /// # Errors
     /// The operating system's.
-    pub(crate) fn conclude(&self, record: &str) -> io::Result<()> {
-        event_log::conclude(&self.path.join(EVENTS), record).map(drop)
+    pub(crate) fn conclude(&mut self, record: &str) -> io::Result<()> {
+        let log = self.path.join(EVENTS);
+        if self.is_concluded {
+            // Takes the earlier record out.
+            self.log = Some(EventLog::open(&log)?);
+        }
+        self.is_concluded = event_log::conclude(&log, record)?;
+        Ok(())
     }
 }
 
@@ -303,6 +328,18 @@ mod tests {
         }
         drop(OpenFolder::open(&path, Some("one")).unwrap());
         assert!(!path.join(RESULT).exists() && fs::read(path.join(EVENTS)).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_result_that_is_completed_later_is_there_once() {
+        let home = tempfile::tempdir().unwrap();
+        let mut folder = OpenFolder::open(&home.path().join("out"), Some("one")).unwrap();
+        folder.log.as_mut().unwrap().record(r#"{"kind":"runner.turn"}"#).unwrap();
+        for record in [r#"{"kind":"runner.result","exit_code":143}"#, r#"{"kind":"runner.result","patch":{}}"#] {
+            folder.conclude(record).unwrap();
+            let log = fs::read_to_string(home.path().join("out").join(EVENTS)).unwrap();
+            assert_eq!(log, format!("{{\"kind\":\"runner.turn\"}}\n{record}\n"));
+        }
     }
 
     #[test]

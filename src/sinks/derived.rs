@@ -26,7 +26,7 @@ impl DerivedFiles {
 impl Sink for DerivedFiles {
     fn record<'a>(&'a mut self, record: &'a Record<'_>) -> BoxFuture<'a, ()> {
         async move {
-            let Record::Result(_) = record else { return };
+            let (Record::Result(_) | Record::Amended(_)) = record else { return };
             let Some(path) = self.folder.with(|folder| folder.path().to_owned()) else { return };
             let exports = self.exports;
             let made = off_thread("derived files", move || [report::write(&path), export::write(&path, exports)]).await;

@@ -22,11 +22,20 @@ pub(super) fn facts(result: &RunResult, folder: Option<&str>) -> Vec<(&'static s
         let all = if stages.is_empty() { String::new() } else { format!(" ({stages})") };
         facts.push(("time", format!("{seconds:.1} s{all}")));
     }
-    for changes in &result.facts.changes {
-        let count = changes.added + changes.updated + changes.deleted + changes.moved;
+    let salvage = &result.facts.salvage;
+    for changes in &salvage.changes {
         let named: Vec<String> = changes.files.iter().take(NAMED).map(|file| clean(&file.path)).collect();
         let more = if changes.files.len() > NAMED { ", …" } else { "" };
-        facts.push(("changed files", format!("{count} in {}: {}{more}", clean(&changes.repository), named.join(", "))));
+        let size = format!("{} (+{} -{})", changes.count(), changes.insertions, changes.deletions);
+        facts.push(("changed files", format!("{size} in {}: {}{more}", clean(&changes.repository), named.join(", "))));
+    }
+    if salvage.patch.is_some_and(|patch| patch.files == 0) {
+        facts.push(("changed files", "none".to_owned()));
+    }
+    if let Some(collected) = &salvage.collected {
+        let left_out =
+            if collected.left_out > 0 { format!(", {} left out", collected.left_out) } else { String::new() };
+        facts.push(("collected files", format!("{}{left_out}", collected.files)));
     }
     if let Some(id) = &result.conversation_id {
         facts.push(("conversation", clean(id)));

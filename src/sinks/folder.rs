@@ -45,7 +45,7 @@ impl FolderSink {
 impl Sink for FolderSink {
     fn record<'a>(&'a mut self, record: &'a Record<'_>) -> BoxFuture<'a, ()> {
         let written = self.folder.with(|folder| match record {
-            Record::Result(result) => Self::end(folder, result),
+            Record::Result(result) | Record::Amended(result) => Self::end(folder, result),
             // A log that cannot be written is given up; the end of the run tries to complete it from the server's.
             record => self.write(folder, record).inspect_err(|_| folder.log = None),
         });

@@ -21,7 +21,7 @@ pub(crate) fn line<'r>(record: &'r Record<'_>, redactor: &Redactor) -> Option<Co
             json!({"kind": "runner.turn", "number": number, "of": of, "message": message}).to_string().into()
         }
         Record::CommandEnded { duty, result } => command(*duty, result, redactor).into(),
-        Record::Stage(_) | Record::Command { .. } => return None,
+        Record::Stage(_) | Record::Command { .. } | Record::Amended(_) => return None,
         Record::Event { event, .. } => one_line(event.raw()),
         // Its texts have lost their secrets already.
         Record::Result(result) => return Some(terminal(result).into()),

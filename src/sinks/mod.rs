@@ -113,8 +113,10 @@ pub(crate) enum Record<'r> {
         /// What it means to a run.
         meaning: &'r Meaning,
     },
-    /// The run is over. The last record.
+    /// The run is over.
     Result(&'r RunResult),
+    /// The result with what became known behind it. For files that can be written again.
+    Amended(&'r RunResult),
 }
 
 /// Sees every record of a run.

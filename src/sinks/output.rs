@@ -123,7 +123,7 @@ impl ResultFile {
 impl Sink for ResultFile {
     fn record<'a>(&'a mut self, record: &'a Record<'_>) -> BoxFuture<'a, ()> {
         async move {
-            let Record::Result(result) = record else { return };
+            let (Record::Result(result) | Record::Amended(result)) = record else { return };
             let text = match (self.content, &result.message) {
                 (Content::Result, _) => serde_json::to_string_pretty(result).unwrap_or_default() + "\n",
                 (Content::Message, Some(message)) => format!("{message}\n"),

@@ -169,7 +169,11 @@ impl Sink for Phases {
                     self.summary(summary);
                 }
             }
-            Record::Conversation { .. } | Record::CommandEnded { .. } | Record::Event { .. } | Record::Result(_) => {}
+            Record::Conversation { .. }
+            | Record::CommandEnded { .. }
+            | Record::Event { .. }
+            | Record::Result(_)
+            | Record::Amended(_) => {}
         }
         ready(()).boxed()
     }

@@ -55,7 +55,7 @@ impl Sink for Progress {
             Record::CommandEnded { duty, result } if !result.is_passed() => {
                 tracing::warn!("{} {}: {}", duty.noun(), result.ending(), self.line(&result.name));
             }
-            Record::Stage(_) | Record::CommandEnded { .. } => {}
+            Record::Stage(_) | Record::CommandEnded { .. } | Record::Amended(_) => {}
             Record::Event { meaning, .. } => self.step(meaning),
             Record::Result(result) => self.verdict(result),
         }

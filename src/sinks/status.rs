@@ -112,7 +112,7 @@ impl StatusFile {
             Record::Turn { number, of, .. } => {
                 self.change(|state| (state.stage, state.turn, state.turns) = ("turn", Some(*number), Some(*of)));
             }
-            Record::CommandEnded { .. } => {}
+            Record::CommandEnded { .. } | Record::Amended(_) => {}
             Record::Event { meaning, .. } => match meaning {
                 Meaning::Action(action) => {
                     let said = action.own_summary().or(action.detail.as_deref()).unwrap_or_default();

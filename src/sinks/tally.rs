@@ -139,7 +139,11 @@ impl Sink for Tally {
                 }
                 _ => _ = counts.work.see(event),
             },
-            Record::Conversation { .. } | Record::Command { .. } | Record::CommandEnded { .. } | Record::Result(_) => {}
+            Record::Conversation { .. }
+            | Record::Command { .. }
+            | Record::CommandEnded { .. }
+            | Record::Result(_)
+            | Record::Amended(_) => {}
         }
         drop(counts);
         ready(()).boxed()

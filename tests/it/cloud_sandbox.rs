@@ -221,11 +221,13 @@ async fn a_run_in_the_cloud_is_driven_from_here_and_leaves_no_sandbox() {
     // What the sandbox holds of the changes is fetched before it is deleted.
     let repository = std::process::Command::new("git").args(["init", "-q"]).arg(work.path()).status().unwrap();
     assert!(repository.success());
-    let run = outside(cloud, ["run", "--workspace", "cloud", "--out", "out", "task.md"]).file("task.md", &task);
+    let run = outside(cloud, ["run", "--workspace", "cloud", "--out", "out", "task.md"]);
+    let run = run.file("task.md", task.replacen("---\n", "---\ncollect: [left]\n", 1));
     let done = run.finish().await.exits_with(0).says("sandbox deleted");
     assert_eq!(done.stdout, "Done.\n");
     let patch = std::fs::read_to_string(done.path("out/changes.patch")).unwrap();
     assert!(patch.contains("diff --git a/left b/left\n") && patch.contains("\n+other-value\n"), "{patch}");
+    assert_eq!(std::fs::read_to_string(done.path("out/collected/left")).unwrap(), "other-value\n");
     assert_eq!(cloud.sandboxes().await, Vec::<Value>::new());
     let clones = outside(cloud, ["run", "--workspace", "cloud", "task.md"]);
     let clones =
@@ -265,8 +267,8 @@ async fn a_run_is_launched_inside_and_followed_or_left_alone() {
         cloud,
         ["launch", "--sandbox", &id, "--follow", "--timeout", "10m", "--format", "json", "--out", "out"],
     );
-    let launch =
-        launch.args(["--junit", "task.md"]).file("task.md", task_in(cloud, &id)).reports_to(&receiver, "launched");
+    let task = task_in(cloud, &id).replacen("---\n", "---\ncollect: [seen]\n", 1);
+    let launch = launch.args(["--junit", "task.md"]).file("task.md", task).reports_to(&receiver, "launched");
     let done = launch
         .finish()
         .await
@@ -278,7 +280,7 @@ async fn a_run_is_launched_inside_and_followed_or_left_alone() {
     assert_eq!(receiver.accepted()["status"], "COMPLETED");
     // The run folder is here.
     let read = |name: &str| std::fs::read_to_string(done.path("out").join(name)).unwrap();
-    assert_eq!(read("answer.md"), "Launched.\n");
+    assert_eq!((read("answer.md"), read("collected/seen")), ("Launched.\n".to_owned(), "0\n".to_owned()));
     assert!(read("junit.xml").contains("<system-out>Launched.</system-out>"));
     assert_eq!(serde_json::from_str::<Value>(&read("result.json")).unwrap(), done.json());
     assert!(read("events.jsonl").lines().last().unwrap().starts_with(r#"{"kind":"runner.result""#));

@@ -43,6 +43,7 @@ mod repos;
 mod result;
 mod run;
 mod run_folder;
+mod salvage;
 mod secrets;
 mod setup;
 mod skills;

@@ -54,9 +54,10 @@ async fn the_folder_tells_the_whole_run(server: &AgentServer) {
 
     assert_eq!(json_of(&out.join("result.json")), result);
     assert_eq!(fs::read_to_string(out.join("answer.md")).unwrap(), "Changed.\n");
-    let expected = json!([{"repository": repository, "added": 1, "updated": 1, "deleted": 1, "moved": 0, "files": [
+    let expected = json!([{"repository": repository, "added": 1, "updated": 1, "deleted": 1, "moved": 0, "insertions": 2, "deletions": 1, "files": [
         {"status": "ADDED", "path": "added"}, {"status": "DELETED", "path": "gone"}, {"status": "UPDATED", "path": "kept"}]}]);
     assert_eq!(result["changes"], expected, "{result:#}");
+    assert_eq!(result["patch"], json!({"files": 3, "insertions": 2, "deletions": 1}), "{result:#}");
     let before = tempfile::tempdir().unwrap();
     fs::create_dir(before.path().join("demo")).unwrap();
     fs::write(before.path().join("demo/kept"), "one\n").unwrap();
@@ -179,7 +180,7 @@ async fn no_secret_that_the_agent_sees_is_in_any_output() {
         ],
     );
     let task = format!(
-        "---\nresult: message\nsecrets: [{name}]\nmcp: {{ probe: {{ url: '{}', headers: {{ x-key: '{MCP}' }} }} }}\n\
+        "---\nresult: message\ncollect: ['told*']\nsecrets: [{name}]\nmcp: {{ probe: {{ url: '{}', headers: {{ x-key: '{MCP}' }} }} }}\n\
          repos: [{{ url: 'https://me:{ADDRESS}@127.0.0.1:9/a/b', optional: true }}]\n---\nTell me about {ADDRESS}.",
         mcp.url()
     );
@@ -196,13 +197,23 @@ async fn no_secret_that_the_agent_sees_is_in_any_output() {
         .await
         .exits_with(0);
 
-    let files = fs::read_dir(finished.path("out")).unwrap().map(|entry| entry.unwrap().path());
+    let files = ["out", "out/collected"].map(|folder| fs::read_dir(finished.path(folder)).unwrap());
+    let files = files.into_iter().flatten().map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
     let others = ["status.json", "result.json", "last.txt", "summary.md", "output.txt"];
     let files = files.chain(others.map(|name| finished.path(name)));
     let mut outputs: Vec<(String, String)> = files
         .map(|path| (path.display().to_string(), String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned()))
         .collect();
-    let made = ["changes.patch", "events.jsonl", "answer.md", "report.html", "junit.xml", "trajectory.json"];
+    let made = [
+        "changes.patch",
+        "events.jsonl",
+        "answer.md",
+        "report.html",
+        "junit.xml",
+        "trajectory.json",
+        "told",
+        "told-in-base64",
+    ];
     assert!(made.iter().all(|made| outputs.iter().any(|(name, _)| name.ends_with(made))), "{outputs:#?}");
     outputs.push(("stdout".to_owned(), finished.stdout.clone()));
     outputs.push(("stderr".to_owned(), finished.stderr.clone()));

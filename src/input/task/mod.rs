@@ -4,6 +4,7 @@
 //! file. Nothing here knows HTTP or the environment.
 
 pub(crate) mod agent;
+pub(crate) mod collect;
 pub(crate) mod commands;
 mod fields;
 mod filling;
@@ -30,6 +31,7 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value};
 
 use self::agent::AgentChoice;
+use self::collect::CollectPattern;
 use self::commands::CommandSource;
 use self::plugins::{Experiment, Plugin};
 use self::repos::RepoSource;
@@ -90,6 +92,9 @@ pub(crate) struct Task {
     /// Commands that must pass after the agent has finished. If one fails, the agent is told and continues, as long as the limits last.
     #[serde(default)]
     pub(crate) checks: Vec<CommandSource>,
+    /// Files of the working directory that are kept in the run folder when the run ends, however it ends: patterns such as `report/**`.
+    #[serde(default)]
+    pub(crate) collect: Vec<CollectPattern>,
     /// Plugins for the agent.
     #[serde(default)]
     pub(crate) plugins: Vec<Plugin>,

@@ -29,7 +29,7 @@ impl Commands {
 impl Sink for Commands {
     fn record<'a>(&'a mut self, record: &'a Record<'_>) -> BoxFuture<'a, ()> {
         if let Some(command) = command(record, self.is_open, &self.redactor) {
-            self.is_open = !matches!(record, Record::Result(_));
+            self.is_open = !matches!(record, Record::Result(_) | Record::Amended(_));
             self.lines.say(command);
         }
         ready(()).boxed()
@@ -53,7 +53,9 @@ fn command(record: &Record<'_>, is_open: bool, redactor: &Redactor) -> Option<St
             let detail = text::printable(&redactor.redact(&error.detail));
             format!("::error::{}", escaped(&format!("{}: {detail}", text::one_line(&error.code, LONGEST))))
         }),
-        Record::Conversation { .. } | Record::CommandEnded { .. } | Record::Event { .. } => return None,
+        Record::Conversation { .. } | Record::CommandEnded { .. } | Record::Event { .. } | Record::Amended(_) => {
+            return None;
+        }
     };
     let commands: Vec<String> = end.into_iter().chain(begin).collect();
     (!commands.is_empty()).then(|| commands.join("\n"))

@@ -134,6 +134,7 @@ impl Sink for Terminal {
                     let end = summary(result, shows_answer, self.folder.as_deref(), &self.redactor);
                     self.end(lines.into_iter().chain(end).collect()).await;
                 }
+                Record::Amended(_) => {}
                 _ => self.say(lines),
             }
         }

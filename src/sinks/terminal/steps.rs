@@ -64,6 +64,7 @@ impl Steps {
             }
             Record::Event { meaning, .. } => self.step(meaning, live),
             Record::Result(_) => self.flush(),
+            Record::Amended(_) => {}
         }
     }
 

@@ -13,6 +13,7 @@ mod notify;
 mod output;
 mod resource_limits;
 mod restart;
+mod salvage;
 mod same_run;
 mod signals;
 mod sweep;

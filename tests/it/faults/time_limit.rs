@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use nix::sys::signal::Signal::{SIGCONT, SIGSTOP};
 
 use super::Work;
+use super::salvage::{in_repository, kept};
 use crate::support::run::{Finished, LLM_COST};
 use crate::support::{AgentServer, NEWEST, Step};
 
@@ -76,14 +77,11 @@ async fn an_agent_is_reminded_of_its_limits_before_they_end_the_run(server: &Age
 }
 
 async fn an_agent_that_goes_on_is_stopped(server: &AgentServer) {
-    let work = Work::on(server).await;
+    let (work, run) = in_repository(server).await;
     work.hold_at("2");
-    work.run_without_arguments(server)
-        .args(["run", "--timeout", "30s", "--no-soft-landing"])
-        .finish()
-        .await
-        .exits_with(124);
+    run.args(["--timeout", "30s", "--no-soft-landing"]).finish().await.exits_with(124);
     let report = work.failed_with("Timeout");
+    kept(&work, 2);
     work.let_go("2");
     let messages = server.user_messages(report["conversation_id"].as_str().unwrap()).await;
     assert_eq!(messages, ["Do the task."]);

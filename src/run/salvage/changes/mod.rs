@@ -28,6 +28,8 @@ pub(super) struct Changes {
     /// For `git apply` in the working directory.
     pub(super) patch: Vec<u8>,
     pub(super) repositories: Vec<RepositoryChanges>,
+    /// Whether there are repositories at all.
+    pub(super) has_repositories: bool,
     /// Repositories in which git could not read everything.
     pub(super) incomplete: Vec<String>,
 }
@@ -76,7 +78,10 @@ pub(super) async fn changes(
         Exit::Code(0) if is_long => Err(format!("the patch is longer than {} MiB", LONGEST_PATCH >> 20)),
         Exit::Code(0) => {
             let files = String::from_utf8_lossy(&files);
-            Ok(Changes { patch, repositories: repositories(&files), incomplete: incomplete(&files) })
+            let mut repositories = repositories(&files);
+            let has_repositories = !repositories.is_empty();
+            repositories.retain(|of| of.count() > 0);
+            Ok(Changes { patch, repositories, has_repositories, incomplete: incomplete(&files) })
         }
         Exit::Code(code) => {
             Err(format!("git failed with {code}: {}", text::one_line(&String::from_utf8_lossy(&files), 200)))
@@ -94,7 +99,8 @@ fn incomplete(files: &str) -> Vec<String> {
     files.lines().filter_map(|line| line.strip_prefix("! ")).map(str::to_owned).collect()
 }
 
-/// Reads lines `= PATH` and, for each file below, the status and the paths of `git diff --name-status`.
+/// Reads lines `= PATH` and, for each file below, the status and the paths of `git diff --name-status`, and the lines of `git diff
+/// --numstat`.
 fn repositories(files: &str) -> Vec<RepositoryChanges> {
     let mut all: Vec<RepositoryChanges> = Vec::new();
     for line in files.lines() {
@@ -105,6 +111,13 @@ fn repositories(files: &str) -> Vec<RepositoryChanges> {
         let Some(of) = all.last_mut() else { continue };
         let mut fields = line.split('\t');
         let (Some(status), Some(path)) = (fields.next(), fields.next_back()) else { continue };
+        // Of a file that is no text both numbers are `-`.
+        if let (Ok(insertions), Some(Ok(deletions))) = (status.parse(), fields.next().map(str::parse)) {
+            let (insertions, deletions): (u64, u64) = (insertions, deletions);
+            (of.insertions, of.deletions) =
+                (of.insertions.saturating_add(insertions), of.deletions.saturating_add(deletions));
+            continue;
+        }
         let (count, status) = match status.chars().next() {
             Some('A') => (&mut of.added, "ADDED"),
             Some('D') => (&mut of.deleted, "DELETED"),
@@ -117,7 +130,6 @@ fn repositories(files: &str) -> Vec<RepositoryChanges> {
             of.files.push(ChangedFile { status: status.to_owned(), path: path.to_owned() });
         }
     }
-    all.retain(|of| of.added + of.updated + of.deleted + of.moved > 0);
     all
 }
 
@@ -171,6 +183,8 @@ mod tests {
             .map(|of| (of.repository.strip_prefix(name).unwrap(), of.added, of.updated, of.deleted, of.moved))
             .collect();
         assert_eq!(counts, [("/a", 1, 1, 1, 0), ("/b", 2, 0, 0, 1), ("/empty", 1, 0, 0, 0), ("/own", 1, 0, 0, 0)]);
+        let lines: Vec<_> = found.iter().map(|of| (of.insertions, of.deletions)).collect();
+        assert_eq!(lines, [(1, 4), (2, 0), (1, 0), (1, 0)], "a binary file has no lines");
 
         std::fs::write(home.path().join("patch"), done.stdout).unwrap();
         shell(

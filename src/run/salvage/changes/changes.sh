@@ -1,5 +1,5 @@
 # Prints what has changed in the repositories of the working directory $1: the patch to stdout, and to stderr "= PATH" for each repository
-# with the status of its files below; "! PATH" before it if git could not read everything in it. The other arguments are pairs of a commit
+# with the status of its files and then their lines below; "! PATH" before it if git could not read everything in it. The other arguments are pairs of a commit
 # and a path: what was there at the beginning.
 command -v git >/dev/null || exit 0
 work=$1
@@ -50,6 +50,7 @@ for folder in "$work" "$work"/*; do
         run add --ignore-errors -A -- "$@" 2>/dev/null || printf '! %s\n' "$folder" >&2
         printf '= %s\n' "$folder" >&2
         run diff --cached -M --name-status "$commit" -- "$@" >&2
+        run diff --cached -M --numstat --no-ext-diff --no-textconv "$commit" -- "$@" >&2
         name=${folder#"$work"}
         name=${name#/}
         run diff --cached --no-renames --binary --full-index --no-color --no-ext-diff --no-textconv \
