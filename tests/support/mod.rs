@@ -17,6 +17,7 @@ pub mod keys;
 pub mod lent;
 pub mod mark;
 pub mod mcp_server;
+pub mod meddler;
 pub mod needs_root;
 pub mod proxy;
 pub mod receiver;

@@ -1,8 +1,8 @@
-//! A TCP proxy in front of a server, whose connections can be cut, and which can be away when it matters.
+//! A TCP proxy in front of a server, whose connections can be cut, and which can be slow, or away when it matters.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use std::time::{Duration, Instant};
@@ -18,6 +18,8 @@ pub struct Proxy {
     absence: Arc<Mutex<Absence>>,
     speaks_alone: Arc<AtomicBool>,
     announcing: Arc<Mutex<Announcing>>,
+    /// How long everything takes on its way, in each direction, in milliseconds.
+    delay: Arc<AtomicU64>,
     accepting: AbortHandle,
 }
 
@@ -59,6 +61,15 @@ impl Absence {
 
 impl Proxy {
     pub async fn to(port: u16) -> Self {
+        Self::of_kind(port, false).await
+    }
+
+    /// One for `HTTPS_PROXY`: whatever host a client asks for, it gets a tunnel to this port.
+    pub async fn tunnel_to(port: u16) -> Self {
+        Self::of_kind(port, true).await
+    }
+
+    async fn of_kind(port: u16, is_tunnel: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let own_port = listener.local_addr().unwrap().port();
         let connections = Arc::new(Mutex::new(Vec::new()));
@@ -69,24 +80,42 @@ impl Proxy {
         let alone = Arc::clone(&speaks_alone);
         let announcing = Arc::<Mutex<Announcing>>::default();
         let announced = Arc::clone(&announcing);
+        let delay = Arc::<AtomicU64>::default();
+        let delayed = Arc::clone(&delay);
         let accepting = tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let away = Arc::clone(&away);
+            while let Ok((mut client, _)) = listener.accept().await {
+                let (away, delay) = (Arc::clone(&away), Arc::clone(&delayed));
                 let alone = alone.load(Ordering::Relaxed);
                 let announcing = Arc::clone(&announced);
                 let task = tokio::spawn(async move {
                     if alone {
                         return answer(client).await;
                     }
+                    if is_tunnel && open_tunnel(&mut client, &delay).await.is_err() {
+                        return;
+                    }
                     let server = SocketAddr::from(([127, 0, 0, 1], port));
                     if let Ok(server) = TcpStream::connect(server).await {
-                        pass_on(client, server, &away, &announcing).await;
+                        pass_on(client, server, &away, &announcing, &delay).await;
                     }
                 });
                 kept.lock().unwrap().push(task.abort_handle());
             }
         });
-        Self { port: own_port, connections, absence, speaks_alone, announcing, accepting: accepting.abort_handle() }
+        Self {
+            port: own_port,
+            connections,
+            absence,
+            speaks_alone,
+            announcing,
+            delay,
+            accepting: accepting.abort_handle(),
+        }
+    }
+
+    /// From now on everything takes this long on its way, in each direction.
+    pub fn delay(&self, delay: Duration) {
+        self.delay.store(delay.as_millis().try_into().unwrap(), Ordering::Relaxed);
     }
 
     /// Is away for this long when a message is sent to a conversation; the message does not get through.
@@ -128,6 +157,21 @@ async fn answer(mut client: TcpStream) {
     let _ = client.write_all(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
 }
 
+/// Answers `CONNECT`.
+async fn open_tunnel(client: &mut TcpStream, delay: &AtomicU64) -> std::io::Result<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(client.read_u8().await?);
+    }
+    on_the_way(delay).await;
+    on_the_way(delay).await;
+    client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await
+}
+
+async fn on_the_way(delay: &AtomicU64) {
+    tokio::time::sleep(Duration::from_millis(delay.load(Ordering::Relaxed))).await;
+}
+
 /// What is passed on of these bytes of a server.
 fn announced<'b>(bytes: &'b [u8], announcing: &Mutex<Announcing>) -> Cow<'b, [u8]> {
     let mut announcing = announcing.lock().unwrap();
@@ -142,7 +186,13 @@ fn announced<'b>(bytes: &'b [u8], announcing: &Mutex<Announcing>) -> Cow<'b, [u8
     }
 }
 
-async fn pass_on(client: TcpStream, server: TcpStream, absence: &Mutex<Absence>, announcing: &Mutex<Announcing>) {
+async fn pass_on(
+    client: TcpStream,
+    server: TcpStream,
+    absence: &Mutex<Absence>,
+    announcing: &Mutex<Announcing>,
+    delay: &AtomicU64,
+) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let forth = async {
@@ -150,16 +200,24 @@ async fn pass_on(client: TcpStream, server: TcpStream, absence: &Mutex<Absence>,
         while let Ok(count) = from_client.read(&mut bytes).await
             && count > 0
             && !absence.lock().unwrap().takes(&bytes[..count])
-            && to_server.write_all(&bytes[..count]).await.is_ok()
-        {}
+        {
+            on_the_way(delay).await;
+            if to_server.write_all(&bytes[..count]).await.is_err() {
+                break;
+            }
+        }
     };
     let back = async {
         let mut bytes = vec![0; 64 * 1024];
         while let Ok(count) = from_server.read(&mut bytes).await
             && count > 0
             && !absence.lock().unwrap().is_now()
-            && to_client.write_all(&announced(&bytes[..count], announcing)).await.is_ok()
-        {}
+        {
+            on_the_way(delay).await;
+            if to_client.write_all(&announced(&bytes[..count], announcing)).await.is_err() {
+                break;
+            }
+        }
     };
     tokio::select! {
         () = forth => {}

@@ -165,6 +165,34 @@ async fn a_program_that_is_killed_when_its_outcome_is_known_is_not_started_again
     work.failed_with("Timeout");
 }
 
+/// The service comes back when a guardian with a budget of 3 s has given up. One with a budget of hours still tries then.
+#[tokio::test]
+async fn pid_1_waits_for_its_guardian_for_as_long_as_its_budget_lasts() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let under = |budget: &str| {
+        Run::new()
+            .env("AUTOMATION_CALLBACK_URL", format!("http://127.0.0.1:{port}/complete"))
+            .env("AUTOMATION_RUN_ID", uuid::Uuid::new_v4().to_string())
+            .args([
+                "run",
+                "no.md",
+                "--guardian-budget",
+                budget,
+                "--time-scale",
+                "callback_delays=0.05,unhurried_callback=0.01",
+            ])
+            .under(AS_PID_1)
+            .start()
+    };
+    let (patient, brief) = (under("4h"), under("3s"));
+    let began = Instant::now();
+    brief.finish().await.exits_with(78).says("leaving the completion callback to the guardian");
+    assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
+    let receiver = Receiver::start_on(port).await;
+    patient.finish().await.exits_with(78);
+    assert_eq!(receiver.accepted()["error"]["code"], "InvalidInput");
+}
+
 #[tokio::test]
 async fn pid_1_ends_when_it_is_told_to_though_its_guardian_is_at_work() {
     let server = AgentServer::shared(NEWEST).await;

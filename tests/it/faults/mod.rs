@@ -4,6 +4,7 @@
 //! [`Receiver::accepted`] is the judge of the callback; [`crate::support::run::Running::finish`] looks for what is left.
 
 mod agent_server;
+mod answers;
 mod bash_command;
 mod callback;
 pub mod container;

@@ -8,8 +8,10 @@ use nix::unistd::Pid;
 use tokio::time::sleep;
 
 use super::{Work, agent_is_stopped};
+use crate::support::proxy::Proxy;
 use crate::support::receiver::Answer::{self, Never, Status};
-use crate::support::run::Finished;
+use crate::support::run::{Finished, Running};
+use crate::support::tls_front::TlsFront;
 use crate::support::{AgentServer, NEWEST, Receiver, Run};
 
 crate::on_newest_and_oldest!(sigterm_stops_the_agent_and_is_reported);
@@ -41,6 +43,44 @@ async fn the_other_signals_are_reported_by_their_names() {
         ends_the_run(server, SIGHUP, 129, "HungUp"),
         ends_the_run(server, SIGQUIT, 131, "Quit"),
     );
+}
+
+/// A run whose agent-server is on another machine, behind TLS and so long a way, held at step 2.
+async fn held_far_away(work: &Work, server: &AgentServer, way: Duration) -> (Proxy, Running, TlsFront) {
+    let front = TlsFront::named(&["agent-server.test"], server.port, 0).await;
+    let proxy = Proxy::tunnel_to(front.port()).await;
+    proxy.delay(way);
+    work.hold_at("2");
+    let run = work.run(server).file("ca.pem", &front.trusted_pem).env("SSL_CERT_FILE", "ca.pem");
+    let run = run.env("AGENT_SERVER_URL", "https://agent-server.test");
+    let running = run.env("HTTPS_PROXY", format!("http://127.0.0.1:{}", proxy.port)).start();
+    work.reach("2").await;
+    (proxy, running, front)
+}
+
+#[tokio::test]
+async fn sigterm_stops_an_agent_whose_server_is_a_round_trip_of_80_ms_away() {
+    let server = AgentServer::shared(NEWEST).await;
+    let work = Work::on(server).await;
+    let (_proxy, running, _front) = held_far_away(&work, server, Duration::from_millis(40)).await;
+    running.signal(SIGTERM);
+    let finished = running.finish().await.exits_with(143);
+    assert!(!finished.stderr.contains("may still be at work"), "{}", finished.stderr);
+    let report = work.failed_with("Terminated");
+    assert!(report["cost"].as_f64().unwrap() > 0.0, "{report}");
+    agent_is_stopped(server, &report).await;
+    work.let_go("2");
+}
+
+#[tokio::test]
+async fn sigterm_warns_of_an_agent_whose_server_is_too_far_away_to_confirm_its_end() {
+    let server = AgentServer::shared(NEWEST).await;
+    let work = Work::on(server).await;
+    let (proxy, running, _front) = held_far_away(&work, server, Duration::ZERO).await;
+    proxy.delay(Duration::from_secs(60));
+    running.signal(SIGTERM);
+    running.finish().await.exits_with(143).says("the agent may still be at work");
+    work.failed_with("Terminated");
 }
 
 async fn terminated_and_killed_a_second_later(first_answer: Answer) -> (Work, Finished) {
