@@ -1,14 +1,20 @@
 //! A process of the same user that looks for keys finds none: when the program starts, during a whole run, and during a second life of PID 1.
 //!
-//! `KEY_SEARCHES` says how often; `scripts/test --full` searches twenty times. The agent-server and its agent are those of another user: what
-//! they hold by design is not searched for.
+//! `KEY_SEARCHES` says how often; `scripts/test --full` searches twenty times. The agent-server and its agent are those of another user, but
+//! for the last test: there all are one user's, and what is found is only what the agent-server holds by design.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::chown;
+use std::path::Path;
 
 use nix::sys::signal::Signal::SIGKILL;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
 use crate::faults::Work;
-use crate::faults::container::{pid_1, program_under};
+use crate::faults::container::{pid_1, program_under, with_a_server_of_its_own};
+use crate::faults::killed::tree_of;
+use crate::support::agent_server::STARTING;
 use crate::support::hunter::{Hunter, USER, hunt};
 use crate::support::{AgentServer, NEWEST, Run, asked};
 
@@ -107,4 +113,77 @@ async fn nothing_is_found_during_a_second_life_of_pid_1() {
         assert_eq!(work.receiver.accepted()["status"], "COMPLETED");
     }
     assert_eq!(hunter.findings(), Vec::<String>::new());
+}
+
+/// PID 1 of a namespace as [`USER`], who can reach an interpreter that lies in the closed home of root.
+fn as_pid_1(run: Run, python: &str) -> Run {
+    let script = format!(
+        r#"
+        prefix=$(readlink -f {python}) && prefix=${{prefix%/bin/*}} || exit 99
+        case $prefix in /root/*)
+            mount --bind "$prefix" /mnt && mount -t tmpfs -o mode=755 none /root || exit 99
+            mkdir -p "$prefix" && mount --move /mnt "$prefix" || exit 99
+        esac
+        exec /usr/sbin/chroot --userspec={USER}:{USER} --skip-chdir / "$@""#
+    );
+    run.under(["unshare", "--fork", "--pid", "--mount-proc", "--kill-child", "bash", "-c", &script, "bash"])
+}
+
+/// Gives a folder, and all in it, to [`USER`].
+fn give(folder: &Path) {
+    chown(folder, Some(USER), Some(USER)).unwrap();
+    for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_dir()) {
+        give(&entry.path());
+    }
+}
+
+/// Every other run has a second life. The program, its guardian, PID 1, the agent-server and the agent are one user's.
+#[tokio::test]
+async fn as_one_user_with_the_agent_server_only_what_that_holds_is_found() {
+    let mut hunter = hunter();
+    let mut own = BTreeSet::new();
+    for number in 0..searches(1) {
+        let server = AgentServer::not_started(NEWEST);
+        let work = Work::on(&server).await;
+        work.hold_at("2");
+        let run = with_keys(work.given_to(Run::of_user(USER).in_sandbox_of(&server)));
+        let (_, home) = server.environment().into_iter().find(|(name, _)| name == "HOME").unwrap();
+        give(Path::new(&home));
+        let command = server.command();
+        let turn = STARTING.lock().await;
+        let running = as_pid_1(with_a_server_of_its_own(run, &server), command.split(' ').next().unwrap()).start();
+        work.reach("2").await;
+        let mut lives = 1;
+        loop {
+            let program = program_under(pid_1(&running));
+            let servers: Vec<Pid> = tree_of(program).into_iter().filter(|pid| *pid != program).collect();
+            assert!(!servers.is_empty(), "no agent-server under the program");
+            let processes: Vec<Pid> = running.processes().into_iter().filter(|pid| !servers.contains(pid)).collect();
+            assert!(processes.len() >= 3, "PID 1, the program and its guardian: {processes:?}");
+            hunt_down(&mut hunter, &processes);
+            hunt_down(&mut hunter, &servers);
+            own.extend(processes);
+            if number % 2 == 0 || lives == 2 {
+                break;
+            }
+            kill(program, SIGKILL).unwrap();
+            lives += 1;
+            running.says_times(" is ready", lives).await;
+        }
+        drop(turn);
+        work.let_go("2");
+        running.finish().await.exits_with(0);
+        assert_eq!(work.receiver.accepted()["status"], "COMPLETED");
+    }
+    let findings = hunter.findings();
+    let is_of_ours = |line: &&String| {
+        let mut words = line.split(' ').filter_map(|word| word.parse().ok());
+        words.any(|pid| own.contains(&Pid::from_raw(pid)))
+    };
+    assert_eq!(findings.iter().filter(is_of_ours).collect::<Vec<_>>(), Vec::<&String>::new());
+    for (name, key) in KEYS {
+        let found: Vec<&String> = findings.iter().filter(|line| line.ends_with(key)).collect();
+        // The agent-server has to have it: nothing can be promised for it.
+        assert_eq!(!found.is_empty(), name == "LLM_API_KEY", "{name}: {found:?}");
+    }
 }

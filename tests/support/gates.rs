@@ -6,6 +6,9 @@
 //! An agent-server holds the lock of a conversation while the agent runs a command. A new subscription and a message to the
 //! conversation wait for it. A test that waits for one of these opens the gate first.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+
 use tempfile::TempDir;
 
 pub struct Gates(TempDir);
@@ -13,7 +16,10 @@ pub struct Gates(TempDir);
 impl Gates {
     /// All gates are open.
     pub fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
+        let folder = tempfile::tempdir().unwrap();
+        // The agent may be another user.
+        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+        Self(folder)
     }
 
     pub fn close(&self, name: &str) {

@@ -28,10 +28,13 @@ pub fn pid_1(unshare: &Running) -> Pid {
 }
 
 fn whole_run_in_one_container(server: &AgentServer, work: &Work, task: &str) -> Run {
-    let mut run = work.run_without_arguments(server).file("task.md", format!("---\nllm: {LLM_COST}\n---\n{task}"));
-    for (name, value) in server.environment() {
-        run = run.env(&name, value);
-    }
+    let run = work.run_without_arguments(server).file("task.md", format!("---\nllm: {LLM_COST}\n---\n{task}"));
+    with_a_server_of_its_own(run, server)
+}
+
+/// A run that starts this server itself.
+pub fn with_a_server_of_its_own(run: Run, server: &AgentServer) -> Run {
+    let run = server.environment().into_iter().fold(run, |run, (name, value)| run.env(&name, value));
     run.args(["run", "--server-command", &server.command(), "--server-log", "server.log"])
 }
 

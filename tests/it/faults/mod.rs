@@ -9,7 +9,7 @@ mod bash_command;
 mod callback;
 pub mod container;
 mod input;
-mod killed;
+pub mod killed;
 mod notify;
 mod output;
 mod resource_limits;
