@@ -53,8 +53,12 @@ pub(super) async fn run(
     if waits {
         return context
             .within(sandbox, shutdown, async |usable, shutdown| {
-                let (command, folder) = until_signal(shutdown, prepare(context, &args, &load, &usable)).await?;
-                let ended = follow(&args, &load, &usable, &command, shutdown).await;
+                let (program, folder) = program(context, &args, &load, &usable);
+                let ended = async {
+                    let command = until_signal(shutdown, prepare(&program, &usable)).await?;
+                    follow(&args, &load, &usable, &command, shutdown).await
+                }
+                .await;
                 // The first signal leads to the end of the run, and to the deletion; the second leaves the sandbox.
                 if shutdown.received() < 2 && (args.sandbox.is_deleted() || out.is_some()) {
                     let limits = &context.environment.time_limits.run;
@@ -68,6 +72,10 @@ pub(super) async fn run(
                         () = rest => {}
                         _ = shutdown.requested() => {}
                     }
+                }
+                // A run that may continue there still needs it.
+                if shutdown.received() < 2 && (ended.is_ok() || shutdown.received() == 1) {
+                    remove_folder(&program, &usable.ready.server).await;
                 }
                 ended
             })
@@ -95,7 +103,8 @@ async fn launch(
 ) -> Result<ExitCode, Failure> {
     let prepared = until_signal(shutdown, async {
         let usable = context.ready(sandbox).await?;
-        let (command, _) = prepare(context, args, load, &usable).await?;
+        let (program, _) = program(context, args, load, &usable);
+        let command = prepare(&program, &usable).await?;
         Ok((usable, command))
     });
     let (usable, command) = prepared.await?;
@@ -161,13 +170,29 @@ async fn fetch(server: &AgentServer, folder: &str, out: &Path, limits: &RunLimit
     }
 }
 
-/// Puts everything into the sandbox; returns the command that starts the run there, and the run folder that it makes.
-async fn prepare(
+/// Removes what the run was started with from a sandbox that may stay.
+async fn remove_folder(program: &Program, server: &AgentServer) {
+    let limit = server.client.time_limits().tidy_up;
+    let error = match timeout(limit, program.remove_folder(server)).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => text::chain(&error),
+        Err(_) => format!("no response within {} s", limit.as_secs()),
+    };
+    tracing::debug!(error, folder = program.folder(), "left behind in the sandbox");
+}
+
+/// Puts everything into the sandbox; returns the command that starts the run there.
+async fn prepare(program: &Program, usable: &UsableSandbox) -> Result<Command, Failure> {
+    program.install(&usable.ready.server).await.map_err(Failure::from)
+}
+
+/// What goes into the sandbox and runs there, and the run folder that it makes.
+fn program(
     context: &CommandContext,
     args: &LaunchArgs,
     load: &Load,
     UsableSandbox { id, ready, provider }: &UsableSandbox,
-) -> Result<(Command, String), Failure> {
+) -> (Program, String) {
     let OverrideArgs {
         timeout,
         deadline,
@@ -211,9 +236,7 @@ async fn prepare(
         .chain(files)
         .fold(program, |program, (name, content)| program.file(name, content.clone()));
     let variables = context.raw().of_the_run();
-    let program = variables.fold(program, |program, (name, value)| program.env(name, value));
-    let command = program.install(&ready.server).await.map_err(Failure::from)?;
-    Ok((command, out))
+    (variables.fold(program, |program, (name, value)| program.env(name, value)), out)
 }
 
 /// Where the run can be looked at.

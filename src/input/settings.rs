@@ -108,8 +108,9 @@ impl DirectLlm {
 pub(crate) fn network(raw: &RawEnv) -> Network {
     Network {
         ca_file: raw.ssl_cert_file.clone().map(PathBuf::from),
-        http_proxy: secret(raw.http_proxy.as_ref().or(raw.all_proxy.as_ref())),
-        https_proxy: secret(raw.https_proxy.as_ref().or(raw.all_proxy.as_ref())),
+        http_proxy: secret(raw.http_proxy.as_ref()),
+        https_proxy: secret(raw.https_proxy.as_ref()),
+        all_proxy: secret(raw.all_proxy.as_ref()),
         no_proxy: raw.no_proxy.clone(),
     }
 }

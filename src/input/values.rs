@@ -56,7 +56,7 @@ impl Reader<'_> {
 
     pub(super) fn proxies(&mut self, network: &Network) {
         for ProxyError { variable, reason, .. } in network.proxy_errors() {
-            let help = "give the address of a proxy, such as http://proxy:3128 (ALL_PROXY counts where it is not set)";
+            let help = "give the address of a proxy, such as http://proxy:3128";
             self.problems.push(Problem::new(variable, reason, help));
         }
     }

@@ -255,7 +255,11 @@ async fn a_run_is_launched_inside_and_followed_or_left_alone() {
     let cloud = &CloudServer::lent().await;
     let (llm, receiver) = (ScriptedLlm::start(0).await.unwrap(), Receiver::start().await);
     let secrets = "for p in /proc/[0-9]*; do tr '\\0' '\\n' <$p/cmdline; tr '\\0' '\\n' <$p/environ; done 2>/dev/null | grep -c cloud-api-key-of-the-[t]est; grep -ls cloud-api-key-of-the-[t]est /tmp/sandbox-command-*/script";
-    llm.script("Do the launched task", [Step::terminal(&format!("({secrets}) >seen 2>&1")), Step::finish("Launched.")]);
+    let task = r#"grep -ls "$PWD" /tmp/launched-*/task.md >task"#;
+    llm.script(
+        "Do the launched task",
+        [Step::terminal(&format!("({secrets}) >seen 2>&1; {task}")), Step::finish("Launched.")],
+    );
     cloud.set_llm(&llm).await;
     let id = outside(cloud, ["sandbox", "create"]).finish().await.exits_with(0).stdout.trim().to_owned();
 
@@ -290,6 +294,10 @@ async fn a_run_is_launched_inside_and_followed_or_left_alone() {
     // No command line and no environment held a key, and the script with the environment was gone.
     let seen = std::fs::read_to_string(cloud.folder_of(&id).join("work/seen")).unwrap();
     assert_eq!(seen, "0\n");
+    // What the run was started with is gone with it.
+    let task = std::fs::read_to_string(cloud.folder_of(&id).join("work/task")).unwrap();
+    assert!(task.starts_with("/tmp/launched-") && task.lines().count() == 1, "{task}");
+    assert!(!std::path::Path::new(task.trim()).parent().unwrap().exists(), "{task} is left");
 
     // The second time the program is there; the run continues without us.
     let receiver = Receiver::start().await;

@@ -30,6 +30,29 @@ impl WebPage {
 /// Parts of an address after which a branch, a tag or a commit follows.
 const PAGES: [&str; 4] = ["tree", "blob", "raw", "commit"];
 
+/// Hosts that serve files, downloads or an API of another host's repositories, and what stands before owner and repository in their
+/// paths. What follows on them is a branch, a tag or a commit, or on the last ones something else.
+const SATELLITES: [(&str, &str, &[&str], Ref); 7] = [
+    ("raw.githubusercontent.com", "github.com", &[], Ref::Next),
+    ("codeload.github.com", "github.com", &[], Ref::Last),
+    ("github.dev", "github.com", &[], Ref::AfterPage),
+    ("www.github.com", "github.com", &[], Ref::AfterPage),
+    ("api.github.com", "github.com", &["repos"], Ref::None),
+    ("vscode.dev", "github.com", &["github"], Ref::AfterPage),
+    ("api.bitbucket.org", "bitbucket.org", &["2.0", "repositories"], Ref::None),
+];
+
+/// Where behind owner and repository a branch, a tag or a commit stands.
+#[derive(Clone, Copy)]
+enum Ref {
+    /// First, or behind `refs/heads` or `refs/tags`.
+    Next,
+    Last,
+    /// Behind one of [`PAGES`].
+    AfterPage,
+    None,
+}
+
 /// What follows on `src` in the addresses of Gitea and Forgejo.
 const GITEA_KINDS: [&str; 3] = ["branch", "tag", "commit"];
 
@@ -42,6 +65,9 @@ pub(super) fn of(url: &Url) -> Option<WebPage> {
     }
     let provider = GitProvider::of_host(url.host_str()?);
     let parts: Vec<&str> = url.path_segments()?.filter(|part| !part.is_empty()).collect();
+    if let Some(page) = of_satellite(url, &parts) {
+        return Some(page);
+    }
     let is_page_part = |index: usize| match parts[index] {
         "-" => index >= 2,
         "src" => index == 2 && parts.len() > 4 && GITEA_KINDS.contains(&parts[3]),
@@ -80,6 +106,23 @@ pub(super) fn of(url: &Url) -> Option<WebPage> {
     Some(WebPage { shown: bare(&parts), repository, git_ref: git_ref.map(str::to_owned) })
 }
 
+fn of_satellite(url: &Url, parts: &[&str]) -> Option<WebPage> {
+    let host = url.host_str()?;
+    let (_, home, before, place) = SATELLITES.iter().find(|(satellite, ..)| *satellite == host)?;
+    let [owner, name, rest @ ..] = parts.strip_prefix(*before)? else { return None };
+    let git_ref = match (place, rest) {
+        (Ref::Next, ["refs", "heads" | "tags", name, ..] | [name, ..]) | (Ref::Last, [_, .., name]) => Some(*name),
+        (Ref::AfterPage, [page, name, ..]) if PAGES.contains(page) => Some(*name),
+        _ => None,
+    };
+    let name = name.strip_suffix(".git").unwrap_or(name);
+    Some(WebPage {
+        shown: format!("{}://{host}/{}", url.scheme(), parts.join("/")),
+        repository: format!("https://{home}/{owner}/{name}"),
+        git_ref: git_ref.map(str::to_owned),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,6 +152,16 @@ mod tests {
             ("https://codeberg.org/o/a/src/branch/dev/b", Some(("https://codeberg.org/o/a", Some("dev")))),
             ("https://git.example.com/o/a/src/tag/v1", Some(("https://git.example.com/o/a", Some("v1")))),
             ("https://git.example.com/o/src/branch/x.git", None),
+            ("https://raw.githubusercontent.com/o/a/v1/b/c.md", Some(("https://github.com/o/a", Some("v1")))),
+            ("https://raw.githubusercontent.com/o/a/refs/heads/dev/c", Some(("https://github.com/o/a", Some("dev")))),
+            ("https://codeload.github.com/o/a/tar.gz/main", Some(("https://github.com/o/a", Some("main")))),
+            ("https://codeload.github.com/o/a/zip/refs/tags/v1", Some(("https://github.com/o/a", Some("v1")))),
+            ("https://github.dev/o/a/blob/v2/c.md", Some(("https://github.com/o/a", Some("v2")))),
+            ("https://vscode.dev/github/o/a", Some(("https://github.com/o/a", None))),
+            ("https://www.github.com/o/a.git", Some(("https://github.com/o/a", None))),
+            ("https://api.github.com/repos/o/a/contents", Some(("https://github.com/o/a", None))),
+            ("https://api.bitbucket.org/2.0/repositories/w/a", Some(("https://bitbucket.org/w/a", None))),
+            ("https://raw.githubusercontent.com.example/o/a", None),
             ("https://dev.azure.com/o/p/_git/r?path=/a", Some(("https://dev.azure.com/o/p/_git/r", None))),
         ] {
             let found = of(&Url::parse(address).unwrap());

@@ -127,6 +127,7 @@ pub(crate) struct GuardianConfig {
     ca_file: Option<PathBuf>,
     http_proxy: Option<String>,
     https_proxy: Option<String>,
+    all_proxy: Option<String>,
     no_proxy: Option<String>,
     pub(super) budget: Duration,
     pub(super) grace: Duration,
@@ -150,6 +151,7 @@ impl GuardianConfig {
             ca_file: network.ca_file.as_ref().map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone())),
             http_proxy: text(&network.http_proxy),
             https_proxy: text(&network.https_proxy),
+            all_proxy: text(&network.all_proxy),
             no_proxy: network.no_proxy.clone(),
             budget: limits.guardian.budget,
             grace: limits.guardian.takeover_window,
@@ -193,6 +195,7 @@ impl GuardianConfig {
             ca_file: self.ca_file.clone(),
             http_proxy: self.http_proxy.clone().map(Secret::new),
             https_proxy: self.https_proxy.clone().map(Secret::new),
+            all_proxy: self.all_proxy.clone().map(Secret::new),
             no_proxy: self.no_proxy.clone(),
         }
     }

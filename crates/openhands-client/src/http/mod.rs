@@ -77,7 +77,7 @@ impl Http {
             .no_proxy();
         let proxies = Proxies::new(network).map_err(|mut errors| SetupError::Proxy(errors.swap_remove(0)))?;
         let proxies = Arc::new(proxies);
-        if network.http_proxy.is_some() || network.https_proxy.is_some() {
+        if [&network.http_proxy, &network.https_proxy, &network.all_proxy].into_iter().any(Option::is_some) {
             let chosen = Arc::clone(&proxies);
             client = client.proxy(reqwest::Proxy::custom(move |url| chosen.of(url).cloned()));
         }
@@ -104,7 +104,7 @@ impl Http {
             Err(complaint) => Some(complaint),
         };
         let without_file = Network { ca_file: None, ..network.clone() };
-        let without_proxies = Network { http_proxy: None, https_proxy: None, ..network.clone() };
+        let without_proxies = Network { http_proxy: None, https_proxy: None, all_proxy: None, ..network.clone() };
         let http = Self::new(&without_file, time_limits)
             .or_else(|_| Self::new(&without_proxies, time_limits))
             .or_else(|_| Self::new(&Network::default(), time_limits));

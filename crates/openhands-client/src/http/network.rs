@@ -21,6 +21,8 @@ pub struct Network {
     pub http_proxy: Option<Secret>,
     /// Proxy for `https://`; its address may hold a password.
     pub https_proxy: Option<Secret>,
+    /// Proxy for both, where theirs is not given; its address may hold a password.
+    pub all_proxy: Option<Secret>,
     /// Hosts without a proxy.
     pub no_proxy: Option<String>,
 }

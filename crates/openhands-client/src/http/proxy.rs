@@ -12,7 +12,7 @@ use crate::secret::Secret;
 #[error("{variable}: {reason}")]
 #[non_exhaustive]
 pub struct ProxyError {
-    /// The name by which users know the setting: `HTTP_PROXY` or `HTTPS_PROXY`.
+    /// The name by which users know the setting: `HTTP_PROXY`, `HTTPS_PROXY` or `ALL_PROXY`.
     pub variable: &'static str,
     /// What is wrong. Never the address itself, which may hold a password.
     pub reason: String,
@@ -21,9 +21,16 @@ pub struct ProxyError {
 /// The proxies of a network, and what is reached without one.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Proxies {
-    http: Option<Url>,
-    https: Option<Url>,
+    http: Option<Proxy>,
+    https: Option<Proxy>,
     exempt: Vec<Exemption>,
+}
+
+#[derive(Debug, Clone)]
+struct Proxy {
+    url: Url,
+    /// The name by which users know the setting.
+    variable: &'static str,
 }
 
 /// An entry of `NO_PROXY`.
@@ -47,13 +54,18 @@ impl Proxies {
         let mut errors = Vec::new();
         let mut read = |variable, proxy: &Option<Secret>| match proxy.as_ref().map(address) {
             None => None,
-            Some(Ok(url)) => Some(url),
+            Some(Ok(url)) => Some(Proxy { url, variable }),
             Some(Err(reason)) => {
                 errors.push(ProxyError { variable, reason });
                 None
             }
         };
         let (http, https) = (read("HTTP_PROXY", &network.http_proxy), read("HTTPS_PROXY", &network.https_proxy));
+        // One that no one would use is no mistake.
+        let all = (network.http_proxy.is_none() || network.https_proxy.is_none())
+            .then(|| read("ALL_PROXY", &network.all_proxy))
+            .flatten();
+        let (http, https) = (http.or_else(|| all.clone()), https.or(all));
         let exempt = network.no_proxy.as_deref().unwrap_or_default();
         let exempt = exempt.split([',', ' ']).filter_map(Exemption::parse).collect();
         if errors.is_empty() { Ok(Self { http, https, exempt }) } else { Err(errors) }
@@ -61,6 +73,10 @@ impl Proxies {
 
     /// The proxy for this address. No proxy could reach this machine.
     pub(super) fn of(&self, url: &Url) -> Option<&Url> {
+        self.proxy_of(url).map(|proxy| &proxy.url)
+    }
+
+    fn proxy_of(&self, url: &Url) -> Option<&Proxy> {
         let proxy = if matches!(url.scheme(), "https" | "wss") { &self.https } else { &self.http };
         let is_exempt = || is_this_machine(url) || self.exempt.iter().any(|exemption| exemption.covers(url));
         proxy.as_ref().filter(|_| !is_exempt())
@@ -68,8 +84,8 @@ impl Proxies {
 
     /// How the way to this address is shown, for errors.
     pub(super) fn shown(&self, url: &Url) -> Option<String> {
-        let variable = if matches!(url.scheme(), "https" | "wss") { "HTTPS_PROXY" } else { "HTTP_PROXY" };
-        self.of(url).map(|proxy| format!("{} of {variable}", without_secrets(proxy).trim_end_matches('/')))
+        self.proxy_of(url)
+            .map(|Proxy { url, variable }| format!("{} of {variable}", without_secrets(url).trim_end_matches('/')))
     }
 }
 
@@ -212,5 +228,19 @@ mod tests {
         let proxies = Proxies::new(&network(None, Some("http://u:hunter22@proxy:3128"), "")).unwrap();
         let shown = proxies.shown(&Url::parse("https://h/").unwrap());
         assert_eq!(shown.as_deref(), Some("http://proxy:3128 of HTTPS_PROXY"));
+    }
+
+    #[test]
+    fn one_proxy_for_all_is_used_and_named_where_there_is_no_other() {
+        let all =
+            |proxy: &str| Network { all_proxy: Some(Secret::new(proxy)), ..network(None, Some("http://secure:1"), "") };
+        let proxies = Proxies::new(&all("socks4://old:2")).unwrap();
+        let shown = |url: &str| proxies.shown(&Url::parse(url).unwrap());
+        assert_eq!(shown("http://h/").as_deref(), Some("socks4://old:2 of ALL_PROXY"));
+        assert_eq!(shown("https://h/").as_deref(), Some("http://secure:1 of HTTPS_PROXY"));
+        let errors = all("ftp://old:2").proxy_errors();
+        assert_eq!(errors.iter().map(|error| error.variable).collect::<Vec<_>>(), ["ALL_PROXY"]);
+        let unused = Network { http_proxy: Some(Secret::new("http://plain:1")), ..all("ftp://old:2") };
+        assert_eq!(unused.proxy_errors(), []);
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 
 use super::Access;
-use super::exec::{Command, put};
+use super::exec::{Command, ExecError, put};
 use super::install::{InstallError, install};
 use crate::agent_server::{AgentServer, local_agent_server};
 use crate::cloud::CloudKey;
@@ -130,5 +130,13 @@ impl Program {
         let words = std::iter::once(installed.path).chain(self.words.iter().cloned());
         let command = Command::program(words).directory(self.folder.clone());
         Ok(self.environment.iter().fold(command, |command, (name, value)| command.env(name, value.clone())))
+    }
+
+    /// Removes the program's folder and its files from the sandbox. The program itself stays for the next run.
+    ///
+    /// # Errors
+    /// [`ExecError`].
+    pub async fn remove_folder(&self, server: &AgentServer) -> Result<(), ExecError> {
+        super::shell::housekeeping(server, "removing the program's folder", &format!("rm -rf {}", self.folder)).await
     }
 }
