@@ -76,9 +76,18 @@ impl Filling<'_> {
             return None;
         }
         let Some(row) = self.row else { return Some(Err(Mistake::new("the value comes from a row", NO_ROW_HELP))) };
+        let wrong = |found: &str, help| Err(Mistake::new(format!("{found}, from {}", row.place), help));
         // A field that is nothing but a column has the column's value with its type.
         if let Some(value) = column(text).and_then(|name| row.fields.get(name)) {
-            return Some(Ok(value.clone()));
+            return Some(match value {
+                Value::Null => {
+                    wrong("a value that is null", "give it a value in this row, or write `\"\"` for an empty text")
+                }
+                Value::Array(_) | Value::Object(_) => {
+                    wrong("a list or an object", "give each part of it a column of its own")
+                }
+                value => Ok(value.clone()),
+            });
         }
         let (payload, nonce) = (Payload::default(), Nonce::absent_from(&[], None, None));
         let values =
@@ -158,14 +167,8 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_json_lines_can_be_a_list() {
-        let row = row(json!({"repo": "x", "repos": ["https://github.com/octo/a", "https://github.com/octo/b"]}));
-        assert_eq!(task("repos: \"{{ row.repos }}\"\n", Some(&row)).unwrap().repos.len(), 2);
-    }
-
-    #[test]
     fn a_mistake_names_the_field_and_the_row() {
-        let some = row(json!({"repo": "octo/app", "cost": "cheap", "empty": null}));
+        let some = row(json!({"repo": "octo/app", "cost": "cheap", "empty": null, "list": ["a"]}));
         for (front_matter, row, expected) in [
             (
                 "name: x\nlimits: { cost: \"{{ row.cost }}\" }\n",
@@ -175,12 +178,17 @@ mod tests {
             (
                 "repos: [\"{{ row.repository }}\"]\n",
                 Some(&some),
-                "task.md:2:9: `repos[0]`: `row` has no `repository` at rows.csv:5; did you mean `repo`? Known are `repo`, `cost` and `empty`",
+                "task.md:2:9: `repos[0]`: `row` has no `repository` at rows.csv:5; did you mean `repo`? Known are `repo`, `cost`, `empty` and `list`",
             ),
             (
                 "limits: { cost: \"{{ row.empty }}\" }\n",
                 Some(&some),
-                "task.md:2:17: `limits.cost`: `cost` has no value, from rows.csv:5; ",
+                "task.md:2:17: `limits.cost`: a value that is null, from rows.csv:5; give it a value",
+            ),
+            (
+                "repos: \"{{ row.list }}\"\n",
+                Some(&some),
+                "task.md:2:8: `repos`: a list or an object, from rows.csv:5; give each part",
             ),
             (
                 "limits: { cost: \"{{ row.cost }}\" }\n",

@@ -179,10 +179,9 @@ macro_rules! forward {
             if reading.ends_here(false) {
                 return inner.deserialize_any(Nothing).map(|never| match never {});
             }
-            if let Some(value) = reading.filled_here() {
+            if let Some(value) = reading.filled_here() && !is_around_a_value(stringify!($name)) {
                 IgnoredAny::deserialize(inner)?;
-                let value = suited(value.clone(), stringify!($name));
-                return value.$name($($argument,)* Walk { inner: visitor, reading }).map_err(de::Error::custom);
+                return give(suited(value.clone(), stringify!($name)), visitor);
             }
             inner.$name($($argument,)* Walk { inner: visitor, reading })
         }
@@ -203,11 +202,48 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Walk<'_, D> {
         deserialize_tuple(length: usize)
         deserialize_tuple_struct(name: &'static str, length: usize)
         deserialize_struct(name: &'static str, fields: &'static [&'static str])
-        deserialize_enum(name: &'static str, variants: &'static [&'static str])
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        let Self { inner, reading } = self;
+        if reading.ends_here(false) {
+            return inner.deserialize_any(Nothing).map(|never| match never {});
+        }
+        if let Some(Value::String(word)) = reading.filled_here() {
+            IgnoredAny::deserialize(inner)?;
+            let word: StrDeserializer<'_, D::Error> = word.as_str().into_deserializer();
+            return visitor.visit_enum(word);
+        }
+        inner.deserialize_enum(name, variants, Walk { inner: visitor, reading })
     }
 
     fn is_human_readable(&self) -> bool {
         self.inner.is_human_readable()
+    }
+}
+
+/// Whether this reads a value in the value, which is then read at the same place.
+fn is_around_a_value(method: &str) -> bool {
+    matches!(method, "deserialize_option" | "deserialize_newtype_struct")
+}
+
+/// Gives a value of a row to the visitor. It goes no way of its own through a deserializer: that would be the code of each type once more.
+fn give<'de, V: Visitor<'de>, E: de::Error>(value: Value, visitor: V) -> Result<V::Value, E> {
+    match value {
+        Value::Bool(value) => visitor.visit_bool(value),
+        Value::Number(number) => match (number.as_u64(), number.as_i64()) {
+            (Some(whole), _) => visitor.visit_u64(whole),
+            (None, Some(whole)) => visitor.visit_i64(whole),
+            (None, None) => visitor.visit_f64(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        Value::String(text) => visitor.visit_string(text),
+        // No row gives them.
+        Value::Null | Value::Array(_) | Value::Object(_) => visitor.visit_unit(),
     }
 }
 
