@@ -26,6 +26,7 @@ pub mod release;
 pub mod repository;
 pub mod run;
 pub mod scripted_llm;
+pub mod slurm;
 pub mod tls_front;
 
 pub use agent_server::{AgentServer, NEWEST, OLDEST};

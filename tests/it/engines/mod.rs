@@ -1,5 +1,10 @@
 //! Rows, and the engines that start a run for each of them.
 
+mod eight_rows;
+mod manifests;
+mod pods;
+mod slurm;
+
 use std::fs;
 use std::path::Path;
 
