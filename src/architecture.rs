@@ -21,7 +21,7 @@ const PROGRAM: Floors = &[
     &["cli"],
     &["input", "outcome"],
     &["batch_folder"],
-    &["agent_result", "agent_work", "log_writer", "problem", "run_folder", "screen", "stored_events"],
+    &["agent_result", "agent_work", "log_writer", "paint", "problem", "run_folder", "screen", "stored_events"],
     &["files"],
 ];
 

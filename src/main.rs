@@ -30,7 +30,7 @@
 //! - [`outcome`]: how a run ended, and what follows from that;
 //! - [`batch_folder`]: what all runs of a batch leave on disk;
 //! - [`agent_result`]: what the agent is asked to give at its end; [`agent_work`]: how long its LLM and its tools took;
-//!   [`problem`]: what a user has to correct; [`run_folder`]: what a run leaves on disk; [`screen`]: standard error
+//!   [`paint`]: how lines look; [`problem`]: what a user has to correct; [`run_folder`]: what a run leaves on disk; [`screen`]: standard error
 //!   with a line that changes in place; [`stored_events`]: the log of a conversation;
 //! - [`files`]: files that are written whole or not at all.
 
@@ -50,6 +50,7 @@ mod input;
 mod log_writer;
 mod logging;
 mod outcome;
+mod paint;
 mod plan;
 mod prepare;
 mod problem;

@@ -3,6 +3,9 @@
 //!
 //! The line is drawn narrower than the terminal. When the terminal becomes narrower, it wraps the line, and the rows that the line
 //! takes by then are erased. The cursor is never hidden: a runner that is killed leaves a usable terminal.
+//!
+//! `indicatif` 0.18.6 does not do that. It erases the rows that the line had when it was drawn. In a tmux whose width went from 80 to 40
+//! columns, rows of the old line stayed, with `{msg}` and with `{wide_msg}`, and a line above was lost.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};

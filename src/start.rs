@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use nix::sys::signal::SigSet;
 
-use crate::cli::{self, Cli, Command, Deferred, HookEvent, LogFormat};
+use crate::cli::{self, Cli, ColorChoice, Command, Deferred, HookEvent, LogFormat};
 use crate::commands::{report, schema};
 use crate::input::Environment;
 use crate::input::env::{self, SECRET_NAMES};
@@ -17,6 +17,7 @@ use crate::process::parent;
 use crate::process::resources::complain;
 use crate::process::scrub::{is_traced, scrub};
 use crate::process::signals::Shutdown;
+use crate::view::ErrorForm;
 use crate::{commands, logging, outcome, run};
 
 /// Runs what the arguments ask for.
@@ -51,7 +52,7 @@ async fn dispatch() -> ExitCode {
         Ok(Cli { command: Some(Command::Outside(command)) }) => {
             scrub(SECRET_NAMES);
             environment.time_limits = command.time_limits();
-            let (lines, _log) = start_log(command.common().log_format, false, &environment);
+            let (lines, _log) = start_log(command.common().log_format, ColorChoice::Auto, false, &environment);
             return ExitCode::from(Box::pin(commands::run(*command, environment, lines, shutdown)).await.0);
         }
         Ok(Cli { command: Some(Command::Schema { of }) }) => return print(&schema::text(of)),
@@ -72,7 +73,7 @@ async fn dispatch() -> ExitCode {
                 return report::report(&args.path.clone().unwrap_or_default(), &args);
             };
             scrub(SECRET_NAMES);
-            let (lines, _log) = start_log(LogFormat::default(), false, &environment);
+            let (lines, _log) = start_log(LogFormat::default(), ColorChoice::Auto, false, &environment);
             return Box::pin(report::report_conversation(id, &args, environment, &lines, shutdown)).await;
         }
         Ok(Cli { command: Some(Command::Show(Deferred(args))) }) => return report::show(&args),
@@ -95,8 +96,8 @@ async fn dispatch() -> ExitCode {
         }
     };
     scrub(SECRET_NAMES);
-    let is_quiet = command.as_ref().is_ok_and(|args| args.view.quiet);
-    let (lines, _log) = start_log(log_format, is_quiet, &environment);
+    let view = command.as_ref().map(|args| args.view).unwrap_or_default();
+    let (lines, _log) = start_log(log_format, view.color, view.quiet, &environment);
     if is_traced() {
         tracing::warn!("a tracer was attached to this process before it could hide: its keys can be read");
     }
@@ -112,8 +113,10 @@ async fn dispatch() -> ExitCode {
     ExitCode::from(exit_code.0)
 }
 
-fn start_log(format: LogFormat, is_quiet: bool, environment: &Environment) -> (Lines, Guard) {
-    let log = logging::start(format, environment.raw.rust_log.as_deref(), is_quiet, environment.redactor.clone());
+fn start_log(format: LogFormat, color: ColorChoice, is_quiet: bool, environment: &Environment) -> (Lines, Guard) {
+    let (raw, redactor) = (&environment.raw, environment.redactor.clone());
+    let form = ErrorForm::of_process(format, color, raw);
+    let log = logging::start(format, raw.rust_log.as_deref(), is_quiet, redactor, form);
     environment.warn_of_quotes();
     log
 }

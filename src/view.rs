@@ -44,6 +44,12 @@ impl ErrorForm {
     }
 }
 
+/// Whether people watch a command on standard error that has no view of its own choice.
+#[must_use]
+pub(crate) fn is_watched(format: LogFormat, raw: &RawEnv) -> bool {
+    format == LogFormat::Text && !is_in_github(raw) && can_draw(raw, io::stderr().is_terminal())
+}
+
 fn is_in_github(raw: &RawEnv) -> bool {
     raw.github_actions.as_deref() == Some("true")
 }

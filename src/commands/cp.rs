@@ -8,13 +8,19 @@ use crate::cli::{CopyPlace, CpArgs, NewSandboxArgs};
 use crate::outcome::{ExitCode, Failure};
 use crate::problem::Problem;
 use crate::process::signals::Shutdown;
+use crate::sinks::shown_line;
+
+/// The longest pair of paths that is shown, in characters.
+const LONGEST: usize = 500;
 
 pub(super) async fn run(context: &CommandContext, args: CpArgs, shutdown: &mut Shutdown) -> Result<ExitCode, Failure> {
     let sandbox = |id: &str| context.sandbox(args.provider, &NewSandboxArgs::existing(id));
+    let what = shown_line(&format!("{} to {}", args.from, args.to), LONGEST, &context.environment.redactor);
     let copied = match (&args.from, &args.to) {
         (CopyPlace::Here(from), CopyPlace::Sandbox { id, path }) => {
             context
                 .within(sandbox(id)?, shutdown, async |UsableSandbox { ready, .. }, shutdown| {
+                    context.watch.begin_transfer("cp", &*what, &ready.server.client);
                     let copy = async { copy::upload(&ready.server, from, path).await.map_err(Failure::from) };
                     until_signal(shutdown, copy).await
                 })
@@ -23,6 +29,7 @@ pub(super) async fn run(context: &CommandContext, args: CpArgs, shutdown: &mut S
         (CopyPlace::Sandbox { id, path }, CopyPlace::Here(to)) => {
             context
                 .within(sandbox(id)?, shutdown, async |UsableSandbox { ready, .. }, shutdown| {
+                    context.watch.begin_transfer("cp", &*what, &ready.server.client);
                     let copy = async { copy::download(&ready.server, path, to).await.map_err(Failure::from) };
                     until_signal(shutdown, copy).await
                 })

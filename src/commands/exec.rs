@@ -1,14 +1,21 @@
 //! `exec -- COMMAND`: a command in a sandbox, with its output here and its exit code as ours.
 
+use std::io::{self, IsTerminal as _};
+
 use openhands_client::sandbox::exec::Command;
 use serde_json::json;
 use tokio::io::stdout;
 
 use super::follow::{PassOn, follow_running, start, start_with_stdin, write};
+use super::watch::Watch;
 use super::{CommandContext, UsableSandbox};
 use crate::cli::{ExecArgs, ResultFormat};
 use crate::outcome::{ExitCode, Failure};
 use crate::process::signals::Shutdown;
+use crate::sinks::shown_line;
+
+/// The longest command that is shown, in characters.
+const LONGEST: usize = 500;
 
 pub(super) async fn run(
     context: &CommandContext,
@@ -32,8 +39,14 @@ pub(super) async fn run(
     let sandbox = context.sandbox(args.provider, &args.sandbox)?;
     context
         .within(sandbox, shutdown, async |UsableSandbox { id, ready, .. }, shutdown| {
-            let mut pass_on = PassOn::new(context.format);
+            let watch = watch(context, args.stdin).await;
+            let mut pass_on = PassOn::new(context.format, watch.clone());
             let each = async |output| pass_on.take(output).await;
+            watch.begin(
+                "exec",
+                shown_line(&args.command.join(" "), LONGEST, &context.environment.redactor),
+                args.timeout,
+            );
             let running = if args.stdin {
                 start_with_stdin(&ready.server, &command, shutdown).await?
             } else {
@@ -49,6 +62,7 @@ pub(super) async fn run(
                     "stderr": text(&pass_on.stderr),
                 });
                 let object = format!("{object:#}\n");
+                watch.end().await;
                 tokio::select! {
                     () = write(stdout(), object.as_bytes()) => {}
                     signal = shutdown.requested() => {
@@ -62,4 +76,15 @@ pub(super) async fn run(
             Ok(exit)
         })
         .await
+}
+
+/// A live line only where it stands in no one's way: a pager or an editor behind our output has the terminal for itself, and so has who
+/// types the command's input.
+async fn watch(context: &CommandContext, reads_stdin: bool) -> Watch {
+    let is_free = io::stdout().is_terminal() && !(reads_stdin && io::stdin().is_terminal());
+    if is_free {
+        return context.watch.clone();
+    }
+    context.watch.end().await;
+    Watch::default()
 }

@@ -13,6 +13,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _, stderr, stdout};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::watch::Watch;
 use crate::cli::ResultFormat;
 use crate::outcome::{ExitCode, Failure};
 use crate::process::signals::{Shutdown, Signal};
@@ -150,21 +151,22 @@ fn exit_code(exit: Exit) -> ExitCode {
 
 /// Where the output of a command goes.
 pub(super) struct PassOn {
-    pub(super) format: ResultFormat,
+    format: ResultFormat,
+    watch: Watch,
     pub(super) stdout: Vec<u8>,
     pub(super) stderr: Vec<u8>,
 }
 
 impl PassOn {
-    pub(super) fn new(format: ResultFormat) -> Self {
-        Self { format, stdout: Vec::new(), stderr: Vec::new() }
+    pub(super) fn new(format: ResultFormat, watch: Watch) -> Self {
+        Self { format, watch, stdout: Vec::new(), stderr: Vec::new() }
     }
 
     /// Waits for a slow reader as long as that takes: what comes meanwhile is kept in the sandbox.
     pub(super) async fn take(&mut self, output: Output) {
         match (self.format, output) {
-            (ResultFormat::Text, Output::Stdout(bytes)) => write(stdout(), &bytes).await,
-            (ResultFormat::Text, Output::Stderr(bytes)) => write(stderr(), &bytes).await,
+            (ResultFormat::Text, Output::Stdout(bytes)) => self.watch.aside(&bytes, write(stdout(), &bytes)).await,
+            (ResultFormat::Text, Output::Stderr(bytes)) => self.watch.aside(&bytes, write(stderr(), &bytes)).await,
             (ResultFormat::Json, Output::Stdout(bytes)) => self.stdout.extend_from_slice(&bytes),
             (ResultFormat::Json, Output::Stderr(bytes)) => self.stderr.extend_from_slice(&bytes),
         }

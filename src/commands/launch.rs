@@ -40,6 +40,15 @@ struct Load {
     names_conversation: bool,
 }
 
+/// What is in the sandbox.
+struct Inside {
+    program: Program,
+    /// The folder of the run, if one is asked for.
+    out: String,
+    /// Where the run writes its state, if someone watches.
+    status: String,
+}
+
 pub(super) async fn run(
     context: &CommandContext,
     args: LaunchArgs,
@@ -53,10 +62,10 @@ pub(super) async fn run(
     if waits {
         return context
             .within(sandbox, shutdown, async |usable, shutdown| {
-                let (program, folder) = program(context, &args, &load, &usable);
+                let inside = inside(context, &args, &load, &usable);
                 let ended = async {
-                    let command = until_signal(shutdown, prepare(&program, &usable)).await?;
-                    follow(&args, &load, &usable, &command, shutdown).await
+                    let command = until_signal(shutdown, prepare(context, &inside.program, &usable)).await?;
+                    follow(context, &args, &load, &usable, &command, &inside.status, shutdown).await
                 }
                 .await;
                 // The first signal leads to the end of the run, and to the deletion; the second leaves the sandbox.
@@ -65,7 +74,7 @@ pub(super) async fn run(
                     let rest = async {
                         await_delivery(&usable.ready.server, limits).await;
                         if let Some(out) = &out {
-                            fetch(&usable.ready.server, &folder, out, limits).await;
+                            fetch(&usable.ready.server, &inside.out, out, limits).await;
                         }
                     };
                     tokio::select! {
@@ -75,7 +84,7 @@ pub(super) async fn run(
                 }
                 // A run that may continue there still needs it.
                 if shutdown.received() < 2 && (ended.is_ok() || shutdown.received() == 1) {
-                    remove_folder(&program, &usable.ready.server).await;
+                    remove_folder(&inside.program, &usable.ready.server).await;
                 }
                 ended
             })
@@ -103,8 +112,8 @@ async fn launch(
 ) -> Result<ExitCode, Failure> {
     let prepared = until_signal(shutdown, async {
         let usable = context.ready(sandbox).await?;
-        let (program, _) = program(context, args, load, &usable);
-        let command = prepare(&program, &usable).await?;
+        let Inside { program, .. } = inside(context, args, load, &usable);
+        let command = prepare(context, &program, &usable).await?;
         Ok((usable, command))
     });
     let (usable, command) = prepared.await?;
@@ -182,17 +191,18 @@ async fn remove_folder(program: &Program, server: &AgentServer) {
 }
 
 /// Puts everything into the sandbox; returns the command that starts the run there.
-async fn prepare(program: &Program, usable: &UsableSandbox) -> Result<Command, Failure> {
+async fn prepare(context: &CommandContext, program: &Program, usable: &UsableSandbox) -> Result<Command, Failure> {
+    context.watch.begin_transfer("launch", "program and task", &usable.ready.server.client);
     program.install(&usable.ready.server).await.map_err(Failure::from)
 }
 
-/// What goes into the sandbox and runs there, and the run folder that it makes.
-fn program(
+/// What goes into the sandbox and runs there, and what it makes.
+fn inside(
     context: &CommandContext,
     args: &LaunchArgs,
     load: &Load,
     UsableSandbox { id, ready, provider }: &UsableSandbox,
-) -> (Program, String) {
+) -> Inside {
     let OverrideArgs {
         timeout,
         deadline,
@@ -225,18 +235,22 @@ fn program(
     let flags = flags.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value?]));
     let params = params.iter().map(|(key, value)| ["--param".to_owned(), format!("{key}={value}")]);
     let program = provider.inside(Program::new(&load.program).probe("--version"), id, ready);
-    let (task, out) = (format!("{}/{}", program.folder(), load.task_name), format!("{}/out", program.folder()));
+    let inside = |name: &str| format!("{}/{name}", program.folder());
+    let (task, out, status) = (inside(&load.task_name), inside("out"), inside("status.json"));
     let folder = args.out.iter().map(|_| ["--out".to_owned(), out.clone()]);
+    // Only who watches needs it.
+    let state = context.watch.is_on().then(|| ["--status".to_owned(), status.clone()]);
     let exports = [("--junit", args.exports.junit), ("--trajectory", args.exports.trajectory)];
     let exports = exports.into_iter().filter(|(_, is_given)| *is_given).map(|(flag, _)| flag.to_owned());
-    let arguments = flags.chain(params).chain(folder).flatten().chain(exports);
+    let arguments = flags.chain(params).chain(folder).chain(state).flatten().chain(exports);
     let program = program.arg("run").args(arguments).arg(task);
     let files = load.data.iter().map(|(name, content)| (name, content));
     let program = std::iter::once((&load.task_name, &load.task))
         .chain(files)
         .fold(program, |program, (name, content)| program.file(name, content.clone()));
     let variables = context.raw().of_the_run();
-    (variables.fold(program, |program, (name, value)| program.env(name, value)), out)
+    let program = variables.fold(program, |program, (name, value)| program.env(name, value));
+    Inside { program, out, status }
 }
 
 /// Where the run can be looked at.
@@ -263,18 +277,25 @@ async fn tell(context: &CommandContext, load: &Load, usable: &UsableSandbox, fol
 
 /// Follows the run to its end; a signal ends it there, so that it can report.
 async fn follow(
+    context: &CommandContext,
     args: &LaunchArgs,
     load: &Load,
     UsableSandbox { id, ready, .. }: &UsableSandbox,
     command: &Command,
+    status: &str,
     shutdown: &mut Shutdown,
 ) -> Result<ExitCode, Failure> {
+    context.watch.begin("starting", "", None);
     let begun = || tracing::info!(sandbox = %id, conversation_id = %load.conversation, "the run is under way");
     // The run's own standard output is in the format that was asked for.
-    let mut pass_on = PassOn::new(ResultFormat::Text);
+    let mut pass_on = PassOn::new(ResultFormat::Text, context.watch.clone());
     let each = async |output| match output {
         Output::Stderr(_) if !args.follow => {}
         output => pass_on.take(output).await,
     };
-    super::follow::follow(&ready.server, command, shutdown, begun, each).await
+    let run = super::follow::follow(&ready.server, command, shutdown, begun, each);
+    tokio::select! {
+        ended = run => ended,
+        never = context.watch.follow_run(&ready.server, status) => never,
+    }
 }

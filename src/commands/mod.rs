@@ -17,6 +17,7 @@ pub(crate) mod report;
 mod sandbox;
 pub(crate) mod schema;
 mod task_file;
+mod watch;
 
 use std::io::{self, Write as _};
 use std::time::Duration;
@@ -30,6 +31,7 @@ use openhands_client::text;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use self::watch::Watch;
 use crate::cli::{ColorChoice, Deferred, NewSandboxArgs, OutsideCommand, ProviderArgs, ProvisionArgs, ResultFormat};
 use crate::input::Environment;
 use crate::input::env::RawEnv;
@@ -41,7 +43,7 @@ use crate::prepare::provider::AnyProvider;
 use crate::prepare::sandbox::{leave, sandbox_of};
 use crate::process::signals::Shutdown;
 use crate::sinks::terminal::tell_failure;
-use crate::view::ErrorForm;
+use crate::view::{ErrorForm, is_watched};
 
 /// Runs a command from outside.
 pub(crate) async fn run(
@@ -54,7 +56,9 @@ pub(crate) async fn run(
     let errors = ErrorForm::of_process(command.common().log_format, ColorChoice::Auto, &environment.raw);
     let redactor = environment.redactor.clone();
     let limits = environment.time_limits.shutdown.after_time_limit;
-    let context = CommandContext::new(environment, format);
+    let is_watched = is_watched(command.common().log_format, &environment.raw);
+    let watch = if is_watched { Watch::of(lines.clone()) } else { Watch::default() };
+    let context = CommandContext::new(environment, format, watch);
     let done = match command {
         OutsideCommand::Sandbox(Deferred(args)) => sandbox::run(&context, args.command, &mut shutdown).await,
         OutsideCommand::Exec(Deferred(args)) => exec::run(&context, *args, &mut shutdown).await,
@@ -64,6 +68,7 @@ pub(crate) async fn run(
         OutsideCommand::Batch(Deferred(args)) => batch::run(&context, args.command, &mut shutdown).await,
         OutsideCommand::Check(Deferred(args)) => check::run(&context, *args, &mut shutdown).await,
     };
+    context.watch.end().await;
     match done {
         Ok(exit_code) => exit_code,
         Err(failure) => {
@@ -101,13 +106,14 @@ fn pretty(value: &Value) -> String {
 struct CommandContext {
     environment: Environment,
     format: ResultFormat,
+    watch: Watch,
 }
 
 impl CommandContext {
     /// Nothing that the command shows holds a secret of this environment.
-    fn new(environment: Environment, format: ResultFormat) -> Self {
+    fn new(environment: Environment, format: ResultFormat, watch: Watch) -> Self {
         environment.raw.secrets().for_each(|secret| environment.redactor.learn(&secret));
-        Self { environment, format }
+        Self { environment, format, watch }
     }
 
     fn raw(&self) -> &RawEnv {
@@ -133,6 +139,7 @@ impl CommandContext {
 
     /// Standard output: a text for people, or the object.
     async fn tell(&self, text: &str, object: &Value) {
+        self.watch.end().await;
         let told = match self.format {
             ResultFormat::Text if text.is_empty() => Ok(()),
             ResultFormat::Text => line(text.to_owned()).await,
@@ -168,6 +175,7 @@ impl CommandContext {
     }
 
     async fn ready(&self, sandbox: &mut Sandbox<AnyProvider>) -> Result<UsableSandbox, Failure> {
+        self.watch.begin("sandbox", "waiting until it is ready", None);
         let id = sandbox.made().await.map_err(Failure::from)?;
         let ready = sandbox.ready().await.map_err(Failure::from)?;
         if let Some(key) = &ready.access.agent_server.session_key {

@@ -8,6 +8,7 @@ use openhands_client::ids::ConversationId;
 use openhands_client::text;
 use thiserror::Error;
 
+use super::watch::Watch;
 use super::{CommandContext, conversation};
 use crate::cli::{ColorChoice, LogFormat, ReportArgs, ResultFormat, ShowArgs};
 use crate::files::replace;
@@ -58,7 +59,7 @@ pub(crate) async fn report_conversation(
     mut shutdown: Shutdown,
 ) -> ExitCode {
     let errors = ErrorForm::of_process(LogFormat::default(), ColorChoice::Auto, &environment.raw);
-    let context = CommandContext::new(environment, ResultFormat::Text);
+    let context = CommandContext::new(environment, ResultFormat::Text, Watch::default());
     match conversation::story(&context, id, args, &mut shutdown).await {
         Ok(story) => {
             let default = PathBuf::from(format!("{id}.html"));

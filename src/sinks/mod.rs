@@ -127,7 +127,8 @@ pub(crate) trait Sink: Send {
 
 /// Text from outside as one line of at most so many characters, without secrets. They are masked before the text is cut: one that is cut
 /// would not be known any more.
-fn shown_line(text: &str, longest: usize, redactor: &Redactor) -> String {
+#[must_use]
+pub(crate) fn shown_line(text: &str, longest: usize, redactor: &Redactor) -> String {
     text::one_line(&redactor.redact(&text::one_line(text, usize::MAX)), longest)
 }
 

@@ -1,5 +1,6 @@
 //! `--status FILE`: the state of a run, for those who watch it from outside.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use openhands_client::agent_server::wire::Cost;
 use openhands_client::automation::completion::OutcomeStatus;
 use openhands_client::off_thread::off_thread;
 use openhands_client::secret::Redactor;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
@@ -25,11 +26,14 @@ const BETWEEN: Duration = Duration::from_millis(300);
 /// The file is never older, as long as the run lives.
 const REFRESH: Duration = Duration::from_secs(5);
 
+/// The stage in which the agent works.
+const TURN: &str = "turn";
+
 /// The longest last action, in characters.
 const LONGEST: usize = 200;
 
 /// The limits of a run, as far as it has any.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct LimitsInForce {
     /// Seconds that the run may take in all.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,31 +47,47 @@ pub(crate) struct LimitsInForce {
 }
 
 /// The state of a run at one moment.
-#[derive(Debug, Clone, Default, Serialize)]
-struct State {
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct State {
     /// `setup`, `repositories`, `skills`, `conversation`, `setup commands`, `turn`, `checks`, at the end `ended`.
-    stage: &'static str,
+    stage: Cow<'static, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     turn: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     turns: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     conversation_id: Option<String>,
-    iterations: u64,
+    /// Steps of the agent so far.
+    pub(crate) iterations: u64,
+    /// What the conversation has cost.
     #[serde(skip_serializing_if = "Cost::is_unknown")]
-    cost: Cost,
+    pub(crate) cost: Cost,
     elapsed_seconds: f64,
     updated_at: String,
-    limits: LimitsInForce,
+    /// Those that are known.
+    pub(crate) limits: LimitsInForce,
+    /// The tool, and what the agent says about its use.
     #[serde(skip_serializing_if = "Option::is_none")]
-    last_action: Option<String>,
+    pub(crate) last_action: Option<String>,
     /// COMPLETED or FAILED, at the end.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     status: Option<OutcomeStatus>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     error: Option<ResultError>,
     #[serde(skip_serializing_if = "Option::is_none")]
     exit_code: Option<u8>,
+}
+
+impl State {
+    /// The stage for people: `turn 1/2` instead of `turn`.
+    #[must_use]
+    pub(crate) fn stage_and_turn(&self) -> String {
+        match (self.turn, self.turns) {
+            (Some(turn), Some(turns)) if self.stage == TURN => format!("{TURN} {turn}/{turns}"),
+            _ => self.stage.clone().into_owned(),
+        }
+    }
 }
 
 /// Keeps the state of a run in a file.
@@ -91,7 +111,7 @@ impl StatusFile {
         limits: Arc<watch::Sender<LimitsInForce>>,
         redactor: Redactor,
     ) -> Self {
-        let state = watch::Sender::new(State { stage: "setup", ..State::default() });
+        let state = watch::Sender::new(State { stage: "setup".into(), ..State::default() });
         let writing = tokio::spawn(keep_written(path, started, state.subscribe()));
         Self { state, limits, tally, redactor, writing: Some(writing) }
     }
@@ -106,11 +126,11 @@ impl StatusFile {
 
     fn see(&self, record: &Record<'_>) {
         match record {
-            Record::Stage(stage) => self.change(|state| state.stage = stage_name(*stage)),
+            Record::Stage(stage) => self.change(|state| state.stage = stage_name(*stage).into()),
             Record::Conversation { id, .. } => self.change(|state| state.conversation_id = Some(id.to_string())),
-            Record::Command { duty, .. } => self.change(|state| state.stage = duty.stage()),
+            Record::Command { duty, .. } => self.change(|state| state.stage = duty.stage().into()),
             Record::Turn { number, of, .. } => {
-                self.change(|state| (state.stage, state.turn, state.turns) = ("turn", Some(*number), Some(*of)));
+                self.change(|state| (state.stage, state.turn, state.turns) = (TURN.into(), Some(*number), Some(*of)));
             }
             Record::CommandEnded { .. } | Record::Amended(_) => {}
             Record::Event { meaning, .. } => match meaning {
@@ -125,7 +145,7 @@ impl StatusFile {
                 _ => {}
             },
             Record::Result(result) => self.change(|state| {
-                state.stage = "ended";
+                state.stage = "ended".into();
                 state.conversation_id.clone_from(&result.conversation_id);
                 state.cost = result.cost;
                 state.status = Some(result.status);

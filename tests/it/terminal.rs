@@ -6,7 +6,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use crate::support::{AgentServer, Gates, NEWEST, Run, ScriptedLlm, Step};
+use crate::support::{AgentServer, CloudServer, Gates, NEWEST, Run, ScriptedLlm, Step};
 
 /// A terminal of its own server. It ends with the test.
 struct Terminal {
@@ -65,7 +65,17 @@ impl Drop for Terminal {
 
 /// The live line of a turn.
 fn live(lines: &[String]) -> Vec<&String> {
-    lines.iter().filter(|line| line.starts_with("turn 1/1 | ")).collect()
+    live_of("turn 1/1", lines)
+}
+
+/// The live line of a stage.
+fn live_of<'l>(stage: &str, lines: &'l [String]) -> Vec<&'l String> {
+    lines.iter().filter(|line| line.starts_with(&format!("{stage} | "))).collect()
+}
+
+/// Whether the command has ended so, and nothing of its live line is left.
+fn has_ended(lines: &[String], stage: &str, code: i32) -> bool {
+    lines.contains(&format!("exit code {code}")) && live_of(stage, lines).is_empty()
 }
 
 #[tokio::test]
@@ -113,8 +123,9 @@ async fn in_tmux_an_error_says_what_is_wrong_where_and_what_to_do() {
         "  --> task.md:2:29",
         "help: expected a number of US dollars, such as 2.50",
     ];
-    let wrong_copy = ["error: neither of the two paths is in a sandbox", "  --> cp a b"];
-    let wrong_key = ["error: not set", "  --> OPENHANDS_API_KEY"];
+    let warning = "warning: RUST_LOG cannot be read; logging at level info: it is not a level such as `debug`";
+    let wrong_copy = [warning, "error: neither of the two paths is in a sandbox", "  --> cp a b"];
+    let wrong_key = [warning, "error: not set", "  --> OPENHANDS_API_KEY"];
     let no_folder = ["help: name a run folder of `run --out`, or a file with the output of `run --format jsonl`"];
     for (words, expected, code) in [
         (&["run", "task.md"][..], &wrong_task[..], 78),
@@ -123,7 +134,7 @@ async fn in_tmux_an_error_says_what_is_wrong_where_and_what_to_do() {
         (&["sandbox", "list"], &wrong_key, 78),
         (&["show", "no-folder"], &no_folder, 78),
     ] {
-        let run = Run::new().env("TERM", "xterm-256color").file("task.md", TASK);
+        let run = Run::new().env("TERM", "xterm-256color").env("RUST_LOG", "verbose").file("task.md", TASK);
         let run = run.command(|command| _ = command.args(words));
         let (command, _home) = run.into_shell_command("");
         let terminal = Terminal::start(120, &command);
@@ -132,8 +143,77 @@ async fn in_tmux_an_error_says_what_is_wrong_where_and_what_to_do() {
         for line in expected {
             assert!(ended.iter().any(|shown| shown == line), "{line}:\n{}", ended.join("\n"));
         }
-        for of_log in ["code=", "cost=", "ERROR", "Z "] {
+        for of_log in ["code=", "cost=", "error=", "ERROR", "WARN", "Z "] {
             assert!(!ended.iter().any(|shown| shown.contains(of_log)), "{of_log}:\n{}", ended.join("\n"));
         }
     }
+}
+
+#[tokio::test]
+async fn in_tmux_exec_cp_and_launch_show_what_is_under_way_and_leave_nothing_of_it() {
+    let cloud = &CloudServer::lent().await;
+    let outside = |words: &[&str]| Run::outside(cloud).env("TERM", "xterm-256color").command(|run| _ = run.args(words));
+    let id = outside(&["sandbox", "create"]).finish().await.exits_with(0).stdout.trim().to_owned();
+    let there = cloud.folder_of(&id).display().to_string();
+
+    // A command whose output comes in between, once with half a line.
+    let script = format!(
+        "echo begun; until [ -e {there}/half ]; do sleep 0.1; done; printf half; until [ -e {there}/end ]; do sleep 0.1; done; echo -line"
+    );
+    let (command, _home) =
+        outside(&["exec", "--sandbox", &id, "--timeout", "10m", "--", &script]).into_shell_command("");
+    let terminal = Terminal::start(80, &command);
+    let is_live = |lines: &[String]| {
+        let live = live_of("exec", lines);
+        live.len() == 1 && live[0].contains("/10:00 | echo begun; until") && lines.iter().any(|line| line == "begun")
+    };
+    terminal.shows("the command with its time and its limit", is_live).await;
+    terminal.resize(40);
+    let is_narrow = |lines: &[String]| {
+        let live = live_of("exec", lines);
+        live.len() == 1 && live[0].chars().count() < 40 && lines[lines.len() - 2] == "begun"
+    };
+    terminal.shows("one live line of less than 40 columns", is_narrow).await;
+    terminal.resize(80);
+    std::fs::write(format!("{there}/half"), "").unwrap();
+    terminal
+        .shows("half a line and no live line", |lines| lines.ends_with(&["begun", "half"].map(str::to_owned)))
+        .await;
+    std::fs::write(format!("{there}/end"), "").unwrap();
+    let ended = terminal.shows("the end", |lines| has_ended(lines, "exec", 0)).await;
+    assert!(ended.ends_with(&["begun", "half-line", "exit code 0"].map(str::to_owned)), "{ended:#?}");
+
+    // A copy into a pipe that is read late.
+    std::fs::write(format!("{there}/large"), vec![b'x'; 3_000_000]).unwrap();
+    let (command, home) = outside(&["cp", &format!("{id}:{there}/large"), "pipe"]).into_shell_command("");
+    let pipe = home.cwd().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let terminal = Terminal::start(200, &command);
+    let is_live =
+        |lines: &[String]| live_of("cp", lines).iter().any(|line| line.contains(" B, ") && line.contains(" to pipe"));
+    terminal.shows("the copy", is_live).await;
+    let copied = tokio::task::spawn_blocking(move || std::fs::read(pipe).unwrap().len()).await.unwrap();
+    assert_eq!(copied, 3_000_000);
+    let ended = terminal.shows("the end", |lines| has_ended(lines, "cp", 0)).await;
+    assert!(ended.ends_with(&["copied (files: 1, bytes: 3000000)", "exit code 0"].map(str::to_owned)), "{ended:#?}");
+
+    // A run inside, whose stage, steps and action are seen here.
+    let (llm, gates) = (ScriptedLlm::start(0).await.unwrap(), Gates::new());
+    gates.close("end");
+    llm.script("Do the watched task", [Step::patient_terminal(&gates.wait("end")), Step::finish("It was watched.")]);
+    cloud.set_llm(&llm).await;
+    let task = format!("---\nworking_dir: {there}/work\n---\nDo the watched task.");
+    let launch = outside(&["launch", "--sandbox", &id, "--wait", "--max-cost", "2", "task.md"]).file("task.md", task);
+    let (command, _home) = launch.into_shell_command("");
+    let terminal = Terminal::start(120, &command);
+    let is_live = |lines: &[String]| live(lines).len() == 1 && live(lines)[0].contains("/$2.00 | step 1");
+    terminal.shows("the turn with its cost and its step", is_live).await;
+    gates.open("end");
+    let ended = terminal.shows("the end", |lines| has_ended(lines, "turn 1/1", 0)).await;
+    assert!(ended.iter().any(|line| line == "It was watched."), "{ended:#?}");
+
+    // Nothing of it on a pipe.
+    let piped = outside(&["exec", "--sandbox", &id, "--", "echo out"]).finish().await.exits_with(0);
+    assert_eq!((piped.stdout.as_str(), piped.stderr.contains(['\u{1b}', '\r'])), ("out\n", false));
+    outside(&["sandbox", "delete", &id]).finish().await.exits_with(0);
 }

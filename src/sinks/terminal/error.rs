@@ -3,9 +3,9 @@
 use openhands_client::secret::Redactor;
 use openhands_client::text;
 
-use super::paint::{Kind, Line};
 use crate::logging::Lines;
 use crate::outcome::Failure;
+use crate::paint::{Kind, Line};
 use crate::problem::Problem;
 use crate::view::ErrorForm;
 

@@ -12,27 +12,27 @@ const WIDE: usize = 60;
 
 /// What the records tell.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Live {
+pub(crate) struct Live {
     /// Where the run is.
-    pub(super) stage: String,
+    pub(crate) stage: String,
     /// What the agent is doing, in its own words.
-    pub(super) doing: String,
+    pub(crate) doing: String,
     /// Steps of the agent before this turn.
-    pub(super) earlier_iterations: u64,
+    pub(crate) earlier_iterations: u64,
 }
 
 /// What is measured and counted.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Counts {
-    pub(super) elapsed: Duration,
-    pub(super) cost: Cost,
-    pub(super) iterations: u64,
-    pub(super) limits: LimitsInForce,
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counts {
+    pub(crate) elapsed: Duration,
+    pub(crate) cost: Cost,
+    pub(crate) iterations: u64,
+    pub(crate) limits: LimitsInForce,
 }
 
 impl Live {
     /// The line for a terminal of this width, which still may be longer than that.
-    pub(super) fn line(&self, counts: &Counts, width: usize) -> String {
+    pub(crate) fn line(&self, counts: &Counts, width: usize) -> String {
         let limits = if width < WIDE { LimitsInForce::default() } else { counts.limits };
         let mut line = if self.stage.is_empty() { "starting".to_owned() } else { self.stage.clone() };
         let mut part = |value: String, limit: Option<String>| {
@@ -62,7 +62,7 @@ fn whole(seconds: f64) -> u64 {
 }
 
 /// `0:07`, `12:34`, `1:02:03`.
-pub(super) fn clock(seconds: u64) -> String {
+pub(crate) fn clock(seconds: u64) -> String {
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     if hours == 0 { format!("{minutes}:{seconds:02}") } else { format!("{hours}:{minutes:02}:{seconds:02}") }
 }

@@ -2,9 +2,9 @@
 //!
 //! `steps`, `live` and `summary` decide what the lines say, and `paint` how they look. The thread of the log draws them.
 
+mod drawing;
 mod error;
 mod live;
-mod paint;
 mod steps;
 mod summary;
 
@@ -13,24 +13,22 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 use openhands_client::secret::Redactor;
-use tokio::sync::{oneshot, watch};
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, interval, timeout};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
 
+pub(crate) use self::drawing::Drawing;
 pub(crate) use self::error::{error_text, tell_failure};
-use self::live::{Counts, Live};
-use self::paint::Line;
+pub(crate) use self::live::{Counts, Live};
 use self::steps::Steps;
 use self::summary::summary;
 use super::status::LimitsInForce;
 use super::tally::Tally;
 use super::{Record, Sink};
 use crate::logging::Lines;
+use crate::paint::Line;
 use crate::screen::{cut, width};
 use crate::view::View;
 
-/// Between two drawings of the live line.
-const BETWEEN: Duration = Duration::from_millis(250);
 /// How long the end of a run waits for a terminal that has stopped.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
@@ -41,7 +39,7 @@ pub(crate) struct Terminal {
     redactor: Redactor,
     /// The path of the run folder, for the summary.
     folder: Option<String>,
-    drawing: JoinHandle<()>,
+    drawing: Option<Drawing>,
 }
 
 /// What the sink and the task that draws share.
@@ -68,17 +66,12 @@ impl Terminal {
         folder: Option<String>,
     ) -> Self {
         let display = Arc::new(Display { view, lines, live: Mutex::default(), started, tally, limits });
-        let drawing = tokio::spawn({
+        let drawing = Drawing::start(display.lines.clone(), {
             let display = Arc::clone(&display);
-            async move {
-                let mut ticks = interval(BETWEEN);
-                loop {
-                    ticks.tick().await;
-                    display.draw();
-                }
-            }
+            move || display.line()
         });
-        Self { display, steps: Steps::new(redactor.clone(), view.args.verbose), redactor, folder, drawing }
+        let steps = Steps::new(redactor.clone(), view.args.verbose);
+        Self { display, steps, redactor, folder, drawing: Some(drawing) }
     }
 
     fn say(&self, lines: Vec<Line>) {
@@ -88,14 +81,10 @@ impl Terminal {
     }
 
     /// Takes the live line away, says the last words, and waits until both are done: then standard output has the terminal.
-    async fn end(&self, lines: Vec<Line>) {
-        self.drawing.abort();
-        self.display.lines.live(String::new());
+    async fn end(&mut self, lines: Vec<Line>) {
+        self.drawing = None;
         self.say(lines);
-        let (tell, told) = oneshot::channel();
-        if self.display.lines.after(move || _ = tell.send(())) {
-            let _ = timeout(LAST_LINES, told).await;
-        }
+        let _ = timeout(LAST_LINES, self.display.lines.written()).await;
     }
 }
 
@@ -104,14 +93,14 @@ impl Display {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn draw(&self) {
+    fn line(&self) -> String {
         let counts = Counts {
             elapsed: self.started.elapsed(),
             cost: self.tally.cost(),
             iterations: self.tally.iterations(),
             limits: *self.limits.borrow(),
         };
-        self.lines.live(self.live().line(&counts, width()));
+        self.live().line(&counts, width())
     }
 
     fn say(&self, lines: Vec<Line>) {
@@ -139,12 +128,5 @@ impl Sink for Terminal {
             }
         }
         .boxed()
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        self.drawing.abort();
-        self.display.lines.live(String::new());
     }
 }

@@ -7,7 +7,7 @@ use openhands_client::agent_server::event::{Action, Meaning, Observation};
 use openhands_client::secret::Redactor;
 
 use super::live::Live;
-use super::paint::{Kind, Line};
+use crate::paint::{Kind, Line};
 use crate::sinks::tally::stage_name;
 use crate::sinks::{Record, shown_line};
 

@@ -4,8 +4,8 @@ use openhands_client::secret::Redactor;
 use openhands_client::text;
 
 use super::error::error_lines;
-use super::paint::{Kind, Line};
 use crate::outcome::RunResult;
+use crate::paint::{Kind, Line};
 use crate::sinks::facts::{clean, facts};
 use crate::sinks::printable;
 

@@ -43,6 +43,12 @@ impl AgentServerClient {
         self.http.time_limits()
     }
 
+    /// The bytes of files that this client and its clones have sent and received so far.
+    #[must_use]
+    pub fn transferred(&self) -> u64 {
+        self.http.transferred()
+    }
+
     /// The server's address as it may be shown.
     #[must_use]
     pub fn address(&self) -> String {

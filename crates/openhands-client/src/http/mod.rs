@@ -14,6 +14,7 @@ pub(crate) mod tunnel;
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -57,6 +58,7 @@ pub struct Http {
     network: Network,
     time_limits: Arc<TimeLimits>,
     proxies: Arc<Proxies>,
+    transferred: Arc<AtomicU64>,
 }
 
 impl Http {
@@ -82,7 +84,14 @@ impl Http {
             client = client.proxy(reqwest::Proxy::custom(move |url| chosen.of(url).cloned()));
         }
         let client = client.build().map_err(|error| SetupError::Client(error.into()))?;
-        Ok(Self { client, tls: Arc::new(tls), network: network.clone(), proxies, time_limits: Arc::new(time_limits) })
+        Ok(Self {
+            client,
+            tls: Arc::new(tls),
+            network: network.clone(),
+            proxies,
+            time_limits: Arc::new(time_limits),
+            transferred: Arc::default(),
+        })
     }
 
     /// The same without its connections, which belong to the runtime in which they were made.
@@ -117,6 +126,12 @@ impl Http {
         &self.time_limits
     }
 
+    /// The bytes of files that this client and its clones have sent and received so far.
+    #[must_use]
+    pub fn transferred(&self) -> u64 {
+        self.transferred.load(Ordering::Relaxed)
+    }
+
     /// The TLS configuration, for connections that are not HTTP requests.
     #[must_use]
     pub fn tls(&self) -> Arc<rustls::ClientConfig> {
@@ -134,7 +149,12 @@ impl Http {
         let way = self.proxies.shown(&url).map(|proxy| format!(" (through the proxy {proxy})")).unwrap_or_default();
         let target = format!("{method} {}{way}", without_secrets(&url));
         let builder = self.client.request(method, url).timeout(self.time_limits.request);
-        Request { builder, target, time_limits: Arc::clone(&self.time_limits) }
+        Request {
+            builder,
+            target,
+            time_limits: Arc::clone(&self.time_limits),
+            transferred: Arc::clone(&self.transferred),
+        }
     }
 }
 
@@ -168,6 +188,7 @@ pub struct Request {
     builder: reqwest::RequestBuilder,
     target: String,
     time_limits: Arc<TimeLimits>,
+    transferred: Arc<AtomicU64>,
 }
 
 impl Request {

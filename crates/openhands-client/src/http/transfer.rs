@@ -29,13 +29,14 @@ impl Upload {
     /// A body of this size in bytes, or of an unknown one.
     pub fn new(size: Option<u64>, pieces: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Self {
         let sent = Arc::new(AtomicU64::new(0));
-        let count = Arc::clone(&sent);
-        let counted = pieces.inspect(move |piece| {
-            let length = piece.as_ref().map_or(0, Bytes::len);
-            count.fetch_add(length as u64, Ordering::Relaxed);
-        });
+        let of_pieces = Arc::clone(&sent);
+        let counted = pieces.inspect(move |piece| count(&of_pieces, piece.as_ref().map_or(0, Bytes::len)));
         Self { pieces: Box::pin(counted), size, sent }
     }
+}
+
+fn count(counter: &AtomicU64, bytes: usize) {
+    counter.fetch_add(bytes as u64, Ordering::Relaxed);
 }
 
 impl Request {
@@ -46,7 +47,8 @@ impl Request {
     /// [`HttpError`].
     pub async fn send_file(self, upload: Upload) -> Result<Response, HttpError> {
         let Upload { pieces, size, sent } = upload;
-        let Self { builder, target, time_limits } = self;
+        let Self { builder, target, time_limits, transferred } = self;
+        let pieces = pieces.inspect(move |piece| count(&transferred, piece.as_ref().map_or(0, Bytes::len)));
         let Form { content_type, head, tail } = Form::of_one_file();
         let length = size.map(|size| size + (head.len() + tail.len()) as u64);
         let piece = |text: String| stream::iter([Ok(Bytes::from(text))]);
@@ -91,13 +93,13 @@ impl Request {
     /// # Errors
     /// [`HttpError`]; an answer that is not 2xx is one too.
     pub async fn download(self) -> Result<Download, HttpError> {
-        let Self { builder, target, time_limits } = self;
+        let Self { builder, target, time_limits, transferred } = self;
         let sent = timeout(time_limits.busy_request, builder.timeout(NO_LIMIT).send()).await;
         let response = sent
             .map_err(|_| HttpError::Timeout { target: target.clone() })?
             .map_err(|error| HttpError::from_transport(target.clone(), error))?;
         if response.status().is_success() {
-            return Ok(Download { response, first: None, target, stalled: time_limits.stalled });
+            return Ok(Download { response, first: None, target, stalled: time_limits.stalled, transferred });
         }
         Err(ResponseHead { response, target }.into_error().await)
     }
@@ -134,6 +136,7 @@ pub struct Download {
     target: String,
     /// How long a piece may take.
     stalled: Duration,
+    transferred: Arc<AtomicU64>,
 }
 
 impl Download {
@@ -175,7 +178,9 @@ impl Download {
         }
         tokio::select! {
             piece = self.response.chunk() => {
-                piece.map_err(|error| HttpError::from_transport(self.target.clone(), error))
+                let piece = piece.map_err(|error| HttpError::from_transport(self.target.clone(), error))?;
+                count(&self.transferred, piece.as_ref().map_or(0, Bytes::len));
+                Ok(piece)
             }
             () = sleep(self.stalled) => Err(HttpError::Timeout { target: self.target.clone() }),
         }

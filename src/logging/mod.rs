@@ -3,19 +3,24 @@
 //! A thread of its own writes it. If standard error blocks, log lines are dropped rather than delaying the run. If it is closed,
 //! all are dropped.
 
+mod people;
+
 use std::io::{self, Stderr, Write};
 
 use openhands_client::secret::Redactor;
 use openhands_client::text;
+use tokio::sync::oneshot;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
 
+use self::people::{People, kind_of};
 use crate::cli::LogFormat;
 use crate::log_writer::{self, LogGuard, LogWriter};
 use crate::screen::{Screen, width};
+use crate::view::ErrorForm;
 
 /// Lines that may wait for a slow reader.
 const WAITING_LINES: usize = 2048;
@@ -42,23 +47,36 @@ impl Lines {
         self.0.between_lines(move |out| out.out.live(line));
     }
 
-    /// Tells when everything before it is written; false where it never will.
-    pub(crate) fn after(&self, tell: impl FnOnce() + Send + 'static) -> bool {
-        self.0.between_lines(move |_| tell())
+    /// Waits until everything before it is written. A terminal that has stopped holds it up.
+    pub(crate) async fn written(&self) {
+        let (tell, told) = oneshot::channel();
+        // Where too many lines wait, this one is dropped, and nothing is waited for.
+        if self.0.between_lines(move |_| _ = tell.send(())) {
+            let _ = told.await;
+        }
     }
 }
 
 /// Starts the log. `filter` is `RUST_LOG`: a level, or targets with levels (`info,openhands_runner=debug`). Without one, a quiet log
-/// has warnings and errors. Drop the guard last: it writes what still waits, for a second at most.
-pub(crate) fn start(format: LogFormat, filter: Option<&str>, is_quiet: bool, redactor: Redactor) -> (Lines, Guard) {
-    let out = Redacted { redactor, out: Screen::new(io::stderr(), width) };
+/// has warnings and errors. Where people read errors, the log reads as they do. Drop the guard last: it writes what still waits, for a
+/// second at most.
+pub(crate) fn start(
+    format: LogFormat,
+    filter: Option<&str>,
+    is_quiet: bool,
+    redactor: Redactor,
+    form: ErrorForm,
+) -> (Lines, Guard) {
+    let has_colors = form == (ErrorForm::People { has_colors: true });
+    let out = Redacted { redactor, has_colors, out: Screen::new(io::stderr(), width) };
     let (writer, guard) = log_writer::start(WAITING_LINES, out);
     let lines = Lines(writer.clone());
     let (targets, complaint) = targets(filter.or(is_quiet.then_some("warn")));
     let layer = fmt::layer().with_writer(writer).with_ansi(false).log_internal_errors(false);
-    let layer = match format {
-        LogFormat::Text => layer.with_target(false).boxed(),
-        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+    let layer = match (format, form) {
+        (LogFormat::Text, ErrorForm::People { .. }) => layer.event_format(People).boxed(),
+        (LogFormat::Text, ErrorForm::Log) => layer.with_target(false).boxed(),
+        (LogFormat::Json, _) => layer.json().flatten_event(true).boxed(),
     };
     // A second start in one process (tests of the library) keeps the first log.
     let _ = tracing_subscriber::registry().with(layer.with_filter(targets)).try_init();
@@ -93,14 +111,18 @@ fn targets(filter: Option<&str>) -> (Targets, Option<String>) {
 /// the further lines of one are marked, so that none looks like an event of its own.
 pub(crate) struct Redacted<W> {
     redactor: Redactor,
+    /// Whether a terminal shows its lines in the colours of their kind.
+    has_colors: bool,
     out: W,
 }
 
 impl<W: Write> Write for Redacted<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let text = text::printable(&String::from_utf8_lossy(bytes));
-        let event = text.strip_suffix('\n').unwrap_or(&text).replace('\n', "\n  | ") + "\n";
-        self.out.write_all(self.redactor.redact(&event).as_bytes())?;
+        let event = text.strip_suffix('\n').unwrap_or(&text).replace('\n', "\n  | ");
+        let event = self.redactor.redact(&event);
+        let event = event.trim_end_matches('\n');
+        self.out.write_all((kind_of(event).paint(event, self.has_colors) + "\n").as_bytes())?;
         Ok(bytes.len())
     }
 
@@ -139,7 +161,7 @@ mod tests {
 
     #[test]
     fn an_event_forges_no_other_and_commands_nothing() {
-        let mut log = Redacted { redactor: Redactor::default(), out: Vec::new() };
+        let mut log = Redacted { redactor: Redactor::default(), has_colors: false, out: Vec::new() };
         log.write_all("ERROR tool\n2026 ERROR forged\n::error::x\u{1b}[2J\u{202e}\n".as_bytes()).unwrap();
         assert_eq!(String::from_utf8(log.out).unwrap(), "ERROR tool\n  | 2026 ERROR forged\n  | : :error::x\n");
     }
@@ -148,7 +170,7 @@ mod tests {
     fn a_secret_is_found_in_the_escaped_form_of_a_log_in_json() {
         let redactor = Redactor::default();
         redactor.learn(&Secret::new("sec\"ret-123456"));
-        let mut log = Redacted { redactor, out: Vec::new() };
+        let mut log = Redacted { redactor, has_colors: false, out: Vec::new() };
         log.write_all(b"{\"message\":\"found sec\\\"ret-123456\"}\n").unwrap();
         assert_eq!(log.out, b"{\"message\":\"found ***\"}\n");
     }
@@ -157,7 +179,7 @@ mod tests {
     fn a_secret_never_reaches_the_log() {
         let redactor = Redactor::default();
         redactor.learn(&Secret::new("sk-123456"));
-        let mut log = Redacted { redactor, out: Vec::new() };
+        let mut log = Redacted { redactor, has_colors: false, out: Vec::new() };
         log.write_all(b"the key is sk-123456\n").unwrap();
         assert_eq!(log.out, b"the key is ***\n");
     }

@@ -4,16 +4,16 @@ use anstyle::{AnsiColor, Style};
 
 /// A line for people, without secrets and without what a terminal obeys.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Line {
-    pub(super) kind: Kind,
-    pub(super) text: String,
+pub(crate) struct Line {
+    pub(crate) kind: Kind,
+    pub(crate) text: String,
     /// Whether it may take several rows.
-    pub(super) is_whole: bool,
+    pub(crate) is_whole: bool,
 }
 
 /// What a line is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// A turn begins.
     Heading,
     /// A step that went well, or anything else.
@@ -28,12 +28,12 @@ pub(super) enum Kind {
 
 impl Line {
     /// A line that is cut to the width of the terminal.
-    pub(super) fn new(kind: Kind, text: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: Kind, text: impl Into<String>) -> Self {
         Self { kind, text: text.into(), is_whole: false }
     }
 
     /// A line that is shown complete.
-    pub(super) fn whole(kind: Kind, text: impl Into<String>) -> Self {
+    pub(crate) fn whole(kind: Kind, text: impl Into<String>) -> Self {
         Self { is_whole: true, ..Self::new(kind, text) }
     }
 }
@@ -50,7 +50,7 @@ impl Kind {
     }
 
     /// The text as it is written.
-    pub(super) fn paint(self, text: &str, has_colors: bool) -> String {
+    pub(crate) fn paint(self, text: &str, has_colors: bool) -> String {
         if !has_colors {
             return text.to_owned();
         }

@@ -1,0 +1,186 @@
+//! What people see on a terminal while a command works: one line at the end, which changes in place.
+
+use std::cell::RefCell;
+use std::future::pending;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use openhands_client::agent_server::{AgentServer, AgentServerClient};
+use openhands_client::sandbox::copy;
+use tokio::time::{Instant, sleep};
+
+use crate::logging::Lines;
+use crate::screen::width;
+use crate::sinks::status::State;
+use crate::sinks::terminal::{Counts, Drawing, Live};
+
+/// Between two looks at the state of a run in a sandbox.
+const BETWEEN_STATES: Duration = Duration::from_secs(1);
+
+/// The live line of a command; nothing where no one watches. Clones share it.
+#[derive(Clone, Default)]
+pub(super) struct Watch(Option<Rc<Shown>>);
+
+struct Shown {
+    lines: Lines,
+    now: Arc<Mutex<Option<Now>>>,
+    drawing: RefCell<Option<Drawing>>,
+}
+
+/// What is under way.
+struct Now {
+    live: Live,
+    counts: Counts,
+    since: Instant,
+    /// Whose bytes are counted, and how many there were at first.
+    transfer: Option<(AgentServerClient, u64)>,
+    /// Text without a line break at its end stands where the line would be.
+    is_hidden: bool,
+}
+
+impl Watch {
+    /// A line below these.
+    pub(super) fn of(lines: Lines) -> Self {
+        Self(Some(Rc::new(Shown { lines, now: Arc::default(), drawing: RefCell::default() })))
+    }
+
+    /// Whether someone watches.
+    pub(super) fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Shows that a stage begins. `doing` says what it does, without secrets and without what a terminal obeys.
+    pub(super) fn begin(&self, stage: &str, doing: impl Into<String>, limit: Option<Duration>) {
+        let mut counts = Counts::default();
+        counts.limits.seconds = limit.map(|limit| limit.as_secs_f64());
+        let live = Live { stage: stage.to_owned(), doing: doing.into(), ..Live::default() };
+        self.show(Now { live, counts, since: Instant::now(), transfer: None, is_hidden: false });
+    }
+
+    /// Shows a transfer: how much this client has moved since, and how fast.
+    pub(super) fn begin_transfer(&self, stage: &str, what: impl Into<String>, client: &AgentServerClient) {
+        let live = Live { stage: stage.to_owned(), doing: what.into(), ..Live::default() };
+        let transfer = Some((client.clone(), client.transferred()));
+        self.show(Now { live, counts: Counts::default(), since: Instant::now(), transfer, is_hidden: false });
+    }
+
+    fn show(&self, now: Now) {
+        let Some(shown) = &self.0 else { return };
+        *shown.now() = Some(now);
+        shown.drawing.borrow_mut().get_or_insert_with(|| {
+            let now = Arc::clone(&shown.now);
+            Drawing::start(shown.lines.clone(), move || lock(&now).as_ref().map(Now::line).unwrap_or_default())
+        });
+    }
+
+    /// Takes the line away. Afterwards others can write on the terminal.
+    pub(super) async fn end(&self) {
+        if let Some(shown) = &self.0 {
+            *shown.now() = None;
+            drop(shown.drawing.take());
+            shown.lines.written().await;
+        }
+    }
+
+    /// Writes output of the command where the line stands. The line comes back below it, if the output ends a line.
+    pub(super) async fn aside(&self, output: &[u8], write: impl Future<Output = ()>) {
+        let Some(shown) = &self.0 else { return write.await };
+        shown.hide(true);
+        shown.lines.live(String::new());
+        shown.lines.written().await;
+        write.await;
+        shown.hide(!output.ends_with(b"\n"));
+    }
+
+    /// Keeps showing the state that a run in the sandbox writes into this file. Never ends.
+    pub(super) async fn follow_run(&self, server: &AgentServer, status_file: &str) -> ! {
+        loop {
+            let Some(shown) = &self.0 else {
+                pending::<()>().await;
+                continue;
+            };
+            // A state that cannot be read is not there yet, or not any more.
+            if let Ok(text) = copy::download_bytes(server, status_file).await
+                && let Ok(state) = serde_json::from_slice::<State>(&text)
+                && let Some(now) = shown.now().as_mut()
+            {
+                now.take(&state);
+            }
+            sleep(BETWEEN_STATES).await;
+        }
+    }
+}
+
+impl Shown {
+    fn now(&self) -> MutexGuard<'_, Option<Now>> {
+        lock(&self.now)
+    }
+
+    fn hide(&self, is_hidden: bool) {
+        if let Some(now) = self.now().as_mut() {
+            now.is_hidden = is_hidden;
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Now {
+    fn take(&mut self, state: &State) {
+        self.live.stage = state.stage_and_turn();
+        self.live.doing = state.last_action.clone().unwrap_or_default();
+        self.counts.cost = state.cost;
+        self.counts.iterations = state.iterations;
+        self.counts.limits = state.limits;
+    }
+
+    fn line(&self) -> String {
+        if self.is_hidden {
+            return String::new();
+        }
+        let elapsed = self.since.elapsed();
+        let counts = Counts { elapsed, ..self.counts };
+        let Some((client, before)) = &self.transfer else { return self.live.line(&counts, width()) };
+        let moved = progress(client.transferred().saturating_sub(*before), elapsed);
+        let live = Live { doing: format!("{moved} | {}", self.live.doing), ..self.live.clone() };
+        live.line(&counts, width())
+    }
+}
+
+/// `12.3 MB, 4.1 MB/s`.
+fn progress(bytes: u64, elapsed: Duration) -> String {
+    let per_second = u128::from(bytes) * 1000 / elapsed.as_millis().max(1);
+    format!("{}, {}/s", size(bytes), size(u64::try_from(per_second).unwrap_or(u64::MAX)))
+}
+
+/// `812 B`, `4.1 kB`, `12.3 MB`, in powers of 1000.
+fn size(bytes: u64) -> String {
+    let (unit, name) = match bytes {
+        0..1_000 => return format!("{bytes} B"),
+        1_000..1_000_000 => (1_000, "kB"),
+        1_000_000..1_000_000_000 => (1_000_000, "MB"),
+        _ => (1_000_000_000, "GB"),
+    };
+    format!("{}.{} {name}", bytes / unit, bytes % unit / (unit / 10))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_and_their_rate_have_the_unit_that_fits() {
+        for (bytes, seconds, shown) in [
+            (0, 0, "0 B, 0 B/s"),
+            (999, 1, "999 B, 999 B/s"),
+            (12_345_678, 3, "12.3 MB, 4.1 MB/s"),
+            (1_000, 2, "1.0 kB, 500 B/s"),
+            (5_990_000_000, 1, "5.9 GB, 5.9 GB/s"),
+        ] {
+            assert_eq!(progress(bytes, Duration::from_secs(seconds)), shown);
+        }
+    }
+}
