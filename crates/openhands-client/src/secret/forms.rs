@@ -46,6 +46,13 @@ pub(super) fn forms(secret: &str, shortest: usize) -> Vec<String> {
     forms
 }
 
+/// The forms whose beginning and end stand alone where a secret is split over texts: as it is, and in JSON, and in JSON in it.
+pub(super) fn forms_in_pieces(secret: &str) -> [String; 3] {
+    let json = serde_json::Value::from(secret).to_string();
+    let json = json[1..json.len() - 1].to_owned();
+    [secret.to_owned(), escaped_again(&json), json]
+}
+
 /// JSON as Python writes it, in ASCII.
 fn ascii(json: &str) -> String {
     let mut text = String::with_capacity(json.len());

@@ -1,6 +1,7 @@
 //! Values that must not be seen. Nothing here knows where a secret comes from or what it opens.
 
 mod forms;
+mod needle;
 mod redactor;
 
 use std::fmt;

@@ -6,7 +6,8 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::forms::forms;
+use super::forms::{forms, forms_in_pieces};
+use super::needle::Needle;
 use super::{MASK, Secret};
 
 /// A shorter value is not removed from text: it would take ordinary words with it.
@@ -56,7 +57,8 @@ const KNOWN_WORDS: &[&str] = &[
 /// Removes the secrets that the process has learned so far from text that is about to leave it.
 ///
 /// A secret is found in every form in which a sink or a peer writes it: as it is, JSON-escaped, quoted, percent-encoded, in
-/// base64. A text is read once, however many secrets there are. Clones share one list, so that a secret learned in the middle
+/// base64. Its beginning and its end are found alone, too, so that a secret that is split over two texts is in neither of them. A text is read
+/// once, however many secrets there are. Clones share one list, so that a secret learned in the middle
 /// of a run is removed from the log from then on.
 #[derive(Clone, Default)]
 pub struct Redactor {
@@ -66,20 +68,20 @@ pub struct Redactor {
 /// What begins every form, so that one look tells whether any can start at a place.
 type Start = [u8; 4];
 
-/// All forms of all secrets.
+/// What is looked for of all secrets.
 #[derive(Default)]
 struct Known {
     secrets: Vec<Secret>,
-    /// The forms that start so, the longest first.
-    forms: HashMap<Start, Vec<String>>,
+    /// What starts so.
+    needles: HashMap<Start, Vec<Needle>>,
     filter: Filter,
 }
 
-/// Says of almost every place in a text that no form starts there, by a dozen instructions (callgrind). A look into the map would hash
+/// Says of almost every place in a text that nothing of a secret starts there, by a dozen instructions (callgrind). A look into the map would hash
 /// each place with SipHash.
 #[derive(Default)]
 struct Filter {
-    /// A bit for each hash. Empty until a form is known; 8 KiB stay sparse with the forms of hundreds of secrets.
+    /// A bit for each hash. Empty until a secret is known; 8 KiB stay sparse with the forms of hundreds of secrets.
     bits: Vec<u64>,
 }
 
@@ -115,9 +117,8 @@ impl Redactor {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if !known.secrets.contains(secret) {
             known.secrets.push(secret.clone());
-            for form in forms(value, SHORTEST_REDACTED) {
-                known.add(form);
-            }
+            known.add(forms_in_pieces(value).iter().flat_map(|form| Needle::pieces(form)));
+            known.add(forms(value, SHORTEST_REDACTED).into_iter().map(Needle::whole));
         }
     }
 
@@ -141,31 +142,32 @@ impl Redactor {
 }
 
 impl Known {
-    fn add(&mut self, form: String) {
-        let Some(&start) = form.as_bytes().first_chunk() else { return };
-        self.filter.add(start);
-        let forms = self.forms.entry(start).or_default();
-        if !forms.contains(&form) {
-            forms.push(form);
-            forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
+    fn add(&mut self, needles: impl IntoIterator<Item = Needle>) {
+        for needle in needles {
+            let Some(&start) = needle.as_bytes().first_chunk() else { continue };
+            self.filter.add(start);
+            let needles = self.needles.entry(start).or_default();
+            if !needles.contains(&needle) {
+                needles.push(needle);
+            }
         }
     }
 
     /// Where secrets stand in a text. Those that overlap or touch are one place: nothing of either is left.
     fn places_in(&self, text: &str) -> Vec<Range<usize>> {
         let mut places: Vec<Range<usize>> = Vec::new();
-        if self.forms.is_empty() {
+        if self.needles.is_empty() {
             return places;
         }
         for (at, window) in text.as_bytes().windows(size_of::<Start>()).enumerate() {
             let Some(start) = window.first_chunk().filter(|start| self.filter.may_hold(**start)) else { continue };
-            let Some(forms) = self.forms.get(start) else { continue };
-            let rest = &text.as_bytes()[at..];
-            let Some(form) = forms.iter().find(|form| rest.starts_with(form.as_bytes())) else { continue };
-            let place = at..at + form.len();
-            match places.last_mut() {
-                Some(last) if place.start < last.end => last.end = last.end.max(place.end),
-                _ => places.push(place),
+            let Some(needles) = self.needles.get(start) else { continue };
+            for mut place in needles.iter().filter_map(|needle| needle.place_in(text, at)) {
+                // The end of a secret is known when places before it have been found.
+                while let Some(last) = places.pop_if(|last| place.start < last.end) {
+                    place = last.start.min(place.start)..last.end.max(place.end);
+                }
+                places.push(place);
             }
         }
         places
@@ -234,6 +236,37 @@ mod tests {
 
     fn utf8_percent(secret: &str) -> String {
         percent_encoding::utf8_percent_encode(secret, percent_encoding::NON_ALPHANUMERIC).to_string()
+    }
+
+    #[test]
+    fn a_secret_that_is_split_over_texts_is_in_none_of_them() {
+        const SECRET: &str = "tok-3f9Kd02mWq71ZxP5aa4cYb8e";
+        let redactor = knowing([SECRET]);
+        for at in 8..=SECRET.len() - 8 {
+            let (first, second) = SECRET.split_at(at);
+            for text in [
+                format!("first {first}"),
+                format!("{second} is the rest"),
+                format!("{{\"text\":\"{first}\\n\"}}"),
+                format!("{first}\n{second}"),
+                format!("{first} and {first}, {second}{second}"),
+            ] {
+                let shown = redactor.redact(&text).into_owned();
+                assert!(!shown.contains(&first[..8]) && !shown.contains(&second[second.len() - 8..]), "{shown}");
+            }
+        }
+        assert_eq!(redactor.redact("x tok-3f9Kd y"), "x *** y");
+        assert_eq!(redactor.redact("x 4cYb8e, a4cYb8ee"), "x 4cYb8e, a4cYb8ee");
+        assert_eq!(redactor.redact("xaa4cYb8e y"), "x*** y");
+    }
+
+    #[test]
+    fn the_beginning_and_the_end_of_a_secret_that_are_words_are_left_alone() {
+        let redactor = knowing(["production-database-of-2026", "https://hooks.example.com/a1b2c3d4e5f6/services"]);
+        let text = "in production-database, see https://hooks.example.com, for services";
+        assert_eq!(redactor.redact(text), text);
+        let redactor = knowing(["pässwörd-ü1-ünd-mehr-ü2-dahinter"]);
+        assert_eq!(redactor.redact("a pässwörd-ü1-ünx ä"), "a ***x ä");
     }
 
     #[test]
