@@ -37,7 +37,7 @@ const LIBRARY: Floors = &[
 ];
 
 /// Tests of the program against itself, which look at everything.
-const TESTS: &[&str] = &["architecture", "documentation"];
+const TESTS: &[&str] = &["architecture", "documentation", "hostile"];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

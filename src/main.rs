@@ -46,6 +46,8 @@ mod commands;
 mod documentation;
 mod export;
 mod files;
+#[cfg(any(test, fuzzing))]
+mod hostile;
 mod input;
 mod log_writer;
 mod logging;

@@ -46,6 +46,21 @@ pub struct AgentServer {
     child: Option<Child>,
 }
 
+/// What a server takes of its machine.
+#[derive(Debug, Clone, Copy)]
+pub struct Footprint {
+    /// Resident memory, in MiB.
+    pub memory: usize,
+    /// Open descriptors.
+    pub descriptors: usize,
+}
+
+impl std::fmt::Display for Footprint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} MiB, {} descriptors", self.memory, self.descriptors)
+    }
+}
+
 /// Held while a server starts: that is seconds of work for one core, and several at a time only make each other late.
 pub static STARTING: Mutex<()> = Mutex::const_new(());
 
@@ -209,9 +224,21 @@ impl AgentServer {
         events.filter(|event| event["kind"] == "MessageEvent" && event["source"] == "user").count()
     }
 
+    fn pid(&self) -> Pid {
+        Pid::from_raw(std::fs::read_to_string(self.folder.join("pid")).unwrap().trim().parse().unwrap())
+    }
+
     fn signal(&self, signal: Signal) {
-        let pid = std::fs::read_to_string(self.folder.join("pid")).unwrap().trim().parse().unwrap();
-        killpg(Pid::from_raw(pid), signal).unwrap();
+        killpg(self.pid(), signal).unwrap();
+    }
+
+    /// What it takes now.
+    pub fn footprint(&self) -> Footprint {
+        let process = PathBuf::from(format!("/proc/{}", self.pid()));
+        let status = std::fs::read_to_string(process.join("status")).unwrap();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let resident: usize = resident.trim().trim_end_matches(" kB").parse().unwrap();
+        Footprint { memory: resident / 1024, descriptors: std::fs::read_dir(process.join("fd")).unwrap().count() }
     }
 
     pub fn freeze(&self) {
@@ -230,6 +257,11 @@ impl AgentServer {
     /// `GET` with the session key.
     pub async fn get(&self, path: &str) -> Value {
         self.try_get(path).await.unwrap()
+    }
+
+    /// The same; `None` where this version has no such endpoint.
+    pub async fn get_if_there(&self, path: &str) -> Option<Value> {
+        self.try_get(path).await.ok()
     }
 
     async fn try_get(&self, path: &str) -> Result<Value, HttpError> {

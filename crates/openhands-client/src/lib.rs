@@ -80,6 +80,9 @@ pub mod workspace;
 pub mod agent_server;
 #[doc(hidden)]
 pub mod cloud;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod hostile;
 #[doc(hidden)]
 pub mod http;
 #[doc(hidden)]

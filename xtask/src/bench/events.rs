@@ -10,6 +10,8 @@ use super::one_run::Bench;
 
 /// Events of the long run.
 const EVENTS: usize = 20_000;
+/// Runs that show whether time and memory grow with the number of events.
+const FEW_AND_MANY: [(usize, &str); 2] = [(100, "100 events, text"), (200_000, "200,000 events, text")];
 /// A guardian that has heard the outcome waits again after this time.
 const SETTLE: Duration = Duration::from_millis(50);
 /// Each binary runs this often, in turn; the least CPU time counts.
@@ -31,6 +33,11 @@ pub(super) async fn measure(rows: &mut Rows, runner: &Path, against: Option<&Pat
         guardian = run.at_callback.guardian_memory.max(guardian);
         let memory = number(run.at_callback.runner_memory);
         rows.judge(&format!("20,000 events, {format}"), memory, Unit::Megabytes, 16e6, "highest resident");
+    }
+    for (events, name) in FEW_AND_MANY {
+        let run = Bench::start(events, SETTLE).await?.run(runner, "text").await?;
+        let note = format!("highest resident; {:.0} ms from exec to exit", milliseconds(run.time));
+        rows.judge(name, number(run.at_callback.runner_memory), Unit::Megabytes, 16e6, &note);
     }
     rows.judge("  memory of the guardian", number(guardian), Unit::Megabytes, 2e6, "resident while it waits");
 

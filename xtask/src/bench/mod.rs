@@ -1,5 +1,6 @@
 //! The measurements of `scripts/bench`.
 
+mod at_once;
 mod automation;
 mod callgrind;
 mod events;
@@ -34,6 +35,7 @@ pub(crate) async fn run(arguments: &[String]) -> Result<ExitCode, Failure> {
             events::measure(&mut rows, &runner, against.as_deref()).await?;
         }
         "events" => events::measure(&mut rows, &runner, against.as_deref()).await?,
+        "at-once" => at_once::measure(&rows, &runner).await?,
         "report" => report::measure(&mut rows, &runner)?,
         "signals" => signals::measure(&mut rows, &runner).await?,
         "automation" => automation::measure(runner, rest).await?,

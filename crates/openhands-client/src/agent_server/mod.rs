@@ -10,6 +10,8 @@ pub mod client;
 mod endpoints;
 pub mod event;
 pub mod hooks;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 pub mod mcp;
 pub mod plugin;
 pub mod ready;

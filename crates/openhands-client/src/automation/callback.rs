@@ -183,13 +183,13 @@ impl Callback<'_> {
 }
 
 /// What a response means that is not an error.
-enum Judgement {
+pub(super) enum Judgement {
     Delivered(Delivered),
     Follow(Url),
 }
 
 /// What a response to the callback means, by its head where that is enough.
-async fn judge(head: ResponseHead, url: &Url) -> Result<Judgement, AttemptError> {
+pub(super) async fn judge(head: ResponseHead, url: &Url) -> Result<Judgement, AttemptError> {
     let status = head.status();
     let shown = || without_secrets(url);
     if status.is_success() {

@@ -24,6 +24,8 @@ mod change;
 #[doc(hidden)]
 pub mod completion;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 #[doc(hidden)]
 pub mod notice;
 #[doc(hidden)]

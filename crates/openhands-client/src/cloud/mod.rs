@@ -5,6 +5,8 @@
 
 mod account;
 pub mod client;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 pub mod sandboxes;
 pub mod wire;
 

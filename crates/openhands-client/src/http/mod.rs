@@ -277,6 +277,12 @@ pub(crate) struct ResponseHead {
 }
 
 impl ResponseHead {
+    /// A response that a test or a fuzzer has made up.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn of(response: reqwest::Response, url: &Url) -> Self {
+        Self { response, target: without_secrets(url) }
+    }
+
     pub(crate) fn status(&self) -> StatusCode {
         self.response.status()
     }

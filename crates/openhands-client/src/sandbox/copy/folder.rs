@@ -214,7 +214,7 @@ pub(super) async fn download_folder(server: &AgentServer, from: &str, to: &Path)
 }
 
 /// Unpacks an archive into a folder, and never outside of it.
-fn unpack(archive: impl Read, folder: &Path) -> io::Result<Copied> {
+pub(super) fn unpack(archive: impl Read, folder: &Path) -> io::Result<Copied> {
     // The folder above exists: a copy makes its own folder only.
     match std::fs::create_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}

@@ -4,6 +4,8 @@
 
 mod file;
 mod folder;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 mod permissions;
 
 use std::fmt;

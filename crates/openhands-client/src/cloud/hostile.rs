@@ -1,0 +1,13 @@
+//! What the Cloud API sends: see [`crate::hostile`].
+
+use super::sandboxes::{SandboxInfo, SandboxPage};
+use super::wire::UserSettings;
+
+/// A body of a response, read as each endpoint would read it.
+pub(crate) fn responses(data: &[u8]) {
+    let _ = serde_json::from_slice::<SandboxPage>(data);
+    let _ = serde_json::from_slice::<UserSettings>(data);
+    if let Ok(info) = serde_json::from_slice::<SandboxInfo>(data) {
+        let _ = (info.agent_server(), info.failure_reason(), info.status.to_string());
+    }
+}
