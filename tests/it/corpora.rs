@@ -92,8 +92,11 @@ async fn corpora_of_real_servers() {
                 kinds.push(name);
             }
         }
-        let story: String =
-            lines.iter().filter(|line| line["kind"] != "SystemPromptEvent").map(|line| format!("{line}\n")).collect();
+        let story: String = lines
+            .iter()
+            .filter(|line| line["kind"] != "SystemPromptEvent")
+            .map(|line| line.to_string() + "\n")
+            .collect();
         keep("story", &format!("{version}.jsonl"), &story.as_bytes()[..story.len().min(LONGEST)]);
         let head: &[u8] = b"\r\n\r\n";
         for (number, stream) in sent.lock().unwrap().iter().enumerate() {

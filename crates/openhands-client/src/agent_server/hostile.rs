@@ -61,7 +61,7 @@ fn messages(stream: impl tokio::io::AsyncRead + Unpin + Send, config: WebSocketC
 }
 
 /// A body of a response, read as each endpoint would read it.
-pub fn responses(data: &[u8]) {
+pub(crate) fn responses(data: &[u8]) {
     read::<ConversationInfo>(data);
     read::<EventPage>(data);
     read::<BashPage>(data);

@@ -1,5 +1,7 @@
 //! What the receiver of the completion callback answers: see [`crate::hostile`].
 
+#![expect(clippy::missing_panics_doc, reason = "a panic is what a fuzzer looks for")]
+
 use futures_util::FutureExt as _;
 use reqwest::StatusCode;
 use url::Url;
