@@ -15,7 +15,7 @@ const FEW_AND_MANY: [(usize, &str); 2] = [(100, "100 events, text"), (200_000, "
 /// A guardian that has heard the outcome waits again after this time.
 const SETTLE: Duration = Duration::from_millis(50);
 /// Each binary runs this often, in turn; the least CPU time counts.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 7;
 
 /// Prints the rows of the event path. With `against`, also the CPU time of an older binary.
 pub(super) async fn measure(rows: &mut Rows, runner: &Path, against: Option<&Path>) -> io::Result<()> {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::wait::waitpid;
+use nix::time::clock_getcpuclockid;
 use nix::unistd::Pid;
 
 use super::instant_server::InstantServer;
@@ -28,7 +29,7 @@ pub(super) struct Reading {
     pub(super) runner_memory: u64,
     /// The guardian's resident memory, in bytes.
     pub(super) guardian_memory: u64,
-    /// CPU time of runner and guardian, user and system. The kernel counts in steps of 10 ms.
+    /// CPU time of runner and guardian, user and system.
     pub(super) cpu: Duration,
 }
 
@@ -146,13 +147,8 @@ fn memory(pid: u32, name: &str) -> Option<u64> {
     Some(kib * 1024)
 }
 
-/// The CPU time of all threads of a process, the ended ones too: the fields `utime` and `stime` of `/proc/<pid>/stat`.
+/// The CPU time of all threads of a process, the ended ones too. Not from `/proc/<pid>/stat`, which counts in steps of 10 ms.
 fn cpu(pid: u32) -> Option<Duration> {
-    // A tick is 10 ms for every program: USER_HZ is part of the kernel's interface.
-    const TICK: Duration = Duration::from_millis(10);
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name of the program, in parentheses, may contain spaces.
-    let after_name = stat.rsplit_once(')')?.1;
-    let ticks = after_name.split_whitespace().skip(11).take(2).map(str::parse::<u32>);
-    Some(TICK * ticks.sum::<Result<u32, _>>().ok()?)
+    let clock = clock_getcpuclockid(Pid::from_raw(pid.try_into().ok()?)).ok()?;
+    Some(clock.now().ok()?.into())
 }
