@@ -4,13 +4,13 @@
 
 steps=${CARGO_TARGET_DIR:-$root/target}/test
 mkdir -p "$steps"
-rm -f "$steps"/*.log "$steps"/*.status "$steps"/left-out
+rm -f "$steps"/*.log "$steps"/*.status "$steps"/*.cpu "$steps"/left-out
 
 # step NAME COMMAND...: runs a step, shows one line about it, and its output if it fails.
 step() {
     local name=$1 started=$SECONDS status=0
     shift
-    "$@" >"$steps/$name.log" 2>&1 </dev/null || status=$?
+    measured "$@" >"$steps/$name.log" 2>&1 </dev/null || status=$?
     ended "$name" "$status" "$started"
     [ "$status" = 0 ] || tail -n 100 "$steps/$name.log" | sed "s/^/    $name: /"
     return "$status"
@@ -22,25 +22,34 @@ step_shown() {
     shift
     printf '\n\033[1m== %s\033[0m\n' "$name"
     # Not a pipe: the lanes that a step starts are this shell's to wait for.
-    "$@" > >(tee "$steps/$name.log") 2>&1 </dev/null || status=$?
+    measured "$@" > >(tee "$steps/$name.log") 2>&1 </dev/null || status=$?
     ended "$name" "$status" "$started"
     return "$status"
 }
 
+# Runs the command of a step, and notes the processor time of what it has waited for.
+measured() {
+    local TIMEFORMAT='%U %S' outputs status=0
+    exec {outputs}>&2
+    { time "$@" 2>&"$outputs"; } 2>"$steps/$name.cpu" || status=$?
+    exec {outputs}>&-
+    return "$status"
+}
+
 ended() {
-    printf '%s %s\n' "$2" "$((SECONDS - $3))" >"$steps/$1.status"
+    printf '%s %s %s\n' "$2" "$((SECONDS - $3))" "$(awk '{ printf "%d", $1 + $2 }' "$steps/$1.cpu")" >"$steps/$1.status"
     printf '\033[1m== %-16s %4d s  %s\033[0m\n' "$1" "$((SECONDS - $3))" "$([ "$2" = 0 ] && echo ok || echo FAILED)"
 }
 
-# Prints the time of each step, and fails if one has failed.
+# Prints the time of each step, that of the processors too, and fails if one has failed.
 summary() {
-    local file name status seconds failed=0
+    local file name status seconds cpu failed=0
     printf '\n\033[1m== Steps\033[0m\n'
     for file in "$steps"/*.status; do
         name=$(basename "$file" .status)
-        read -r status seconds <"$file"
+        read -r status seconds cpu <"$file"
         [ "$status" = 0 ] || failed=1
-        printf '%-18s %5d s  %s\n' "$name" "$seconds" "$([ "$status" = 0 ] && echo ok || echo "FAILED, see $steps/$name.log")"
+        printf '%-18s %5d s  %5d s CPU  %s\n' "$name" "$seconds" "$cpu" "$([ "$status" = 0 ] && echo ok || echo "FAILED, see $steps/$name.log")"
     done
     printf '%-18s %5d s\n' "all, in parallel" "$SECONDS"
     # The reasons once more, where a reader who sees only the end finds them.
