@@ -55,7 +55,7 @@ async fn dispatch() -> ExitCode {
             let (lines, _log) = start_log(command.common().log_format, ColorChoice::Auto, false, &environment);
             return ExitCode::from(Box::pin(commands::run(*command, environment, lines, shutdown)).await.0);
         }
-        Ok(Cli { command: Some(Command::Schema { of }) }) => return print(&schema::text(of)),
+        Ok(Cli { command: Some(Command::Schema { of }) }) => return print(schema::text(of).trim_end()),
         Ok(Cli { command: Some(Command::Completions { shell }) }) => {
             let mut text = Vec::new();
             cli::completions(shell, &mut text);

@@ -1,34 +1,47 @@
 //! The JSON Schemas of what users write and programs read.
 
-use schemars::schema_for;
-
 use crate::cli::SchemaOf;
-use crate::input::task::Task;
-use crate::outcome::RunResult;
 
-/// The schema as JSON text.
+/// The schema as JSON text. A file, which a test compares with the types: what makes a schema of a type has no use in a run, and is a
+/// quarter of a megabyte.
 #[must_use]
-pub(crate) fn text(of: SchemaOf) -> String {
-    let schema = match of {
-        SchemaOf::Task => schema_for!(Task),
-        SchemaOf::Result => schema_for!(RunResult),
-    };
-    serde_json::to_string_pretty(&schema).unwrap_or_default()
+pub(crate) const fn text(of: SchemaOf) -> &'static str {
+    match of {
+        SchemaOf::Task => include_str!("../../docs/task.schema.json"),
+        SchemaOf::Result => include_str!("../../docs/result-1.schema.json"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::outcome::SCHEMA_VERSION;
+    use schemars::{Schema, schema_for};
 
-    /// `openhands-runner schema result >docs/result-N.schema.json` publishes version N. A published version does not change, except for
-    /// fields that are added.
+    use super::*;
+    use crate::input::task::Task;
+    use crate::outcome::{RunResult, SCHEMA_VERSION};
+
+    /// The file in `docs/` is the schema of the type, or becomes it.
+    fn is_published(name: &str, schema: &Schema, text: &str) {
+        let path = format!("{}/docs/{name}", env!("CARGO_MANIFEST_DIR"));
+        let of_type = serde_json::to_string_pretty(schema).unwrap() + "\n";
+        if std::env::var_os("SCHEMAS").is_some_and(|how| how == "overwrite") {
+            std::fs::write(&path, of_type).unwrap();
+        } else {
+            let hint = "is not the schema of the type; `SCHEMAS=overwrite cargo test --bins schema` writes it";
+            assert!(std::fs::read_to_string(&path).unwrap_or_default() == of_type && text == of_type, "{path} {hint}");
+        }
+    }
+
+    #[test]
+    fn the_schema_of_a_task_is_published() {
+        is_published("task.schema.json", &schema_for!(Task), text(SchemaOf::Task));
+    }
+
+    /// A published version does not change, except for fields that are added. Everything else takes a new `SCHEMA_VERSION`.
     #[test]
     fn the_schema_of_the_result_is_published_under_its_version() {
-        let path = format!("{}/docs/result-{SCHEMA_VERSION}.schema.json", env!("CARGO_MANIFEST_DIR"));
-        let published = std::fs::read_to_string(&path).unwrap_or_default();
-        let hint = "the schema of the result is not the published one: give it a new SCHEMA_VERSION and publish that";
-        assert!(published == text(SchemaOf::Result) + "\n", "{path}: {hint}");
-        assert!(published.contains(&format!("urn:openhands-runner:result:{SCHEMA_VERSION}")));
+        let name = format!("result-{SCHEMA_VERSION}.schema.json");
+        is_published(&name, &schema_for!(RunResult), text(SchemaOf::Result));
+        assert!(text(SchemaOf::Result).contains(&format!("urn:openhands-runner:result:{SCHEMA_VERSION}")));
     }
 }
