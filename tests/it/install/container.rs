@@ -82,16 +82,11 @@ async fn a_program_that_is_killed_in_its_container_goes_on() {
     assert_eq!(work.receiver.accepted()["status"], "COMPLETED");
 }
 
-#[tokio::test]
-async fn a_container_with_runner_and_agent_server_does_a_whole_run() {
-    let engine = Engine::shared().await;
-    let server = AgentServer::not_started(NEWEST);
-    let work = Work::on(&server).await;
-    work.takes(2);
-    let name = a_name();
-    let mut options: Vec<String> = ["--pids-limit", "400", "--read-only"].map(str::to_owned).into();
+/// A whole run in a container of this name, with an agent-server of its own. It takes its turn at the start of servers.
+async fn whole_run_in_a_container(engine: &Engine, work: &Work, server: &AgentServer, options: &[&str]) -> Running {
+    let mut options: Vec<String> = options.iter().map(ToString::to_string).collect();
     options.extend(Engine::volumes().into_iter().flat_map(|volume| ["--volume".to_owned(), volume]));
-    let mut run = work.run_without_arguments(&server);
+    let mut run = work.run_without_arguments(server);
     for (name, value) in server.environment() {
         run = run.env(&name, value);
     }
@@ -99,13 +94,53 @@ async fn a_container_with_runner_and_agent_server_does_a_whole_run() {
     options.extend(["--entrypoint".to_owned(), program.to_str().unwrap().to_owned()]);
     let run = run.args(["run", "--server-command", &server.command(), "--server-log", "server.log", "task.md"]);
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
-    let turn = STARTING.lock().await;
-    let running = run.in_container(engine, &name, &options, &engine.server_image).start();
+    let _turn = STARTING.lock().await;
+    let running = run.in_container(engine, &a_name(), &options, &engine.server_image).start();
     running.says(" is ready").await;
-    drop(turn);
+    running
+}
+
+#[tokio::test]
+async fn a_container_with_runner_and_agent_server_does_a_whole_run() {
+    let engine = Engine::shared().await;
+    let server = AgentServer::not_started(NEWEST);
+    let work = Work::on(&server).await;
+    work.takes(2);
+    let running = whole_run_in_a_container(engine, &work, &server, &["--pids-limit", "400", "--read-only"]).await;
     running.finish().await.exits_with(0);
     assert_eq!(work.receiver.accepted()["status"], "COMPLETED");
     assert_eq!(std::fs::read_to_string(work.working_dir.join("steps.txt")).unwrap(), "1\n2\n");
+}
+
+/// A container with this much memory, in which the agent takes all of it.
+const LITTLE_MEMORY: [&str; 4] = ["--memory", "900m", "--memory-swap", "900m"];
+const ALL_MEMORY: &str = "python3 -c 'import os; whole = bytearray(4 << 30)'; echo \"ended with $?\" >>ended.txt";
+
+#[tokio::test]
+async fn a_command_that_takes_all_memory_of_the_container_is_not_the_end_of_the_run() {
+    let engine = Engine::shared().await;
+    let server = AgentServer::not_started(NEWEST);
+    let work = Work::on(&server).await;
+    work.llm.script("Do the task", [Step::patient_terminal(ALL_MEMORY), Step::finish("Done.")]);
+    let running = whole_run_in_a_container(engine, &work, &server, &LITTLE_MEMORY).await;
+    running.finish().await.exits_with(0);
+    assert_eq!(work.receiver.accepted()["status"], "COMPLETED");
+    assert_eq!(std::fs::read_to_string(work.working_dir.join("ended.txt")).unwrap(), "ended with 137\n");
+}
+
+#[tokio::test]
+async fn an_agent_server_that_is_killed_for_its_containers_memory_fails_the_run() {
+    let engine = Engine::shared().await;
+    let server = AgentServer::not_started(NEWEST);
+    let work = Work::on(&server).await;
+    // The kernel takes the process with the highest score.
+    let first = "for process in /proc/[0-9]*; do tr '\\0' ' ' <$process/cmdline | grep -q openhands.agent_server && \
+                 echo 1000 >$process/oom_score_adj; done";
+    work.llm.script("Do the task", [Step::patient_terminal(&format!("{first}; {ALL_MEMORY}")), Step::finish("Done.")]);
+    let running = whole_run_in_a_container(engine, &work, &server, &LITTLE_MEMORY).await;
+    running.finish().await.exits_with(69);
+    let report = work.failed_with("AgentServerUnreachable");
+    assert!(report["error"]["detail"].as_str().unwrap().contains("signal 9"), "{report}");
 }
 
 #[tokio::test]
