@@ -15,7 +15,7 @@ const PROGRAM: Floors = &[
     &["process", "sinks"],
     &["batch_report"],
     &["export", "report"],
-    &["plan"],
+    &["batch", "plan"],
     &["logging"],
     &["view"],
     &["cli"],

@@ -40,6 +40,15 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 
 /// Adds lines to the end of a file, or makes it. They begin on a line of their own, whatever the file ends with.
 pub(crate) fn append(path: &Path, lines: &str) -> io::Result<()> {
+    appended(path, lines).map(drop)
+}
+
+/// The same, on the disk when this returns.
+pub(crate) fn append_synced(path: &Path, lines: &str) -> io::Result<()> {
+    appended(path, lines)?.sync_data()
+}
+
+fn appended(path: &Path, lines: &str) -> io::Result<std::fs::File> {
     let mut file = std::fs::File::options().read(true).append(true).create(true).open(path)?;
     let mut last = *b"\n";
     let about = file.metadata()?;
@@ -48,7 +57,8 @@ pub(crate) fn append(path: &Path, lines: &str) -> io::Result<()> {
     }
     // In one piece, so that no other process writes between the two.
     let lines = if last == *b"\n" { lines.to_owned() } else { format!("\n{lines}") };
-    file.write_all(lines.as_bytes())
+    file.write_all(lines.as_bytes())?;
+    Ok(file)
 }
 
 /// What a path means when links at its end are followed. A link of another user is refused: it may point to a file that this

@@ -22,7 +22,7 @@
 //! - [`process`]: guardian, PID 1, signals, and what others may see of this process;
 //! - [`batch_report`]: what a batch has done, as a page, a table and a test report;
 //! - [`export`]: the run in the formats of other tools; [`report`]: what happened in a run, told from the lines of its events;
-//! - [`plan`]: what a run is going to do, as a plain value;
+//! - [`plan`]: what a run is going to do, as a plain value; [`batch`]: which row of a batch runs next, and what was done for each;
 //! - [`logging`];
 //! - [`view`]: in which form people see the run on standard error;
 //! - [`cli`]: the command line;
@@ -38,6 +38,7 @@ mod agent_result;
 mod agent_work;
 #[cfg(test)]
 mod architecture;
+mod batch;
 mod batch_folder;
 mod batch_report;
 mod cli;

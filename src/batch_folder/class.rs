@@ -42,6 +42,18 @@ impl FailureClass {
         }
     }
 
+    /// Whether another attempt in a new sandbox may end better.
+    #[must_use]
+    pub(crate) const fn is_mended_by_retry(self) -> bool {
+        matches!(self, Self::Infrastructure)
+    }
+
+    /// Whether the row runs again when its batch is started again.
+    #[must_use]
+    pub(crate) const fn is_open_for_next_start(self) -> bool {
+        matches!(self, Self::Infrastructure | Self::Interrupted)
+    }
+
     /// The name in results and reports.
     #[must_use]
     pub(crate) const fn name(self) -> &'static str {

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `batch.json` | the id of the batch, from which the ids of its runs follow |
 //! | `results.jsonl` | a line for each attempt of a row that has ended, where one process runs all rows |
+//! | `progress.jsonl`, `batch.lock` | what the one process needs that runs all rows |
 //! | `rows/KEY/` | the run folder of a row |
 //! | `rows/KEY/row.json` | the row: its number, where it stands, and its columns |
 //!
@@ -23,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub(crate) use self::class::FailureClass;
-pub(crate) use self::results::{ReportedRow, RowResult, rows};
+pub(crate) use self::results::{ReportedRow, RowResult, lines, rows};
 use crate::run_folder::{FolderError, RESULT};
 
 /// The folder of the run folders.
@@ -83,6 +84,11 @@ impl BatchFolder {
             Some(About { format: FORMAT, id }) => Ok(Self { path: absolute, id }),
             _ => Err(FolderError::NotEmpty(absolute)),
         }
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The id of the run of a row. It is the same whenever the row runs in this batch.

@@ -145,7 +145,7 @@ pub(crate) fn rows(folder: &Path) -> io::Result<Vec<ReportedRow>> {
         return Err(io::Error::new(io::ErrorKind::NotFound, what));
     }
     let mut rows: BTreeMap<(usize, String), ReportedRow> = BTreeMap::new();
-    for result in of_results(&folder.join(RESULTS))? {
+    for result in lines::<RowResult>(&folder.join(RESULTS))? {
         let row = rows.entry((result.row, result.key.clone())).or_default();
         row.cost = result.cost.map(|cost| row.cost.unwrap_or_default() + cost).or(row.cost);
         (row.row, row.key) = (result.row, result.key.clone());
@@ -169,8 +169,11 @@ pub(crate) fn rows(folder: &Path) -> io::Result<Vec<ReportedRow>> {
     Ok(rows)
 }
 
-/// The lines of the results. A last line that is cut is left out.
-fn of_results(path: &Path) -> io::Result<Vec<RowResult>> {
+/// The lines of a file of JSON Lines; nothing where there is no file. A line that is cut is left out. Blocks.
+///
+/// # Errors
+/// The file cannot be read.
+pub(crate) fn lines<T: serde::de::DeserializeOwned>(path: &Path) -> io::Result<Vec<T>> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

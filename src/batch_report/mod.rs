@@ -53,6 +53,14 @@ impl Summary {
     }
 }
 
+/// How the batch in this folder stands. Blocks.
+///
+/// # Errors
+/// The folder is none of a batch, or it cannot be read.
+pub(crate) fn summary(folder: &Path) -> io::Result<Summary> {
+    Ok(Summary::of(&batch_folder::rows(folder)?))
+}
+
 /// Writes the reports of the batch into its folder. The page, and how the batch stands.
 ///
 /// # Errors

@@ -83,7 +83,15 @@ Examples:
 
 pub(super) const BATCH_EXAMPLES: &str = "\
 Examples:
+  openhands-runner batch task.md --rows rows.csv --out results --cost 50 --timeout 8h
+  openhands-runner batch task.md --rows rows.csv --out results --where docker --concurrency 2
+  openhands-runner batch status results
   openhands-runner batch report results";
+
+pub(super) const BATCH_STATUS_EXAMPLES: &str = "\
+Examples:
+  openhands-runner batch status results
+  openhands-runner batch status results --format json";
 
 pub(super) const BATCH_REPORT_EXAMPLES: &str = "\
 Examples:

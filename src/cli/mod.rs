@@ -32,14 +32,14 @@ use self::examples::{
     COMPLETIONS_EXAMPLES, EXAMPLES, MAN_EXAMPLES, REPORT_EXAMPLES, RUN_EXAMPLES, SCHEMA_EXAMPLES, SHOW_EXAMPLES,
 };
 pub(crate) use automation::{AutomationCommand, CreateArgs, DetailArgs, PackArgs, RunnerSource, UpdateArgs};
-pub(crate) use batch::BatchCommand;
+pub(crate) use batch::{BatchArgs, BatchCommand, Place, StartArgs};
 pub(crate) use deferred::Deferred;
 
 use self::values::duration;
 pub(crate) use familiar::FamiliarArgs;
 pub(crate) use manual::{completions, manual};
 pub(crate) use outside::{
-    CheckArgs, CopyPlace, CpArgs, ExecArgs, LaunchArgs, OutsideCommand, ResultFormat, SandboxCommand,
+    CheckArgs, CommonArgs, CopyPlace, CpArgs, ExecArgs, LaunchArgs, OutsideCommand, ResultFormat, SandboxCommand,
 };
 pub(crate) use overrides::OverrideArgs;
 pub(crate) use report::{ReportArgs, ShowArgs};

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use openhands_client::secret::Secret;
 
 use super::automation::AutomationArgs;
-use super::batch::BatchArgs;
+use super::batch::{BatchArgs, Place};
 use super::examples::{
     AUTOMATION_EXAMPLES, BATCH_EXAMPLES, CHECK_EXAMPLES, CP_EXAMPLES, CREATE_EXAMPLES, DELETE_EXAMPLES, EXEC_EXAMPLES,
     LAUNCH_EXAMPLES, LIST_EXAMPLES, PAUSE_EXAMPLES, RESUME_EXAMPLES, SANDBOX_EXAMPLES, STATUS_EXAMPLES,
@@ -201,6 +201,10 @@ impl OutsideCommand {
             },
             Self::Exec(Deferred(args)) => args.sandbox.provision.refusal(args.provider.kind),
             Self::Launch(Deferred(args)) => args.sandbox.provision.refusal(args.provider.kind),
+            Self::Batch(Deferred(args)) => match args.start.place {
+                Place::Sandboxes(kind) => args.start.provision.refusal(kind),
+                Place::Server(_) => None,
+            },
             _ => None,
         }
     }

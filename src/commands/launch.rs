@@ -16,11 +16,12 @@ use tokio::time::timeout;
 use super::delivery::await_delivery;
 use super::follow::{PassOn, start};
 use super::task_file::TaskFile;
+use super::upload::{TaskUpload, program_to_upload, run_flags};
 use super::{CommandContext, UsableSandbox, until_signal};
-use crate::cli::{LaunchArgs, OverrideArgs, ResultFormat};
+use crate::cli::{LaunchArgs, ResultFormat};
 use crate::input::settings::{Overrides, Settings};
 use crate::input::time_limits::RunLimits;
-use crate::outcome::{ExitCode, Failure, FailureKind};
+use crate::outcome::{ExitCode, Failure};
 use crate::plan::RunPlan;
 use crate::prepare::provider::AnyProvider;
 use crate::problem::Problems;
@@ -30,11 +31,7 @@ use crate::run_folder;
 /// What goes into the sandbox, checked before one is made.
 struct Load {
     program: PathBuf,
-    /// The task file as it is, and its name, which tells its format.
-    task: Vec<u8>,
-    task_name: String,
-    /// Names and contents of the files beside it that belong to it.
-    data: Vec<(String, Vec<u8>)>,
+    task: TaskUpload,
     conversation: ConversationId,
     /// Whether the conversation has to be named to the run, which else finds the same by its own id.
     names_conversation: bool,
@@ -141,28 +138,18 @@ async fn load(context: &CommandContext, args: &LaunchArgs) -> Result<Load, Failu
     let settings = Settings::from_env(context.raw(), &context.environment.not_text, flags);
     let task = TaskFile::read(args.task.clone()).await;
     // The same plan as inside: what would be wrong there is said here.
-    let (settings, TaskFile { parsed, content, name, data }) = match (settings, task) {
-        (Ok(settings), Ok(task)) => (settings, task),
+    let (settings, parsed, task) = match (settings, task) {
+        (Ok(settings), Ok(TaskFile { parsed, upload })) => (settings, parsed, upload),
         (settings, task) => {
             return Err(Failure::invalid(Problems::of(settings.err().into_iter().chain(task.err()))));
         }
     };
     let parsed = args.overrides.applied_to(parsed);
     let plan = RunPlan::new(settings.clone(), parsed, context.environment.time_limits.run).map_err(Failure::invalid)?;
-    let program = match &args.binary {
-        Some(path) => path.clone(),
-        None => std::env::current_exe().map_err(|error| {
-            Failure::new(
-                FailureKind::InvalidInput,
-                format!("this program cannot be found ({error}); name it with --binary"),
-            )
-        })?,
-    };
+    let program = program_to_upload(args.binary.as_deref())?;
     Ok(Load {
         program,
-        task: content,
-        task_name: name,
-        data,
+        task,
         conversation: plan.conversation.id,
         names_conversation: settings.run_id.is_none() || settings.conversation_id.is_some(),
     })
@@ -203,51 +190,18 @@ fn inside(
     load: &Load,
     UsableSandbox { id, ready, provider }: &UsableSandbox,
 ) -> Inside {
-    let OverrideArgs {
-        timeout,
-        deadline,
-        profile,
-        agent_profile,
-        model,
-        max_iterations,
-        max_cost,
-        working_dir,
-        params,
-        ..
-    } = &args.overrides;
-    #[cfg(debug_assertions)]
-    let time_scale = args.common.time_scale.as_ref().map(ToString::to_string);
-    #[cfg(not(debug_assertions))]
-    let time_scale = None;
-    let flags = [
-        ("--time-scale", time_scale),
-        ("--timeout", timeout.map(|limit| format!("{}ms", limit.as_millis()))),
-        ("--deadline", deadline.map(|deadline| deadline.to_string())),
-        ("--profile", profile.clone()),
-        ("--agent-profile", agent_profile.clone()),
-        ("--model", model.clone()),
-        ("--max-iterations", max_iterations.map(|most| most.to_string())),
-        ("--max-cost", max_cost.map(|most| most.to_string())),
-        ("--working-dir", working_dir.clone()),
-        ("--conversation-id", load.names_conversation.then(|| load.conversation.to_string())),
-        ("--format", (args.common.format == ResultFormat::Json).then(|| "json".to_owned())),
-    ];
-    let flags = flags.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value?]));
-    let params = params.iter().map(|(key, value)| ["--param".to_owned(), format!("{key}={value}")]);
+    let names = load.names_conversation.then(|| ["--conversation-id".to_owned(), load.conversation.to_string()]);
     let program = provider.inside(Program::new(&load.program).probe("--version"), id, ready);
     let inside = |name: &str| format!("{}/{name}", program.folder());
-    let (task, out, status) = (inside(&load.task_name), inside("out"), inside("status.json"));
+    let (out, status) = (inside("out"), inside("status.json"));
     let folder = args.out.iter().map(|_| ["--out".to_owned(), out.clone()]);
     // Only who watches needs it.
     let state = context.watch.is_on().then(|| ["--status".to_owned(), status.clone()]);
     let exports = [("--junit", args.exports.junit), ("--trajectory", args.exports.trajectory)];
     let exports = exports.into_iter().filter(|(_, is_given)| *is_given).map(|(flag, _)| flag.to_owned());
-    let arguments = flags.chain(params).chain(folder).chain(state).flatten().chain(exports);
-    let program = program.arg("run").args(arguments).arg(task);
-    let files = load.data.iter().map(|(name, content)| (name, content));
-    let program = std::iter::once((&load.task_name, &load.task))
-        .chain(files)
-        .fold(program, |program, (name, content)| program.file(name, content.clone()));
+    let flags = run_flags(&args.overrides, &args.common).into_iter();
+    let flags = flags.chain(names.into_iter().chain(folder).chain(state).flatten()).chain(exports);
+    let program = load.task.beside(program.arg("run").args(flags));
     let variables = context.raw().of_the_run();
     let program = variables.fold(program, |program, (name, value)| program.env(name, value));
     Inside { program, out, status }

@@ -17,6 +17,7 @@ pub(crate) mod report;
 mod sandbox;
 pub(crate) mod schema;
 mod task_file;
+mod upload;
 mod watch;
 
 use std::io::{self, Write as _};
@@ -65,7 +66,7 @@ pub(crate) async fn run(
         OutsideCommand::Cp(Deferred(args)) => cp::run(&context, *args, &mut shutdown).await,
         OutsideCommand::Launch(Deferred(args)) => launch::run(&context, *args, &mut shutdown).await,
         OutsideCommand::Automation(Deferred(args)) => automation::run(&context, args.command, &mut shutdown).await,
-        OutsideCommand::Batch(Deferred(args)) => batch::run(&context, args.command, &mut shutdown).await,
+        OutsideCommand::Batch(Deferred(args)) => batch::run(&context, *args, &mut shutdown).await,
         OutsideCommand::Check(Deferred(args)) => check::run(&context, *args, &mut shutdown).await,
     };
     context.watch.end().await;

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::upload::TaskUpload;
 use crate::input::task::Task;
 use crate::input::task::parse::{TaskFormat, parse};
 use crate::input::task::source::{DEFAULT_FILES, Source, data_files, text_of};
@@ -12,12 +13,8 @@ use crate::problem::{Problem, Problems};
 pub(super) struct TaskFile {
     /// The task.
     pub(super) parsed: Task,
-    /// The file as it is.
-    pub(super) content: Vec<u8>,
-    /// Its name, which tells its format.
-    pub(super) name: String,
-    /// Names and contents of the files beside it that belong to it.
-    pub(super) data: Vec<(String, Vec<u8>)>,
+    /// The files as they are.
+    pub(super) upload: TaskUpload,
 }
 
 impl TaskFile {
@@ -43,6 +40,14 @@ fn read_task(named: Option<&Path>) -> Result<TaskFile, Problems> {
         },
     };
     let parsed = Source::File(path.clone()).load()?;
+    Ok(TaskFile { parsed, upload: files_of(&path)? })
+}
+
+/// The task file and what belongs to it, as they are. Blocks.
+///
+/// # Errors
+/// One of them cannot be read.
+pub(super) fn files_of(path: &Path) -> Result<TaskUpload, Problem> {
     let read = |path: &Path| {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         match std::fs::read(path) {
@@ -50,15 +55,19 @@ fn read_task(named: Option<&Path>) -> Result<TaskFile, Problems> {
             Err(_) => Err(changed(&name)),
         }
     };
-    let (name, content) = read(&path)?;
-    let data = data_files(&path).iter().map(|path| read(path)).collect::<Result<_, _>>()?;
-    Ok(TaskFile { parsed, content, name, data })
+    let (name, content) = read(path)?;
+    let data = data_files(path)
+        .iter()
+        .map(|path| read(path).map(|(name, content)| (name, content.into())))
+        .collect::<Result<_, _>>()?;
+    Ok(TaskUpload { name, content: content.into(), data })
 }
 
 fn from_stdin() -> Result<TaskFile, Problems> {
     let content = text_of(io::stdin().lock(), "standard input")?;
     let parsed = parse(&content, TaskFormat::Markdown, "standard input")?;
-    Ok(TaskFile { parsed, content: content.into_bytes(), name: "task.md".to_owned(), data: Vec::new() })
+    let upload = TaskUpload { name: "task.md".to_owned(), content: content.into(), data: Vec::new() };
+    Ok(TaskFile { parsed, upload })
 }
 
 fn changed(name: &str) -> Problem {

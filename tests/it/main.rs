@@ -18,6 +18,7 @@ mod support;
 mod agent_profile;
 mod automation;
 mod automation_command;
+mod batch;
 mod check;
 mod checks;
 mod cloud;

@@ -49,11 +49,11 @@ pub(super) async fn pack(
 ) -> Result<Packed, Failure> {
     let file_name = task.as_deref().and_then(|path| path.file_stem()).filter(|stem| *stem != "-");
     let file_name = file_name.map(|stem| stem.to_string_lossy().into_owned());
-    let TaskFile { parsed, content, name, data } = TaskFile::read(task).await.map_err(Failure::invalid)?;
+    let TaskFile { parsed, upload } = TaskFile::read(task).await.map_err(Failure::invalid)?;
     check(context, parsed.clone(), trigger, args).map_err(Failure::invalid)?;
     let runner = args.runner.clone().unwrap_or_default();
-    let mut files = vec![(task_name(&name).to_owned(), content)];
-    files.extend(data);
+    let mut files = vec![(task_name(&upload.name).to_owned(), upload.content.into())];
+    files.extend(upload.data.into_iter().map(|(name, content)| (name, content.into())));
     files.extend(setup(&runner).map(|script| ("setup.sh".to_owned(), script.into_bytes())));
     let tarball = tarball(&files)
         .map_err(|error| Failure::new(FailureKind::InternalError, format!("the tarball cannot be made: {error}")))?;

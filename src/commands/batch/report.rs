@@ -8,6 +8,7 @@ use openhands_client::text;
 use serde_json::json;
 
 use super::super::{CommandContext, until_signal};
+use crate::batch::ledger::{UnderWay, records};
 use crate::batch_report::{self, Summary};
 use crate::outcome::{ExitCode, Failure};
 use crate::problem::Problem;
@@ -29,13 +30,41 @@ pub(super) async fn run(
     Ok(ExitCode::COMPLETED)
 }
 
+/// How the batch stands, with the rows that are under way.
+pub(super) async fn status(
+    context: &CommandContext,
+    folder: PathBuf,
+    shutdown: &mut Shutdown,
+) -> Result<ExitCode, Failure> {
+    let shown = folder.display().to_string();
+    let read = until_signal(shutdown, async {
+        let read = off_thread("batch folder", move || Ok((batch_report::summary(&folder)?, records(&folder)?)));
+        read.await.map_err(|error| unreadable(&shown, &error))
+    });
+    let (summary, records) = read.await?;
+    let under_way: Vec<(&String, &UnderWay)> =
+        records.rows.iter().filter_map(|(key, past)| Some((key, past.unfinished()?))).collect();
+    let mut lines = vec![in_words(&summary)];
+    lines.extend(under_way.iter().map(|(key, left)| {
+        let sandbox = left.sandbox.as_deref().unwrap_or("no sandbox yet");
+        let state = if left.run.is_some() { "runs" } else { "starts" };
+        format!("{state:7} {key}  attempt {}  {sandbox}", left.attempt)
+    }));
+    let rows: Vec<_> = under_way
+        .iter()
+        .map(|(key, left)| json!({"key": key, "attempt": left.attempt, "sandbox": left.sandbox, "has_run": left.run.is_some()}))
+        .collect();
+    context.tell(&lines.join("\n"), &json!({"summary": summary, "under_way": rows})).await;
+    Ok(ExitCode::COMPLETED)
+}
+
 fn unreadable(folder: &str, error: &io::Error) -> Failure {
     let help = "name the folder that `--out` was for the rows";
     Failure::invalid(Problem::new(folder, text::chain(error), help).into())
 }
 
 /// How the batch stands, in lines for a terminal.
-fn in_words(summary: &Summary) -> String {
+pub(super) fn in_words(summary: &Summary) -> String {
     let Summary { rows, completed, failed, unfinished, cost, classes } = summary;
     let mut lines = vec![format!(
         "rows    {rows}: {completed} completed, {failed} failed, {unfinished} without an end; ${cost:.2}"

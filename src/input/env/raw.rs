@@ -205,6 +205,19 @@ const ADDRESS_NAMES: &[&str] = &[
 /// JSON in which anything may stand.
 const JSON_NAMES: &[&str] = &["AUTOMATION_EVENT_PAYLOAD", "OPENHANDS_OBSERVABILITY_METADATA"];
 
+/// What belongs to one run alone, and not to the runs of rows.
+const NAMES_OF_ONE_RUN: &[&str] = &[
+    "AUTOMATION_CALLBACK_URL",
+    "CALLBACK_URL",
+    "AUTOMATION_CALLBACK_API_KEY",
+    "AUTOMATION_RUN_ID",
+    "RUN_ID",
+    "AUTOMATION_CONVERSATION_ID",
+    "AUTOMATION_PHASE_URL",
+    "OPENHANDS_RUNNER_DEADLINE",
+    "OPENHANDS_RUNNER_NOTIFY",
+];
+
 /// What a runner inside of a sandbox takes from an environment: the run and its LLM, nothing of this machine.
 const NAMES_OF_THE_RUN: &[&str] = &[
     "AUTOMATION_CALLBACK_URL",
@@ -273,6 +286,18 @@ impl RawEnv {
     /// What a runner inside of a sandbox takes from this environment: the run and its LLM, nothing of this machine.
     pub(crate) fn of_the_run(&self) -> impl Iterator<Item = (&'static str, Secret)> {
         self.set(NAMES_OF_THE_RUN).map(|(name, value)| (name, Secret::new(value)))
+    }
+
+    /// What the run of a row takes from this environment: the same without what belongs to one run alone.
+    pub(crate) fn of_a_row(&self) -> impl Iterator<Item = (&'static str, Secret)> {
+        self.of_the_run().filter(|(name, _)| !NAMES_OF_ONE_RUN.contains(name))
+    }
+
+    /// The environment as the runs of rows see it.
+    #[must_use]
+    pub(crate) fn for_rows(&self) -> Self {
+        let kept = self.set(NAMES).filter(|(name, _)| !NAMES_OF_ONE_RUN.contains(name));
+        Self::from_vars(kept.map(|(name, value)| (name.into(), value.into()))).0
     }
 
     /// Reads this process's environment.

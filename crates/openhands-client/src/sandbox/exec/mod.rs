@@ -102,6 +102,21 @@ pub async fn start_in<'s>(server: &'s AgentServer, command: &Command, folder: &s
     Ok(Running::new(server, id, folder.to_owned(), command))
 }
 
+/// The command that was started in this folder ([`new_folder`]), if the agent-server has it among its last ones.
+///
+/// # Errors
+/// [`ExecError`].
+pub async fn find_in<'s>(server: &'s AgentServer, folder: &str) -> Result<Option<Running<'s>>, ExecError> {
+    let commands =
+        retry("looking for the command", Policy::setup(server.client.time_limits()), || server.client.bash_commands());
+    let commands = commands.await.map_err(ExecError::request("looking for the command"))?;
+    let ours = commands.items.into_iter().find(|command| {
+        // The word is the argument of the script that starts it.
+        command.command.as_deref().is_some_and(|line| line.starts_with(&with_argument("", folder)))
+    });
+    Ok(ours.map(|command| Running::started(server, command.id, folder.to_owned())))
+}
+
 /// Ends the command with this folder and what it has started, if it was started at all, and removes the folder.
 ///
 /// # Errors
@@ -182,6 +197,30 @@ pub async fn execute(server: &AgentServer, command: &Command) -> Result<Executed
 impl<'s> Running<'s> {
     fn new(server: &'s AgentServer, id: String, folder: String, command: &Command) -> Self {
         Self { server, id, folder, read: [0; 2], is_limited: command.limit.is_some() }
+    }
+
+    /// A command without a limit that was started earlier, by its id and its folder.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn started(server: &'s AgentServer, id: String, folder: String) -> Self {
+        Self { server, id, folder, read: [0; 2], is_limited: false }
+    }
+
+    /// The agent-server's id of the command.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Looks once whether the command has ended. Its output is not read.
+    ///
+    /// # Errors
+    /// [`ExecError`]; the command may go on.
+    #[doc(hidden)]
+    pub async fn exit(&self) -> Result<Option<u8>, ExecError> {
+        let code = self.exit_code().await?;
+        Ok(code.map(|code| u8::try_from(code).unwrap_or_else(|_| by_signal(code))))
     }
 
     /// Passes on the output as it comes, and gives the end. Cancel safe but for output that was being passed on.
