@@ -50,7 +50,7 @@ pub(crate) fn template(data: &[u8]) {
     let payload = Payload::parse(Some(payload));
     let nonce = Nonce::absent_from(&[text], None, None);
     let params = BTreeMap::from([("branch".to_owned(), "main".to_owned())]);
-    let template = Template { place: "task".to_owned(), first_line: Some(3), text };
+    let template = Template { file: "task", place: "task".to_owned(), lines: &[], text };
     let _ = (template.names(), template.names_of_values());
     if let Err(problem) = template.render(&Values { payload: &payload, params, row: None, nonce: &nonce }) {
         assert!(problem.place.starts_with("task"), "{problem}");

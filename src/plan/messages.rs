@@ -7,6 +7,7 @@ use openhands_client::secret::Secret;
 
 use crate::input::payload::Payload;
 use crate::input::task::Task;
+use crate::input::task::places::TextPlace;
 use crate::input::template::{Template, Values};
 use crate::plan::context::Context;
 use crate::problem::{Problem, did_you_mean};
@@ -54,15 +55,20 @@ pub(super) fn messages(
 
 fn templates(task: &Task) -> Vec<Template<'_>> {
     let file = &task.origin.file;
-    let first_line = task.origin.prompt_line;
-    let place = if first_line.is_some() { file.clone() } else { format!("{file}: prompt") };
-    let prompt = Template { place, first_line, text: &task.prompt };
-    let then = task.then.iter().enumerate().map(|(index, text)| Template {
-        place: format!("{file}: then[{index}]"),
-        first_line: None,
-        text,
-    });
+    let prompt = template(file, "prompt".to_owned(), Some(&task.origin.prompt), &task.prompt);
+    let then = task.then.iter().enumerate();
+    let then = then.map(|(index, text)| template(file, format!("then[{index}]"), task.origin.then.get(index), text));
     std::iter::once(prompt).chain(then).collect()
+}
+
+fn template<'t>(file: &'t str, field: String, place: Option<&'t TextPlace>, text: &'t str) -> Template<'t> {
+    let start = place.and_then(|place| place.start);
+    Template {
+        file,
+        place: start.map_or_else(|| format!("{file}: {field}"), |start| format!("{file}:{start}")),
+        lines: place.map(|place| place.lines.as_slice()).unwrap_or_default(),
+        text,
+    }
 }
 
 /// The values of the parameters: given ones before the task's own.
@@ -98,8 +104,11 @@ fn params(
                 values.insert(name.clone(), value.clone());
             }
             None if !given => problems.push(Problem::new(
-                format!("{}: params.{name}", task.origin.file),
-                "a parameter without a value",
+                match task.origin.params.get(name) {
+                    Some(place) => format!("{}:{place}", task.origin.file),
+                    None => format!("{}: params.{name}", task.origin.file),
+                },
+                format!("the parameter `{name}` has no value"),
                 format!("give it with `--param {name}=…`"),
             )),
             None => {}
@@ -178,10 +187,10 @@ mod tests {
         let error = texts(task, TaskFormat::Markdown, None, &[("brnch", "x"), ("who", "me")]).unwrap_err();
         assert!(error.starts_with("2 problems:"), "{error}");
         assert!(error.contains("--param brnch: the task has no parameter `brnch`; did you mean `branch`?"), "{error}");
-        assert!(error.contains("task.md:5: the parameter `extra` has no value"), "{error}");
+        assert!(error.contains("task.md:5:11: the parameter `extra` has no value"), "{error}");
         let error = texts(task, TaskFormat::Markdown, None, &[("extra", "x")]).unwrap_err();
         assert!(
-            error.contains("task.md: params.who: a parameter without a value; give it with `--param who=…`"),
+            error.contains("task.md:2:24: the parameter `who` has no value; give it with `--param who=…`"),
             "{error}"
         );
         let error = texts("Do it.", TaskFormat::Verbatim, None, &[("a", "b")]).unwrap_err();
@@ -194,10 +203,7 @@ mod tests {
     fn a_malformed_payload_matters_only_to_a_text_that_needs_it() {
         assert_eq!(texts("prompt: x", TaskFormat::Yaml, Some("{"), &[]).unwrap(), ["x"]);
         let error = texts("prompt: |\n  a\n  {{ event.x }}", TaskFormat::Yaml, Some("{"), &[]).unwrap_err();
-        assert!(
-            error.starts_with("task.md: prompt, line 2: there is no event: AUTOMATION_EVENT_PAYLOAD is not JSON"),
-            "{error}"
-        );
+        assert!(error.starts_with("task.md:3:6: there is no event: AUTOMATION_EVENT_PAYLOAD is not JSON"), "{error}");
     }
 
     #[test]

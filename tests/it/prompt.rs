@@ -105,16 +105,16 @@ async fn what_a_task_names_and_nobody_has_ends_the_run_before_it_starts() {
     let event = payload(json!({"pull_request": {"number": 7, "title": "T"}}));
     let task = "---\nname: x\n---\n\nLook at\n{{ event.pull_request.titel }}.";
     let words =
-        "the-task.md:6: `event.pull_request` has no `titel`; did you mean `title`? Known are `number` and `title`";
+        "the-task.md:6:23: `event.pull_request` has no `titel`; did you mean `title`? Known are `number` and `title`";
     refused(Run::new().task(task).env("AUTOMATION_EVENT_PAYLOAD", &event), words).await;
-    let no_event = "the-task.md:6: there is no event: AUTOMATION_EVENT_PAYLOAD is not set";
+    let no_event = "the-task.md:6:4: there is no event: AUTOMATION_EVENT_PAYLOAD is not set";
     refused(Run::new().task(task), no_event).await;
     let malformed = "there is no event: AUTOMATION_EVENT_PAYLOAD is JSON, but no object";
     refused(Run::new().task(task).env("AUTOMATION_EVENT_PAYLOAD", "[]"), malformed).await;
     let unknown = Run::new().task("---\nname: x\n---\n{{ params.branch }}").args(["--param", "brnch=main"]);
     refused(unknown, "--param brnch: the task has no parameter `brnch`; did you mean `branch`?").await;
     let missing = Run::new().task("---\nname: x\n---\n{{ params.branch }}");
-    refused(missing, "the-task.md:4: the parameter `branch` has no value; give it with `--param branch=…`").await;
+    refused(missing, "the-task.md:4:11: the parameter `branch` has no value; give it with `--param branch=…`").await;
     let text_alone = Run::new().task("{{ params.branch }}").args(["--param", "branch=main"]);
     refused(text_alone, "--param branch: the task has no parameters").await;
 }

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::filling::{self, Filled};
 use super::parse::TaskFormat;
-use super::places::{Place, in_json};
+use super::places::{Place, TextPlace, in_json};
 use super::syntax::{self, SyntaxMistake};
 use super::tolerant::{self, Part, Step, Tolerance, read_all, stop_at};
 use super::{foreign, refusal};
@@ -106,11 +106,21 @@ impl Fields<'_> {
 
     /// File, line and column of a part.
     pub(super) fn place(&self, part: &Part) -> String {
-        let place = match self.format {
+        self.position(part).map_or_else(|| self.file.to_owned(), |place| format!("{}:{place}", self.file))
+    }
+
+    /// Line and column of a part.
+    pub(super) fn position(&self, part: &Part) -> Option<Place> {
+        match self.format {
             TaskFormat::Json => in_json(self.text, part),
             _ => stop_at(part, yaml_serde::Deserializer::from_str(self.text)).and_then(|end| Place::of_yaml(&end)),
-        };
-        place.map_or_else(|| self.file.to_owned(), |place| format!("{}:{place}", self.file))
+        }
+    }
+
+    /// Where this value stands, line by line.
+    pub(super) fn text_place(&self, path: Vec<Step>, text: &str) -> TextPlace {
+        let start = self.position(&Part { path, is_name: false });
+        start.map_or_else(TextPlace::default, |start| TextPlace::of_value(self.text, start, text))
     }
 
     /// In JSON the values of parameters may be numbers, which are taken as they are written.

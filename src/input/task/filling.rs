@@ -71,7 +71,7 @@ impl Filling<'_> {
 
     /// What a text becomes; nothing for one that names no row, which stays as it is: a command may have braces of its own.
     fn value(&self, text: &str) -> Option<Result<Value, Mistake>> {
-        let template = Template { place: String::new(), first_line: None, text };
+        let template = Template { file: "", place: String::new(), lines: &[], text };
         if !template.has_places() || !template.names().iter().any(|name| name.split('.').next() == Some("row")) {
             return None;
         }

@@ -11,7 +11,7 @@ mod filling;
 mod foreign;
 mod front_matter;
 pub(crate) mod parse;
-mod places;
+pub(crate) mod places;
 pub(crate) mod plugins;
 mod refusal;
 pub(crate) mod repos;
@@ -33,6 +33,7 @@ use serde_json::{Map, Value};
 use self::agent::AgentChoice;
 use self::collect::CollectPattern;
 use self::commands::CommandSource;
+use self::places::{Place, TextPlace};
 use self::plugins::{Experiment, Plugin};
 use self::repos::RepoSource;
 use self::skills::SkillSources;
@@ -131,8 +132,12 @@ pub(crate) struct Task {
 pub(crate) struct Origin {
     /// The file.
     pub(crate) file: String,
-    /// The line of the prompt's first line in a Markdown file; elsewhere lines are counted within the message.
-    pub(crate) prompt_line: Option<usize>,
+    /// Where the prompt stands.
+    pub(crate) prompt: TextPlace,
+    /// Where each further message stands.
+    pub(crate) then: Vec<TextPlace>,
+    /// Where the names of the parameters stand that have no value.
+    pub(crate) params: BTreeMap<String, Place>,
     /// Whether the file has fields. What is nothing but text goes to the agent as it is.
     pub(crate) has_fields: bool,
 }
@@ -298,7 +303,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, Mistake> {
 /// Nothing here lasts longer, and sums of times stay far from their bounds.
 const LONGEST_DURATION: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
-/// A field that is there has a value. One without it, such as that of a template that nobody filled in, would give the agent every secret.
+/// A field that is there has a value. One without it, such as that of a template that was not filled in, would give the agent every secret.
 fn secrets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
     match Option::<Vec<String>>::deserialize(deserializer)? {
         None => Err(de::Error::custom(no_value("secrets", "give a list of names, `[]` for no secret"))),

@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 
 use super::fields::{Fields, Wrong};
 use super::front_matter::Parts;
+use super::places::{Place, TextPlace};
 use super::refusal::known_names;
 use super::tolerant::{Part, Step, Tolerance};
 use super::{Origin, Task, foreign};
@@ -118,8 +119,26 @@ fn with_fields(text: &str, format: TaskFormat, file: &str, row: Option<&Row>) ->
             "write a message, or remove it",
         ));
     }
-    let task = task.map(|task| Task { origin: Origin { has_fields: true, ..task.origin }, ..task });
+    let task = task.map(|task| Task { origin: origin(&fields, &task), ..task });
     Ok((task, problems))
+}
+
+/// Where the texts of a task stand that are filled in later.
+fn origin(fields: &Fields<'_>, task: &Task) -> Origin {
+    let field = |name: &str| Step::Field(name.to_owned());
+    let then = task.then.iter().enumerate();
+    let without_value = task.params.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| name);
+    let param = |name: &String| {
+        let part = Part { path: vec![field("params"), field(name)], is_name: true };
+        Some((name.clone(), fields.position(&part)?))
+    };
+    Origin {
+        file: String::new(),
+        prompt: fields.text_place(vec![field("prompt")], &task.prompt),
+        then: then.map(|(index, text)| fields.text_place(vec![field("then"), Step::Item(index)], text)).collect(),
+        params: without_value.filter_map(param).collect(),
+        has_fields: true,
+    }
 }
 
 fn markdown(text: &str, file: &str, row: Option<&Row>) -> Result<Read, Problem> {
@@ -137,11 +156,15 @@ fn markdown(text: &str, file: &str, row: Option<&Row>) -> Result<Read, Problem> 
         let place = Fields { text: &fields, format: TaskFormat::Yaml, file, row }.place(&part);
         problems.push(Problem::new(place, "`prompt` in the front matter", "write the prompt below the closing `---`"));
     }
-    let blank_lines = body[..body.len() - body.trim_start().len()].matches('\n').count();
-    // Two fences lie around the front matter, and lines count from 1.
-    let prompt_line = before + front_matter.lines().count() + 3 + blank_lines;
-    let origin = Origin { prompt_line: Some(prompt_line), has_fields: true, ..Origin::default() };
-    Ok((task.map(|task| Task { prompt: body.trim().to_owned(), origin, ..task }), problems))
+    let in_body = Place::of_byte(body, body.len() - body.trim_start().len());
+    // Two fences lie around the front matter.
+    let start = Place { line: before + front_matter.lines().count() + 2 + in_body.line, column: in_body.column };
+    let prompt = body.trim();
+    let task = task.map(|task| {
+        let origin = Origin { prompt: TextPlace::of_rest(start, prompt), has_fields: true, ..task.origin };
+        Task { prompt: prompt.to_owned(), origin, ..task }
+    });
+    Ok((task, problems))
 }
 
 /// The text below the front matter of a Markdown file, or all of another file, as the prompt. Nothing in it is read.
@@ -383,7 +406,9 @@ mod tests {
     #[test]
     fn the_prompts_line_in_the_file_is_known() {
         let task = parse("---\nname: x\nthen: [y]\n---\n\n\nDo it.", TaskFormat::Markdown, "task.md").unwrap();
-        assert_eq!(task.origin, Origin { file: "task.md".to_owned(), prompt_line: Some(7), has_fields: true });
+        assert_eq!(task.origin.prompt.start, Some(Place { line: 7, column: 1 }));
+        assert_eq!(task.origin.then[0].start, Some(Place { line: 3, column: 8 }));
+        assert!(task.origin.has_fields && task.origin.file == "task.md");
         assert!(!parse("Do it.", TaskFormat::Markdown, "task.md").unwrap().origin.has_fields);
     }
 
@@ -433,7 +458,7 @@ mod tests {
             let task = parse(&text, TaskFormat::Markdown, "t").unwrap();
             assert_eq!((task.secrets, task.limits.cost, task.prompt.as_str()), (Some(Vec::new()), Some(1.0), "Do it."));
             let line = text.lines().position(|line| line == "Do it.").unwrap() + 1;
-            assert_eq!(task.origin.prompt_line, Some(line), "{before:?}");
+            assert_eq!(task.origin.prompt.start, Some(Place { line, column: 1 }), "{before:?}");
             let wrong = problem(&text.replace("cost", "cots"), TaskFormat::Markdown);
             assert!(wrong.starts_with(&format!("task.md:{}:10: unknown field `limits.cots`", line - 2)), "{wrong}");
         }

@@ -9,9 +9,11 @@ use super::tolerant::{Part, Step};
 
 /// A line and a column; both count from 1, and a column is a character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) line: usize,
-    pub(super) column: usize,
+pub(crate) struct Place {
+    /// The line.
+    pub(crate) line: usize,
+    /// The column in it.
+    pub(crate) column: usize,
 }
 
 impl fmt::Display for Place {
@@ -22,7 +24,7 @@ impl fmt::Display for Place {
 
 impl Place {
     /// Where this byte of a text stands.
-    pub(super) fn of_byte(text: &str, byte: usize) -> Self {
+    pub(crate) fn of_byte(text: &str, byte: usize) -> Self {
         let before = &text[..text.floor_char_boundary(byte)];
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         Self { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
@@ -31,6 +33,44 @@ impl Place {
     /// Where the parser of YAML found something.
     pub(super) fn of_yaml(error: &yaml_serde::Error) -> Option<Self> {
         error.location().map(|place| Self { line: place.line(), column: place.column() })
+    }
+}
+
+/// Where a text stands in a file.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct TextPlace {
+    /// Where it begins, as far as that is known.
+    pub(crate) start: Option<Place>,
+    /// Where each of its lines begins; nothing for a line that the file has in another form.
+    pub(crate) lines: Vec<Option<Place>>,
+}
+
+impl TextPlace {
+    /// The place of a text that is the rest of a file from this place on, line by line.
+    pub(super) fn of_rest(start: Place, text: &str) -> Self {
+        let line = |index| Place { line: start.line + index, column: if index == 0 { start.column } else { 1 } };
+        Self { start: Some(start), lines: (0..text.lines().count()).map(|index| Some(line(index))).collect() }
+    }
+
+    /// The place of a value of a file whose value begins there.
+    pub(super) fn of_value(file: &str, start: Place, text: &str) -> Self {
+        let rows: Vec<&str> = file.lines().collect();
+        let begin = |row: usize| match rows.get(row) {
+            Some(whole) if row + 1 == start.line => {
+                whole.char_indices().nth(start.column - 1).map_or(whole.len(), |(byte, _)| byte)
+            }
+            _ => 0,
+        };
+        let own_row = start.line - 1;
+        // A text below a `|` of YAML begins on the next line.
+        let is_block = rows.get(own_row).is_some_and(|whole| whole[begin(own_row)..].starts_with(['|', '>']));
+        let place = |(index, line): (usize, &str)| {
+            let row = own_row + index + usize::from(is_block);
+            let whole = rows.get(row)?;
+            let byte = begin(row) + whole[begin(row)..].find(line)?;
+            Some(Place { line: row + 1, column: whole[..byte].chars().count() + 1 })
+        };
+        Self { start: Some(start), lines: text.lines().enumerate().map(place).collect() }
     }
 }
 
@@ -82,6 +122,19 @@ impl<'de> Deserialize<'de> for Fields<'de> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_lines_of_a_value_are_found_in_its_file() {
+        let lines = |file: &str, line, column, text: &str| {
+            let place = TextPlace::of_value(file, Place { line, column }, text);
+            place.lines.iter().map(|line| line.map(|line| line.to_string())).collect::<Vec<_>>()
+        };
+        let some = |place: &str| Some(place.to_owned());
+        assert_eq!(lines("a: 1\nb: |\n  x\n\n  y z\n", 2, 4, "x\n\ny z\n"), [some("3:3"), some("4:1"), some("5:3")]);
+        assert_eq!(lines("x: 'x y'\n", 1, 4, "x y"), [some("1:5")]);
+        assert_eq!(lines("{\"prompt\": \"a\\nb\"}", 1, 12, "a\nb"), [some("1:13"), None]);
+        assert_eq!(lines("x: \"a \\\" b\"\n", 1, 4, "a \" b"), [None]);
+    }
 
     #[test]
     fn a_part_of_a_json_text_is_found() {

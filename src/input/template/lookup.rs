@@ -46,11 +46,6 @@ impl Misses {
     /// The one that an error in this line is about; the line is without its conditions. One that stands nowhere in it was
     /// allowed for if anything was found after it.
     pub(super) fn in_line(&self, line: &str) -> Option<Miss> {
-        let is_part = |c: char| c == '_' || c.is_alphanumeric();
-        let is_in_line = |name: &str| {
-            line.match_indices(name)
-                .any(|(at, _)| !line[..at].ends_with(is_part) && !line[at + name.len()..].starts_with(is_part))
-        };
         let lookups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut misses = lookups.iter().rev().filter_map(|lookup| match lookup {
             Lookup::Missed(miss) => Some(miss),
@@ -60,8 +55,16 @@ impl Misses {
             Some(Lookup::Missed(miss)) => Some(miss),
             _ => None,
         };
-        misses.find(|miss| is_in_line(&miss.name)).or(last).cloned()
+        misses.find(|miss| place_of_name(line, &miss.name).is_some()).or(last).cloned()
     }
+}
+
+/// The byte at which this name stands as a whole in a line.
+pub(super) fn place_of_name(line: &str, name: &str) -> Option<usize> {
+    let is_part = |c: char| c == '_' || c.is_alphanumeric();
+    line.match_indices(name)
+        .find(|(at, _)| !line[..*at].ends_with(is_part) && !line[at + name.len()..].starts_with(is_part))
+        .map(|(at, _)| at)
 }
 
 /// An object of the values, which notes what was looked for in it in vain. It is made once; values of it share it.

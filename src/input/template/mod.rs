@@ -17,18 +17,21 @@ use openhands_client::text;
 use serde_json::{Map, Value};
 
 use self::fence::{Nonce, plain_json};
-use self::lookup::{Miss, Misses, Node};
+use self::lookup::{Miss, Misses, Node, place_of_name};
 use crate::input::payload::Payload;
 use crate::input::rows::Row;
+use crate::input::task::places::Place;
 use crate::problem::{self, Problem, nearest};
 
 /// A text that may have places to fill in.
 #[derive(Debug, Clone)]
 pub(crate) struct Template<'t> {
-    /// The file and, where it is known, the field, for errors.
+    /// The file.
+    pub(crate) file: &'t str,
+    /// The file and the place of the text in it, or its field, for errors.
     pub(crate) place: String,
-    /// The line of the text's first line in the file; where it is not known, lines are counted in the text.
-    pub(crate) first_line: Option<usize>,
+    /// Where the lines of the text begin in the file; where that is not known, lines are counted in the text.
+    pub(crate) lines: &'t [Option<Place>],
     /// The text.
     pub(crate) text: &'t str,
 }
@@ -110,15 +113,25 @@ impl Template<'_> {
         Ok(String::from_utf8_lossy(&message.0).into_owned())
     }
 
-    fn problem(&self, error: &Error, misses: &Misses, values: &Values<'_>) -> Problem {
-        let place = match (error.line(), self.first_line) {
-            (Some(line), Some(first)) => format!("{}:{}", self.place, first + line - 1),
-            (Some(line), None) => format!("{}, line {line}", self.place),
-            (None, _) => self.place.clone(),
+    /// Where the mistake is: at the name that does not exist, or where the template language has it.
+    fn place_of(&self, error: &Error, missing: Option<&str>) -> String {
+        let Some(line) = error.line() else { return self.place.clone() };
+        let Some(begin) = self.lines.get(line - 1).copied().flatten() else {
+            return format!("{}, line {line}", self.place);
         };
+        let text = self.text.lines().nth(line - 1).unwrap_or_default();
+        let at_name = missing.and_then(|name| place_of_name(text, name)).map(|at| Place::of_byte(text, at).column);
+        // A changed text has other columns.
+        let range = error.range().filter(|_| without_comments(self.text) == self.text);
+        let column = at_name.or(range.map(|range| Place::of_byte(self.text, range.start).column)).unwrap_or(1);
+        format!("{}:{}", self.file, Place { column: begin.column + column - 1, ..begin })
+    }
+
+    fn problem(&self, error: &Error, misses: &Misses, values: &Values<'_>) -> Problem {
         let line = error.line().and_then(|line| self.text.lines().nth(line.saturating_sub(1))).unwrap_or_default();
         let miss =
             (error.kind() == ErrorKind::UndefinedError).then(|| misses.in_line(&without_conditions(line))).flatten();
+        let place = self.place_of(error, miss.as_ref().map(|miss| miss.name.as_str()));
         match miss {
             Some(Miss { place: above, name }) if above.path().is_empty() && name == "event" => Problem::new(
                 place,
@@ -279,7 +292,8 @@ mod tests {
         };
         let nonce = Nonce::absent_from(&[], None, None);
         let params = params.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
-        let template = Template { place: "task.md".to_owned(), first_line: Some(5), text };
+        let lines: Vec<_> = (5..9).map(|line| Some(Place { line, column: 1 })).collect();
+        let template = Template { file: "task.md", place: "task.md".to_owned(), lines: &lines, text };
         template
             .render(&Values { payload: &payload, params, row: None, nonce: &nonce })
             .map_err(|problem| problem.to_string())
@@ -328,56 +342,56 @@ mod tests {
             (
                 "a\nb {{ event.pull_request.titel }}",
                 pull_request(),
-                "task.md:6: `event.pull_request` has no `titel`; did you mean `title`? Known are `number`, `title`, `body`, \
+                "task.md:6:25: `event.pull_request` has no `titel`; did you mean `title`? Known are `number`, `title`, `body`, \
                  `draft` and `labels`",
             ),
             (
                 "{{ event.issue.title }}",
                 pull_request(),
-                "task.md:5: `event` has no `issue`; known are `action` and `pull_request`",
+                "task.md:5:10: `event` has no `issue`; known are `action` and `pull_request`",
             ),
             (
                 "{{ event.pull_request.labels[0].nam }}",
                 pull_request(),
-                "task.md:5: `event.pull_request.labels[0]` has no `nam`; did you mean `name`? Known are `name`",
+                "task.md:5:33: `event.pull_request.labels[0]` has no `nam`; did you mean `name`? Known are `name`",
             ),
             (
                 "{{ event.issue.title | data }}{{ event.action }}",
                 pull_request(),
-                "task.md:5: `event` has no `issue`; known are `action` and `pull_request`",
+                "task.md:5:10: `event` has no `issue`; known are `action` and `pull_request`",
             ),
             (
                 "{{ event.acton | data }}",
                 pull_request(),
-                "task.md:5: `event` has no `acton`; did you mean `action`? Known are `action` and `pull_request`",
+                "task.md:5:10: `event` has no `acton`; did you mean `action`? Known are `action` and `pull_request`",
             ),
             (
                 "{% if event.label is defined %}x{% endif %}\n{{ event.acton ~ event.pull_request.number }}",
                 pull_request(),
-                "task.md:6: `event` has no `acton`; did you mean `action`? Known are `action` and `pull_request`",
+                "task.md:6:10: `event` has no `acton`; did you mean `action`? Known are `action` and `pull_request`",
             ),
             (
                 "{{ secrets.TOKEN }}",
                 pull_request(),
-                "task.md:5: nothing is named `secrets`; known are `params` and `event`; with `template: false` the text goes \
+                "task.md:5:4: nothing is named `secrets`; known are `params` and `event`; with `template: false` the text goes \
                  to the agent as it is",
             ),
             (
                 "\n\n{{ params.brnch }}",
                 Value::Null,
-                "task.md:7: the parameter `brnch` has no value; give it with `--param brnch=…`, or did you mean \
+                "task.md:7:11: the parameter `brnch` has no value; give it with `--param brnch=…`, or did you mean \
                  `params.branch`?",
             ),
             (
                 "{{ event.x }}",
                 Value::Null,
-                "task.md:5: there is no event: AUTOMATION_EVENT_PAYLOAD is not set; write `{% if event is defined %}` around \
+                "task.md:5:4: there is no event: AUTOMATION_EVENT_PAYLOAD is not set; write `{% if event is defined %}` around \
                  it, or trigger the run by an event",
             ),
             (
                 "{{ event.x }}",
                 json!({"trigger": "cron"}),
-                "task.md:5: there is no event: the run's trigger is cron; write `{% if event is defined %}` around it, or \
+                "task.md:5:4: there is no event: the run's trigger is cron; write `{% if event is defined %}` around it, or \
                  trigger the run by an event",
             ),
         ] {
@@ -385,9 +399,9 @@ mod tests {
         }
         let allowed_for = "{% if event.label is defined %}x{% endif %}{{ event.action.text }}";
         let error = render(allowed_for, pull_request(), &[]).unwrap_err();
-        assert!(error.starts_with("task.md:5: ") && !error.contains("label"), "{error}");
+        assert!(error.starts_with("task.md:5:47: ") && !error.contains("label"), "{error}");
         let broken = render("a\n{{ event.", Value::Null, &[]).unwrap_err();
-        assert!(broken.starts_with("task.md:6: a template that cannot be filled in: "), "{broken}");
+        assert!(broken.starts_with("task.md:6:9: a template that cannot be filled in: "), "{broken}");
         assert!(render("{% include 'x' %}", Value::Null, &[]).is_err());
     }
 
@@ -418,14 +432,14 @@ mod tests {
         ));
         let nonce = Nonce::absent_from(&[], None, None);
         let text = "{{ event.a }} {{ event.b }} {{ event.c }} {{ event.d }} {{ event.e + 1 }} {{ event.d < 0 }}";
-        let template = Template { place: String::new(), first_line: None, text };
+        let template = Template { file: "", place: String::new(), lines: &[], text };
         let values = Values { payload: &payload, params: BTreeMap::new(), row: None, nonce: &nonce };
         assert_eq!(template.render(&values).unwrap(), "12345678901234567890123 3.10 1e+3 -0.5 8 true");
     }
 
     #[test]
     fn the_names_in_a_text_are_known_without_filling_it_in() {
-        let names = |text| Template { place: String::new(), first_line: None, text }.names();
+        let names = |text| Template { file: "", place: String::new(), lines: &[], text }.names();
         let text = "{% if params.a %}{{ params.b }}{% endif %}{{ event.issue.title }}{% for x in event.l %}{{ x }}{% endfor %}";
         let expected = ["event.issue.title", "event.l", "params.a", "params.b"].map(str::to_owned);
         assert_eq!(names(text), BTreeSet::from(expected));
@@ -433,7 +447,7 @@ mod tests {
 
     #[test]
     fn a_name_in_a_condition_alone_gives_no_value() {
-        let names = |text| Template { place: String::new(), first_line: None, text }.names_of_values();
+        let names = |text| Template { file: "", place: String::new(), lines: &[], text }.names_of_values();
         for text in [
             "{% if event is defined %}x{% endif %}",
             "{%- if event.a == 'b' -%}x{%- elif(event.c) %}y{% endif %}",
@@ -465,7 +479,7 @@ mod tests {
         let params =
             [("a", hostile.as_str()), ("one", one), ("other", other)].map(|(name, value)| (name.into(), value.into()));
         let text = "{{ params.a | data }}{{ (params.one ~ params.other) | data }}{{ params.a | upper | replace('X', '') | data }}";
-        let template = Template { place: String::new(), first_line: None, text };
+        let template = Template { file: "", place: String::new(), lines: &[], text };
         let values = Values { payload: &Payload::Absent, params: BTreeMap::from(params), row: None, nonce: &nonce };
         let filled = template.render(&values).unwrap();
         assert_eq!(filled.to_lowercase().matches(nonce.as_str()).count(), 6, "{filled}");
