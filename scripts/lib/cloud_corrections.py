@@ -1,8 +1,8 @@
-"""Mends the OpenHands app server 1.11.0 in process mode for tests, through its own configuration hooks.
+"""Corrects the OpenHands app server 1.11.0 in process mode for tests, through its own configuration hooks.
 
     OH_SANDBOX_KIND=cloud_corrections.CorrectedSandboxes OH_USER_KIND=cloud_corrections.CorrectedUser
 
-What is mended, and why:
+What is corrected, and why:
 
 1. A sandbox's status. The server asks the kernel about the agent-server's process, and only one that is on a CPU at that
    very instant is RUNNING; a healthy one, which waits for requests, is reported as STARTING. Here every live process is

@@ -43,7 +43,7 @@ pub(super) enum State {
     Absent,
     /// It works, and is not safe.
     Unsafe,
-    /// The settings must be mended.
+    /// The settings must be corrected.
     Wrong,
     /// Someone does not answer as needed.
     Unavailable,

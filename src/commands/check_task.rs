@@ -17,7 +17,7 @@ use crate::problem::{Problem, Problems};
 
 const TASK: &str = "task";
 
-/// Problems that are told of all rows.
+/// Problems that are shown of all rows.
 const MOST: usize = 20;
 
 /// Whether the task can be read, and with rows, whether each row gives a task.

@@ -71,5 +71,5 @@ fn from_stdin() -> Result<TaskFile, Problems> {
 }
 
 fn changed(name: &str) -> Problem {
-    Problem::new(name, "changed while it was read", "try again")
+    Problem::new(name, "changed while it was read", "retry")
 }

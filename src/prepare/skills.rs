@@ -20,7 +20,7 @@ pub(crate) async fn load(client: &AgentServerClient, query: &SkillQuery, budget:
     match retry("loading skills", policy, || client.skills(query)).await {
         Ok(list) => list.skills,
         Err(error) => {
-            tracing::warn!(error = %text::chain(&error), "going on without skills");
+            tracing::warn!(error = %text::chain(&error), "continuing without skills");
             Vec::new()
         }
     }

@@ -15,7 +15,7 @@ use crate::outcome::{Failure, FailureKind};
 use crate::process::footprint::give_back_code;
 use crate::sinks::{Record, Sinks};
 
-/// What the agent is told of the run's limits meanwhile.
+/// What the agent learns of the run's limits meanwhile.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Told {
     /// When the agent is asked to wrap up; no further message is sent then.
@@ -210,7 +210,7 @@ async fn follow(
     }
 }
 
-/// What the agent is told of the run's limits, and what it has used of them.
+/// What the agent learns of the run's limits, and what it has used of them.
 struct Limits {
     wrap_up_at: Option<Instant>,
     reminders: Reminders,

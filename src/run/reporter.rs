@@ -219,7 +219,7 @@ impl Reporter {
         LastWill { report: Some(self.report(outcome)), notices, record: jsonl::terminal(&result) }
     }
 
-    /// What those hear whom the user wants to be told of such a result.
+    /// What the webhook of the user gets for such a result.
     fn notices(&self, result: &RunResult) -> Vec<Notice> {
         let is_told = |notify: &&Notify| notify.on == NotifyOn::Always || result.error.is_some();
         let told = self.reporting.notify.iter().filter(is_told).filter_map(Notify::url);

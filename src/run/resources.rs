@@ -37,14 +37,14 @@ pub(super) async fn resources(
             return McpServers::default();
         }
         account.mcp_servers().await.unwrap_or_else(|error| {
-            tracing::warn!(error = %text::chain(&error), "going on without the account's MCP servers");
+            tracing::warn!(error = %text::chain(&error), "continuing without the account's MCP servers");
             McpServers::default()
         })
     };
     let secrets = async {
         let secrets = match account.secrets_of(&plan.secrets, agent_profile).await {
             Err(error @ WorkspaceError::Account { .. }) if plan.secrets == SecretSelection::All => {
-                tracing::warn!(error = %text::chain(&error), "going on without the account's secrets");
+                tracing::warn!(error = %text::chain(&error), "continuing without the account's secrets");
                 Secrets::new()
             }
             other => other?,

@@ -429,7 +429,7 @@ impl<'r> Run<'r> {
         if self.args.out.is_some() { self.environment.time_limits.shutdown.for_salvage } else { Duration::ZERO }
     }
 
-    /// What the agent is told of the run's limits.
+    /// What the agent learns of the run's limits.
     fn told(&self, plan: &RunPlan, limit: Option<&Limit>) -> Told {
         let landing = if self.args.no_soft_landing { Duration::ZERO } else { plan.time_limits.soft_landing };
         let wrap_up_at = limit.filter(|_| !landing.is_zero()).and_then(|limit| limit.wrap_up_at(landing));

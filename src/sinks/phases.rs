@@ -138,7 +138,7 @@ async fn post_all(
             Ok(()) => failing = false,
             Err(PhaseError::Settled(error)) => return Some(text::chain(&error)),
             Err(error @ PhaseError::Refused(_)) => {
-                tracing::warn!(error = %text::chain(&error), "going on without phases");
+                tracing::warn!(error = %text::chain(&error), "continuing without phases");
                 return None;
             }
             Err(error) if failing => tracing::debug!(error = %text::chain(&error), "a phase is lost"),

@@ -71,7 +71,7 @@ async fn secrets_that_nobody_has_asked_for_by_name_may_be_missing() {
         .mount(&cloud.server)
         .await;
     let run = |task: &str| Run::inside(server).account(&cloud).task(task);
-    run("Do the task.").finish().await.exits_with(0).says("going on without the account's secrets");
+    run("Do the task.").finish().await.exits_with(0).says("continuing without the account's secrets");
     run("---\nsecrets: [A]\n---\nDo the task.").finish().await.exits_with(69).says("403 Forbidden");
 }
 

@@ -143,7 +143,7 @@ async fn a_sandbox_is_made_used_paused_resumed_and_deleted_by_commands() {
         cloud,
         ["exec", "--sandbox", &id, "--env", "A=x y", "--cwd", "/", "--", "sh", "-c", "echo $A; pwd >&2; exit 7"],
     );
-    let done = done.finish().await.exits_with(7).says("letting it go on");
+    let done = done.finish().await.exits_with(7).says("resuming the paused sandbox");
     assert_eq!(done.stdout, "x y\n");
     done.says("/\n");
     let done = outside(

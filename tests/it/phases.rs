@@ -87,7 +87,7 @@ async fn an_endpoint_that_refuses_us_is_left_alone() {
     let server = AgentServer::shared(NEWEST).await;
     let (phases, seen) = endpoint(401, Duration::ZERO).await;
     let (run, _llm) = run(server, &phases, [Step::terminal("sleep 1"), Step::finish("done")]).await;
-    run.finish().await.exits_with(0).says("going on without phases");
+    run.finish().await.exits_with(0).says("continuing without phases");
     assert_eq!(seen.lock().unwrap().len(), 1);
 }
 

@@ -491,7 +491,7 @@ async fn a_name_that_is_taken_is_counted_on_and_found_again() {
     // As in the automation service's own working directory, where the program itself is.
     std::fs::write(working_dir.join("openhands-runner"), "not a repository").unwrap();
     let task = format!("---\nrepos: ['{}']\n---\nDo the task.", repositories.url("openhands-runner"));
-    for words in ["cloned in", "is there already; going on with it"] {
+    for words in ["cloned in", "reusing the existing conversation"] {
         let receiver = Receiver::start().await;
         let run = run_in(server, &working_dir).llm(&llm).reports_to(&receiver, &run_id).task(&task);
         run.finish().await.exits_with(0).says(words);

@@ -140,7 +140,7 @@ async fn a_run_goes_on_without_skills_that_cannot_be_read() {
         .scaled(time_scale(0.2), ["skills_budget"])
         .finish()
         .await;
-    finished.says("going on without skills");
+    finished.says("continuing without skills");
     let asked = proxy.received_requests().await.unwrap();
     assert!(asked.iter().filter(|request| request.url.path() == "/api/skills").count() > 1, "it was not tried again");
     assert!(asked.iter().any(|request| request.url.path() == "/api/conversations"));

@@ -1,4 +1,4 @@
-//! When to try again. The only user of the `backoff` crate.
+//! When to retry. The only user of the `backoff` crate.
 //!
 //! Policies are named after the peer that they spare. Callers classify their errors ([`Retryable`]) and never loop
 //! themselves. Every delay has jitter, every policy an end.

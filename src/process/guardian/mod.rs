@@ -70,7 +70,7 @@ impl Guardian {
     /// word. Its name is the lock of the run: only one guardian can have it.
     ///
     /// # Errors
-    /// The operating system's. The run can go on without a guardian.
+    /// The operating system's. The run can continue without a guardian.
     pub(crate) fn start(config: GuardianConfig, limits: &GuardianLimits, if_silent: &LastWill) -> io::Result<Started> {
         let (line, other_end) = UnixStream::pair()?;
         line.set_write_timeout(Some(limits.sending))?;
@@ -85,7 +85,7 @@ impl Guardian {
             Ok(Some(Answer::Occupied)) => guardian.settled().map(|()| Started::Occupied),
             Ok(_) => Err(ErrorKind::UnexpectedEof.into()),
             Err(error) if is_slow(&error) => {
-                tracing::warn!("the guardian is slow to start; going on meanwhile");
+                tracing::warn!("the guardian is slow to start; the run continues meanwhile");
                 Ok(Started::Armed(guardian))
             }
             Err(error) => Err(error),

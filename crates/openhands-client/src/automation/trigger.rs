@@ -15,7 +15,7 @@ pub enum Trigger {
         /// An IANA time zone, such as `Europe/Berlin`.
         timezone: String,
     },
-    /// An event that the service is told of.
+    /// An event that the service receives.
     Event {
         /// Who tells of it: a source that the service knows, such as `github`, or a custom webhook.
         source: String,

@@ -32,7 +32,7 @@ pub enum SandboxStatus {
     Starting,
     /// It runs. Its agent-server may still not answer.
     Running,
-    /// It is stopped and can go on.
+    /// It is stopped and can be resumed.
     Paused,
     /// It has failed; or it boots, for some seconds.
     Error,

@@ -97,7 +97,7 @@ pub(super) async fn attach(
         None => Vec::new(),
     };
     let sent = already_sent(spec.messages(), &found, !spec.is_continued());
-    tracing::info!(conversation_id = %spec.id, sent, "the conversation is there already; going on with it");
+    tracing::info!(conversation_id = %spec.id, sent, "reusing the existing conversation");
     // Before 1.22.1 no one tells.
     let of_others = spec.is_continued() && (info.hook_config.is_some() || !capabilities.state_after_run);
     let spent_before = beginning.map(|beginning| beginning.spent);

@@ -89,7 +89,7 @@ pub trait Provider: fmt::Debug + Clone + Send + Sync + 'static {
     /// [`SandboxError`].
     fn pause(&self, id: &SandboxId) -> impl Future<Output = Result<(), SandboxError>> + Send;
 
-    /// Lets it go on.
+    /// Resumes it.
     ///
     /// # Errors
     /// [`SandboxError`].
@@ -119,7 +119,7 @@ pub enum SandboxState {
     Usable(Access),
     /// It is under way, or does not say where its agent-server is.
     Waiting(String),
-    /// It is stopped and can go on.
+    /// It is stopped and can be resumed.
     Paused,
     /// It has failed, or says so for a moment while it boots.
     Failed {

@@ -31,7 +31,7 @@ pub struct Ready {
     pub access: Access,
 }
 
-/// Waits until the sandbox can be used, at most the provider's `init_timeout`. A paused one is let go on.
+/// Waits until the sandbox can be used, at most the provider's `init_timeout`. A paused one is resumed.
 ///
 /// # Errors
 /// [`SandboxError`].
@@ -53,7 +53,7 @@ pub async fn await_ready<P: Provider>(provider: &P, id: &SandboxId) -> Result<Re
         let mut last = wait.judge(&look, limits)?;
         let mut source = None;
         if matches!(look, SandboxState::Paused) {
-            tracing::info!(sandbox = %id, "the sandbox is paused; letting it go on");
+            tracing::info!(sandbox = %id, "resuming the paused sandbox");
             match provider.resume(id).await {
                 Ok(()) => {}
                 Err(error) if error.retry() == Retry::No => return Err(error),

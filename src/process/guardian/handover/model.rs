@@ -46,7 +46,7 @@ enum Runner {
     Posted,
     Settling,
     Ended,
-    /// Stopped, and alive; it may be let go on.
+    /// Stopped, and alive; it may be continued.
     Frozen {
         decided: bool,
     },

@@ -226,7 +226,7 @@ impl<'s> Running<'s> {
     /// Passes on the output as it comes, and gives the end. Cancel safe but for output that was being passed on.
     ///
     /// # Errors
-    /// [`ExecError`]; the command may go on.
+    /// [`ExecError`]; the command may still run.
     pub async fn follow(&mut self, mut each: impl AsyncFnMut(Output)) -> Result<Exit, ExecError> {
         let mut pause = SHORTEST_PAUSE;
         let started = Instant::now();
