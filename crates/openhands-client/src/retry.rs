@@ -3,6 +3,8 @@
 //! Policies are named after the peer that they spare. Callers classify their errors ([`Retryable`]) and never loop
 //! themselves. Every delay has jitter, every policy an end.
 
+#![expect(clippy::disallowed_types, reason = "this module is the one home of retries")]
+
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
@@ -162,48 +164,12 @@ impl fmt::Debug for Delays {
 ///
 /// # Errors
 /// The last error of `attempt`.
-pub async fn retry<T, E, F>(doing: &str, policy: Policy, mut attempt: impl FnMut() -> F) -> Result<T, E>
+pub async fn retry<T, E, F>(doing: &str, policy: Policy, attempt: impl FnMut() -> F) -> Result<T, E>
 where
     E: Retryable,
     F: Future<Output = Result<T, E>>,
 {
-    let started = Instant::now();
-    let mut begun = 0_u32;
-    let mut attempts = 0_u32;
-    let notify = |error: E, delay: Duration| {
-        attempts += 1;
-        tracing::warn!(attempt = attempts, error = %crate::text::chain(&error), "{doing} failed, trying again in {delay:.1?}");
-    };
-    #[expect(clippy::disallowed_methods, reason = "this module is the one home of retries")]
-    backoff::future::retry_notify(
-        policy.backoff(),
-        || {
-            begun += 1;
-            let is_last = policy.attempts.is_some_and(|most| begun >= most);
-            let attempt = attempt();
-            async move {
-                attempt.await.map_err(|error| match error.retry() {
-                    _ if is_last => backoff::Error::permanent(error),
-                    Retry::No if error.refuses_key() && started.elapsed() < policy.refusals => {
-                        backoff::Error::transient(error)
-                    }
-                    Retry::No => backoff::Error::permanent(error),
-                    Retry::Soon => backoff::Error::transient(error),
-                    Retry::After(delay) => {
-                        let delay = delay.clamp(policy.delays.first, LONGEST_RETRY_AFTER);
-                        // `backoff` asks its budget for delays of its own only.
-                        if policy.budget.is_some_and(|budget| started.elapsed() + delay > budget) {
-                            backoff::Error::permanent(error)
-                        } else {
-                            backoff::Error::retry_after(error, delay)
-                        }
-                    }
-                })
-            }
-        },
-        notify,
-    )
-    .await
+    attempt_by(Schedule::new(policy, None), doing, attempt).await
 }
 
 /// The same with a policy of its own for as long as the peer says that it is full ([`Retryable::is_full`]): such a wait ends when
@@ -215,40 +181,90 @@ pub async fn retry_while_full<T, E, F>(
     doing: &str,
     policy: Policy,
     while_full: Policy,
-    attempt: impl Fn() -> F,
+    attempt: impl FnMut() -> F,
 ) -> Result<T, E>
 where
     E: Retryable,
     F: Future<Output = Result<T, E>>,
 {
-    let until_full = || async {
-        let attempted = retry(doing, policy, || async { attempt().await.map_err(FinalIfFull) });
-        attempted.await.map_err(|FinalIfFull(error)| OnlyIfFull(error))
-    };
-    retry(doing, while_full, until_full).await.map_err(|OnlyIfFull(error)| error)
+    attempt_by(Schedule::new(policy, Some(while_full)), doing, attempt).await
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-struct FinalIfFull<E: Error>(E);
-
-impl<E: Retryable> Retryable for FinalIfFull<E> {
-    fn retry(&self) -> Retry {
-        if self.0.is_full() { Retry::No } else { self.0.retry() }
-    }
-
-    fn refuses_key(&self) -> bool {
-        self.0.refuses_key()
+async fn attempt_by<T, E, F>(mut schedule: Schedule, doing: &str, mut attempt: impl FnMut() -> F) -> Result<T, E>
+where
+    E: Retryable,
+    F: Future<Output = Result<T, E>>,
+{
+    loop {
+        let error = match attempt().await {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        match schedule.after(&error, doing) {
+            Some(delay) => tokio::time::sleep(delay).await,
+            None => return Err(error),
+        }
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-struct OnlyIfFull<E: Error>(E);
+/// The attempts so far. Apart from [`attempt_by`], which the compiler writes once for each caller.
+struct Schedule {
+    attempts: u32,
+    usual: Budget,
+    while_full: Option<Budget>,
+}
 
-impl<E: Retryable> Retryable for OnlyIfFull<E> {
-    fn retry(&self) -> Retry {
-        if self.0.is_full() { self.0.retry() } else { Retry::No }
+impl Schedule {
+    fn new(policy: Policy, while_full: Option<Policy>) -> Self {
+        Self { attempts: 0, usual: Budget::new(policy), while_full: while_full.map(Budget::new) }
+    }
+
+    /// The time to the next attempt after one with this error, and a line in the log; `None` if there is none.
+    fn after(&mut self, error: &dyn Retryable, doing: &str) -> Option<Duration> {
+        self.attempts += 1;
+        let budget = match &mut self.while_full {
+            Some(while_full) if error.is_full() => {
+                // It is there.
+                self.usual = Budget::new(self.usual.policy);
+                while_full
+            }
+            _ => &mut self.usual,
+        };
+        if budget.policy.attempts.is_some_and(|most| self.attempts >= most) {
+            return None;
+        }
+        let delay = budget.delay(error)?;
+        tracing::warn!(
+            attempt = self.attempts, error = %crate::text::chain(error), "{doing} failed, trying again in {delay:.1?}"
+        );
+        Some(delay)
+    }
+}
+
+/// What is used of a policy.
+struct Budget {
+    policy: Policy,
+    started: Instant,
+    delays: Delays,
+}
+
+impl Budget {
+    fn new(policy: Policy) -> Self {
+        Self { policy, started: Instant::now(), delays: policy.delays() }
+    }
+
+    fn delay(&mut self, error: &dyn Retryable) -> Option<Duration> {
+        let elapsed = self.started.elapsed();
+        match error.retry() {
+            Retry::No if error.refuses_key() && elapsed < self.policy.refusals => self.delays.next_delay(),
+            Retry::No => None,
+            Retry::Soon => self.delays.next_delay(),
+            Retry::After(delay) => {
+                let delay = delay.clamp(self.policy.delays.first, LONGEST_RETRY_AFTER);
+                let fits = self.policy.budget.is_none_or(|budget| elapsed + delay <= budget);
+                fits.then_some(delay)
+            }
+        }
     }
 }
 
