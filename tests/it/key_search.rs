@@ -183,7 +183,7 @@ async fn as_one_user_with_the_agent_server_only_what_that_holds_is_found() {
     assert_eq!(findings.iter().filter(is_of_ours).collect::<Vec<_>>(), Vec::<&String>::new());
     for (name, key) in KEYS {
         let found: Vec<&String> = findings.iter().filter(|line| line.ends_with(key)).collect();
-        // The agent-server has to have it: nothing can be promised for it.
-        assert_eq!(!found.is_empty(), name == "LLM_API_KEY", "{name}: {found:?}");
+        // The agent-server has the key of the LLM, in a form that may be found: nothing can be promised for it.
+        assert!(found.is_empty() || name == "LLM_API_KEY", "{name}: {found:?}");
     }
 }
