@@ -124,7 +124,7 @@ async fn a_key_that_stays_refused_is_final() {
         .with_priority(9)
         .mount(&cloud.server)
         .await;
-    let run = Run::inside(server).account(&cloud).reports_to(&receiver, "refused").task("Do the task.");
+    let run = Run::inside(server).account(&cloud).reports_to(&receiver, "refused-by-the-cloud").task("Do the task.");
     run.finish().await.exits_with(69).says("401 Unauthorized");
     assert_eq!(receiver.accepted()["error"]["code"], "CredentialsRefused");
 }
@@ -132,8 +132,10 @@ async fn a_key_that_stays_refused_is_final() {
 #[tokio::test]
 async fn the_agent_servers_refusal_is_told_apart() {
     let (llm, server, receiver) = (llm().await, AgentServer::shared(NEWEST).await, Receiver::start().await);
-    let run =
-        Run::inside(server).llm(&llm).env("SESSION_API_KEY", "wrong-session-key").reports_to(&receiver, "refused");
+    let run = Run::inside(server)
+        .llm(&llm)
+        .env("SESSION_API_KEY", "wrong-session-key")
+        .reports_to(&receiver, "refused-by-the-server");
     run.task("Do the task.").finish().await.exits_with(69).says("401");
     assert_eq!(receiver.accepted()["error"]["code"], "CredentialsRefused");
 }

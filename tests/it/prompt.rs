@@ -99,7 +99,7 @@ async fn what_a_task_names_and_nobody_has_ends_the_run_before_it_starts() {
             .env("AGENT_SERVER_URL", "http://127.0.0.1:9")
             .env("LLM_MODEL", "m")
             .env("LLM_API_KEY", "key-of-the-test");
-        run.reports_to(&receiver, "refused").finish().await.exits_with(78).says(words);
+        run.reports_to(&receiver, "refused-prompt").finish().await.exits_with(78).says(words);
         assert_eq!(receiver.accepted()["error"]["code"], "InvalidInput");
     };
     let event = payload(json!({"pull_request": {"number": 7, "title": "T"}}));

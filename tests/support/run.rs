@@ -217,7 +217,7 @@ impl Run {
         Self::new().env("AUTOMATION_API_URL", service.url()).env("AUTOMATION_LOCAL_API_KEY", service.key)
     }
 
-    /// Reporting to this receiver, under this run id.
+    /// Reporting to this receiver, under this run id, which no other test uses: two runners of one run exclude each other.
     pub fn reports_to(self, receiver: &Receiver, run_id: &str) -> Self {
         self.env("AUTOMATION_CALLBACK_URL", receiver.url()).env("AUTOMATION_RUN_ID", run_id)
     }

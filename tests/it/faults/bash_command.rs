@@ -103,5 +103,6 @@ async fn the_server_sees_the_end_of_a_run_at_once(server: &AgentServer) {
     assert_eq!(ended["exit_code"], json!(137), "{ended}");
     assert!(!home.processes().is_empty(), "the server saw the end only when the guardian had ended");
     home.deserted().await;
-    work.failed_with("Timeout");
+    // It may have reached its limit before its conversation.
+    assert_eq!(work.receiver.accepted()["error"]["code"], "Timeout");
 }

@@ -8,9 +8,10 @@ use crate::support::receiver::Answer::{Never, Status};
 use crate::support::run::LLM_COST;
 use crate::support::{AgentServer, NEWEST, Receiver, Run, time_scale};
 
-/// A run that has nothing to do but to tell that it cannot start.
+/// A run that has nothing to do but to tell that it cannot start. Its id is its own: two runners of one run are not at work at a time.
 fn failing(hook: &Receiver) -> Run {
-    Run::new().task("Do the task.").env("RUN_ID", "nightly").env("OPENHANDS_RUNNER_NOTIFY", hook.url())
+    let id = format!("nightly-{}", uuid::Uuid::new_v4());
+    Run::new().task("Do the task.").env("RUN_ID", id).env("OPENHANDS_RUNNER_NOTIFY", hook.url())
 }
 
 #[tokio::test]
@@ -35,7 +36,8 @@ async fn a_notice_is_retried_and_needs_no_callback() {
     let hook = Receiver::answering([Status(503), Status(429)]).await;
     failing(&hook).finish().await.exits_with(78).never_shows(&hook.url());
     let told = hook.accepted();
-    assert!(told["text"].as_str().unwrap().starts_with("nightly: failed (InvalidInput)"), "{told}");
+    let text = format!("{}: failed (InvalidInput)", told["run_id"].as_str().unwrap());
+    assert!(text.starts_with("nightly-") && told["text"].as_str().unwrap().starts_with(&text), "{told}");
     assert_eq!(hook.callbacks().len(), 3);
 }
 
