@@ -25,7 +25,7 @@ use crate::input::notify::Notify;
 use crate::input::payload::Payload;
 use crate::input::services::ProviderKind;
 use crate::input::settings::{Account, DirectLlm, Settings};
-use crate::input::task::agent::AgentChoice;
+use crate::input::task::agent::{AgentChoice, Confirmation};
 use crate::input::task::collect::CollectPattern;
 use crate::input::task::plugins::{Experiment, Variant};
 use crate::input::task::skills::SkillSources;
@@ -185,6 +185,7 @@ impl RunPlan {
                 format!("set {}", text::listed(missing)),
             ));
         }
+        refuse_unknown_risk(&task, &mut problems);
         let working_dir = match (settings.working_dir, task.working_dir) {
             (Some(path), _) => path,
             (None, Some(path)) => settings.working_dirs.absolute(&path).unwrap_or_else(|found| {
@@ -298,6 +299,15 @@ fn profile(settings: &Settings, of_variant: Option<&String>, of_task: Option<Str
         .or_else(|| of_variant.cloned().map(wished))
         .or_else(|| of_task.map(meant))
         .or_else(|| settings.default_profile.clone().map(wished))
+}
+
+/// What is risky, an analyzer tells.
+fn refuse_unknown_risk(task: &Task, problems: &mut Vec<Problem>) {
+    if task.agent.confirmation_policy == Some(Confirmation::Risky) && task.agent.security_analyzer.is_none() {
+        let found = "without a security analyzer nothing tells which actions are risky";
+        let help = "give `agent.security_analyzer` too, such as `llm`";
+        problems.push(Problem::new(format!("{}: agent.confirmation_policy", task.origin.file), found, help));
+    }
 }
 
 /// An agent profile names what these fields would change.
