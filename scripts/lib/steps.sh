@@ -4,7 +4,7 @@
 
 steps=${CARGO_TARGET_DIR:-$root/target}/test
 mkdir -p "$steps"
-rm -f "$steps"/*.log "$steps"/*.status "$steps"/*.cpu "$steps"/left-out
+rm -f "$steps"/*.log "$steps"/*.status "$steps"/*.cpu "$steps"/left-out "$steps"/unstable
 
 # step NAME COMMAND...: runs a step, shows one line about it, and its output if it fails.
 step() {
@@ -54,6 +54,11 @@ summary() {
     printf '%-18s %5d s\n' "all, in parallel" "$SECONDS"
     # The reasons once more, where a reader who sees only the end finds them.
     [ "$failed" = 0 ] || failures
+    if [ -s "$steps/unstable" ]; then
+        printf '\nUnstable:\n'
+        sed 's/^/  /' "$steps/unstable"
+        [ "$failed" = 1 ] || failures
+    fi
     if [ -s "$steps/left-out" ]; then
         printf '\nLeft out:\n'
         sed 's/^/  /' "$steps/left-out"
