@@ -37,6 +37,11 @@ impl AgentWork {
         self.busy_tools > 0
     }
 
+    /// The action that a tool was to do is not done, and no event tells so.
+    pub(crate) fn no_tool_is_at_work(&mut self) {
+        self.busy_tools = 0;
+    }
+
     /// Takes an event, and tells whose work it ends and how many seconds that took.
     pub(crate) fn see(&mut self, event: &Event) -> Option<Spent> {
         let meaning = event.meaning();

@@ -25,7 +25,7 @@ use crate::input::notify::Notify;
 use crate::input::payload::Payload;
 use crate::input::services::ProviderKind;
 use crate::input::settings::{Account, DirectLlm, Settings};
-use crate::input::task::agent::AgentChoice;
+use crate::input::task::agent::{AgentChoice, Confirmation};
 use crate::input::task::collect::CollectPattern;
 use crate::input::task::plugins::{Experiment, Variant};
 use crate::input::task::skills::SkillSources;
@@ -166,6 +166,7 @@ impl RunPlan {
             .or_else(|| task.agent.profile.clone())
             .or_else(|| settings.default_agent_profile.clone());
         let of_variant = variant.and_then(|variant| variant.model.as_ref());
+        refuse_unknown_risk(&task, &mut problems);
         let llm = if agent_profile.is_some() {
             refuse_beside_profile(&task, &mut problems);
             llm_of_agent_profile(&settings, task.llm, of_variant, &task.origin.file, &mut problems)
@@ -298,6 +299,15 @@ fn profile(settings: &Settings, of_variant: Option<&String>, of_task: Option<Str
         .or_else(|| of_variant.cloned().map(wished))
         .or_else(|| of_task.map(meant))
         .or_else(|| settings.default_profile.clone().map(wished))
+}
+
+/// What is risky, an analyzer tells.
+fn refuse_unknown_risk(task: &Task, problems: &mut Vec<Problem>) {
+    if task.agent.confirmation_policy == Some(Confirmation::Risky) && task.agent.security_analyzer.is_none() {
+        let found = "without a security analyzer nothing tells which actions are risky";
+        let help = "give `agent.security_analyzer` too, such as `llm`";
+        problems.push(Problem::new(format!("{}: agent.confirmation_policy", task.origin.file), found, help));
+    }
 }
 
 /// An agent profile names what these fields would change.

@@ -1,17 +1,21 @@
 //! The agent of a run: its profile or its tools are looked up before anything is prepared.
 
-use openhands_client::agent_server::AgentServerClient;
-use openhands_client::agent_server::wire::{Agent, AgentProfile, Llm};
+use openhands_client::agent_server::wire::{Agent, AgentProfile, Llm, SubAgent};
+use openhands_client::agent_server::{AgentServer, AgentServerClient};
 use openhands_client::http::HttpError;
 use openhands_client::retry::{Policy, retry};
 use openhands_client::text;
 
-use crate::input::task::agent::{AgentChoice, CondenserChoice};
+use crate::input::task::agent::{AgentChoice, CondenserChoice, SubAgentSource};
 use crate::outcome::{Failure, FailureKind};
 use crate::plan::RunPlan;
 
 /// The browser among the tools.
 const BROWSER: &str = "browser_tool_set";
+/// The tool that gives work to sub-agents.
+const TASKS: &str = "task_tool_set";
+/// The server's type of a sub-agent.
+const DEFINITION: &str = "AgentDefinition";
 
 /// The default agent with this LLM and what the task changes of it.
 pub(crate) fn agent(llm: Llm, choice: &AgentChoice) -> Agent {
@@ -19,8 +23,8 @@ pub(crate) fn agent(llm: Llm, choice: &AgentChoice) -> Agent {
     if let Some(tools) = &choice.tools {
         agent = agent.tools(tools);
     }
-    if choice.browser {
-        agent = agent.tool(BROWSER);
+    for tool in further_tools(choice) {
+        agent = agent.tool(tool);
     }
     if let Some(text) = &choice.system_prompt_suffix {
         agent = agent.system_prompt_suffix(text);
@@ -32,13 +36,56 @@ pub(crate) fn agent(llm: Llm, choice: &AgentChoice) -> Agent {
     }
 }
 
+/// Tools that follow from other fields.
+fn further_tools(choice: &AgentChoice) -> Vec<&'static str> {
+    let all = [(choice.browser, BROWSER), (!choice.sub_agents.is_empty(), TASKS)];
+    all.into_iter().filter_map(|(is_wanted, name)| is_wanted.then_some(name)).collect()
+}
+
+/// The sub-agents in the form of the server.
+pub(crate) fn sub_agents(choice: &AgentChoice) -> Vec<SubAgent> {
+    let sub_agent = |source: &SubAgentSource| {
+        let SubAgentSource { name, description, system_prompt, tools } = source.clone();
+        SubAgent { name, description, system_prompt, tools }
+    };
+    choice.sub_agents.iter().map(sub_agent).collect()
+}
+
+/// Whether the agent-server knows the security analyzer and sub-agents: it ignores a field that it does not know.
+///
+/// # Errors
+/// It lacks one.
+pub(crate) async fn check_types(server: &AgentServer, choice: &AgentChoice) -> Result<(), Failure> {
+    let AgentServer { client, capabilities } = server;
+    let analyzer = choice.security_analyzer.map(|analyzer| (analyzer.kind(), "agent: security_analyzer"));
+    let sub_agents = (!choice.sub_agents.is_empty()).then_some((DEFINITION, "agent: sub_agents"));
+    let wanted: Vec<_> = analyzer.into_iter().chain(sub_agents).collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let read = retry("reading the types of the agent-server", Policy::setup(client.time_limits()), || client.types());
+    let known = read.await.map_err(|error| Failure::of_request("read the types of the agent-server", &error))?;
+    let is_known = |kind: &str| known.iter().any(|known| known.strip_suffix("-Input").unwrap_or(known) == kind);
+    match wanted.into_iter().find(|(kind, _)| !is_known(kind)) {
+        None => Ok(()),
+        Some((kind, place)) => {
+            let version = capabilities.version.map(|version| format!(" {version}")).unwrap_or_default();
+            let detail =
+                format!("{place}: agent-server{version} has no `{kind}`; use a newer one, or leave the field out");
+            Err(Failure::new(FailureKind::InvalidInput, detail))
+        }
+    }
+}
+
 /// Whether the agent-server has the tools that the task names: it would say so only at the first message.
 ///
 /// # Errors
 /// It lacks one.
 pub(crate) async fn check_tools(client: &AgentServerClient, choice: &AgentChoice) -> Result<(), Failure> {
-    let named = choice.tools.iter().flatten().map(String::as_str).chain(choice.browser.then_some(BROWSER));
-    let named: Vec<&str> = named.collect();
+    let of_sub_agents = choice.sub_agents.iter().flat_map(|agent| &agent.tools);
+    let named = choice.tools.iter().flatten().chain(of_sub_agents).map(String::as_str);
+    let mut named: Vec<&str> = named.collect();
+    named.extend(further_tools(choice));
     if named.is_empty() {
         return Ok(());
     }

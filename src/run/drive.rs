@@ -6,6 +6,7 @@ use openhands_client::conversation::{Conversation, ConversationError, Conversati
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use super::confirmation::{MOST_REJECTIONS, REASON};
 use super::mcp::McpStart;
 use super::reminders::{Reminded, Reminders};
 use super::state::RunState;
@@ -22,6 +23,8 @@ pub(super) struct Told {
     pub(super) wrap_up_at: Option<Instant>,
     /// What the agent is reminded of.
     pub(super) reminded: Reminded,
+    /// Whether the agent is told that an action that needs a confirmation is rejected.
+    pub(super) rejects: bool,
 }
 
 /// Starts the conversation of the run, or continues the one that exists. `state` is kept up to date meanwhile.
@@ -97,7 +100,9 @@ impl<'d> Driver<'d> {
                 let see = |event: &Event| self.mcp.see(event, self.warnings);
                 follow(self.conversation, sinks, self.state, see, &mut self.limits).await
             };
-            let ended = turn.await.map_err(|failure| self.mcp.explain(failure))?;
+            let ended = turn.await.map_err(|failure| self.mcp.explain(failure));
+            self.warn_of_rejections();
+            let ended = ended?;
             self.turns = of;
             if ended == Followed::WrappedUp {
                 let left = of - number;
@@ -123,7 +128,9 @@ impl<'d> Driver<'d> {
         self.state.send_modify(|state| state.at_work = true);
         self.conversation.send(message).await?;
         let see = |event: &Event| self.mcp.see(event, self.warnings);
-        if follow(self.conversation, sinks, self.state, see, &mut self.limits).await? == Followed::WrappedUp {
+        let ended = follow(self.conversation, sinks, self.state, see, &mut self.limits).await;
+        self.warn_of_rejections();
+        if ended? == Followed::WrappedUp {
             self.is_cut_short();
         }
         self.state.send_modify(|state| state.at_work = false);
@@ -133,6 +140,13 @@ impl<'d> Driver<'d> {
     /// Whether there is time for one more turn: the agent was not asked to wrap up, and would not be at once.
     pub(super) fn has_time(&self) -> bool {
         !self.state.borrow().cut_short && self.limits.wrap_up_at.is_none_or(|at| Instant::now() < at)
+    }
+
+    fn warn_of_rejections(&self) {
+        let count = self.limits.rejected;
+        if count > 0 {
+            self.warnings.warn(format!("actions that needed a confirmation and were rejected: {count}"));
+        }
     }
 
     fn is_cut_short(&self) {
@@ -202,6 +216,11 @@ async fn follow(
                 sinks.record(&Record::Event { event: &event, meaning: event.meaning() }).await;
             }
             Update::Cost(cost) => state.send_modify(|state| state.cost = cost),
+            Update::TurnOver(TurnEnd::WaitingForConfirmation) if limits.may_reject() => {
+                tracing::warn!("rejecting an action that needs a confirmation");
+                limits.reject();
+                conversation.reject(REASON).await?;
+            }
             Update::TurnOver(TurnEnd::Finished) if asked_to_wrap_up => return Ok(Followed::WrappedUp),
             Update::TurnOver(TurnEnd::Finished) => return Ok(Followed::Finished),
             Update::TurnOver(end) => return Err(ConversationError::Ended { cost: conversation.cost(), end }.into()),
@@ -215,15 +234,29 @@ struct Limits {
     wrap_up_at: Option<Instant>,
     reminders: Reminders,
     work: AgentWork,
+    rejects: bool,
+    /// In this turn.
+    rejected: u32,
 }
 
 impl Limits {
-    fn new(Told { wrap_up_at, reminded }: Told) -> Self {
-        Self { wrap_up_at, reminders: Reminders::new(reminded), work: AgentWork::default() }
+    fn new(Told { wrap_up_at, reminded, rejects }: Told) -> Self {
+        Self { wrap_up_at, reminders: Reminders::new(reminded), work: AgentWork::default(), rejects, rejected: 0 }
+    }
+
+    fn may_reject(&self) -> bool {
+        self.rejects && self.rejected < MOST_REJECTIONS
+    }
+
+    /// The action that waits is not done.
+    fn reject(&mut self) {
+        self.rejected += 1;
+        self.work.no_tool_is_at_work();
     }
 
     fn begin_turn(&mut self) {
         self.work = AgentWork::default();
+        self.rejected = 0;
         self.reminders.begin_turn();
     }
 

@@ -10,6 +10,7 @@
 mod account_secrets;
 mod answer;
 mod checks;
+mod confirmation;
 mod deadline;
 mod drive;
 mod folder;

@@ -20,6 +20,7 @@ use url::Url;
 
 use super::answer::{self, Asked};
 use super::checks::{Proof, Scripts, check};
+use super::confirmation;
 use super::drive::{Driver, Told, open};
 use super::folder;
 use super::last_words::last_words;
@@ -49,7 +50,7 @@ use crate::logging::Lines;
 use crate::outcome::{CheckResult, Facts, Failure, FailureKind, LastWords, Salvage, Verdict};
 use crate::plan::RunPlan;
 use crate::prepare::account::account_client;
-use crate::prepare::agent::{agent_profile, check_tools};
+use crate::prepare::agent::{agent_profile, check_tools, check_types, sub_agents};
 use crate::prepare::{Prepared, prepare};
 use crate::problem::Problems;
 use crate::process::init::RestartState;
@@ -442,7 +443,7 @@ impl<'r> Run<'r> {
             iterations: plan.conversation.iterations,
             least_time: plan.time_limits.reminder.max(landing * 2),
         };
-        Told { wrap_up_at, reminded }
+        Told { wrap_up_at, reminded, rejects: false }
     }
 
     /// Drives the conversation to its end and through its checks, also over pauses of its sandbox: at the account's limit, the Cloud pauses
@@ -527,6 +528,7 @@ impl<'r> Run<'r> {
         let driven = async {
             let redactor = &self.environment.redactor;
             let profile = agent_profile(&server.client, &plan).await?;
+            check_types(server, &plan.agent).await?;
             check_tools(&server.client, &plan.agent).await?;
             // The tools of a profile are its own.
             let takes_fields = server.capabilities.finish_schema && profile.is_none();
@@ -542,12 +544,14 @@ impl<'r> Run<'r> {
             let result_spec = plan.result_spec.clone();
             let asked = Asked { conversation: plan.conversation.id, result_spec, fields };
             let asked = self.asked.get_or_init(async || asked).await;
-            let (setup, checks) = (plan.setup.clone(), plan.checks.clone());
+            let (setup, checks, agent) = (plan.setup.clone(), plan.checks.clone(), plan.agent.clone());
+            let told = Told { rejects: confirmation::rejects(&agent), ..told };
             let spec = spec(plan, prepared, resources);
             let conversation = Box::pin(open(server, spec.clone(), sinks, &self.known)).await?;
             let place = Place { commands: &self.commands, server, working_dir };
             let is_first = conversation.messages_found() == 0;
             if is_first {
+                confirmation::set(&conversation, server, &agent).await?;
                 set_up(place, &setup, sinks, |result| self.know(|facts| facts.setup.push(result))).await?;
             }
             let scripts = Scripts::before(place, &checks.commands, is_first, &self.warnings).await;
@@ -567,6 +571,7 @@ fn spec(plan: RunPlan, prepared: Prepared, resources: AgentResources) -> Convers
     let takes_fields = matches!(resources.agent, AgentSource::Agent { .. });
     let finish_schema = plan.result_spec.finish_schema().filter(|_| takes_fields);
     let hook_config = finish_schema.as_ref().filter(|_| plan.with_hooks).and_then(|_| answer::hooks());
+    let sub_agents = sub_agents(&plan.agent);
     let plan = plan.conversation;
     let mut spec = ConversationSpec::new(plan.id, resources.agent);
     spec.working_dir = plan.working_dir;
@@ -580,6 +585,7 @@ fn spec(plan: RunPlan, prepared: Prepared, resources: AgentResources) -> Convers
     spec.plugins = plan.plugins;
     spec.finish_schema = finish_schema;
     spec.hook_config = hook_config;
+    spec.sub_agents = sub_agents;
     spec.max_iterations = plan.iterations;
     spec.cost_limit = plan.cost;
     spec.run = Some(RunSpec::new(plan.run_id, prepared.messages).continued(plan.continued));

@@ -82,8 +82,86 @@ async fn a_profile_that_cannot_be_had_is_an_error_before_anything_starts() {
 
 crate::on_newest_and_oldest!(
     the_default_agent_is_changed_by_the_task,
-    a_tool_that_the_server_lacks_is_an_error_at_once
+    a_tool_that_the_server_lacks_is_an_error_at_once,
+    a_risky_action_is_rejected_and_the_agent_continues_without_it,
+    an_agent_that_insists_on_actions_that_are_rejected_ends_the_run,
 );
+
+/// A run whose agent does something risky first.
+async fn risky(server: &AgentServer, policy: &str, steps: Vec<Step>) -> (Run, ScriptedLlm, std::path::PathBuf) {
+    let llm = ScriptedLlm::start(0).await.unwrap();
+    llm.script("Clean up", steps);
+    let working_dir = server.working_dir();
+    let task = format!("---\nagent: {{confirmation_policy: {policy}, security_analyzer: llm}}\n---\nClean up");
+    let run = Run::inside(server).env("WORKSPACE_BASE", &working_dir).llm(&llm).task(&task).args(["--format", "json"]);
+    (run, llm, working_dir)
+}
+
+fn step(command: &str, risk: &str) -> Step {
+    Step::call("terminal", json!({"command": command, "security_risk": risk}))
+}
+
+async fn a_risky_action_is_rejected_and_the_agent_continues_without_it(server: &AgentServer) {
+    let steps = vec![step("touch risky", "HIGH"), step("touch safe", "LOW"), Step::finish("Done.")];
+    let (run, _llm, working_dir) = risky(server, "risky", steps).await;
+    let finished = run.finish().await.exits_with(0).says("rejecting an action that needs a confirmation");
+    let result = finished.json();
+    assert!(!working_dir.join("risky").exists() && working_dir.join("safe").exists(), "{result:#}");
+    assert_eq!(result["warnings"][0], "actions that needed a confirmation and were rejected: 1", "{result:#}");
+    let conversation = server.conversation(result["conversation_id"].as_str().unwrap()).await;
+    assert_eq!(conversation["confirmation_policy"]["kind"], "ConfirmRisky", "{conversation}");
+    let events = server.events(result["conversation_id"].as_str().unwrap()).await;
+    let told = events.iter().find(|event| event["kind"] == "UserRejectObservation").unwrap();
+    assert!(told.to_string().contains("no one is here to give it"), "{told}");
+}
+
+async fn an_agent_that_insists_on_actions_that_are_rejected_ends_the_run(server: &AgentServer) {
+    let steps = (0..30).map(|number| step(&format!("touch {number}"), "LOW")).collect();
+    let (run, _llm, working_dir) = risky(server, "always", steps).await;
+    let result = run.finish().await.exits_with(1).json();
+    let detail = result["error"]["detail"].as_str().unwrap();
+    assert!(detail.contains("waits for a confirmation"), "{result:#}");
+    assert_eq!(result["warnings"][0], "actions that needed a confirmation and were rejected: 10", "{result:#}");
+    assert!(!working_dir.join("0").exists() && !working_dir.join("29").exists());
+}
+
+#[tokio::test]
+async fn a_sub_agent_of_the_task_does_a_part_of_the_work() {
+    let server = AgentServer::shared(NEWEST).await;
+    let llm = ScriptedLlm::start(0).await.unwrap();
+    let name = format!("counter-{}", uuid::Uuid::new_v4().simple());
+    // A sub-agent that does not exist comes first.
+    let task = |name: &str| Step::call("task", json!({"prompt": "Count the files", "subagent_type": name}));
+    llm.script("Look around", [task("nobody"), task(&name), Step::finish("Done.")]);
+    llm.script("Count the files", [Step::terminal("ls | wc -l >counted"), Step::finish("Counted.")]);
+    let working_dir = server.working_dir();
+    let agents =
+        json!([{"name": name, "description": "Counts files", "system_prompt": "You count.", "tools": ["terminal"]}]);
+    let run = Run::inside(server).env("WORKSPACE_BASE", &working_dir).llm(&llm);
+    let run = run.task(&format!("---\nagent: {{sub_agents: {agents}}}\n---\nLook around")).args(["--format", "json"]);
+    let result = run.finish().await.exits_with(0).json();
+    let events = server.events(result["conversation_id"].as_str().unwrap()).await;
+    let said: Vec<String> = events.iter().filter(|event| event["tool_name"] == "task").map(Value::to_string).collect();
+    assert!(said.iter().any(|event| event.contains("Counted.")), "{said:#?}");
+    assert!(working_dir.join("counted").exists());
+}
+
+#[tokio::test]
+async fn what_an_old_server_lacks_of_the_agent_is_an_error_at_once() {
+    let server = AgentServer::lent(OLDEST).await;
+    let llm = ScriptedLlm::start(0).await.unwrap();
+    for (agent, lacks) in [
+        ("{sub_agents: [{name: a, description: b}]}", "sub_agents: agent-server 1.11.5 has no `AgentDefinition`"),
+        ("{security_analyzer: pattern}", "security_analyzer: agent-server 1.11.5 has no `PatternSecurityAnalyzer`"),
+    ] {
+        let run = Run::inside(&server).llm(&llm).task(&format!("---\nagent: {agent}\n---\nx"));
+        let result = run.args(["--format", "json"]).finish().await.exits_with(78).json();
+        // The oldest may be another one.
+        let lacks = lacks.replace("1.11.5", OLDEST);
+        assert!(result["error"]["detail"].as_str().unwrap().contains(&lacks), "{result}");
+        assert_eq!(result.get("conversation_id"), None, "{result}");
+    }
+}
 
 async fn the_default_agent_is_changed_by_the_task(server: &AgentServer) {
     let llm = ScriptedLlm::start(0).await.unwrap();

@@ -27,6 +27,84 @@ pub(crate) struct AgentChoice {
     #[serde(default, deserialize_with = "condenser")]
     #[schemars(with = "Option<CondenserForm>")]
     pub(crate) condenser: Option<CondenserChoice>,
+    /// Which actions the runner rejects. Default: none. The agent is told, and continues without the action.
+    #[serde(default)]
+    pub(crate) confirmation_policy: Option<Confirmation>,
+    /// What tells how risky an action is.
+    #[serde(default)]
+    pub(crate) security_analyzer: Option<Analyzer>,
+    /// Agents that the agent can give a part of its work.
+    #[serde(default, deserialize_with = "sub_agents")]
+    pub(crate) sub_agents: Vec<SubAgentSource>,
+}
+
+/// Which actions need a confirmation, which no one is there to give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Confirmation {
+    /// No action.
+    Never,
+    /// Those that the security analyzer finds risky, and those of which it does not know.
+    Risky,
+    /// Every action.
+    Always,
+}
+
+/// A security analyzer of the agent-server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Analyzer {
+    /// The agent's LLM says of each action how risky it is.
+    Llm,
+    /// Patterns in the action.
+    Pattern,
+    /// Rules for commands.
+    PolicyRail,
+}
+
+impl Analyzer {
+    /// The name of its class on the agent-server.
+    #[must_use]
+    pub(crate) fn kind(self) -> &'static str {
+        match self {
+            Self::Llm => "LLMSecurityAnalyzer",
+            Self::Pattern => "PatternSecurityAnalyzer",
+            Self::PolicyRail => "PolicyRailSecurityAnalyzer",
+        }
+    }
+}
+
+/// An agent that the agent can give a part of its work.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SubAgentSource {
+    /// Its name. An agent-server keeps the first agent of a name, until it ends.
+    pub(crate) name: String,
+    /// What it is for, for the agent that chooses it.
+    pub(crate) description: String,
+    /// Its system prompt.
+    #[serde(default)]
+    pub(crate) system_prompt: String,
+    /// Its tools. Default: `terminal` and `file_editor`.
+    #[serde(default = "tools_of_sub_agent")]
+    pub(crate) tools: Vec<String>,
+}
+
+fn tools_of_sub_agent() -> Vec<String> {
+    ["terminal", "file_editor"].map(str::to_owned).to_vec()
+}
+
+fn sub_agents<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SubAgentSource>, D::Error> {
+    let agents = Vec::<SubAgentSource>::deserialize(deserializer)?;
+    for (index, agent) in agents.iter().enumerate() {
+        if agent.name.trim().is_empty() {
+            return Err(de::Error::custom("a sub-agent without a name: give it a name such as `tester`"));
+        }
+        if agents[..index].iter().any(|other| other.name == agent.name) {
+            return Err(de::Error::custom(format!("two sub-agents with the name `{}`: give each its own", agent.name)));
+        }
+    }
+    Ok(agents)
 }
 
 impl AgentChoice {
@@ -129,9 +207,32 @@ mod tests {
     }
 
     #[test]
+    fn each_sub_agent_has_a_name_of_its_own_and_tools() {
+        let tools = |yaml: &str| agent(yaml).map(|agent| agent.sub_agents[0].tools.join(" "));
+        assert_eq!(tools("{sub_agents: [{name: a, description: b}]}"), Ok("terminal file_editor".to_owned()));
+        assert_eq!(tools("{sub_agents: [{name: a, description: b, tools: [grep]}]}"), Ok("grep".to_owned()));
+        for (yaml, found) in [
+            ("[{name: ' ', description: b}]", "a sub-agent without a name"),
+            ("[{name: a, description: b}, {name: a, description: c}]", "two sub-agents with the name `a`"),
+            ("[{name: a}]", "description"),
+        ] {
+            let error = agent(&format!("{{sub_agents: {yaml}}}")).unwrap_err();
+            assert!(error.contains(found), "{yaml}: {error}");
+        }
+    }
+
+    #[test]
     fn only_a_profile_changes_nothing_of_the_default_agent() {
         assert!(agent("{profile: reviewer}").unwrap().is_default_agent());
-        for changed in ["{tools: [terminal]}", "{browser: true}", "{system_prompt_suffix: x}", "{condenser: false}"] {
+        for changed in [
+            "{tools: [terminal]}",
+            "{browser: true}",
+            "{system_prompt_suffix: x}",
+            "{condenser: false}",
+            "{confirmation_policy: always}",
+            "{security_analyzer: llm}",
+            "{sub_agents: [{name: a, description: b}]}",
+        ] {
             assert!(!agent(changed).unwrap().is_default_agent(), "{changed}");
         }
     }

@@ -10,7 +10,7 @@ use crate::agent_server::mcp::McpServers;
 use crate::agent_server::plugin::PluginSource;
 use crate::agent_server::skill::Skill;
 use crate::agent_server::trace::Trace;
-use crate::agent_server::wire::{AgentSource, Secrets};
+use crate::agent_server::wire::{AgentSource, Secrets, SubAgent};
 use crate::ids::{ConversationId, RunId};
 
 /// Where the agent works in a sandbox.
@@ -46,6 +46,9 @@ pub struct ConversationSpec {
     pub finish_schema: Option<Value>,
     /// Commands that the agent-server runs around the agent's finish, where it takes a finish schema.
     pub hook_config: Option<HookConfig>,
+    /// Agents that the agent can give a part of its work, where the server knows them.
+    #[doc(hidden)]
+    pub sub_agents: Vec<SubAgent>,
     /// Steps for one message; the server's default is 500.
     pub max_iterations: Option<u32>,
     /// US dollars that this run may spend. The agent is stopped when it has spent more.
@@ -101,6 +104,7 @@ impl ConversationSpec {
             plugins: Vec::new(),
             finish_schema: None,
             hook_config: None,
+            sub_agents: Vec::new(),
             max_iterations: None,
             cost_limit: None,
             time_limit: None,

@@ -63,6 +63,7 @@ pub(super) async fn start_or_find(server: &AgentServer, spec: &ConversationSpec)
         plugins: spec.plugins.clone(),
         autotitle: spec.title.is_none(),
         hook_config,
+        agent_definitions: spec.sub_agents.clone(),
         trace: spec.trace.clone(),
     };
     let start =

@@ -133,6 +133,16 @@ impl AgentServerClient {
         request.timeout(self.time_limits().busy_request).json(&json!({ "policy": policy })).send().await.map(drop)
     }
 
+    /// `POST …/security_analyzer`: what tells how risky an action is, by the name of its class. May be repeated.
+    ///
+    /// # Errors
+    /// [`HttpError`]; 422 for one that the server does not know.
+    pub async fn set_security_analyzer(&self, id: ConversationId, kind: &str) -> Result<(), HttpError> {
+        let request = self.of_conversation(Method::POST, id, &["security_analyzer"]);
+        let body = json!({ "security_analyzer": { "kind": kind } });
+        request.timeout(self.time_limits().busy_request).json(&body).send().await.map(drop)
+    }
+
     /// `POST …/events/respond_to_confirmation`: accepts or rejects the pending actions. **Must not be repeated blindly.**
     ///
     /// # Errors

@@ -1,7 +1,10 @@
 //! The agent-server's own settings: LLM profiles, agent profiles, secrets, skills.
 
+use std::collections::BTreeMap;
+
 use reqwest::Method;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::agent_server::AgentServerClient;
 use crate::agent_server::settings::{Profile, ProfileList, SecretList, ServerSettings, of_profile};
@@ -55,6 +58,25 @@ impl AgentServerClient {
             Some(tools) => Ok(tools),
             None => self.request(Method::GET, &["api", "tools", ""]).send().await?.json(),
         }
+    }
+
+    /// `GET /openapi.json`: the names of the types that the server knows, such as `AgentDefinition`. Those of which requests and responses
+    /// differ have two: `X-Input` and `X-Output`. May be repeated.
+    ///
+    /// # Errors
+    /// [`HttpError`].
+    pub async fn types(&self) -> Result<Vec<String>, HttpError> {
+        #[derive(Deserialize)]
+        struct Document {
+            components: Components,
+        }
+        #[derive(Deserialize)]
+        struct Components {
+            #[expect(clippy::zero_sized_map_values, reason = "serde passes over what the names stand for")]
+            schemas: BTreeMap<String, IgnoredAny>,
+        }
+        let document: Document = self.request(Method::GET, &["openapi.json"]).send().await?.json()?;
+        Ok(document.components.schemas.into_keys().collect())
     }
 
     /// `POST /api/skills`: the skills of some sources. May be repeated.

@@ -71,6 +71,20 @@ impl AgentProfile {
     }
 }
 
+/// An agent that the agent of a conversation can give a part of its work. Seen on 1.58.0 (sdk, subagent/schema.py, `AgentDefinition`).
+#[doc(hidden)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SubAgent {
+    /// Its name. The server knows one agent of a name, and keeps the first.
+    pub name: String,
+    /// What it is for, for the agent that chooses it.
+    pub description: String,
+    /// Its system prompt.
+    pub system_prompt: String,
+    /// Its tools.
+    pub tools: Vec<String>,
+}
+
 /// The longest history in events, and how many of its first ones stay.
 #[doc(hidden)]
 pub const DEFAULT_CONDENSER_SIZES: (u32, u32) = (80, 4);

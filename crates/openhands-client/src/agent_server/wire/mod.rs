@@ -19,7 +19,7 @@ use super::trace::Trace;
 use crate::agent_server::plugin::PluginSource;
 use crate::ids::ConversationId;
 
-pub use agent::{Agent, AgentProfile, AgentSource, DEFAULT_CONDENSER_SIZES};
+pub use agent::{Agent, AgentProfile, AgentSource, DEFAULT_CONDENSER_SIZES, SubAgent};
 pub use cost::Cost;
 pub use llm::Llm;
 pub use secrets::{SecretSource, Secrets};
@@ -97,6 +97,9 @@ pub struct StartConversation {
     /// Commands that the server runs at certain events.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hook_config: Option<HookConfig>,
+    /// Seen on 1.58.0, ignored by 1.11.5.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub agent_definitions: Vec<SubAgent>,
     /// Where the conversation belongs in traces.
     #[serde(flatten)]
     pub trace: Trace,
@@ -260,6 +263,7 @@ mod tests {
             plugins: Vec::new(),
             autotitle: false,
             hook_config: None,
+            agent_definitions: Vec::new(),
             trace: Trace::default(),
         };
         assert_eq!(
