@@ -341,6 +341,10 @@ pub(crate) fn without_keys(message: &str, arguments: impl IntoIterator<Item = Os
 }
 
 fn http_url(text: &str) -> Result<Url, String> {
+    // A parser of addresses leaves line breaks out, and makes something else of spaces.
+    if text.trim().contains(|char: char| char.is_whitespace() || char.is_control()) {
+        return Err("give the address alone, without a space or a line break in it".to_owned());
+    }
     match Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url),
         Ok(_) => Err("give an address that starts with http:// or https://".to_owned()),

@@ -5,6 +5,7 @@
 
 use std::io::{self, BufRead, Write};
 
+use openhands_client::conversation::ServerError;
 use serde_json::{Map, Value, json};
 
 /// Writes the trajectory of a log.
@@ -89,8 +90,8 @@ impl<W: Write> StepWriter<'_, W> {
                 self.result(event, &content(&event["error"]), Map::from_iter([("is_error".to_owned(), true.into())]))
             }
             "ConversationErrorEvent" => {
-                let text = |field: &str| event[field].as_str().unwrap_or_default();
-                self.plain("system", time, &format!("{}: {}", text("code"), text("detail")))
+                let error = ServerError(event.as_object().cloned().unwrap_or_default());
+                self.plain("system", time, &format!("{}: {}", error.code(), error.detail()))
             }
             _ => Ok(()),
         }

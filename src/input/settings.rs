@@ -372,6 +372,23 @@ mod tests {
     }
 
     #[test]
+    fn an_address_with_a_space_or_a_line_break_in_it_is_refused_and_not_read_as_another() {
+        for address in ["http://h/\nx", "http://h/a b", "http://h\t/", "http://h/\u{a0}x", "http://h/\u{7f}"] {
+            for name in
+                ["AGENT_SERVER_URL", "AUTOMATION_CALLBACK_URL", "AUTOMATION_PHASE_URL", "OPENHANDS_CLOUD_API_URL"]
+            {
+                let (raw, _) = RawEnv::from_vars([(name.into(), address.into())]);
+                let settings = Settings::from_env(&raw, &[], Overrides::default());
+                // A run does without phases.
+                let is_refused = settings.is_err_and(|problems| problems.to_string().contains("a space, a line break"));
+                assert_eq!(is_refused, name != "AUTOMATION_PHASE_URL", "{name}={address:?}");
+            }
+        }
+        let (raw, _) = RawEnv::from_vars([("AGENT_SERVER_URL".into(), " http://h/ \n".into())]);
+        assert!(Settings::from_env(&raw, &[], Overrides::default()).is_ok());
+    }
+
+    #[test]
     fn the_flag_for_the_agent_servers_address_means_what_its_variable_means() {
         let cloud = [("SANDBOX_ID", "s"), ("SESSION_API_KEY", "k"), ("OPENHANDS_API_KEY", "c")];
         let (raw, _) = RawEnv::from_vars(cloud.map(|(name, value)| (name.into(), value.into())));

@@ -80,6 +80,11 @@ impl Reader<'_> {
 
     pub(super) fn http_url(&mut self, name: &str, value: Option<&str>) -> Option<Url> {
         let value = value?.trim();
+        // A parser of addresses leaves line breaks out, and makes something else of spaces.
+        if value.contains(|char: char| char.is_whitespace() || char.is_control()) {
+            let found = "an address with a space, a line break or a control character in it";
+            return self.refuse(name, found, "give the address alone, such as http://localhost:60000");
+        }
         match Url::parse(value) {
             Ok(url) if matches!(url.scheme(), "http" | "https") => Some(url),
             // The value is not shown: it may hold a password.

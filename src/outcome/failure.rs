@@ -323,11 +323,7 @@ impl Failure {
     /// A failure that the server has named.
     #[must_use]
     pub(crate) fn of_server(event: ServerError) -> Self {
-        let detail = match event.0.get("detail") {
-            None | Some(Value::Null) => String::new(),
-            Some(Value::String(text)) => text.clone(),
-            Some(other) => other.to_string(),
-        };
+        let detail = event.detail().into_owned();
         Self { event: Some(event), ..Self::new(FailureKind::ConversationError, detail) }
     }
 

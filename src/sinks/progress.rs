@@ -81,7 +81,7 @@ impl Progress {
             Meaning::AgentMessage(text) => tracing::info!("agent: {}", self.line(text)),
             Meaning::AgentError(error) => tracing::warn!("agent error: {}", self.line(error)),
             Meaning::Error(error) => {
-                tracing::warn!(code = self.line(error.code()), "conversation error: {}", self.line(error.detail()));
+                tracing::warn!(code = self.line(error.code()), "conversation error: {}", self.line(&error.detail()));
             }
             _ => {}
         }

@@ -52,6 +52,13 @@ impl<'t> Parts<'t> {
                     "put it between lines of three hyphens, `---`, and write it as YAML; or use `--plain` if it is part of the prompt",
                 ));
             }
+            if misplaced(&format!("{FENCE}\n{}", &text[start..])).is_some() {
+                return Err(Problem::new(
+                    format!("{file}:{}", before + 1),
+                    "a front matter without a line `---` above it",
+                    "put such a line above its first field, or use `--plain` if it is part of the prompt",
+                ));
+            }
             return Ok(Self { before, front_matter: None, body: text });
         }
         let mut front_matter = String::new();
@@ -101,37 +108,50 @@ fn start_of_text(text: &str) -> usize {
     }
 }
 
-/// The line of a front matter that stands below headings or comments with `#`.
+/// Fields that hold a run back. Where they are not read, the run has more than its author means.
+const RESTRAINING: &[&str] = &["limits", "secrets", "llm"];
+
+/// The line of a front matter that stands below headings, comments with `#` and directives of YAML, or below any text if it holds
+/// the run back.
 fn misplaced(text: &str) -> Option<usize> {
     let lines: Vec<&str> = text.lines().collect();
     let is_fence = |line: &&str| line.trim_end() == FENCE;
     let first = lines.iter().position(is_fence)?;
     let length = lines[first + 1..].iter().position(is_fence)?;
     let between = &lines[first + 1..=first + length];
-    let is_above = lines[..first].iter().all(|line| line.trim().is_empty() || line.starts_with('#'));
-    let has_field = |line: &&str| has_field(line, ':');
+    let is_above = lines[..first].iter().all(|line| line.trim().is_empty() || line.starts_with(['#', '%']));
+    let telling = if is_above { TELLING } else { RESTRAINING };
+    let has_field = |line: &&str| has_field(line, ':', telling);
     let is_yaml = |line: &&str| line.is_empty() || line.contains(':') || line.starts_with([' ', '#', '-']);
-    (is_above && between.iter().any(has_field) && between.iter().all(is_yaml)).then_some(first + 1)
+    (between.iter().any(has_field) && between.iter().all(is_yaml)).then_some(first + 1)
 }
 
-/// What stands in place of `---` around a front matter that begins with this line: `+++` of TOML, more hyphens, or the dashes
-/// that a word processor makes of hyphens.
+/// What stands in place of `---` around a front matter that begins with this line: `+++` of TOML, another line of marks, `---` with the
+/// name of a format, or the dashes that a word processor makes of hyphens.
 fn other_fence<'t>(first: &'t str, mut rest: impl Iterator<Item = &'t str>) -> Option<&'t str> {
     let fence = first.trim();
-    let is_dash = |char| matches!(char, '-' | '+' | '\u{2010}'..='\u{2015}' | '\u{2212}');
+    let is_mark = |char| matches!(char, '-' | '+' | '*' | '=' | '_' | '~' | ';' | '\u{2010}'..='\u{2015}' | '\u{2212}');
+    let is_format = |word: &str| matches!(word.trim(), "yaml" | "yml" | "toml" | "json");
+    let end = if fence.strip_prefix(FENCE).is_some_and(is_format) { FENCE } else { fence };
     let mut has_any = false;
-    let closed = !fence.is_empty()
-        && fence.chars().all(is_dash)
+    let closed = !end.is_empty()
+        && end.chars().all(is_mark)
         && rest.any(|line| {
-            has_any |= has_field(line, ':') || has_field(line, '=');
-            line.trim() == fence
+            has_any |= has_field(line, ':', TELLING) || has_field(line, '=', TELLING) || is_table(line);
+            line.trim() == end
         });
     (closed && has_any).then_some(fence)
 }
 
-/// Whether the line gives a value to a field of a task file.
-fn has_field(line: &str, mark: char) -> bool {
-    line.split_once(mark).is_some_and(|(name, _)| TELLING.contains(&name.trim_end()))
+/// Whether the line gives a value to one of these fields.
+fn has_field(line: &str, mark: char, fields: &[&str]) -> bool {
+    line.split_once(mark).is_some_and(|(name, _)| fields.contains(&name.trim_end().trim_matches('"')))
+}
+
+/// Whether the line begins a field of a task file as TOML has it.
+fn is_table(line: &str) -> bool {
+    let name = line.trim().trim_start_matches('[').trim_end_matches(']');
+    line.starts_with('[') && TELLING.contains(&name.split('.').next().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -165,11 +185,21 @@ mod tests {
         for (text, fence) in [
             ("----\nlimits: {cost: 1}\n----\nText.", "----"),
             ("\n+++\nname = 'x'\n+++\nText.", "+++"),
+            ("+++\n[limits]\ncost = 1\n+++\nText.", "+++"),
+            ("+++\n[[repos]]\nurl = 'x'\n+++\nText.", "+++"),
+            ("---yaml\nlimits: {cost: 1}\n---\nText.", "---yaml"),
+            ("--- json\n\"limits\": {\"cost\": 1}\n---\nText.", "--- json"),
+            ("***\nsecrets: []\n***\nText.", "***"),
+            ("=====\nsecrets: []\n=====\nText.", "====="),
+            (";;;\nsecrets: []\n;;;\nText.", ";;;"),
             ("\u{2014}\nname: x\n\u{2014}\nText.", "\u{2014}"),
             ("\u{2013}-\r\nname: x\r\n\u{2013}-\r\nText.", "\u{2013}-"),
         ] {
             let problem = parts(text).unwrap_err();
             assert!(problem.contains(&format!("a front matter between lines `{fence}`; put it")), "{problem}");
+        }
+        for text in ["---x\nText: y\n---\nText.", "***\nA heading: one\n***\nText.", "[limits]\nText."] {
+            assert_eq!(parts(text), Ok(None), "{text:?}");
         }
         for text in ["----\nA heading: one\n----\nText.", "----\nname: x\nText.", "- name: x\n- name: y\n", "\n\n"] {
             assert_eq!(parts(text), Ok(None), "{text:?}");
@@ -181,6 +211,28 @@ mod tests {
         let problem = parts("---\nname: x\n---\n\nlimits: {cost: 1}\n---\nText.").unwrap_err();
         assert!(problem.starts_with("task.md:3: a line `---` in the middle of a front matter"), "{problem}");
         assert!(parts("---\nname: x\n---\nText: one\n---\nlimits: more text\n").is_ok());
+    }
+
+    #[test]
+    fn a_front_matter_at_a_wrong_place_is_refused() {
+        for (text, found) in [
+            ("limits: {cost: 1}\n---\nText.", "task.md:1: a front matter without a line `---` above it"),
+            ("\n\nsecrets: []\nname: x\n---\n", "task.md:3: a front matter without"),
+            ("# Title\n---\nname: x\n---\nText.", "task.md:2: a front matter below other text"),
+            ("%YAML 1.2\n---\nname: x\n---\nText.", "task.md:2: a front matter below other text"),
+            ("Text.\n\n---\nlimits: {cost: 1}\n---\n", "task.md:3: a front matter below other text"),
+            ("Text.\n---\nsecrets: []\n---\nText.", "task.md:2: a front matter below other text"),
+        ] {
+            assert!(parts(text).unwrap_err().starts_with(found), "{text:?}: {:?}", parts(text));
+        }
+        for text in [
+            "Write a file:\n---\nname: x\ntags: a\n---\nText.",
+            "Text\n---\nMore: text\n---\n",
+            "The limits: none\n---\nText.",
+            "A heading\n---\nText.",
+        ] {
+            assert_eq!(parts(text), Ok(None), "{text:?}");
+        }
     }
 
     #[test]

@@ -91,7 +91,7 @@ impl Steps {
             }
             Meaning::Error(error) => {
                 self.flush();
-                let (code, detail) = (self.clean(error.code()), self.clean(error.detail()));
+                let (code, detail) = (self.clean(error.code()), self.clean(&error.detail()));
                 self.say(Kind::Warning, format!("{code}: {detail}"));
             }
             _ => {}

@@ -66,6 +66,15 @@ fn owned(raw: Option<&RawValue>) -> Option<String> {
     text(raw).map(Cow::into_owned)
 }
 
+/// A text for people. A value of another type, which no one has foreseen, is shown as JSON.
+fn words(value: Option<&Value>) -> Cow<'_, str> {
+    match value {
+        None | Some(Value::Null) => Cow::Borrowed(""),
+        Some(Value::String(text)) => Cow::Borrowed(text),
+        Some(other) => Cow::Owned(other.to_string()),
+    }
+}
+
 impl Event {
     /// Takes an event; `None` when the text is not a JSON object.
     #[must_use]
@@ -136,7 +145,10 @@ impl Meaning {
             }
             "ActionEvent" => Self::Action(Action::new(fields)),
             "ObservationEvent" => Self::Observation(Observation::new(fields)),
-            "AgentErrorEvent" => Self::AgentError(owned(fields.error).unwrap_or_default()),
+            "AgentErrorEvent" => {
+                let other = || fields.error.and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok());
+                Self::AgentError(owned(fields.error).unwrap_or_else(|| words(other().as_ref()).into_owned()))
+            }
             "MessageEvent" => Self::of_message(fields),
             _ => Self::Other,
         }
@@ -313,10 +325,10 @@ impl ServerError {
         self.0.get("code").and_then(Value::as_str).unwrap_or("ConversationError")
     }
 
-    /// The server's explanation.
+    /// The server's explanation. One that is no text is shown as JSON.
     #[must_use]
-    pub fn detail(&self) -> &str {
-        self.0.get("detail").and_then(Value::as_str).unwrap_or_default()
+    pub fn detail(&self) -> Cow<'_, str> {
+        words(self.0.get("detail"))
     }
 }
 
@@ -335,6 +347,23 @@ mod tests {
         assert_eq!(event.raw(), raw);
         assert_eq!((event.id.as_str(), event.kind.as_str()), ("1", "New"));
         assert_eq!(event.meaning(), &Meaning::Other);
+    }
+
+    #[test]
+    fn an_error_whose_detail_is_no_text_is_shown_as_json() {
+        for (value, words) in [
+            (r#""why""#, "why"),
+            (r#"{"a": [1, null]}"#, r#"{"a":[1,null]}"#),
+            (r#"["x"]"#, r#"["x"]"#),
+            ("7", "7"),
+            ("null", ""),
+        ] {
+            let error = meaning(&format!(r#"{{"kind":"ConversationErrorEvent","code":"X","detail":{value}}}"#));
+            let Meaning::Error(error) = error else { panic!("{error:?}") };
+            assert_eq!(error.detail(), words);
+            let error = meaning(&format!(r#"{{"kind":"AgentErrorEvent","error":{value}}}"#));
+            assert_eq!(error, Meaning::AgentError(words.to_owned()));
+        }
     }
 
     #[test]

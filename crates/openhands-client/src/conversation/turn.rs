@@ -28,7 +28,7 @@ impl TurnEnd {
     pub fn reason(&self) -> String {
         let reason = match self {
             Self::Finished => "the agent has finished",
-            Self::Error(Some(error)) => return error.detail().to_owned(),
+            Self::Error(Some(error)) => return error.detail().into_owned(),
             Self::Error(None) => "the conversation ended in an error, and the agent-server gives no reason",
             Self::Stuck => "the agent repeated the same step again and again, and was stopped",
             Self::EmptyResponses => {

@@ -10,8 +10,8 @@ const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove
 /// What `encodeURIComponent` of a browser and `quote` of Python leave as it is, besides.
 const COMPONENT: &AsciiSet = &UNRESERVED.remove(b'/').remove(b'!').remove(b'*').remove(b'\'').remove(b'(').remove(b')');
 
-/// The secret as it is, and as a sink or a peer writes it: JSON-escaped, `Debug`-quoted, on one line, in a patch, percent-encoded, in
-/// base64. None is shorter than `shortest` bytes, each stands in the list once.
+/// The secret as it is, and as a sink or a peer writes it: JSON-escaped, `Debug`-quoted, quoted for a shell, on one line, in a patch, in
+/// HTML or XML, percent-encoded, in base64, in hexadecimal digits. None is shorter than `shortest` bytes, each stands in the list once.
 pub(super) fn forms(secret: &str, shortest: usize) -> Vec<String> {
     let json = serde_json::Value::from(secret).to_string();
     let json = json[1..json.len() - 1].to_owned();
@@ -27,10 +27,26 @@ pub(super) fn forms(secret: &str, shortest: usize) -> Vec<String> {
         // JSON in the arguments of a tool call, which are JSON in a text of an event.
         escaped_again(&escaped_again(&json)),
         escaped_again(&json),
-        json,
+        json.clone(),
         debug,
         percent.replace("%20", "+"),
     ];
+    // JSON for a page, as Go writes it, and JSON of PHP.
+    forms.push(replaced(&json, &[('&', "\\u0026"), ('<', "\\u003c"), ('>', "\\u003e")]));
+    forms.push(json.replace('/', "\\/"));
+    // Between single quotes of a shell.
+    forms.push(secret.replace('\'', "'\\''"));
+    for (quote, apostrophe) in
+        [("&quot;", "&#39;"), ("&quot;", "&#x27;"), ("&#34;", "&#39;"), ("&quot;", "&apos;"), ("\"", "'")]
+    {
+        let entities = [('&', "&amp;"), ('<', "&lt;"), ('>', "&gt;"), ('"', quote), ('\'', apostrophe)];
+        forms.push(replaced(secret, &entities));
+    }
+    let hex = secret.bytes().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
+    // Few digits would be found in numbers.
+    if hex.len() >= 2 * SHORTEST_HEX {
+        forms.extend([hex.to_ascii_uppercase(), hex]);
+    }
     if secret.contains('\n') {
         // The lines of a patch.
         forms.extend(["\n+", "\n-", "\n "].map(|begin| secret.replace('\n', begin)));
@@ -51,6 +67,20 @@ pub(super) fn forms_in_pieces(secret: &str) -> [String; 3] {
     let json = serde_json::Value::from(secret).to_string();
     let json = json[1..json.len() - 1].to_owned();
     [secret.to_owned(), escaped_again(&json), json]
+}
+
+/// Bytes of a secret that is looked for in hexadecimal digits.
+const SHORTEST_HEX: usize = 8;
+
+fn replaced(text: &str, replacements: &[(char, &str)]) -> String {
+    let mut result = String::with_capacity(text.len());
+    for char in text.chars() {
+        match replacements.iter().find(|(replaced, _)| *replaced == char) {
+            Some((_, replacement)) => result.push_str(replacement),
+            None => result.push(char),
+        }
+    }
+    result
 }
 
 /// JSON as Python writes it, in ASCII.

@@ -208,11 +208,17 @@ mod tests {
 
     #[test]
     fn a_secret_is_removed_in_every_form_in_which_it_is_written() {
-        for secret in
-            ["sec\"ret-123456", "line one\nline two", "b\\ack/slash+plus=", "pässwörd ✓ 123", "sk-plain-0123456789"]
-        {
+        for secret in [
+            "sec\"ret-123456",
+            "line one\nline two",
+            "b\\ack/slash+plus=",
+            "pässwörd ✓ 123",
+            "sk-plain-0123456789",
+            "a<b>&'c'-12",
+        ] {
             let redactor = knowing([secret]);
             let json = serde_json::to_string(secret).unwrap();
+            let hex = secret.bytes().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
             let encoded: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
             for text in [
                 secret.to_owned(),
@@ -227,11 +233,24 @@ mod tests {
                 STANDARD.encode(format!("me:{secret}\n")),
                 URL_SAFE.encode(format!("a:{secret}!")),
                 secret.split_whitespace().collect::<Vec<_>>().join(" "),
+                shell_words::quote(secret).into_owned(),
+                json.replace('/', "\\/"),
+                json.replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e"),
+                in_html(secret, "&quot;", "&#39;"),
+                in_html(secret, "&quot;", "&#x27;"),
+                in_html(secret, "\"", "'"),
+                hex.to_uppercase(),
+                hex,
             ] {
                 let shown = redactor.redact(&text).into_owned();
                 assert!(shown.contains(MASK), "{text} is shown as {shown}");
             }
         }
+    }
+
+    fn in_html(secret: &str, quote: &str, apostrophe: &str) -> String {
+        let text = secret.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        text.replace('"', quote).replace('\'', apostrophe)
     }
 
     fn utf8_percent(secret: &str) -> String {
