@@ -101,7 +101,7 @@ fn arrows_that_point_up(source: &Path, floors: Floors) -> Vec<String> {
             continue;
         };
         for to in used(&fs::read_to_string(&file).unwrap()) {
-            // A name that is no module stands in the crate's root.
+            // A name that is not a module stands in the crate's root.
             let is_module = source.join(&to).is_dir() || source.join(format!("{to}.rs")).exists();
             if is_module && to != from && floor(&to).is_none_or(|there| there <= here) {
                 wrong.push(format!("{} -> {to}", file.strip_prefix(source).unwrap().display()));

@@ -116,3 +116,22 @@ fn the_readme_is_a_front_page() {
     let readme = include_str!("../README.md");
     assert!(readme.lines().count() <= 120, "details belong into docs/");
 }
+
+#[test]
+fn the_figures_of_the_readme_are_those_of_the_benchmarks() {
+    let readme = include_str!("../README.md");
+    let benchmarks = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/benchmarks.md"));
+    for (name, before, unit) in [
+        ("binary", "The binary is ", " MB"),
+        ("run, exec to exit", "It adds about ", " ms"),
+        ("memory", " ms and ", " MB"),
+    ] {
+        let shown = readme.split(before).nth(1).and_then(|rest| rest.split(unit).next()).unwrap();
+        let shown: f64 = shown.parse().unwrap_or_else(|_| panic!("{name}: {shown} in the README"));
+        // `scripts/bench page` writes the page, on a quiet machine.
+        let Ok(page) = &benchmarks else { continue };
+        let row = page.lines().find_map(|line| line.trim().strip_prefix(name)).unwrap();
+        let measured: f64 = row.split_whitespace().next().unwrap().parse().unwrap();
+        assert!((shown - measured).abs() <= 0.5, "{name}: {shown} in the README, {measured} in docs/benchmarks.md");
+    }
+}

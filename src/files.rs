@@ -32,7 +32,7 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         })
         .and_then(|()| std::fs::rename(&temporary, path));
     if written.is_err() {
-        // Nothing half-written is left behind; the first error is the one to tell.
+        // Nothing half-written is left behind; the first error is the one to report.
         let _ = std::fs::remove_file(&temporary);
     }
     written

@@ -57,7 +57,7 @@ pub(crate) fn template(data: &[u8]) {
     }
 }
 
-/// The events of a run, each a line, as a step of the story that its report tells.
+/// The events of a run, each a line, as a step of the story in its report.
 pub(crate) fn story(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let redactor = Redactor::default();

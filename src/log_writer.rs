@@ -20,7 +20,7 @@ type Job<W> = Box<dyn FnOnce(&mut W) + Send>;
 enum Message<W> {
     Line(Vec<u8>),
     Job(Job<W>),
-    /// Everything before it is written when this is told.
+    /// Everything before it is written when this is signalled.
     End(SyncSender<()>),
 }
 
@@ -44,7 +44,7 @@ impl<W> Clone for LogWriter<W> {
 /// Drop it last: it waits a moment until what was put before is written.
 pub(crate) struct LogGuard<W>(Option<SyncSender<Message<W>>>);
 
-/// A writer in front of `out`. At most so many lines wait.
+/// A writer in front of `out`. At most this many lines wait.
 pub(crate) fn start<W: Write + Send + 'static>(waiting: usize, out: W) -> (LogWriter<W>, LogGuard<W>) {
     let (queue, lines) = sync_channel(waiting);
     let out = Arc::new(Mutex::new(out));

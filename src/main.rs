@@ -21,7 +21,7 @@
 //! - [`sinks`]: who sees what a run does;
 //! - [`process`]: guardian, PID 1, signals, and what others may see of this process;
 //! - [`batch_report`]: what a batch has done, as a page, a table and a test report;
-//! - [`export`]: the run in the formats of other tools; [`report`]: what happened in a run, told from the lines of its events;
+//! - [`export`]: the run in the formats of other tools; [`report`]: what happened in a run, read from the lines of its events;
 //! - [`plan`]: what a run is going to do, as a plain value; [`batch`]: which row of a batch runs next, and what was done for each;
 //! - [`logging`];
 //! - [`view`]: in which form people see the run on standard error;

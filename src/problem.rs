@@ -126,7 +126,7 @@ pub(crate) fn nearest<'k>(written: &str, known: impl IntoIterator<Item = &'k str
     const NEAR_ENOUGH: f64 = 0.7;
     known
         .into_iter()
-        // Of short words, two may share half their letters and mean nothing alike.
+        // Two short words may share half of their letters and have different meanings.
         .filter(|name| written.chars().count() > 2 || name.chars().count() <= 4)
         .map(|name| (strsim::jaro_winkler(&written.to_lowercase(), &name.to_lowercase()), name))
         .filter(|(likeness, _)| *likeness > NEAR_ENOUGH)

@@ -15,7 +15,7 @@ use rustix::stdio::stderr;
 use rustix::termios::tcgetwinsize;
 use unicode_width::UnicodeWidthChar as _;
 
-/// The width that is assumed where the terminal tells none.
+/// The width that is assumed if the terminal does not report one.
 const DEFAULT_WIDTH: usize = 80;
 
 /// A place for lines, and for one that changes.
@@ -82,7 +82,7 @@ pub(crate) fn width_of(terminal: impl AsFd) -> usize {
     })
 }
 
-/// What erases a line of so many columns, at whose end the cursor is.
+/// What erases a line of this many columns, at whose end the cursor is.
 fn erase(drawn: usize, width: usize) -> String {
     if drawn == 0 {
         return String::new();
@@ -100,7 +100,7 @@ fn columns(line: &str) -> usize {
     line.chars().filter_map(char::width).sum()
 }
 
-/// A line that takes so many columns at most.
+/// A line that takes at most this many columns.
 #[must_use]
 pub(crate) fn cut(line: &str, longest: usize) -> String {
     if columns(line) <= longest {

@@ -102,7 +102,11 @@ async fn dispatch() -> ExitCode {
         tracing::warn!("a tracer was attached to this process before it could hide: its keys can be read");
     }
     if let Some(shell) = parent::waiting_shell() {
-        tracing::warn!(shell, "a shell that others can read has started this process and stays: {}", parent::ADVICE);
+        tracing::warn!(
+            shell,
+            "a shell that others can read has started this process and is still running: {}",
+            parent::ADVICE
+        );
     }
     std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
     environment.time_limits = command.as_ref().map_or_else(|_| RunnerTimeLimits::default(), |args| args.time_limits());

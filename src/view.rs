@@ -16,7 +16,7 @@ pub(crate) enum Form {
     GitHub,
 }
 
-/// How an error is told.
+/// How an error is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ErrorForm {
     /// To people: what is wrong, where, and what to do.
@@ -76,7 +76,7 @@ pub(crate) struct View {
     pub(crate) form: Form,
     /// Whether the live view has colours.
     pub(crate) has_colors: bool,
-    /// How an error is told.
+    /// How an error is shown.
     pub(crate) errors: ErrorForm,
     /// Whether standard output is a terminal, and shows the answer itself.
     pub(crate) shows_output: bool,

@@ -66,12 +66,12 @@ impl ResultSchema {
             return refuse("not an object".to_owned(), "give a JSON Schema of an object");
         };
         if object.get("type").and_then(Value::as_str) != Some("object") {
-            return refuse("no `type: object`".to_owned(), "the result is an object");
+            return refuse("no `type: object`".to_owned(), "write `type: object`");
         }
         if let Some(keyword) =
             object.keys().find(|key| CHECKED.contains(&key.as_str()) && !AT_TOP.contains(&key.as_str()))
         {
-            return refuse(format!("`{keyword}`"), "say it of a property");
+            return refuse(format!("`{keyword}`"), "write it in a property");
         }
         if !matches!(object.get("additionalProperties"), None | Some(Value::Bool(false))) {
             return refuse("`additionalProperties`".to_owned(), "name every property");
@@ -79,14 +79,17 @@ impl ResultSchema {
         let names: Vec<&String> =
             object.get("properties").and_then(Value::as_object).into_iter().flat_map(Map::keys).collect();
         if names.is_empty() {
-            return refuse("no `properties`".to_owned(), "name at least one");
+            return refuse("no `properties`".to_owned(), "name at least one property");
         }
         if let Some(name) = names.iter().find(|name| RESERVED.contains(&name.as_str())) {
-            return refuse(format!("a property `{name}`"), "the agent's finish has one of that name; choose another");
+            return refuse(
+                format!("a property `{name}`"),
+                "the agent's finish tool has a field with this name; choose another name",
+            );
         }
         let required = object.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
         if let Some(name) = required.clone().find(|name| names.iter().all(|known| known != name)) {
-            return refuse(format!("`{name}` is required and no property"), "name it under `properties`");
+            return refuse(format!("`{name}` is required but not a property"), "name it under `properties`");
         }
         check(&schema, "")?;
         Ok(Self(schema))
@@ -113,7 +116,7 @@ impl ResultSchema {
     }
 }
 
-/// The number of places that are told where a value is wrong in many.
+/// The largest number of wrong places that a message lists.
 pub(crate) const MOST_MISFITS: usize = 5;
 
 pub(super) fn error(place: &str, found: impl Into<String>, help: impl Into<String>) -> SchemaError {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// Lets requests through, so many a second at most.
+/// Lets at most a given number of requests through per second.
 #[derive(Debug)]
 pub(crate) struct Pace {
     distance: Duration,
@@ -13,7 +13,7 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// So many requests a second.
+    /// Allows this many requests per second.
     pub(crate) fn new(requests_per_second: f64) -> Self {
         Self { distance: Duration::from_secs_f64(1.0 / requests_per_second), next: Mutex::new(None) }
     }

@@ -5,7 +5,7 @@
 //! | completed | is done |
 //! | failed, and another sandbox may help | waits for its next attempt, as often as `--retries` allows |
 //! | failed otherwise | is done |
-//! | the account has no place for a sandbox | waits; this is no attempt |
+//! | the account has no place for a sandbox | waits; this is not an attempt |
 //! | the batch ends early | stays open for the next start of the batch |
 
 use std::collections::{HashMap, VecDeque};
@@ -22,7 +22,7 @@ const LONGEST_DELAY: Duration = Duration::from_secs(60);
 pub(crate) struct QueueLimits {
     /// Rows at the same time.
     pub(crate) concurrency: usize,
-    /// Further attempts of a row after a failure that another sandbox may mend.
+    /// Further attempts of a row after a failure that another sandbox may fix.
     pub(crate) retries: u32,
     /// US dollars for all rows.
     pub(crate) cost: Option<f64>,
@@ -88,7 +88,7 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    /// A queue of these attempts, in their order. Earlier attempts have cost so much.
+    /// Creates a queue of these attempts, in their order. Earlier attempts have had this cost.
     pub(crate) fn new(limits: QueueLimits, attempts: impl IntoIterator<Item = Attempt>, spent: f64) -> Self {
         let waiting = attempts.into_iter().map(|attempt| Waiting { attempt, not_before: Duration::ZERO }).collect();
         Self {
@@ -282,7 +282,7 @@ mod tests {
         assert!(with_limit.is_out_of_money() && !with_limit.is_overspent());
         assert_eq!(with_limit.waiting(), 6);
 
-        // Without a limit in the task, the dearest row so far tells what the next may cost.
+        // Without a limit in the task, the most expensive row so far is the estimate for the next.
         let mut without = queue(9, QueueLimits { concurrency: 1, ..limits }, None);
         let first = start(&mut without, 0);
         without.ended(first, Ending::Completed, Some(2.0), seconds(1));

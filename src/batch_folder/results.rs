@@ -1,4 +1,4 @@
-//! The results of a batch: one for each attempt of a row, as `results.jsonl` has them, or as the run folders tell.
+//! The results of a batch: one for each attempt of a row, from `results.jsonl` or from the run folders.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -109,7 +109,7 @@ impl RowResult {
     }
 }
 
-/// A row of a batch as its files tell it.
+/// A row of a batch, read from its files.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct ReportedRow {
     /// Its last attempt; nothing of a row that has begun and not ended.
@@ -141,7 +141,7 @@ struct KeptRow {
 /// The folder cannot be read, or is none of a batch.
 pub(crate) fn rows(folder: &Path) -> io::Result<Vec<ReportedRow>> {
     if !folder.join(BATCH).exists() && !folder.join(RESULTS).exists() {
-        let what = format!("{} has no {BATCH}: it is no folder of a batch", folder.display());
+        let what = format!("{} has no {BATCH}: it is not a folder of a batch", folder.display());
         return Err(io::Error::new(io::ErrorKind::NotFound, what));
     }
     let mut rows: BTreeMap<(usize, String), ReportedRow> = BTreeMap::new();

@@ -63,7 +63,7 @@ pub(crate) enum AutomationCommand {
         #[arg(value_parser = run_id)]
         run: Option<RunId>,
     },
-    /// Change an automation; what is not named stays.
+    /// Change an automation; everything that is not named stays as it is.
     #[command(after_help = AUTOMATION_UPDATE_EXAMPLES)]
     Update(Box<UpdateArgs>),
     /// Delete automations, with their tarballs.
@@ -82,7 +82,7 @@ pub(crate) struct TriggerArgs {
     #[arg(long, value_name = "SCHEDULE")]
     cron: Option<String>,
 
-    /// The IANA time zone of the schedule, such as Europe/Berlin [default: UTC].
+    /// Use this IANA time zone for the schedule, such as Europe/Berlin [default: UTC].
     #[arg(long, value_name = "ZONE", requires = "cron")]
     timezone: Option<String>,
 
@@ -90,11 +90,11 @@ pub(crate) struct TriggerArgs {
     #[arg(long, value_name = "SOURCE", requires = "on", conflicts_with = "cron")]
     event: Option<String>,
 
-    /// Which events, such as push or pull_request.*. May be repeated.
+    /// Run only on these events, such as push or pull_request.*. May be repeated.
     #[arg(long, value_name = "PATTERN", requires = "event", conflicts_with = "cron")]
     on: Vec<String>,
 
-    /// Only events for which this JMESPath expression is true.
+    /// Run only on events for which this JMESPath expression is true.
     #[arg(long, value_name = "EXPRESSION", requires = "event", conflicts_with = "cron")]
     filter: Option<String>,
 }
@@ -119,31 +119,31 @@ impl TriggerArgs {
 /// What is the same for a new automation and an existing one.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct DetailArgs {
-    /// The automation's name [default: the task's, else that of its file].
+    /// Give the automation this name [default: the task's, else that of its file].
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
 
-    /// End a run after this time [default: the task's limit and a minute, else the service's].
+    /// End each run after this time [default: the task's limit and a minute, else the service's].
     #[arg(long, value_name = "DURATION", value_parser = task::parse_duration)]
     pub(crate) timeout: Option<Duration>,
 
-    /// The account's LLM profile to use.
+    /// Use this LLM profile of the account.
     #[arg(long, value_name = "NAME", conflicts_with = "agent_profile")]
     pub(crate) profile: Option<String>,
 
-    /// The agent profile to use.
+    /// Use this agent profile.
     #[arg(long, value_name = "UUID")]
     pub(crate) agent_profile: Option<String>,
 
-    /// A tag of the automation (service 1.26.0 or later). May be repeated.
+    /// Add this tag to the automation (service 1.26.0 or later). May be repeated.
     #[arg(long = "tag", value_name = "TAG")]
     pub(crate) tags: Vec<String>,
 }
 
-/// How the runner gets into the sandbox, and what it is told.
+/// How the runner gets into the sandbox, and its parameters.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct PackArgs {
-    /// Where the sandbox gets the runner: `wheel` from its package index, `image`, or an address [default: wheel].
+    /// Choose where the sandbox gets the runner: `wheel` from its package index, `image`, or an address [default: wheel].
     ///
     /// `wheel`: uv in the sandbox installs it. `image`: it is on the PATH of the sandbox. An address (https://, http:// or file://): curl in
     /// the sandbox downloads it. An upload has at most 1 MiB, so the tarball cannot hold the program.

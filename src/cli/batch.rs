@@ -35,7 +35,7 @@ pub(crate) struct BatchArgs {
 /// What to do with a batch that has begun.
 #[derive(Debug, Subcommand)]
 pub(crate) enum BatchCommand {
-    /// Print how a batch stands, also while another process runs it.
+    /// Print the state of a batch, also while another process runs it.
     #[command(after_help = BATCH_STATUS_EXAMPLES)]
     Status {
         /// The folder of the batch: what `--out` was for its rows.
@@ -60,47 +60,47 @@ pub(crate) struct StartArgs {
     #[command(flatten)]
     pub(crate) rows: RowsArgs,
 
-    /// The folder of the batch. Give the same folder again to run the rows that have no final result yet.
+    /// Keep the batch in this folder. Give the same folder again to run the rows that have no final result yet.
     #[arg(long, required = true, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
 
-    /// Where the rows run: `cloud`, `docker` or `runtime-api` for a new sandbox for each row, or the URL of an agent-server.
+    /// Choose where the rows run: `cloud`, `docker` or `runtime-api` for a new sandbox for each row, or the URL of an agent-server.
     #[arg(long = "where", value_name = "WHERE", default_value = "cloud")]
     pub(crate) place: Place,
 
-    /// Run at most so many rows at once.
+    /// Run at most this many rows at once.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = at_least_one)]
     pub(crate) concurrency: usize,
 
-    /// Send at most so many requests a second to the provider of sandboxes.
+    /// Send at most this many requests per second to the provider of sandboxes.
     #[arg(long, value_name = "N", default_value_t = 10.0, value_parser = rate)]
     pub(crate) rate: f64,
 
-    /// Try a row again so many times, each in a new sandbox, when its sandbox or a server failed.
+    /// Retry a row up to this many times, each time in a new sandbox, when its sandbox or a server failed.
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub(crate) retries: u32,
 
-    /// Start no row that may bring the cost of the batch above so many US dollars.
+    /// Start no row that may bring the cost of the batch above this many US dollars.
     #[arg(long, value_name = "USD", value_parser = dollars)]
     pub(crate) cost: Option<f64>,
 
-    /// End the batch after this time, such as 8h; rows that run are ended.
+    /// End the batch and its running rows after this time, such as 8h.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) timeout: Option<Duration>,
 
-    /// End the rows that run, too, when the cost limit of the batch is reached.
+    /// When the batch reaches its cost limit, end its running rows too.
     #[arg(long, requires = "cost")]
     pub(crate) strict: bool,
 
-    /// The account's LLM profile to use.
+    /// Use this LLM profile of the account.
     #[arg(long, value_name = "NAME")]
     pub(crate) profile: Option<String>,
 
-    /// The account's agent profile to use, by name or id.
+    /// Use this agent profile of the account, by name or id.
     #[arg(long, value_name = "NAME")]
     pub(crate) agent_profile: Option<String>,
 
-    /// The LLM's model. Overrides the task's.
+    /// Use this model. Overrides the task's.
     #[arg(long, value_name = "MODEL")]
     pub(crate) model: Option<String>,
 

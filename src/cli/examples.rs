@@ -196,4 +196,24 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn the_help_of_each_flag_starts_with_a_verb() {
+        let no_verbs = ["The", "A", "An", "Which", "What", "Who", "Where", "How", "Of", "Only", "Its", "From", "For"];
+        let mut cli = Cli::command();
+        cli.build();
+        for command in all(&cli) {
+            for flag in command.get_arguments().filter(|argument| !argument.is_positional() && !argument.is_hide_set())
+            {
+                let help = flag.get_help().map(ToString::to_string).unwrap_or_default();
+                let first = help.split([' ', ',']).next().unwrap_or_default();
+                assert!(
+                    !first.is_empty() && !no_verbs.contains(&first),
+                    "{} --{}: {help}",
+                    command.get_name(),
+                    flag.get_id()
+                );
+            }
+        }
+    }
 }

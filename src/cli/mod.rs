@@ -84,7 +84,7 @@ pub(crate) enum Command {
     /// Print the completions of a shell.
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
-        /// Which one.
+        /// The shell.
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
@@ -94,7 +94,7 @@ pub(crate) enum Command {
     /// Print the JSON Schema of the task file or of the JSON result.
     #[command(after_help = SCHEMA_EXAMPLES)]
     Schema {
-        /// Which one.
+        /// The schema to print.
         #[arg(value_enum, default_value_t)]
         of: SchemaOf,
     },
@@ -120,10 +120,10 @@ impl Command {
 /// Which schema to print.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum SchemaOf {
-    /// Of the task file.
+    /// The task file.
     #[default]
     Task,
-    /// Of what `--format json` and `--result` give.
+    /// The JSON result, as `--format json` and `--result` give it.
     Result,
 }
 
@@ -148,7 +148,7 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) row: RowArgs,
 
-    /// What to print on stdout.
+    /// Choose what to print on stdout.
     #[arg(long, visible_alias = "output-format", value_enum, default_value_t)]
     pub(crate) format: OutputFormat,
 
@@ -156,7 +156,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) result: Option<PathBuf>,
 
-    /// Leave the result, the events, the answer and the patch in this new folder, outside of the agent's workspace.
+    /// Write the result, the events, the answer and the patch into this new folder, outside the agent's workspace.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
 
@@ -168,7 +168,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) status: Option<PathBuf>,
 
-    /// The form of log lines; RUST_LOG sets the level.
+    /// Choose the format of log lines; RUST_LOG sets the level.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) log_format: LogFormat,
 
@@ -220,11 +220,11 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) restart_grace: Option<Duration>,
 
-    /// The agent-server's address. Default: localhost at AGENT_SERVER_PORT.
+    /// Use the agent-server at this address. Default: localhost at AGENT_SERVER_PORT.
     #[arg(long, value_name = "URL", value_parser = http_url)]
     pub(crate) agent_server_url: Option<Url>,
 
-    /// Where the agent works.
+    /// Choose where the agent works.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) workspace: WorkspaceKind,
 
@@ -250,7 +250,7 @@ pub(crate) struct ViewArgs {
     #[arg(short, long)]
     pub(crate) quiet: bool,
 
-    /// Show commands complete on stderr, with their exit codes.
+    /// Show complete commands on stderr, with their exit codes.
     #[arg(short, long, conflicts_with = "quiet")]
     pub(crate) verbose: bool,
 

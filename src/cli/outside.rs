@@ -64,7 +64,7 @@ pub(crate) struct SandboxArgs {
 /// What to do with sandboxes.
 #[derive(Debug, Subcommand)]
 pub(crate) enum SandboxCommand {
-    /// Create a sandbox, wait until it is ready, and print its id. It exists until you delete it.
+    /// Create a sandbox, wait until it is ready, and print its id. It stays until you delete it.
     #[command(after_help = CREATE_EXAMPLES)]
     Create {
         /// Who makes it.
@@ -119,11 +119,11 @@ pub(crate) enum SandboxCommand {
 /// What every command from outside takes.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct CommonArgs {
-    /// What to print on stdout.
+    /// Choose what to print on stdout.
     #[arg(long, visible_alias = "output-format", value_enum, default_value_t, global = true)]
     pub(crate) format: ResultFormat,
 
-    /// The form of log lines; RUST_LOG sets the level.
+    /// Choose the format of log lines; RUST_LOG sets the level.
     #[arg(long, value_enum, default_value_t, global = true)]
     pub(crate) log_format: LogFormat,
 

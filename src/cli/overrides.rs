@@ -17,35 +17,35 @@ pub(crate) struct OverrideArgs {
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) timeout: Option<Duration>,
 
-    /// End the run at this time (RFC 3339, or seconds since 1970), if no other limit ends it before.
+    /// End the run at this time (RFC 3339, or seconds since 1970), unless another limit ends it earlier.
     #[arg(long, value_name = "TIME", value_parser = parse_deadline)]
     pub(crate) deadline: Option<Timestamp>,
 
-    /// The conversation to continue, or to create with this id.
+    /// Continue this conversation, or create it with this id.
     #[arg(long, value_name = "UUID")]
     pub(crate) conversation_id: Option<ConversationId>,
 
-    /// The account's LLM profile to use.
+    /// Use this LLM profile of the account.
     #[arg(long, value_name = "NAME")]
     pub(crate) profile: Option<String>,
 
-    /// The account's agent profile to use, by name or id: it names LLM, tools and the secrets that the agent may have.
+    /// Use this agent profile of the account, by name or id. It names the LLM, the tools and the secrets that the agent may have.
     #[arg(long, value_name = "NAME")]
     pub(crate) agent_profile: Option<String>,
 
-    /// The LLM's model, such as anthropic/claude-sonnet-4-5. Overrides the task's; for one of the account's profiles use --profile.
+    /// Use this model, such as anthropic/claude-sonnet-4-5. Overrides the task's; for a profile of the account use --profile.
     #[arg(long, value_name = "MODEL")]
     pub(crate) model: Option<String>,
 
-    /// The most iterations of the agent. Overrides the task's limit.
+    /// End the run after this many iterations of the agent. Overrides the task's limit.
     #[arg(long, visible_alias = "max-turns", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_iterations: Option<u32>,
 
-    /// End the run when the conversation has cost so many US dollars. Overrides the task's limit.
+    /// End the run when the conversation has cost this many US dollars. Overrides the task's limit.
     #[arg(long, visible_alias = "max-budget-usd", value_name = "USD", value_parser = dollars)]
     pub(crate) max_cost: Option<f64>,
 
-    /// The agent's working directory.
+    /// Let the agent work in this directory.
     #[arg(long, value_name = "DIR")]
     pub(crate) working_dir: Option<String>,
 

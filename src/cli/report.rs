@@ -1,4 +1,4 @@
-//! The commands that tell what happened in a run.
+//! The commands that show what happened in a run.
 
 use std::path::PathBuf;
 
@@ -19,7 +19,7 @@ pub(crate) struct ReportArgs {
     #[arg(long, value_name = "ID", conflicts_with = "path")]
     pub(crate) conversation: Option<ConversationId>,
 
-    /// From outside: the conversation is in this sandbox.
+    /// Read the conversation from this sandbox.
     #[arg(long, value_name = "ID", requires = "conversation")]
     pub(crate) sandbox: Option<String>,
 
@@ -27,7 +27,7 @@ pub(crate) struct ReportArgs {
     #[command(flatten)]
     pub(crate) provider: ProviderArgs,
 
-    /// The agent-server's address. Default: AGENT_SERVER_URL, else localhost at AGENT_SERVER_PORT.
+    /// Use the agent-server at this address. Default: AGENT_SERVER_URL, else localhost at AGENT_SERVER_PORT.
     #[arg(long, value_name = "URL", value_parser = http_url, requires = "conversation", conflicts_with = "sandbox")]
     pub(crate) agent_server_url: Option<Url>,
 

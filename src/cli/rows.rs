@@ -15,7 +15,7 @@ pub(crate) struct RowArgs {
     #[arg(long, value_name = "FILE", requires = "row")]
     pub(crate) rows: Option<PathBuf>,
 
-    /// Which row, from 0; `auto` takes the number that Kubernetes, Slurm, AWS Batch, Cloud Run, Google Batch, GitLab or Buildkite
+    /// Take this row, counted from 0; `auto` takes the number that Kubernetes, Slurm, AWS Batch, Cloud Run, Google Batch, GitLab or Buildkite
     /// gives this process.
     #[arg(long, value_name = "N|auto", requires = "rows")]
     pub(crate) row: Option<RowChoice>,
@@ -48,7 +48,7 @@ impl FromStr for RowChoice {
 /// Rows of a file.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct RowsArgs {
-    /// The file of rows, CSV or JSON Lines. The columns are `{{ row.NAME }}` in the task.
+    /// Read the rows from this file, CSV or JSON Lines. The columns are `{{ row.NAME }}` in the task.
     #[arg(long, value_name = "FILE")]
     pub(crate) rows: Option<PathBuf>,
 

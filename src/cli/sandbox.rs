@@ -62,7 +62,7 @@ impl ValueEnum for WorkspaceKind {
 /// Who makes the sandbox of a command.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct ProviderArgs {
-    /// Who makes the sandbox, or has made it.
+    /// Choose the provider of the sandbox.
     #[arg(long = "workspace", value_enum, default_value_t, value_name = "WHERE")]
     pub(crate) kind: ProviderKind,
 }
@@ -70,16 +70,16 @@ pub(crate) struct ProviderArgs {
 /// How a new sandbox is made.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct ProvisionArgs {
-    /// The sandbox spec of a new sandbox of the Cloud [default: OPENHANDS_SANDBOX_SPEC_ID, else the account's].
+    /// Use this sandbox spec for a new sandbox of the Cloud [default: OPENHANDS_SANDBOX_SPEC_ID, else the account's].
     #[arg(long, value_name = "ID")]
     pub(crate) sandbox_spec: Option<String>,
 
-    /// The image of a new container, or of a new sandbox of the Runtime API
+    /// Use this image for a new container, or for a new sandbox of the Runtime API
     /// [default: ghcr.io/openhands/agent-server:latest-python].
     #[arg(long, value_name = "IMAGE")]
     pub(crate) image: Option<String>,
 
-    /// Mount this into a new container, as `docker run --volume` does. May be repeated.
+    /// Mount this folder into a new container, as `docker run --volume` does. May be repeated.
     #[arg(long = "volume", value_name = "HERE:THERE")]
     pub(crate) volumes: Vec<String>,
 
@@ -87,7 +87,7 @@ pub(crate) struct ProvisionArgs {
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) init_timeout: Option<Duration>,
 
-    /// Wait this long for a response of the Cloud API or the Runtime API [default: 60s].
+    /// Wait this long for a response from the Cloud API or the Runtime API [default: 60s].
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) api_timeout: Option<Duration>,
 }

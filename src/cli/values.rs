@@ -19,7 +19,7 @@ pub(crate) enum OutputFormat {
     Text,
     /// One JSON object, at the end.
     Json,
-    /// Every event of the conversation as it arrives, byte for byte, one a line; between them records of this program,
+    /// Every event of the conversation as it arrives, one per line, and records of the runner,
     /// whose `kind` begins with `runner.`.
     #[value(alias = "stream-json")]
     Jsonl,
@@ -31,7 +31,7 @@ pub(crate) enum LogFormat {
     /// For people.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 

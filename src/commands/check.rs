@@ -112,7 +112,7 @@ async fn check(context: &CommandContext, args: &CheckArgs) -> Vec<CheckLine> {
     let raw = context.raw();
     let mut lines = vec![set_variables(raw)];
     lines.extend(parent::waiting_shell().map(|shell| {
-        let found = format!("`{shell}` has started this program and stays; others can read its keys");
+        let found = format!("`{shell}` has started this program and is still running; others can read its keys");
         CheckLine::bad("parent", State::Unsafe, found, parent::ADVICE)
     }));
     let settings = match Settings::from_env(raw, &context.environment.not_text, Overrides::default()) {
@@ -142,11 +142,11 @@ async fn check(context: &CommandContext, args: &CheckArgs) -> Vec<CheckLine> {
     lines.push(if inside {
         agent_server(&client).await
     } else {
-        CheckLine::absent("agent-server", "not inside of a sandbox")
+        CheckLine::absent("agent-server", "not inside a sandbox")
     });
     match services::cloud_api(raw) {
         _ if matches!(settings.account, Account::SelfHosted) => {
-            let advice = "see to the agent-server's own settings";
+            let advice = "check the agent-server's own settings";
             lines.extend(inherited(&http, &settings, advice).await);
         }
         Ok(key) => lines.extend(cloud(&http, &key, &settings).await),
@@ -178,7 +178,7 @@ fn set_variables(raw: &RawEnv) -> CheckLine {
     let set: Vec<String> =
         raw.set_variables().map(|(name, value)| format!("{name}={}", value.unwrap_or(MASK))).collect();
     if set.is_empty() {
-        CheckLine::absent("variables", "none of ours is set")
+        CheckLine::absent("variables", "none is set")
     } else {
         CheckLine::good("variables", set.join(" "))
     }
@@ -193,7 +193,7 @@ async fn agent_server(client: &AgentServerClient) -> CheckLine {
         Ok::<_, HttpError>(version)
     };
     match answered.await {
-        Ok(version) => CheckLine::good(what, format!("{version} at {}, takes the session key", client.address())),
+        Ok(version) => CheckLine::good(what, format!("{version} at {}, accepts the session key", client.address())),
         Err(error) if error.is_refusal() => {
             CheckLine::bad(what, State::Unavailable, text::chain(&error), "SESSION_API_KEY is not this server's key")
         }
@@ -206,33 +206,33 @@ async fn agent_server(client: &AgentServerClient) -> CheckLine {
     }
 }
 
-/// The account: whether it takes the key, and what it has for a run.
+/// The account: whether it accepts the key, and what it has for a run.
 async fn cloud(http: &Http, key: &CloudKey, settings: &Settings) -> Vec<CheckLine> {
     let address = http::without_secrets(&key.url);
     let user = match Sandboxes::new(http.clone(), key.clone(), http.time_limits().request).user().await {
         Ok(user) => user,
         Err(error) => {
             let advice = if error.is_refusal() {
-                "make a new key in OpenHands Cloud under Settings, API Keys".to_owned()
+                "make a new key in OpenHands Cloud under Settings, API Keys"
             } else {
-                format!("see that {address} is the right address (OPENHANDS_CLOUD_API_URL), and HTTPS_PROXY")
+                "check the address (OPENHANDS_CLOUD_API_URL), the network and HTTPS_PROXY"
             };
             return vec![CheckLine::bad("Cloud API", State::Unavailable, text::chain(&error), advice)];
         }
     };
-    let mut lines = vec![CheckLine::good("Cloud API", format!("{address} takes the key"))];
+    let mut lines = vec![CheckLine::good("Cloud API", format!("{address} accepts the key"))];
     match &settings.account {
         Account::Cloud(_) => {
             let advice = "SANDBOX_ID and SESSION_API_KEY must be those of this sandbox";
             lines.extend(inherited(http, settings, advice).await);
         }
         _ => {
-            // Without a sandbox the keys are masked; whether there is one can be told.
+            // Without a sandbox the keys are masked; whether there is one can be seen.
             let shown: Option<UserSettings> = serde_json::from_value(user).ok();
             if !settings.llm.stands_alone() {
                 lines.push(inherited_llm(shown.and_then(|settings| settings.default_llm())));
             }
-            lines.push(CheckLine::absent("secrets", "told only to a sandbox"));
+            lines.push(CheckLine::absent("secrets", "known only inside a sandbox"));
         }
     }
     lines
@@ -277,8 +277,8 @@ async fn callback(http: &Http, raw: &RawEnv) -> CheckLine {
     let (reporting, warning) = Reporting::from_env(raw);
     let Some(mut url) = reporting.callback_url else {
         return match warning {
-            Some(warning) => CheckLine::bad(what, State::Wrong, warning, "give an http or https address"),
-            None => CheckLine::absent(what, "none is wanted"),
+            Some(warning) => CheckLine::bad(what, State::Wrong, warning, "set it to an http or https address"),
+            None => CheckLine::absent(what, "not set"),
         };
     };
     url.set_path("/");
@@ -286,13 +286,13 @@ async fn callback(http: &Http, raw: &RawEnv) -> CheckLine {
     let address = http::without_secrets(&url);
     match http.request(http::Method::GET, url).timeout(http.time_limits().callback_attempt).send().await {
         Ok(_) | Err(HttpError::Status { .. } | HttpError::TooLarge { .. }) => {
-            CheckLine::good(what, format!("{address} answers"))
+            CheckLine::good(what, format!("{address} responds"))
         }
         Err(error) => CheckLine::bad(
             what,
             State::Unavailable,
             text::chain(&error),
-            "no outcome would arrive: see to the address and the network",
+            "check the address and the network; without them no outcome arrives",
         ),
     }
 }

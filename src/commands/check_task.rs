@@ -24,11 +24,11 @@ const MOST: usize = 20;
 pub(super) async fn task_lines(args: &CheckArgs, raw: &RawEnv) -> Vec<CheckLine> {
     let source = Source::named(args.task.as_deref(), Path::new("."));
     let is_named = args.task.is_some();
-    let Some(file) = args.rows.rows.clone() else {
-        return off_thread("task file", move || one(&source, is_named)).await;
-    };
     let (selection, params) = (args.rows.selection(), args.params.clone());
     let payload = Payload::parse(raw.automation_event_payload.as_deref());
+    let Some(file) = args.rows.rows.clone() else {
+        return off_thread("task file", move || one(&source, is_named, &payload, &params)).await;
+    };
     off_thread("rows", move || match each(&source, file, &selection, &payload, &params) {
         Ok(good) => vec![CheckLine::good("rows", good)],
         Err(Problems(problems)) => problems.into_iter().map(|problem| bad("rows", problem)).collect(),
@@ -40,10 +40,18 @@ fn bad(what: &'static str, Problem { place, found, help }: Problem) -> CheckLine
     CheckLine::bad(what, State::Wrong, format!("{place}: {found}"), help)
 }
 
-fn one(source: &Source, is_named: bool) -> Vec<CheckLine> {
+fn one(source: &Source, is_named: bool, payload: &Payload, params: &[(String, String)]) -> Vec<CheckLine> {
     let problems = match source.load() {
         Ok(task) => {
-            return vec![CheckLine::good(TASK, task.name.unwrap_or_else(|| text::bounded(&task.prompt, 60)))];
+            let mut problems = check_messages(&task, payload, params);
+            if *payload == Payload::Absent {
+                // The run that an event triggers has one.
+                problems.retain(|problem| problem.found != payload.why_no_event());
+            }
+            if problems.is_empty() {
+                return vec![CheckLine::good(TASK, task.name.unwrap_or_else(|| text::bounded(&task.prompt, 60)))];
+            }
+            problems
         }
         Err(Problems(problems)) => problems,
     };

@@ -147,7 +147,7 @@ impl CommandContext {
             ResultFormat::Json => line(pretty(object)).await,
         };
         if let Err(error) = told {
-            tracing::warn!(%error, "standard output is not read any more");
+            tracing::warn!(%error, "standard output is no longer read");
         }
     }
 

@@ -85,7 +85,7 @@ async fn create(
 ) -> Result<ExitCode, Failure> {
     let mut sandbox = context.sandbox(provider, &NewSandboxArgs { provision, ..NewSandboxArgs::default() })?;
     let ready = until_signal(shutdown, context.ready(&mut sandbox)).await;
-    // From the moment in which its id is told, the sandbox is the user's.
+    // From the moment at which its id is printed, the sandbox is the user's.
     if let Ok(UsableSandbox { id, ready, .. }) = &ready {
         context.tell(id.as_str(), &usable(id, ready)).await;
         sandbox.keep();
@@ -106,8 +106,9 @@ fn cloud(context: &CommandContext) -> Result<Sandboxes, Failure> {
 
 async fn status(sandboxes: &Sandboxes, id: &SandboxId) -> Result<SandboxInfo, SandboxError> {
     let found =
-        retry("looking at the sandbox", Policy::cloud(sandboxes.http().time_limits()), || sandboxes.get(id)).await;
-    let found = found.map_err(SandboxError::request("looking at the sandbox"))?;
+        retry("reading the status of the sandbox", Policy::cloud(sandboxes.http().time_limits()), || sandboxes.get(id))
+            .await;
+    let found = found.map_err(SandboxError::request("reading the status of the sandbox"))?;
     found.ok_or_else(|| SandboxError::Gone { id: id.clone() })
 }
 

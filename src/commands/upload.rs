@@ -10,7 +10,7 @@ use crate::outcome::{Failure, FailureKind};
 
 /// The files of a task.
 pub(super) struct TaskUpload {
-    /// The name of the task file, which tells its format.
+    /// The name of the task file, which implies its format.
     pub(super) name: String,
     /// The task file as it is.
     pub(super) content: Bytes,

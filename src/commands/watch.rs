@@ -33,8 +33,8 @@ struct Now {
     live: Live,
     counts: Counts,
     since: Instant,
-    /// Whose bytes are counted, and how many there were at first.
-    transfer: Option<(AgentServerClient, u64)>,
+    /// Whose bytes are counted, and how many were moved and announced before.
+    transfer: Option<(AgentServerClient, u64, u64)>,
     /// Text without a line break at its end stands where the line would be.
     is_hidden: bool,
 }
@@ -61,7 +61,7 @@ impl Watch {
     /// Shows a transfer: how much this client has moved since, and how fast.
     pub(super) fn begin_transfer(&self, stage: &str, what: impl Into<String>, client: &AgentServerClient) {
         let live = Live { stage: stage.to_owned(), doing: what.into(), ..Live::default() };
-        let transfer = Some((client.clone(), client.transferred()));
+        let transfer = Some((client.clone(), client.transferred(), client.announced()));
         self.show(Now { live, counts: Counts::default(), since: Instant::now(), transfer, is_hidden: false });
     }
 
@@ -143,17 +143,19 @@ impl Now {
         }
         let elapsed = self.since.elapsed();
         let counts = Counts { elapsed, ..self.counts };
-        let Some((client, before)) = &self.transfer else { return self.live.line(&counts, width()) };
-        let moved = progress(client.transferred().saturating_sub(*before), elapsed);
+        let Some((client, moved, announced)) = &self.transfer else { return self.live.line(&counts, width()) };
+        let (moved, announced) = (client.transferred() - moved, client.announced() - announced);
+        let moved = progress(moved, announced, elapsed);
         let live = Live { doing: format!("{moved} | {}", self.live.doing), ..self.live.clone() };
         live.line(&counts, width())
     }
 }
 
-/// `12.3 MB, 4.1 MB/s`.
-fn progress(bytes: u64, elapsed: Duration) -> String {
+/// `12.3 MB of 40.0 MB, 4.1 MB/s`; without the total if it is not known.
+fn progress(bytes: u64, total: u64, elapsed: Duration) -> String {
     let per_second = u128::from(bytes) * 1000 / elapsed.as_millis().max(1);
-    format!("{}, {}/s", size(bytes), size(u64::try_from(per_second).unwrap_or(u64::MAX)))
+    let total = if total >= bytes.max(1) { format!(" of {}", size(total)) } else { String::new() };
+    format!("{}{total}, {}/s", size(bytes), size(u64::try_from(per_second).unwrap_or(u64::MAX)))
 }
 
 /// `812 B`, `4.1 kB`, `12.3 MB`, in powers of 1000.
@@ -173,14 +175,15 @@ mod tests {
 
     #[test]
     fn bytes_and_their_rate_have_the_unit_that_fits() {
-        for (bytes, seconds, shown) in [
-            (0, 0, "0 B, 0 B/s"),
-            (999, 1, "999 B, 999 B/s"),
-            (12_345_678, 3, "12.3 MB, 4.1 MB/s"),
-            (1_000, 2, "1.0 kB, 500 B/s"),
-            (5_990_000_000, 1, "5.9 GB, 5.9 GB/s"),
+        for (bytes, total, seconds, shown) in [
+            (0, 0, 0, "0 B, 0 B/s"),
+            (0, 5_000, 0, "0 B of 5.0 kB, 0 B/s"),
+            (999, 0, 1, "999 B, 999 B/s"),
+            (12_345_678, 40_000_000, 3, "12.3 MB of 40.0 MB, 4.1 MB/s"),
+            (1_000, 999, 2, "1.0 kB, 500 B/s"),
+            (5_990_000_000, 5_990_000_000, 1, "5.9 GB of 5.9 GB, 5.9 GB/s"),
         ] {
-            assert_eq!(progress(bytes, Duration::from_secs(seconds)), shown);
+            assert_eq!(progress(bytes, total, Duration::from_secs(seconds)), shown);
         }
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 /// Writes the trajectory of a log.
 ///
 /// # Errors
-/// Of reading and writing.
+/// Failed to read or write.
 pub(super) fn write(events: impl BufRead, result: &Value, to: &mut impl Write) -> io::Result<()> {
     let agent = without_nulls(json!({
         "name": "openhands",

@@ -13,7 +13,7 @@ pub(super) const DEADLINE_HELP: &str =
 /// # Errors
 /// What is wrong with it and how to write one.
 pub(crate) fn parse_deadline(text: &str) -> Result<Timestamp, String> {
-    moment(text).ok_or_else(|| format!("{} is not a moment in time: {DEADLINE_HELP}", shown(text)))
+    moment(text).ok_or_else(|| format!("{} is not a valid time: {DEADLINE_HELP}", shown(text)))
 }
 
 /// Reads a deadline: RFC 3339, or seconds since 1970.

@@ -40,7 +40,7 @@ pub(super) fn trace(raw: &RawEnv) -> Trace {
     let metadata = raw.openhands_observability_metadata.as_deref().and_then(|metadata| {
         let parsed = python_json::parse(metadata).and_then(|value| match value {
             Value::Object(fields) => Ok(fields),
-            _ => Err("JSON, but no object".to_owned()),
+            _ => Err("JSON, but not an object".to_owned()),
         });
         parsed.inspect_err(|_| tracing::warn!("OPENHANDS_OBSERVABILITY_METADATA is not a JSON object")).ok()
     });

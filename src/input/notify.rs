@@ -1,4 +1,4 @@
-//! Who else is told how a run ended, besides the automation service.
+//! Who else gets the result of a run, besides the automation service.
 
 use openhands_client::redact;
 use openhands_client::secret::Secret;
@@ -18,12 +18,12 @@ pub(crate) struct Notify {
     #[serde(deserialize_with = "address")]
     #[schemars(with = "String")]
     url: Secret,
-    /// Which runs are told. Default: `always`.
+    /// The runs that send a notice. Default: `always`.
     #[serde(default)]
     pub(crate) on: NotifyOn,
 }
 
-/// Which runs are told.
+/// The runs that send a notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum NotifyOn {
@@ -54,7 +54,7 @@ impl Notify {
     }
 }
 
-/// A part of a path of so many bytes may be a key; `services` is none.
+/// A part of a path of this many bytes may be a key; `services` is none.
 const SECRET_PART: usize = 16;
 
 fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {

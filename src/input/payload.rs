@@ -1,4 +1,4 @@
-//! What triggered a run, as the automation service tells it in `AUTOMATION_EVENT_PAYLOAD`.
+//! What triggered a run, as the automation service passes it in `AUTOMATION_EVENT_PAYLOAD`.
 
 use serde_json::{Map, Value};
 
@@ -24,7 +24,7 @@ impl Payload {
         match text.map(python_json::parse) {
             None => Self::Absent,
             Some(Ok(Value::Object(fields))) => Self::Given(fields),
-            Some(Ok(_)) => Self::Malformed("JSON, but no object".to_owned()),
+            Some(Ok(_)) => Self::Malformed("JSON, but not an object".to_owned()),
             Some(Err(error)) => Self::Malformed(format!("not JSON ({error})")),
         }
     }
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn what_is_no_object_is_malformed_and_has_no_event() {
-        for (text, reason) in [("[]", "no object"), ("{", "not JSON"), ("null", "no object")] {
+        for (text, reason) in [("[]", "not an object"), ("{", "not JSON"), ("null", "not an object")] {
             let payload = Payload::parse(Some(text));
             assert!(payload.why_no_event().contains(reason), "{payload:?}");
             assert_eq!(payload.event(), None);

@@ -26,7 +26,7 @@ pub(crate) struct Reporting {
     pub(crate) run_id: Option<RunId>,
     /// The automation's name, for people.
     pub(crate) name: Option<String>,
-    /// Who else is told how the run ended.
+    /// Who else gets the result of the run.
     pub(crate) notify: Vec<Notify>,
 }
 

@@ -54,7 +54,7 @@ pub(crate) struct Settings {
     pub(crate) run_key: Option<Secret>,
     /// The account that the conversation belongs to.
     pub(crate) user_id: Option<String>,
-    /// Conversation tags that tell the automation and the run.
+    /// Conversation tags that name the automation and the run.
     pub(crate) tags: BTreeMap<String, String>,
     /// Where the conversation belongs in traces.
     pub(crate) trace: Trace,

@@ -60,7 +60,7 @@ fn no_path_of_a_server(path: &str) -> Option<&'static str> {
     } else if path.contains("://") {
         Some("an address in place of a path")
     } else if has_drive {
-        Some("a path of Windows: the agent-server has others")
+        Some("a Windows path, which the agent-server does not understand")
     } else {
         None
     }
@@ -91,7 +91,7 @@ pub(crate) struct Here {
 }
 
 impl Here {
-    /// Of this process.
+    /// The directories of this process.
     pub(crate) fn of_process() -> Option<Self> {
         let home = env::variable("HOME").map(|home| PathBuf::from(home.expose()));
         std::env::current_dir().ok().map(|directory| Self { directory, home: home.filter(|home| home.is_absolute()) })

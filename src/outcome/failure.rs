@@ -26,7 +26,7 @@ pub(crate) enum FailureKind {
     ConversationDeleted,
     /// The time limit of the task is reached.
     Timeout,
-    /// The agent-server was never ready, or gave no sign of life for too long.
+    /// The agent-server was never ready, or did not respond for too long.
     AgentServerUnreachable,
     /// The Cloud API could not be reached.
     CloudUnreachable,

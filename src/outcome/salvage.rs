@@ -29,7 +29,7 @@ pub(crate) struct PatchSize {
 }
 
 impl PatchSize {
-    /// Of the changes in all repositories.
+    /// The total of the changes in all repositories.
     #[must_use]
     pub(crate) fn of(changes: &[RepositoryChanges]) -> Self {
         changes.iter().fold(Self::default(), |sum, changes| Self {

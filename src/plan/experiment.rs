@@ -36,7 +36,7 @@ pub(super) fn choose(experiment: &Experiment, run: Option<&RunId>) -> Option<Var
         .cloned()
 }
 
-/// The tags that tell an experiment's runs apart, as the automation service's own script names them
+/// The tags that distinguish an experiment's runs, as the automation service's own script names them
 /// (`openhands-automation` 1.25.0). `profile` is the one that was wanted, also where there is none of that name.
 pub(super) fn tags(experiment: &Experiment, variant: &Variant, profile: Option<&str>) -> BTreeMap<String, String> {
     [
@@ -49,7 +49,7 @@ pub(super) fn tags(experiment: &Experiment, variant: &Variant, profile: Option<&
     .collect()
 }
 
-/// The tag that tells the plugins, if people can find any of them.
+/// The tag that names the plugins, if people can find any of them.
 pub(super) fn plugin_tag(plugins: &[PluginSource]) -> Option<(String, String)> {
     let pages: Vec<String> = plugins.iter().filter_map(PluginSource::page).collect();
     (!pages.is_empty()).then(|| ("plugins".to_owned(), shortened(&pages.join(","))))

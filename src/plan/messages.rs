@@ -43,7 +43,7 @@ pub(super) fn messages(
         match template.render(&values) {
             Ok(text) if text.trim().is_empty() => problems.push(Problem::new(
                 template.place,
-                "nothing is left of the message when its places are filled in",
+                "the message is empty after its template is filled in",
                 "write what the agent should do in any case",
             )),
             Ok(text) => texts.push(text),
@@ -86,7 +86,7 @@ fn params(
         let (found, help) = if known.is_empty() {
             (
                 "the task has no parameters".to_owned(),
-                "name it in a message as `{{ params.NAME }}`, or leave it out".to_owned(),
+                "name it in a message as `{{ params.NAME }}`, or remove it".to_owned(),
             )
         } else {
             (
@@ -209,6 +209,6 @@ mod tests {
     #[test]
     fn a_message_of_which_nothing_is_left_is_refused() {
         let task = "prompt: '{% if event is defined %}x{% endif %}'";
-        assert!(texts(task, TaskFormat::Yaml, None, &[]).unwrap_err().contains("nothing is left of the message"));
+        assert!(texts(task, TaskFormat::Yaml, None, &[]).unwrap_err().contains("the message is empty after"));
     }
 }

@@ -78,7 +78,7 @@ pub(crate) struct RunPlan {
     pub(crate) result_spec: ResultSpec,
     /// Whether this program lies where the agent-server can run it, as the hooks around the agent's finish.
     pub(crate) with_hooks: bool,
-    /// Who is told how the run ended, besides those that the environment names.
+    /// Who gets the result, in addition to those that the environment names.
     pub(crate) notify: Vec<Notify>,
     /// Time for the whole run.
     pub(crate) timeout: Option<Duration>,
@@ -137,7 +137,7 @@ impl LlmPlan {
             _ => base.clone(),
         };
         let llm = self.fields.iter().fold(base, |llm, (name, value)| llm.set(name, value.clone()));
-        // The server tells usage apart by this id; an inherited one may be that of another use.
+        // The server distinguishes usage by this id; an inherited one may be that of another use.
         llm.used_as("agent")
     }
 }
@@ -316,14 +316,14 @@ fn refuse_beside_profile(task: &Task, problems: &mut Vec<Problem>) {
         problems.push(Problem::new(format!("{}: {field}", task.origin.file), found, help));
     };
     if !task.agent.is_default_agent() {
-        let help = "change the profile, or leave one of the two out";
+        let help = "change the profile, or remove one of the two";
         refuse("agent", "changes of the default agent beside an agent profile", help);
     }
     if !task.mcp.is_empty() {
         refuse(
             "mcp",
             "`mcp` beside an agent profile",
-            "leave one of the two out: the agent profile names its MCP servers",
+            "remove one of the two: the agent profile names its MCP servers",
         );
     }
 }

@@ -159,7 +159,7 @@ fn over_https(source: &RepoSource) -> Option<OverHttps> {
     access.wants_token_of().is_some().then(|| OverHttps { url: url.into(), access })
 }
 
-/// The last part of the address without `.git`, and without what is no part of a file name.
+/// The last part of the address without `.git`, and without what is not part of a file name.
 fn directory_name(shown: &str) -> String {
     let path = shown.split_once("://").map_or(shown, |(_, path)| path);
     let path = path.trim_end_matches('/');

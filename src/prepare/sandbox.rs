@@ -27,7 +27,7 @@ pub(crate) fn sandbox_of(
     sandbox
 }
 
-/// Gives a sandbox up that could not be deleted, and tells the user.
+/// Abandons a sandbox that could not be deleted, and informs the user.
 pub(crate) fn leave(sandbox: Sandbox<AnyProvider>) {
     if !sandbox.is_settled() {
         let (flag, in_advance) = (sandbox.provider().flag(), sandbox.provider().id_in_advance());
@@ -37,10 +37,10 @@ pub(crate) fn leave(sandbox: Sandbox<AnyProvider>) {
                 tracing::warn!("sandbox {id} may be left: delete it with `openhands-runner sandbox delete{flag} {id}`");
             }
             (None, Some(id)) => tracing::warn!(
-                "sandbox {id} was being made and may be left: delete it with `openhands-runner sandbox delete{flag} {id}`"
+                "sandbox {id} was being created and may be left: delete it with `openhands-runner sandbox delete{flag} {id}`"
             ),
             (None, None) => tracing::warn!(
-                "a sandbox was being made and may be left: look with `openhands-runner sandbox list`, and delete it"
+                "a sandbox was being created and may be left: look with `openhands-runner sandbox list`, and delete it"
             ),
         }
     }

@@ -19,7 +19,7 @@ use serde_json::json;
 
 use crate::cli::HookEvent;
 
-/// What a hook tells the agent-server.
+/// The response of a hook to the agent-server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// The agent may continue or stop as it wants.

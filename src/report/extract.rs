@@ -19,7 +19,7 @@ pub(crate) struct Extract {
 /// Bytes of HTML that a character of a line has on average at most.
 const BYTES_OF_CHARACTER: usize = 6;
 
-/// A text as one line of at most so many characters and a mark for what is cut. White space is one blank.
+/// A text as one line of at most this many characters and a mark for what is cut. White space is one blank.
 pub(super) fn line(text: &str, longest: usize) -> String {
     let words: Vec<&str> = text.split_whitespace().take(longest + 1).collect();
     let line = words.join(" ");
@@ -28,7 +28,7 @@ pub(super) fn line(text: &str, longest: usize) -> String {
 }
 
 impl Extract {
-    /// Of a text that may be shown in so many bytes of HTML.
+    /// Shortens a text to this many bytes of HTML.
     pub(crate) fn new(text: &str, budget: usize) -> Self {
         let text = text.replace("\r\n", "\n");
         let text = text.trim_end();

@@ -1,4 +1,4 @@
-//! What happened in a run, told from the lines of its events: as a page and as plain text.
+//! What happened in a run, read from the lines of its events: as a page and as plain text.
 //!
 //! ```text
 //! lines (run folder, or the output of `--format jsonl`) ─► Story ─┬► page: one HTML file

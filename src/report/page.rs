@@ -61,6 +61,7 @@ pub(crate) fn page_environment<'e>() -> Result<Environment<'e>, Error> {
     });
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
     environment.add_filter("seconds", |seconds: f64| seconds_for_people(seconds));
+    environment.add_filter("dollars", |dollars: f64| format!("{dollars:.4}"));
     Ok(environment)
 }
 

@@ -8,7 +8,7 @@ use super::story::{Step, StepKind, Story};
 use super::unseen;
 use crate::screen::cut;
 
-/// So many lines of a failed step's output are shown, from its end.
+/// The number of lines at the end of a failed step's output that are shown.
 const OUTPUT_LINES: usize = 12;
 
 /// The text, with lines of at most `width` columns where a line is ours. Texts from outside keep their lines.
@@ -27,6 +27,9 @@ fn write(out: &mut String, story: &Story, width: usize) -> std::fmt::Result {
             if let Some(detail) = &verdict.detail {
                 writeln!(out, "{}", indented(&whole(detail)))?;
             }
+            if let Some(help) = &verdict.help {
+                writeln!(out, "help: {help}")?;
+            }
         }
         None => writeln!(out, "No result: the run is still under way, or its process was killed.")?,
     }
@@ -44,6 +47,9 @@ fn write(out: &mut String, story: &Story, width: usize) -> std::fmt::Result {
         for path in &check.changed {
             writeln!(out, "           changed since the start: {path}")?;
         }
+    }
+    if story.checks_left_out > 0 {
+        writeln!(out, "  {} checks are left out", story.checks_left_out)?;
     }
     for message in &story.messages {
         writeln!(out, "\nTask\n{}", indented(&whole(message)))?;
@@ -131,14 +137,14 @@ mod tests {
                 "summary": "run all the tests of the whole project at once", "action": {"command": "make test"}}),
             json!({"kind": "ObservationEvent", "id": "o", "action_id": "a", "timestamp": "2026-01-01T00:01:05",
                 "observation": {"exit_code": 2, "content": [{"text": "one\n\u{1b}[31mtwo"}]}}),
-            json!({"kind": "runner.result", "status": "FAILED", "error": {"code": "AgentStuck", "detail": "It repeats itself."}}),
+            json!({"kind": "runner.result", "status": "FAILED", "error": {"code": "AgentStuck", "detail": "It repeats itself.", "help": "Say more."}}),
         ] {
             reader.line(&line.to_string());
         }
         let text = plain(&reader.end().unwrap(), 40);
         assert_eq!(
             text,
-            "FAILED: AgentStuck\n  It repeats itself.\n\nTask\n  Do it.\n\nSteps\n    \
+            "FAILED: AgentStuck\n  It repeats itself.\nhelp: Say more.\n\nTask\n  Do it.\n\nSteps\n    \
              1  terminal: run all the t… (exit 2)\n       | one\n       | <␛>[31mtwo\n\nFacts\n  \
              Time               1 min 5 s\n  LLM                0.0 s\n  Tools              1 min 5 s\n"
         );

@@ -14,7 +14,7 @@ use super::story::{Check, Ending, LimitReached, Patch, Step, StepKind, Story};
 use super::timeline::{Costs, Timeline};
 use crate::agent_work::{AgentWork, Spent};
 
-/// The texts of so many steps at the beginning, as many at the end, and so many that failed are kept.
+/// The numbers of steps whose texts are kept: at the beginning, at the end, and failed ones in between.
 const FIRST: usize = 300;
 const LAST: usize = 300;
 const FAILED: usize = 200;
@@ -30,11 +30,11 @@ const ANSWER_BUDGET: usize = 128 << 10;
 const DETAIL_BUDGET: usize = 16 << 10;
 /// The longest line of a title, in characters.
 const LONGEST_TITLE: usize = 200;
-/// So many messages to the agent are shown.
+/// The largest number of messages to the agent that are shown.
 const MOST_MESSAGES: usize = 50;
-/// So many checks are shown, and so many files of a check.
+/// The largest number of checks that are shown, and of files of a check.
 const MOST_CHECKS: usize = 50;
-/// So many warnings are shown.
+/// The largest number of warnings that are shown.
 const MOST_WARNINGS: usize = 50;
 /// Takes the lines of a run, one after the other.
 #[derive(Debug, Default)]
@@ -60,7 +60,7 @@ pub(crate) struct StoryReader {
 }
 
 impl StoryReader {
-    /// Takes a line. What is no event of a run, and what is unknown, says nothing.
+    /// Takes a line. What is not an event of a run, and what is unknown, says nothing.
     pub(crate) fn line(&mut self, line: &str) {
         let Some(event) = Event::parse(line) else { return };
         if let Some(own) = event.kind.strip_prefix("runner.") {
@@ -101,23 +101,23 @@ impl StoryReader {
         }
     }
 
-    /// Takes the beginning of the changes in the repositories, which are so many bytes in all.
+    /// Takes the beginning of the changes in the repositories, which have this many bytes in all.
     pub(crate) fn patch(&mut self, patch: &str, size: u64) {
         self.patch = (!patch.trim().is_empty()).then(|| Patch::new(patch, size));
     }
 
-    /// Whether the lines have told how the run ended.
+    /// Whether the lines say how the run ended.
     pub(crate) fn has_result(&self) -> bool {
         self.result.contains_key("status")
     }
 
-    /// Takes the result where no line has told it.
+    /// Takes the result if no line has it.
     pub(crate) fn result(&mut self, result: Map<String, Value>) {
         self.known = true;
         self.result.extend(result);
     }
 
-    /// The lines are those of a conversation, which has used so much. They do not tell how a run ended.
+    /// The lines are those of a conversation, and this is its usage. They do not say how a run ended.
     pub(crate) fn conversation(&mut self, id: ConversationId, usage: &Usage) {
         self.is_conversation = true;
         self.result.insert("conversation_id".to_owned(), id.to_string().into());
@@ -302,6 +302,8 @@ impl StoryReader {
             step.output = step.output.take().map(|text| text.within(budget - half));
         }
         let verdict = self.verdict();
+        let (checks, all_checks) = self.checks();
+        let checks_shown = checks.len();
         let code = verdict.as_ref().and_then(|verdict| verdict.code.as_deref());
         let (warnings, all_warnings) = self.warnings();
         Some(Story {
@@ -311,7 +313,8 @@ impl StoryReader {
             verdict,
             is_conversation: self.is_conversation,
             facts: self.facts(),
-            checks: self.checks(),
+            checks,
+            checks_left_out: all_checks - checks_shown,
             warnings_left_out: all_warnings - warnings.len(),
             warnings,
             answer: answer.map(|answer| Extract::new(&answer, ANSWER_BUDGET)).filter(|answer| !answer.head.is_empty()),
@@ -345,12 +348,13 @@ impl StoryReader {
         let of_error = |name: &str| error?.get(name)?.as_str();
         let code = of_error("code").map(|code| line(code, LONGEST_TITLE));
         let detail = of_error("detail").map(|detail| Extract::new(detail, DETAIL_BUDGET));
-        Some(Ending { completed: status == "COMPLETED", status, code, detail })
+        let help = of_error("help").map(|help| line(help, LONGEST_TITLE));
+        Some(Ending { completed: status == "COMPLETED", status, code, detail, help })
     }
 
-    /// The checks of the task, as the result has them.
-    fn checks(&self) -> Vec<Check> {
-        let checks = self.result.get("checks").and_then(Value::as_array).into_iter().flatten().take(MOST_CHECKS);
+    /// The first checks of the task, as the result has them, and how many there are.
+    fn checks(&self) -> (Vec<Check>, usize) {
+        let all = self.result.get("checks").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let check = |check: &Value| {
             let text = |name: &str| check.get(name).and_then(Value::as_str).unwrap_or_default();
             let changed = check.get("changed").and_then(Value::as_array).into_iter().flatten();
@@ -369,7 +373,7 @@ impl StoryReader {
                     .collect(),
             }
         };
-        checks.map(check).collect()
+        (all.iter().take(MOST_CHECKS).map(check).collect(), all.len())
     }
 
     fn facts(&self) -> Vec<(&'static str, String)> {
@@ -504,26 +508,32 @@ mod tests {
     #[test]
     fn what_is_left_out_is_counted_and_a_limit_is_marked() {
         let turns = (0..MOST_MESSAGES + 3).map(|number| json!({"kind": "runner.turn", "message": number.to_string()}));
-        let end = json!({"kind": "runner.result", "status": "FAILED", "error": {"code": "Timeout", "detail": "too long"},
-            "warnings": vec!["odd"; MOST_WARNINGS + 7]});
+        let end = json!({"kind": "runner.result", "status": "FAILED", "error": {"code": "Timeout", "detail": "too long", "help": "raise it"},
+            "warnings": vec!["odd"; MOST_WARNINGS + 7], "checks": vec![json!({"name": "c", "status": "passed"}); MOST_CHECKS + 2]});
         let story = story(turns.chain([action(1, 0), observation(1, 9, 0, "x"), end]));
         assert_eq!((story.messages.len(), story.messages_left_out), (MOST_MESSAGES, 3));
         assert_eq!((story.warnings.len(), story.warnings_left_out), (MOST_WARNINGS, 7));
+        assert_eq!((story.checks.len(), story.checks_left_out), (MOST_CHECKS, 2));
         let limit = story.limit.clone().unwrap();
         assert_eq!((limit.name, limit.at), ("Time limit reached", 9.0));
         let page = crate::report::page(&story).unwrap();
         for part in [
             ">3 messages are left out.",
             ">7 warnings are left out here.",
+            ">2 checks are left out.",
+            "<p><b>What to do:</b> raise it</p>",
             "class=\"limit\"",
             "Time limit reached, 9.0 s",
         ] {
             assert!(page.contains(part), "{part}: {page}");
         }
         let text = crate::report::plain(&story, 80);
-        for part in
-            ["\n7 warnings are left out\n", "\n  3 messages are left out\n", "\n       Time limit reached: 9.0 s\n"]
-        {
+        for part in [
+            "\n7 warnings are left out\n",
+            "\n  2 checks are left out\n",
+            "\n  3 messages are left out\n",
+            "\n       Time limit reached: 9.0 s\n",
+        ] {
             assert!(text.contains(part), "{part}: {text}");
         }
     }

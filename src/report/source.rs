@@ -11,9 +11,9 @@ use super::reader::StoryReader;
 use super::story::Story;
 use crate::run_folder::{EVENTS, PATCH, RESULT};
 
-/// A longer line is passed over: no event is so long.
+/// A longer line is skipped: no event is that long.
 const LONGEST_LINE: u64 = 64 << 20;
-/// So much of a patch is read.
+/// The number of bytes of a patch that are read.
 const LONGEST_PATCH: u64 = 4 << 20;
 
 /// Why there is no story.
@@ -52,7 +52,7 @@ pub(crate) fn read(path: &Path) -> Result<Story, SourceError> {
                 reader.line(&line);
             }
         }
-        // The result alone tells how the run ended.
+        // Only the result says how the run ended.
         Err(error) if error.kind() == io::ErrorKind::NotFound && result.is_some() => {}
         Err(error) => return Err(unreadable(error)),
     }

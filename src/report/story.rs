@@ -14,11 +14,11 @@ const LINE_MARKUP: usize = 40;
 /// What happened in a run.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Story {
-    /// How it ended; nothing if that is not told.
+    /// How it ended, if the lines say so.
     pub(crate) verdict: Option<Ending>,
     /// Whether it is that of a conversation, which does not know of runs.
     pub(crate) is_conversation: bool,
-    /// What the agent was told.
+    /// The messages to the agent.
     pub(crate) messages: Vec<Extract>,
     /// Further messages.
     pub(crate) messages_left_out: usize,
@@ -28,6 +28,8 @@ pub(crate) struct Story {
     pub(crate) facts: Vec<(&'static str, String)>,
     /// The checks of the task, as they ended last.
     pub(crate) checks: Vec<Check>,
+    /// The number of further checks.
+    pub(crate) checks_left_out: usize,
     /// What the run did not have, or did not find.
     pub(crate) warnings: Vec<String>,
     /// Further warnings.
@@ -64,7 +66,7 @@ pub(crate) struct Patch {
 }
 
 impl Patch {
-    /// Of a patch of so many bytes that begins with this text.
+    /// Describes a patch of this many bytes that begins with this text.
     pub(super) fn new(text: &str, size: u64) -> Self {
         let (mut lines, mut spent, mut read) = (Vec::new(), 0, 0);
         for line in text.split_inclusive('\n') {
@@ -91,6 +93,8 @@ pub(crate) struct Ending {
     pub(crate) code: Option<String>,
     /// Why it failed, for people.
     pub(crate) detail: Option<Extract>,
+    /// What to do about it.
+    pub(crate) help: Option<String>,
 }
 
 /// A limit that ended a run.
@@ -103,7 +107,7 @@ pub(crate) struct LimitReached {
 }
 
 impl LimitReached {
-    /// Of a failure with this code.
+    /// The limit that a failure with this code names.
     pub(super) fn of(code: &str, at: f64) -> Option<Self> {
         let limits = [
             (FailureKind::Timeout.code(), "Time limit reached"),
@@ -135,7 +139,7 @@ pub(crate) enum StepKind {
     Tool,
     /// The agent said something.
     Agent,
-    /// The agent was told something.
+    /// A message to the agent.
     User,
     /// Something went wrong outside of a tool.
     Error,

@@ -41,7 +41,7 @@ pub(crate) struct Timeline {
 }
 
 impl Timeline {
-    /// Of these steps, in a run of so many seconds.
+    /// Builds the timeline of these steps, in a run of this many seconds.
     pub(crate) fn new(steps: &[Step], seconds: f64) -> Self {
         let mut bars: Vec<Bar> = Vec::new();
         if seconds <= 0.0 {
@@ -86,7 +86,7 @@ pub(crate) struct Costs {
 }
 
 impl Costs {
-    /// Of these seconds, dollars and tokens, in a run of so many seconds.
+    /// Builds the curve of these seconds, dollars and tokens, in a run of this many seconds.
     pub(crate) fn new(points: &[(f64, f64, u64)], seconds: f64) -> Self {
         let (last_cost, last_tokens) = points.last().map_or((0.0, 0), |(_, cost, tokens)| (*cost, *tokens));
         let every = points.len().div_ceil(MOST_POINTS).max(1);

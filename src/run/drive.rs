@@ -180,7 +180,7 @@ enum Followed {
     WrappedUp,
 }
 
-/// Follows the turn to its end. When time runs out, the agent is told once: the run's own limit ends a turn that does not end by
+/// Follows the turn to its end. When time runs out, the agent gets one message: the run's own limit ends a turn that does not end by
 /// itself.
 async fn follow(
     conversation: &mut Conversation,

@@ -66,7 +66,7 @@ pub(super) async fn last_words(
     };
     let message = in_time("no final message", budgets, conversation::final_message(server, id));
     let info = async {
-        // Of a turn that was not followed to its end the last of the cost is still to be read. Older servers tell the tokens only here.
+        // If a turn was not followed to its end, its last cost is still unread. Older servers report the tokens only here.
         if at_work || !knows_usage {
             in_time("no final cost", budgets, server.client.conversation(id)).await
         } else {

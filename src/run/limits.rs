@@ -102,11 +102,11 @@ async fn limit_of_process(server: &AgentServer, plan: &RunPlan) -> Option<Limit>
             tracing::info!("the agent-server will end this process in {} s", left.as_secs());
             Limit {
                 at: Instant::now() + left.saturating_sub(plan.time_limits.before_kill),
-                reason: "the run reached the time-out that the agent-server has for this process".to_owned(),
+                reason: "the run reached the agent-server's time limit for this process".to_owned(),
             }
         }),
         Err(error) => {
-            tracing::debug!(error = %text::chain(&error), "the time-out of this process is not known");
+            tracing::debug!(error = %text::chain(&error), "the time limit of this process is unknown");
             None
         }
     }

@@ -1,7 +1,7 @@
 //! Whether the MCP servers of a conversation give the agent their tools.
 //!
 //! An agent-server starts them with the first message. A newer one (1.58.0) leaves out a server that it cannot start or that does not
-//! respond, and tells no one. An older one (1.11.5, 1.22.1) fails the message, or hangs if the server's command is missing.
+//! respond, and reports nothing. An older one (1.11.5, 1.22.1) fails the message, or hangs if the server's command is missing.
 
 use std::fmt::Write as _;
 
@@ -16,12 +16,12 @@ use crate::outcome::{Failure, FailureKind};
 pub(super) struct McpStart(Option<McpServers>);
 
 impl McpStart {
-    /// Of a conversation that brings these servers, and has just been made or existed before.
+    /// Creates it for a conversation with these servers, which is new or existed before.
     pub(super) fn new(servers: &McpServers, is_new: bool) -> Self {
         Self(Some(servers.clone()).filter(|servers| is_new && !servers.is_empty()))
     }
 
-    /// Takes an event of the conversation: the one with the agent's tools tells which servers give none.
+    /// Takes an event of the conversation: the one with the agent's tools shows which servers provide none.
     pub(super) fn see(&mut self, event: &Event, warnings: &Warnings) {
         let Some(tools) = self.0.as_ref().and_then(|_| event.mcp_tools()) else { return };
         let servers = self.0.take().unwrap_or_default();

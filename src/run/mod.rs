@@ -70,7 +70,7 @@ pub(crate) async fn run(
 ) -> ExitCode {
     let row = match ends_or_signal(row::choose(&mut args, &mut environment), &mut shutdown).await {
         Ok(Chosen::Done(row)) => {
-            tracing::info!(row = row.number, id = row.key, "the row has completed before: nothing to do");
+            tracing::info!(row = row.number, id = row.key, "the row has already completed: nothing to do");
             return ExitCode::COMPLETED;
         }
         Ok(Chosen::Row(row)) => Ok(row),

@@ -53,7 +53,7 @@ impl Outside {
         let provider = sandbox.provider();
         let policy = Policy::cloud_read(provider.http().time_limits());
         // If the provider does not say, the failure that led here is the reason.
-        let look = retry("looking at the sandbox", policy, || provider.look(id)).await;
+        let look = retry("reading the status of the sandbox", policy, || provider.look(id)).await;
         if !matches!(look, Ok(SandboxState::Paused)) {
             return Ok(false);
         }
@@ -75,7 +75,7 @@ impl Outside {
         }
     }
 
-    /// The process ends now: what is still there stays, and the user is told.
+    /// The process ends now: what is still there stays, and the user is informed.
     pub(super) fn forget(self) {
         if let Some(sandbox) = self.sandbox.into_inner() {
             leave(sandbox);

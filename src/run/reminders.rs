@@ -22,11 +22,11 @@ pub(super) struct Reminded {
     pub(super) least_time: Duration,
 }
 
-/// Which reminders are due. Each part of each limit is told once; of two that are due together, the agent hears the last.
+/// Which reminders are due. Each part of each limit is reported once; if two are due together, the agent gets the last.
 #[derive(Debug, Default)]
 pub(super) struct Reminders {
     limits: Reminded,
-    /// How many of [`PARTS`] were told.
+    /// How many of [`PARTS`] were reported.
     time: usize,
     cost: usize,
     iterations: usize,
@@ -49,7 +49,7 @@ impl Reminders {
         (left >= self.limits.least_time).then(|| ends - left)
     }
 
-    /// The message of what is due now, if anything is: after so many dollars of this run, and steps of this turn.
+    /// The message of what is due now, if anything is: after this many dollars of this run, and steps of this turn.
     pub(super) fn due(&mut self, now: Instant, spent: f64, iterations: u64) -> Option<String> {
         let mut parts = Vec::new();
         let mut time_is_due = false;
@@ -83,7 +83,7 @@ impl Reminders {
     }
 }
 
-/// Whether so small a part is left that the agent is to be told, and was not yet.
+/// Whether so little is left that the agent needs a reminder that it has not had yet.
 fn is_due(told: &mut usize, left: f64) -> bool {
     let reached = PARTS.iter().filter(|part| left <= **part).count();
     let is_due = reached > *told;

@@ -67,12 +67,12 @@ impl Reporter {
         let network = crate::input::settings::network(&environment.raw);
         let (http, complaint) = Http::lenient(&network, time_limits.client);
         if let Some(error) = complaint {
-            tracing::warn!(error = %text::chain(&error), "the run is reported without the network settings that cannot be used");
+            tracing::warn!(error = %text::chain(&error), "the outcome is reported without the invalid network settings");
         }
         Self { http, reporting, network, time_limits, redactor: environment.redactor.clone(), guardian: None }
     }
 
-    /// The sink that posts phases, if someone wants them, and what tells that the run is settled without us.
+    /// The sink that posts phases, if they are wanted, and the signal that the run is settled without us.
     pub(super) fn phases(&self) -> Option<(Phases, SettledElsewhere)> {
         let endpoint = PhaseEndpoint { url: self.reporting.phase_url.clone()?, key: self.reporting.phase_key.clone() };
         Some(Phases::to(endpoint, self.http.clone(), self.redactor.clone(), &self.time_limits.run))
@@ -146,7 +146,7 @@ impl Reporter {
         self.reporting.run_id.as_ref()
     }
 
-    /// Who is told how the run ends, besides those that the environment names. A run that had nothing to deliver gets a guardian now.
+    /// Who gets the result, in addition to those that the environment names. A run that had nothing to deliver gets a guardian now.
     ///
     /// # Errors
     /// Those of [`Reporter::guard`].
@@ -255,7 +255,7 @@ impl Reporter {
         }
     }
 
-    /// What the automation service is told.
+    /// The report to the automation service.
     fn report(&self, outcome: &Outcome) -> CompletionReport {
         let report = outcome.report(&self.redactor);
         // A service without phases refuses a body with a task outcome.
@@ -276,7 +276,7 @@ impl Reporter {
         self.tell(|guardian| guardian.outcome(&will));
     }
 
-    /// Result and standard output, then the callback: a service that is told the outcome may take the sandbox away. Then the notices.
+    /// Result and standard output, then the callback: a service that knows the outcome may delete the sandbox. Then the notices.
     /// Whether the service knows, and nothing of the callback is left to the guardian.
     pub(super) async fn publish(&mut self, outcome: &Outcome, sinks: &mut Sinks, budgets: ShutdownBudgets) -> bool {
         let result = outcome.result(&self.redactor);
@@ -305,7 +305,7 @@ impl Reporter {
             Ok(delivered) => {
                 match delivered {
                     Delivered::Accepted => tracing::info!("completion callback delivered"),
-                    Delivered::AlreadySettled => tracing::info!("the automation service had settled the run already"),
+                    Delivered::AlreadySettled => tracing::info!("the automation service has already settled the run"),
                 }
                 true
             }

@@ -83,7 +83,7 @@ async fn llm(account: &AccountClient, plan: &RunPlan, redactor: &Redactor) -> Re
         LlmBase::Inherited { profile: None, .. } => default_llm(account, plan).await?,
         LlmBase::Inherited { profile: Some(profile), .. } => match account.llm(Some(&profile.name)).await {
             Err(missing @ WorkspaceError::NoSuchProfile { .. }) if profile.default_will_do => {
-                tracing::warn!("{missing}; taking the account's default LLM");
+                tracing::warn!("{missing}; using the account's default LLM");
                 default_llm(account, plan).await?
             }
             other => other?,

@@ -15,7 +15,7 @@ use crate::plan::commands::CommandPlan;
 /// Runs a command line with standard error in standard output, so that both are in the order in which they were written.
 const LINE: &str = "exec 2>&1; if command -v bash >/dev/null; then exec bash -c \"$1\"; fi; exec sh -c \"$1\"";
 
-/// So many bytes at the end of an output are kept.
+/// The number of bytes at the end of an output that are kept.
 const KEPT: usize = 64 * 1024;
 
 /// The agent-server enforces the time limit of a command. One that has restarted meanwhile does not, and then the runner does, after this

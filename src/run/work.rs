@@ -76,7 +76,7 @@ pub(super) struct Run<'r> {
     args: &'r RunArgs,
     environment: &'r Environment,
     row: Result<Option<Row>, Failure>,
-    /// Of a run that PID 1 has started again, when it was started first, and the key of its own agent-server.
+    /// For a run that PID 1 has restarted: when it first started, and the key of its own agent-server.
     restart: Option<&'r RestartState>,
     started: Instant,
     known: watch::Sender<RunState>,
@@ -320,7 +320,7 @@ impl<'r> Run<'r> {
         self.sandbox.delete().await;
     }
 
-    /// The process ends now: a sandbox that is still there stays, and the user is told.
+    /// The process ends now: a sandbox that is still there stays, and the user is informed.
     pub(super) fn forget_sandbox(self) {
         self.sandbox.forget();
     }

@@ -16,7 +16,7 @@ pub(crate) struct DerivedFiles {
 }
 
 impl DerivedFiles {
-    /// Of this folder, once it has its end.
+    /// Creates it for this folder, once the folder is complete.
     #[must_use]
     pub(crate) fn new(folder: RunFolder, exports: Exports) -> Self {
         Self { folder, exports }

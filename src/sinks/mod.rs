@@ -125,7 +125,7 @@ pub(crate) trait Sink: Send {
     fn record<'a>(&'a mut self, record: &'a Record<'_>) -> BoxFuture<'a, ()>;
 }
 
-/// Text from outside as one line of at most so many characters, without secrets. They are masked before the text is cut: one that is cut
+/// Text from outside as one line of at most this many characters, without secrets. They are masked before the text is cut: one that is cut
 /// would not be known any more.
 #[must_use]
 pub(crate) fn shown_line(text: &str, longest: usize, redactor: &Redactor) -> String {

@@ -141,7 +141,7 @@ async fn post_all(
                 tracing::warn!(error = %text::chain(&error), "continuing without phases");
                 return None;
             }
-            Err(error) if failing => tracing::debug!(error = %text::chain(&error), "a phase is lost"),
+            Err(error) if failing => tracing::debug!(error = %text::chain(&error), "a phase was not delivered"),
             Err(error) => {
                 tracing::warn!(error = %text::chain(&error), "phases are not delivered");
                 failing = true;

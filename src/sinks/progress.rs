@@ -25,7 +25,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Without the secrets that are learned by then. With `is_verbose`, texts are complete and every exit code is told.
+    /// Masks the secrets that are known by then. With `is_verbose`, texts are complete and every exit code is shown.
     #[must_use]
     pub(crate) fn new(redactor: Redactor, is_verbose: bool) -> Self {
         Self { redactor, is_verbose, for_people: None }

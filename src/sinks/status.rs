@@ -101,7 +101,7 @@ pub(crate) struct StatusFile {
 }
 
 impl StatusFile {
-    /// Keeps the state in this file. What is counted is `tally`'s; the limits are told when they are known. Must be called in a tokio
+    /// Keeps the state in this file. What is counted is `tally`'s; the limits are set when they are known. Must be called in a tokio
     /// runtime.
     #[must_use]
     pub(crate) fn new(

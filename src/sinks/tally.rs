@@ -29,7 +29,7 @@ struct Counts {
 }
 
 impl Tally {
-    /// Of a run that started this long ago.
+    /// Creates the tally of a run that started this long ago.
     #[must_use]
     pub(crate) fn new(started: Instant) -> Self {
         let before = jiff::SignedDuration::try_from(started.elapsed()).unwrap_or_default();
@@ -66,7 +66,7 @@ impl Tally {
         facts
     }
 
-    /// Whether the server has told what the conversation has used.
+    /// Whether the server has reported what the conversation has used.
     #[must_use]
     pub(crate) fn knows_usage(&self) -> bool {
         !self.counts().usage.is_empty()

@@ -54,18 +54,23 @@ async fn on_a_laptop_with_a_good_account_all_is_good() {
     cloud.set_llm(&llm).await;
     let table = Run::outside(cloud).args(["check", "--format", "json"]).finish().await.exits_with(0).json();
     assert!(table["lines"].as_array().unwrap().iter().all(|line| line["good"] == true), "{table:#}");
-    assert_eq!(line(&table, "agent-server")["found"], "not inside of a sandbox");
-    assert!(line(&table, "Cloud API")["found"].as_str().unwrap().contains("takes the key"));
+    assert_eq!(line(&table, "agent-server")["found"], "not inside a sandbox");
+    assert!(line(&table, "Cloud API")["found"].as_str().unwrap().contains("accepts the key"));
     assert_eq!(line(&table, "account's LLM")["found"], "openai/scripted");
 }
 
 #[tokio::test]
 async fn with_nothing_set_it_says_what_to_set() {
     let finished = Run::new().args(["check"]).file("task.md", "---\nnmae: x\n---\nx").finish().await.exits_with(78);
-    for words in ["! ", "OPENHANDS_API_KEY not set", "-> make a key", "did you mean `name`", "not inside of a sandbox"]
-    {
+    for words in ["! ", "OPENHANDS_API_KEY not set", "-> make a key", "did you mean `name`", "not inside a sandbox"] {
         assert!(finished.stdout.contains(words), "no \"{words}\" in\n{}", finished.stdout);
     }
+    let template = "---\nname: x\n---\n{{ event.issue.title }}";
+    let waits = Run::new().args(["check"]).file("task.md", template).finish().await.exits_with(78);
+    assert!(waits.stdout.contains("ok task "), "{}", waits.stdout);
+    let wrong = format!("{template}\n").replace("event.issue.title", "evnt.issue");
+    let wrong = Run::new().args(["check"]).file("task.md", &wrong).finish().await.exits_with(78);
+    assert!(wrong.stdout.contains("task.md:4:4: nothing is named `evnt`"), "{}", wrong.stdout);
     let odd = Run::new().args(["check"]).env("AGENT_SERVER_PORT", "x").finish().await.exits_with(78);
     assert!(odd.stdout.contains("AGENT_SERVER_PORT: invalid value `x`"), "{}", odd.stdout);
 }

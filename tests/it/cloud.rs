@@ -27,7 +27,7 @@ async fn a_named_profile_is_used_and_a_missing_one_falls_back() {
 
     run("Do the task.").env("AUTOMATION_MODEL", "fast").finish().await.exits_with(0).says("openai/fast");
     let fallback = run("Do the task.").env("AUTOMATION_MODEL", "slow").finish().await.exits_with(0);
-    fallback.says("no LLM profile `slow`; it has fast; taking the account's default LLM").says("openai/scripted");
+    fallback.says("no LLM profile `slow`; it has fast; using the account's default LLM").says("openai/scripted");
     run("---\nllm: {profile: fast, model: openai/own}\n---\nDo the task.")
         .finish()
         .await
@@ -103,7 +103,7 @@ async fn transient_errors_of_the_cloud_are_retried() {
             .mount(&cloud.server)
             .await;
     }
-    Run::inside(server).account(&cloud).task("Do the task.").finish().await.exits_with(0).says("trying again");
+    Run::inside(server).account(&cloud).task("Do the task.").finish().await.exits_with(0).says("retrying");
 }
 
 #[tokio::test]

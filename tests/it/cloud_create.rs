@@ -33,7 +33,7 @@ async fn a_place_in_an_account_that_is_full_is_waited_for_and_not_for_ever() {
     limits.sandbox_capacity = Duration::from_millis(700);
     let cloud = Faulty::start(full.clone(), [Value::Null]).await;
     let error = cloud.builder().time_limits(limits).open().await.unwrap_err();
-    assert!(error.to_string().contains("as many sandboxes as it may"), "{error}");
+    assert!(error.to_string().contains("its limit of sandboxes"), "{error}");
     assert!(cloud.created().await > 1);
 
     let server = AgentServer::shared(NEWEST).await;
@@ -84,7 +84,7 @@ async fn a_rate_limit_of_the_request_itself_is_waited_for_and_not_for_ever() {
     let cloud = Faulty::start(made(), [running(server)]).await;
     limit_rate(&cloud, "86400", 9).await;
     let running = cloud.outside().args(["exec", "--", "true"]).start();
-    running.says("creating the sandbox failed, trying again in 60.0s").await;
+    running.says("creating the sandbox failed, retrying in 60.0s").await;
     running.signal(Signal::SIGINT);
     // Nothing is under way, and the next attempt is a minute away.
     timeout(Duration::from_secs(50), running.finish()).await.expect("it waits").exits_with(130);
@@ -99,7 +99,7 @@ async fn a_signal_ends_the_wait_for_an_account_that_cannot_be_reached() {
             command.args(words);
         });
         let run = run.start();
-        run.says("looking at the sandboxes failed, trying again").await;
+        run.says("listing the sandboxes failed, retrying").await;
         run.signal(Signal::SIGINT);
         timeout(Duration::from_secs(60), run.finish()).await.expect("it waits").exits_with(130);
     }
@@ -240,7 +240,11 @@ async fn a_run_that_a_signal_ends_keeps_no_sandbox_that_nobody_was_told_of() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         run.signal(Signal::SIGINT);
-        run.finish().await.exits_with(130).says("waiting for the sandbox that is being made").says("sandbox deleted");
+        run.finish()
+            .await
+            .exits_with(130)
+            .says("waiting for the sandbox that is being created")
+            .says("sandbox deleted");
         assert_eq!(std::mem::take(&mut *cloud.state.deleted.lock().unwrap()), BTreeSet::from([ID.to_owned()]));
     }
 }

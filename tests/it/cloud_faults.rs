@@ -60,7 +60,7 @@ async fn a_sandbox_that_is_never_ready_is_deleted_and_its_state_told() {
     let cloud = Faulty::start(made(), [unreachable]).await;
     let error = cloud.builder().init_timeout(Duration::from_secs(2)).open().await.unwrap_err();
     assert!(
-        error.to_string().contains("was not ready within 2 s (it is RUNNING; its agent-server does not answer yet)"),
+        error.to_string().contains("was not ready within 2 s (it is RUNNING; its agent-server does not respond yet)"),
         "{error}"
     );
     assert_eq!(cloud.deleted(), [ID]);

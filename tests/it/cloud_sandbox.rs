@@ -175,7 +175,7 @@ async fn a_sandbox_is_made_used_paused_resumed_and_deleted_by_commands() {
 
     outside(cloud, ["sandbox", "delete", &id]).finish().await.exits_with(0);
     assert_eq!(cloud.sandboxes().await, Vec::<Value>::new());
-    outside(cloud, ["sandbox", "delete", &id]).finish().await.exits_with(0).says("no such sandbox any more");
+    outside(cloud, ["sandbox", "delete", &id]).finish().await.exits_with(0).says("the sandbox no longer exists");
     let gone =
         outside(cloud, ["exec", "--format", "json", "--sandbox", &id, "--", "true"]).finish().await.exits_with(69);
     assert_eq!(gone.json()["error"]["code"], "SandboxUnavailable");
@@ -332,7 +332,7 @@ async fn a_run_is_launched_inside_and_followed_or_left_alone() {
     let broken = outside(cloud, ["launch", "task.md"]).file("task.md", "---\nnmae: x\n---\nx");
     broken.finish().await.exits_with(78).says("did you mean `name`");
     let script = outside(cloud, ["launch", "--sandbox", &id, "--binary", "task.md", "task.md"]).file("task.md", TASK);
-    script.finish().await.exits_with(78).says("no program for Linux");
+    script.finish().await.exits_with(78).says("not a program for Linux");
     outside(cloud, ["sandbox", "delete", &id]).finish().await.exits_with(0);
     assert_eq!(cloud.sandboxes().await, Vec::<Value>::new());
 }

@@ -109,7 +109,7 @@ async fn what_a_task_names_and_nobody_has_ends_the_run_before_it_starts() {
     refused(Run::new().task(task).env("AUTOMATION_EVENT_PAYLOAD", &event), words).await;
     let no_event = "the-task.md:6:4: there is no event: AUTOMATION_EVENT_PAYLOAD is not set";
     refused(Run::new().task(task), no_event).await;
-    let malformed = "there is no event: AUTOMATION_EVENT_PAYLOAD is JSON, but no object";
+    let malformed = "there is no event: AUTOMATION_EVENT_PAYLOAD is JSON, but not an object";
     refused(Run::new().task(task).env("AUTOMATION_EVENT_PAYLOAD", "[]"), malformed).await;
     let unknown = Run::new().task("---\nname: x\n---\n{{ params.branch }}").args(["--param", "brnch=main"]);
     refused(unknown, "--param brnch: the task has no parameter `brnch`; did you mean `branch`?").await;

@@ -405,7 +405,7 @@ async fn a_clone_that_fails_on_the_way_is_tried_again() {
         .finish()
         .await
         .exits_with(0);
-    finished.says("returned error: 502").says("trying again").never_shows(TOKEN);
+    finished.says("returned error: 502").says("retrying").never_shows(TOKEN);
     assert!(holds(&working_dir.join("private/version.txt"), "two"));
 }
 
@@ -541,7 +541,7 @@ async fn a_clone_whose_checkout_fails_on_the_way_is_begun_anew() {
         .env("GIT_CONFIG_GLOBAL", home.path().join(".gitconfig"))
         .task(&task);
     let finished = run.scaled(time_scale(0.1), ["git_server_delays"]).finish().await;
-    finished.exits_with(0).says("returned error: 503").says("trying again");
+    finished.exits_with(0).says("returned error: 503").says("retrying");
     assert!(holds(&working_dir.join("demo/version.txt"), "two"));
 }
 

@@ -141,7 +141,7 @@ async fn a_working_directory_that_the_server_cannot_make_fails_at_once(server: &
     // Not even root makes a folder there.
     let run = Run::inside(server).llm(&llm).env("WORKSPACE_BASE", "/proc/nowhere/project").task("Do the task.");
     let finished = run.finish().await.exits_with(69);
-    assert!(!finished.stderr.contains("starting the conversation failed, trying again"), "{}", finished.stderr);
+    assert!(!finished.stderr.contains("starting the conversation failed, retrying"), "{}", finished.stderr);
     finished.says("RequestRefused").says("'/proc/nowhere'").says("WORKSPACE_BASE");
     assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
 }

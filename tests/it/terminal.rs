@@ -189,8 +189,9 @@ async fn in_tmux_exec_cp_and_launch_show_what_is_under_way_and_leave_nothing_of_
     let pipe = home.cwd().join("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let terminal = Terminal::start(200, &command);
-    let is_live =
-        |lines: &[String]| live_of("cp", lines).iter().any(|line| line.contains(" B, ") && line.contains(" to pipe"));
+    let is_live = |lines: &[String]| {
+        live_of("cp", lines).iter().any(|line| line.contains(" of 3.0 MB, ") && line.contains(" to pipe"))
+    };
     terminal.shows("the copy", is_live).await;
     let copied = tokio::task::spawn_blocking(move || std::fs::read(pipe).unwrap().len()).await.unwrap();
     assert_eq!(copied, 3_000_000);

@@ -1,6 +1,6 @@
 //! The list of a library's public items, from the JSON that rustdoc writes (format 57, of the toolchain in `rust-toolchain.toml`).
 //!
-//! An item with `#[doc(hidden)]` is no public item, nor is what stands in it; it may be re-exported where users find it. A
+//! An item with `#[doc(hidden)]` is not a public item, nor is what stands in it; it may be re-exported where users find it. A
 //! re-exported item is listed with its members once, and at its other paths alone.
 
 use std::collections::BTreeSet;

@@ -36,7 +36,7 @@ pub trait Retryable: Error {
         false
     }
 
-    /// Whether the peer does as much as it may at the moment (429), which passes when something else ends.
+    /// Whether the peer is at a limit at the moment (429), which passes when something else ends.
     fn is_full(&self) -> bool {
         false
     }
@@ -91,7 +91,7 @@ impl Policy {
         Self { refusals: limits.cloud_refusal, ..Self::cloud(limits) }
     }
 
-    /// A request for a sandbox, while the account has as many as it may.
+    /// A request for a sandbox, while the account is at its limit.
     #[must_use]
     pub const fn capacity(limits: &TimeLimits) -> Self {
         Self::new(limits.capacity_delays, Some(limits.sandbox_capacity))
@@ -235,7 +235,7 @@ impl Schedule {
         }
         let delay = budget.delay(error)?;
         tracing::warn!(
-            attempt = self.attempts, error = %crate::text::chain(error), "{doing} failed, trying again in {delay:.1?}"
+            attempt = self.attempts, error = %crate::text::chain(error), "{doing} failed, retrying in {delay:.1?}"
         );
         Some(delay)
     }

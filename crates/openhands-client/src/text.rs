@@ -145,7 +145,7 @@ pub fn is_invisible(char: char) -> bool {
         )
 }
 
-/// A line that is no workflow command: CI systems obey lines that start with `::`, `##[` or `##vso[`.
+/// A line that is not a workflow command: CI systems obey lines that start with `::`, `##[` or `##vso[`.
 fn without_command(line: &str) -> Cow<'_, str> {
     let start = line.len() - line.trim_start().len();
     let command = &line[start..];

@@ -57,7 +57,7 @@ pub struct TimeLimits {
     pub cloud_budget: Duration,
     /// The Cloud API may refuse a good key for this long (5 s): such refusals have been seen, and pass by themselves.
     pub cloud_refusal: Duration,
-    /// An account that has as many sandboxes as it may is asked again for this long (600 s): others end.
+    /// While an account is at its limit of sandboxes, the request is repeated for this long (600 s), because other sandboxes end.
     pub sandbox_capacity: Duration,
     /// All attempts of one call that sets up the conversation (60 s).
     pub setup_budget: Duration,
@@ -91,10 +91,10 @@ pub struct TimeLimits {
     /// The log is read again from this long before the last event (5 s): storage order is not strictly the order of
     /// timestamps.
     pub log_overlap: Duration,
-    /// An agent-server that gives no sign of life for this time is lost, and with it the run (45 s). A frozen or restarted one
+    /// An agent-server that does not respond for this time is lost, and with it the run (45 s). A frozen or restarted one
     /// that is back earlier is not.
     pub server_silence: Duration,
-    /// An agent-server that responds with nothing but errors for this time is lost too (300 s).
+    /// An agent-server that responds only with errors for this time is lost too (300 s).
     pub server_errors: Duration,
     /// The last look at a server that seems lost (8 s).
     pub last_look: Duration,
@@ -111,7 +111,7 @@ pub struct TimeLimits {
     pub agent_server_delays: RetryDelays,
     /// Between attempts at the Cloud API (500 ms to 10 s).
     pub cloud_delays: RetryDelays,
-    /// Between two requests for a sandbox to an account that has as many as it may (5 to 30 s).
+    /// Between two requests for a sandbox while the account is at its limit (5 to 30 s).
     pub capacity_delays: RetryDelays,
     /// Between two requests to an agent-server in which as many conversations work as may (500 ms to 10 s).
     pub run_capacity_delays: RetryDelays,
@@ -130,7 +130,7 @@ pub struct TimeLimits {
 pub struct RetryDelays {
     /// After the first attempt.
     pub first: Duration,
-    /// After so many attempts that they do not grow further.
+    /// After this many attempts they do not grow further.
     pub longest: Duration,
 }
 

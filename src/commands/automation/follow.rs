@@ -50,7 +50,7 @@ pub(super) async fn logs(
     to_the_end(context, &service, found, shutdown).await
 }
 
-/// Logs each new phase of the run, and tells its end. A signal leaves the run alone.
+/// Logs each new phase of the run, and returns its end. A signal leaves the run alone.
 async fn to_the_end(
     context: &CommandContext,
     service: &AutomationService,

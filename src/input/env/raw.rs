@@ -115,7 +115,7 @@ variables! {
     llm_base_url = "LLM_BASE_URL",
     /// The agent's working directory.
     workspace_base = "WORKSPACE_BASE",
-    /// Who else is told how the run ended.
+    /// Who else gets the result of the run.
     openhands_runner_notify = "OPENHANDS_RUNNER_NOTIFY",
     /// When the run has to be over.
     openhands_runner_deadline = "OPENHANDS_RUNNER_DEADLINE",

@@ -1,4 +1,4 @@
-//! The engines that start one process for each row, and how each tells its process which one it is.
+//! The engines that start one process for each row, and how each numbers its processes.
 
 use crate::input::env::RawEnv;
 use crate::problem::{Problem, shown};

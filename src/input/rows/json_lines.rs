@@ -16,7 +16,9 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Vec<Line>, Problems> {
     for (line, text) in (1..).zip(text.lines()).filter(|(_, text)| !text.trim().is_empty()) {
         match serde_json::from_str(text) {
             Ok(Value::Object(fields)) => lines.push(Line { line, fields }),
-            Ok(_) => problems.push(Problem::new(format!("{file}:{line}"), "a row that is no JSON object", OBJECT_HELP)),
+            Ok(_) => {
+                problems.push(Problem::new(format!("{file}:{line}"), "a row that is not a JSON object", OBJECT_HELP));
+            }
             Err(error) => {
                 let words = error.to_string();
                 let words = words.split(" at line ").next().unwrap_or_default();

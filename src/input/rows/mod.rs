@@ -28,7 +28,7 @@ const ID: &str = "id";
 /// The longest key, in characters: it names a folder.
 const LONGEST_KEY: usize = 100;
 
-/// The number of mistakes that are told where a file has more.
+/// The largest number of mistakes that are reported for a file.
 const MOST: usize = 20;
 
 /// One row.
@@ -68,7 +68,7 @@ enum RowsFormat {
 }
 
 impl RowsFormat {
-    /// The format that the name tells, else that of the text.
+    /// The format that the name implies, else that of the text.
     fn of(path: &Path, text: &str) -> Self {
         let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
         match extension.as_deref() {
@@ -174,7 +174,7 @@ fn named(lines: Vec<Line>, file: &str) -> Result<Vec<Row>, Problems> {
         };
         if let Some(first) = seen.insert(key.clone(), line) {
             let help = "give each row an `id` of its own; in the names of folders, other characters than letters, digits, `.`, `_` and `-` are `-`";
-            problems.push(Problem::new(place, format!("the `id` {} of line {first} again", shown(&key)), help));
+            problems.push(Problem::new(place, format!("the `id` {} is already in line {first}", shown(&key)), help));
             continue;
         }
         rows.push(Row { number, key, place, fields });
@@ -251,7 +251,7 @@ pub(crate) mod tests {
             ("", "rows.csv: no header; write the names of the columns on the first line"),
             ("id,repo\n", "rows.csv: no rows; write one row for each run"),
             ("id,,x\n1,2,3\n", "rows.csv:1: column 2 has no name; name each column"),
-            ("a,b,a\n1,2,3\n", "rows.csv:1: the column `a` is there twice; give each column a name of its own"),
+            ("a,b,a\n1,2,3\n", "rows.csv:1: the column `a` appears twice; give each column a name of its own"),
             (
                 "a,b\n1,2\n3\n",
                 "rows.csv:3: 1 column, and the header has 2; give each row as many columns as the header, and put a text with a comma in quotes",
@@ -273,10 +273,10 @@ pub(crate) mod tests {
             assert_eq!(csv(text).unwrap_err(), expected, "{text:?}");
         }
         let again = csv("id\na/b\na b\n").unwrap_err();
-        assert!(again.starts_with("rows.csv:3: the `id` `a-b` of line 2 again; give each row"), "{again}");
+        assert!(again.starts_with("rows.csv:3: the `id` `a-b` is already in line 2; give each row"), "{again}");
         for (text, expected) in [
             ("{\"a\": 1}\n{\"a\": }\n", "rows.jsonl:2:7: text that is not JSON (expected value); "),
-            ("{\"a\": 1}\n[1]\n", "rows.jsonl:2: a row that is no JSON object; "),
+            ("{\"a\": 1}\n[1]\n", "rows.jsonl:2: a row that is not a JSON object; "),
             (
                 "[\n  {\"a\": 1}\n]\n",
                 "rows.jsonl:1: a JSON array; write one object on each line: `jq -c '.[]' FILE >rows.jsonl`",

@@ -69,7 +69,7 @@ fn text_of(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// Which rows are taken: those that every selector takes, at most so many.
+/// Which rows are taken: those that every selector takes, at most this many.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Selection {
     /// `--select`.

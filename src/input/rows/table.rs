@@ -58,7 +58,7 @@ fn check_header(header: &StringRecord, delimiter: u8, file: &str) -> Result<(), 
             return wrong(format!("column {} has no name", index + 1), "name each column");
         }
         if !seen.insert(name) {
-            return wrong(format!("the column {} is there twice", shown(name)), "give each column a name of its own");
+            return wrong(format!("the column {} appears twice", shown(name)), "give each column a name of its own");
         }
     }
     Ok(())

@@ -140,7 +140,7 @@ fn targets(plans: &[RepoPlan], working_dir: &Path, run: Option<&RunId>) -> Vec<T
         let names: Vec<String> =
             std::iter::once(plan.directory.clone()).chain(numbered).take(taken.len() + 1).collect();
         let mark_at = |name: &String| std::fs::read_to_string(working_dir.join(name).join(".git").join(MARK));
-        // Runs without an id cannot be told from one another.
+        // Runs without an id cannot be distinguished.
         let is_ours = |name: &&String| {
             run.is_some() && !used.contains(*name) && mark_at(name).is_ok_and(|mark| mark == mark_of(plan, run))
         };

@@ -1,4 +1,4 @@
-//! The guardian's start: it is no descendant of the runner, so that killing the runner's process tree leaves it alive.
+//! The guardian's start: it is not a descendant of the runner, so that killing the runner's process tree leaves it alive.
 //!
 //! ```text
 //! runner ── starts ──► openhands-guardian-start ── starts ──► openhands-guardian

@@ -11,7 +11,7 @@ pub(super) struct Line {
     unread: Vec<u8>,
     /// The runner's end is closed: the runner is no more.
     closed: bool,
-    /// Whether that was told.
+    /// Whether that was reported.
     is_over: bool,
 }
 

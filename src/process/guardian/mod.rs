@@ -52,7 +52,7 @@ pub(crate) struct Guardian {
     line: UnixStream,
     /// What a guardian that is slow to read has not taken yet.
     unsent: Vec<u8>,
-    /// Its process id, if it was told in time.
+    /// Its process id, if it arrived in time.
     pid: Option<u32>,
 }
 

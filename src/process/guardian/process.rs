@@ -218,7 +218,7 @@ impl GuardianProcess {
                     let _ = callback.deliver_unless_left(report, &progress).await;
                 }
                 if !will.notices.is_empty() {
-                    // Told to people, the run is no new runner's any more.
+                    // Told to people, the run is not a new runner's any more.
                     *progress.lock().await = Progress::Unknown;
                     let told = will.notices.iter().map(|to| notice::deliver(&http, &to.url, &to.body, config.budget));
                     join_all(told).await;

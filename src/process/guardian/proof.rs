@@ -7,7 +7,7 @@ use openhands_client::secret::Secret;
 use ring::hmac;
 use uuid::Uuid;
 
-/// Which side proves something: what one side has shown is no proof of the other.
+/// Which side proves something: what one side has shown does not prove the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
     /// The guardian of a run.

@@ -23,7 +23,7 @@ use crate::outcome::notice::Notice;
 pub(crate) struct LastWill {
     /// For the automation service; nothing once it knows.
     pub(crate) report: Option<CompletionReport>,
-    /// For those whom the user wants to be told, after the service.
+    /// For the webhooks of the user, after the service.
     pub(crate) notices: Vec<Notice>,
     /// For the run folder: the terminal record, a line of JSON.
     pub(crate) record: String,

@@ -1,4 +1,4 @@
-//! What PID 1 and the program that it runs tell each other. A run may have several lives: PID 1 starts a program that was
+//! The messages between PID 1 and the program that it runs. A run may have several lives: PID 1 starts a program that was
 //! killed again.
 //!
 //! The keys of the run, and addresses with a user part, go from life to life over a socket. They never stand in the environment of the program, where any
@@ -67,7 +67,7 @@ fn peer(stream: &UnixStream) -> Option<Pid> {
 
 /// PID 1's side.
 pub(super) struct Lives {
-    /// Random. It is no secret.
+    /// Random. It is not a secret.
     pub(super) name: String,
     listener: UnixListener,
     line: Option<UnixStream>,

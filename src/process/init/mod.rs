@@ -2,7 +2,7 @@
 //!
 //! The kernel gives PID 1 duties that the program should not have: every orphan of the container becomes its child, and
 //! when it ends everything else is killed, a guardian at work included. So the process that is started as PID 1 only does
-//! these duties, without a runtime. What it and the program tell each other is in [`life`].
+//! these duties, without a runtime. The messages between it and the program are in [`life`].
 
 mod life;
 

@@ -8,7 +8,7 @@ use crate::outcome::CheckResult;
 
 /// The longest end of an output that the agent gets, in characters.
 const LONGEST_OUTPUT: usize = 3000;
-/// So many failed checks are told with their outputs.
+/// The largest number of failed checks that are reported with their outputs.
 const MOST_TOLD: usize = 10;
 /// The longest end of an output in the reason of a failure, in characters.
 const LONGEST_REASON: usize = 1200;
@@ -20,7 +20,7 @@ pub(super) struct Checks {
     attempts: u32,
     /// From 1.
     attempt: u32,
-    /// Of this attempt, in the order of the checks.
+    /// The results of this attempt, in the order of the checks.
     results: Vec<CheckResult>,
 }
 
@@ -42,7 +42,7 @@ pub(super) enum Next {
 }
 
 impl Checks {
-    /// So many checks that run so often at most.
+    /// Creates the machine for this many checks and at most this many attempts.
     pub(super) fn new(of: usize, attempts: u32) -> Self {
         Self { of, attempts, attempt: 1, results: Vec::new() }
     }
@@ -90,7 +90,7 @@ impl Checks {
     }
 }
 
-/// What the agent is told.
+/// The message to the agent.
 fn message(failed: &[&CheckResult]) -> String {
     let mut message = "These checks failed after you finished. The task is done only if all checks pass.\n".to_owned();
     for CheckResult { command, .. } in failed.iter().take(MOST_TOLD) {

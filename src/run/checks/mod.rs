@@ -1,6 +1,6 @@
 //! The task's `checks`: commands that must pass after the agent has finished.
 //!
-//! [`Checks`] decides and does no I/O, [`check`] does what it says, and [`Scripts`] tells which files of the checks were changed.
+//! [`Checks`] decides and does no I/O, [`check`] does what it says, and [`Scripts`] finds the files of the checks that were changed.
 
 mod machine;
 mod scripts;

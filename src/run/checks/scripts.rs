@@ -15,13 +15,13 @@ use crate::run::task_command::Place;
 const DIGESTS: &str = include_str!("digests.sh");
 /// How long that may take.
 const LIMIT: Duration = Duration::from_secs(20);
-/// So many files of a command line are looked at.
+/// The largest number of files of a command line that are checked.
 const MOST: usize = 100;
 /// The longest path, in bytes.
 const LONGEST: usize = 500;
 const UNKNOWN: &str = "it is not known whether the agent changes the scripts of the checks";
 
-/// Files that a program reads without being told, in the directory in which it runs.
+/// Files that a program reads without being named, in the directory in which it runs.
 const IMPLIED: &[(&str, &[&str])] = &[
     ("make", &["GNUmakefile", "makefile", "Makefile"]),
     ("just", &["justfile", "Justfile", ".justfile"]),
@@ -95,7 +95,7 @@ async fn digests(place: Place<'_>, files: &[String]) -> Result<Vec<String>, Stri
     }
 }
 
-/// What may be a file in a command line, and what its programs read without being told.
+/// What may be a file in a command line, and what its programs read without being named.
 fn files(line: &str) -> Vec<String> {
     let is_separator = |char: char| char.is_whitespace() || ";&|()<>{}\"'`$=,".contains(char);
     let words: Vec<&str> = line.split(is_separator).filter(|word| !word.is_empty()).collect();

@@ -19,7 +19,7 @@ use crate::run_folder::{PATCH, RunFolder};
 /// Git of a large repository takes seconds; with less time nothing is kept.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// How long the repositories may take to tell their commits.
+/// How long the repositories may take to report their commits.
 const COMMITS: Duration = Duration::from_secs(10);
 
 /// What the end of a run keeps.

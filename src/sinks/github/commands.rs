@@ -19,7 +19,7 @@ pub(crate) struct Commands {
 }
 
 impl Commands {
-    /// Without the secrets that are learned by then.
+    /// Masks the secrets that are known by then.
     #[must_use]
     pub(crate) fn new(lines: Lines, redactor: Redactor) -> Self {
         Self { lines, redactor, is_open: false }

@@ -22,7 +22,7 @@ pub(crate) struct StepFiles {
 }
 
 impl StepFiles {
-    /// Of a process that runs in a step; nothing elsewhere.
+    /// Creates it if the process runs in a step of GitHub Actions; else nothing.
     #[must_use]
     pub(crate) fn new(raw: &RawEnv, folder: RunFolder, redactor: Redactor) -> Option<Self> {
         let path = |variable: &Option<String>| variable.as_ref().map(PathBuf::from);

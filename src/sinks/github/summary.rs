@@ -14,7 +14,7 @@ use crate::sinks::printable;
 const LONGEST_ANSWER: usize = 20_000;
 /// The longest reason, in characters.
 const LONGEST_REASON: usize = 4000;
-/// So many warnings are shown.
+/// The largest number of warnings that are shown.
 const MOST_WARNINGS: usize = 10;
 
 /// The text. Everything from outside stands in blocks of code or is escaped, so that it is neither markup nor a link.

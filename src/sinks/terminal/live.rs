@@ -10,7 +10,7 @@ use crate::sinks::status::LimitsInForce;
 /// Below this width, the limits are left out.
 const WIDE: usize = 60;
 
-/// What the records tell.
+/// What the records say.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Live {
     /// Where the run is.

@@ -53,7 +53,7 @@ struct Display {
 }
 
 impl Terminal {
-    /// Shows a run that started then. What is counted is `tally`'s; the limits are told when they are known. Must be called in a
+    /// Shows a run that started then. What is counted is `tally`'s; the limits are set when they are known. Must be called in a
     /// tokio runtime.
     #[must_use]
     pub(crate) fn new(

@@ -15,7 +15,7 @@ use crate::sinks::{Record, shown_line};
 const LONGEST: usize = 500;
 /// The same for a command that is shown complete.
 const LONGEST_COMPLETE: usize = 20_000;
-/// Steps that wait for their results; a server that tells none must not fill the memory.
+/// Steps that wait for their results; a server that never sends results must not fill the memory.
 const MOST_WAITING: usize = 64;
 
 /// Makes lines of records.

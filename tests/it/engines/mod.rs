@@ -60,7 +60,7 @@ async fn each_process_of_an_engine_runs_its_row_in_a_folder_of_its_own() {
     // A job that is submitted again runs only what has not completed, and continues it.
     let calls = llm.calls().len();
     let again = row(server, &llm, &out, ("SLURM_ARRAY_TASK_ID", "0")).finish().await.exits_with(0);
-    assert!(again.stderr.contains("the row has completed before"), "{}", again.stderr);
+    assert!(again.stderr.contains("the row has already completed"), "{}", again.stderr);
     assert_eq!(llm.calls().len(), calls);
     row(server, &llm, &out, ("SLURM_ARRAY_TASK_ID", "1")).finish().await.exits_with(1);
     assert_eq!(result("second-2")["conversation_id"], before["conversation_id"]);

@@ -33,7 +33,7 @@ async fn an_array_runs_each_row() {
     let conversation = |text: &str| serde_json::from_str::<Value>(text).unwrap()["conversation_id"].clone();
     let before = failed();
     submit.output().await.unwrap();
-    let again = rows.logs().matches("the row has completed before").count();
+    let again = rows.logs().matches("the row has already completed").count();
     assert_eq!(again, 7, "{}", rows.logs());
     let after = failed();
     assert!(before != after && conversation(&before) == conversation(&after), "{after}");

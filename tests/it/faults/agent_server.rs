@@ -173,7 +173,7 @@ async fn a_killed_server_fails_the_run_within_a_minute() {
     work.reach("2").await;
     server.kill();
     let killed = Instant::now();
-    let words = format!("no sign of life for {} s", scaled_seconds(45, scale));
+    let words = format!("did not respond for {} s", scaled_seconds(45, scale));
     running.finish().await.exits_with(69).says(&words);
     assert!(killed.elapsed() < Duration::from_secs(60).mul_f64(scale), "{:?}", killed.elapsed());
     let report = work.receiver.accepted();
@@ -194,7 +194,7 @@ async fn a_gateway_that_speaks_for_a_lost_server_is_no_sign_of_life() {
     work.reach("2").await;
     proxy.speak_alone();
     work.let_go("2");
-    let words = format!("no sign of life for {} s", scaled_seconds(45, scale));
+    let words = format!("did not respond for {} s", scaled_seconds(45, scale));
     running.finish().await.exits_with(69).says(&words);
     work.failed_with("AgentServerUnreachable");
 }

@@ -63,7 +63,7 @@ async fn a_run_whose_state_can_never_be_read_ends_with_a_reason_and_stops_its_ag
     let work = Work::on(server).await;
     let (meddler, running) = held(&work, server, SHORT).await;
     meddler.now(for_the_state(|| Some(Answer(200, "text/html", HTML.to_owned()))));
-    running.finish().await.exits_with(69).says("answered with nothing but errors for 6 s");
+    running.finish().await.exits_with(69).says("responded only with errors for 6 s");
     work.let_go("2");
     agent_is_stopped(server, &work.failed_with("AgentServerUnreachable")).await;
 }
@@ -81,7 +81,7 @@ async fn a_server_that_accepts_every_start_and_runs_nothing_is_asked_five_times(
     .await;
     let run = work.run(server).env("AGENT_SERVER_PORT", meddler.port.to_string());
     let finished = run.args(["--time-scale", SHORT]).finish().await.exits_with(69);
-    finished.says("the agent-server does not start the run, after 5 requests");
+    finished.says("the agent-server did not start the run after 5 requests");
     assert_eq!((meddler.count("POST", "/run"), meddler.count("POST", "/events")), (5, 1));
     work.failed_with("RequestRefused");
 }

@@ -61,7 +61,7 @@ async fn is_delivered_when_the_service_hangs_at_first() {
 async fn is_done_with_409() {
     let receiver = Receiver::answering([Status(409)]).await;
     let finished = failing(&receiver.url()).finish().await.exits_with(78);
-    finished.says("had settled the run already");
+    finished.says("has already settled the run");
     assert_eq!(receiver.callbacks().len(), 1);
 }
 

@@ -1,4 +1,4 @@
-//! Those whom the user wants to be told how a run ended.
+//! The webhooks that get the result of a run.
 
 use nix::sys::signal::Signal::SIGKILL;
 use serde_json::json;

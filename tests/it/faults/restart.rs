@@ -73,7 +73,7 @@ async fn a_run_that_is_started_again_too_late_finds_its_failure_reported() {
     let second = work.run(server).start();
     second.says(" is ready").await;
     work.let_go("2");
-    second.finish().await.exits_with(0).says("had settled the run already");
+    second.finish().await.exits_with(0).says("has already settled the run");
     assert_eq!(work.receiver.accepted_first()["error"]["code"], "RunnerDied");
     work.left_the_whole_log(server, "COMPLETED").await;
 }

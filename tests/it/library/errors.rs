@@ -24,7 +24,7 @@ async fn errors_print_as_sentences_with_their_causes() {
 
     let server = AgentServer::shared(NEWEST).await;
     let refused = InsideWorkspace::builder().agent_server(server.url("").parse().unwrap()).session_key("wrong");
-    // Whether a server is ready is no secret.
+    // Whether a server is ready is not a secret.
     let refused = refused.open().await.unwrap();
     assert!(printed(refused.llm().await.unwrap_err()).contains("401"));
 

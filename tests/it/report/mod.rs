@@ -1,4 +1,4 @@
-//! What happened in a run, told by `report` and `show`.
+//! What happened in a run, as `report` and `show` present it.
 
 mod in_a_browser;
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A release of the agent-server, as `/server_info` tells it.
+/// A release of the agent-server, as `/server_info` reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
     /// Major, minor and patch number.
@@ -33,7 +33,7 @@ impl fmt::Display for Version {
     }
 }
 
-/// How the events socket takes the session key.
+/// How the events socket accepts the session key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SocketAuth {
     /// `?session_api_key=`: every version takes it, but an address ends in logs.
@@ -50,7 +50,7 @@ pub enum SocketAuth {
 pub struct Capabilities {
     /// The version itself, if it was understood.
     pub version: Option<Version>,
-    /// How the events socket takes the session key.
+    /// How the events socket accepts the session key.
     pub socket_auth: SocketAuth,
     /// Files are named by `?path=`, from 1.14.0; before, by the end of the address.
     pub file_query: bool,

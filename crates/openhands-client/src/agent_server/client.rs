@@ -49,6 +49,12 @@ impl AgentServerClient {
         self.http.transferred()
     }
 
+    /// The sum of the sizes of these files in bytes, as far as they are known.
+    #[must_use]
+    pub fn announced(&self) -> u64 {
+        self.http.announced()
+    }
+
     /// The server's address as it may be shown.
     #[must_use]
     pub fn address(&self) -> String {
@@ -149,7 +155,7 @@ pub fn capabilities_of(version: &str) -> Capabilities {
     match Version::parse(version) {
         Some(version) => Capabilities::of(version),
         None => {
-            tracing::warn!(version, "the agent-server's version is not understood; it counts as the newest");
+            tracing::warn!(version, "unknown agent-server version; treating it as the newest");
             Capabilities::newest()
         }
     }

@@ -1,6 +1,6 @@
 //! One event of a conversation: kept as the server sent it, read only where we decide on it.
 //!
-//! Of an event only `id` and `kind` are relied on. Every other field may be missing, null or of another type (events of
+//! Only `id` and `kind` of an event are relied on. Every other field may be missing, null or of another type (events of
 //! newer servers leave null fields out); such a field then counts as absent. An unknown kind is never an error.
 
 use std::borrow::Cow;
@@ -112,7 +112,7 @@ impl Event {
         is_finish.then(|| serde_json::from_str(text).unwrap_or_default())
     }
 
-    /// The names of the tools that MCP servers give the agent, where this event tells the agent's tools (`SystemPromptEvent`) and
+    /// The names of the tools that MCP servers give the agent, where this event lists the agent's tools (`SystemPromptEvent`) and
     /// their kinds.
     #[must_use]
     pub fn mcp_tools(&self) -> Option<Vec<String>> {
@@ -258,7 +258,7 @@ pub enum Meaning {
     Stats(Usage),
     /// The whole state: the first event of every subscription, and from 1.22.1 also the last event of a run.
     FullState {
-        /// The status, when it is told.
+        /// The status, if the event has it.
         status: Option<Status>,
         /// What the conversation has used so far.
         usage: Usage,
@@ -407,7 +407,7 @@ mod tests {
         let prompt = r#"{"kind":"SystemPromptEvent","tools":[{"kind":"TerminalTool","title":"terminal"},{"kind":"MCPToolDefinition","title":"search_web"}]}"#;
         assert_eq!(tools(prompt), Some(vec!["search_web".to_owned()]));
         assert_eq!(tools(r#"{"kind":"SystemPromptEvent","tools":[]}"#), Some(Vec::new()));
-        // Tools of an unknown shape tell nothing.
+        // Tools of an unknown shape are ignored.
         assert_eq!(tools(r#"{"kind":"SystemPromptEvent","tools":[{"type":"function"}]}"#), None);
         assert_eq!(tools(r#"{"kind":"MessageEvent"}"#), None);
     }

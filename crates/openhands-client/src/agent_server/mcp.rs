@@ -15,7 +15,7 @@ use crate::secret::Secret;
 pub struct McpServers(pub(crate) Map<String, Value>);
 
 impl McpServers {
-    /// Takes them from settings, in which they may stand in a `mcpServers` wrapper. What is no object and what is not
+    /// Takes them from settings, in which they may stand in a `mcpServers` wrapper. What is not an object and what is not
     /// enabled is left out, and so are empty fields.
     #[doc(hidden)]
     #[must_use]
@@ -95,7 +95,7 @@ impl McpServers {
 /// The secrets of a server's `auth` (agent-server 1.58.0: `value`, `password`, `headers`, and the tokens and client secret of
 /// OAuth's `state` and `authentication`).
 fn of_auth(name: &str, value: &Value, found: &mut Vec<Secret>) {
-    // `token_type` and the like tell of a secret, and are none.
+    // `token_type` and the like describe a secret, and are not one.
     let describes = redact::describes_secret(name);
     match value {
         Value::String(text) if !describes && (name == "value" || redact::is_secret_name(name)) => {

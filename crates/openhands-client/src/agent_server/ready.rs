@@ -25,8 +25,8 @@ pub enum ReadyError {
         /// The last answer, or why there was none.
         source: Option<HttpError>,
     },
-    /// It is ready and does not tell its version.
-    #[error("the agent-server does not tell its version")]
+    /// It is ready and does not report its version.
+    #[error("the agent-server does not report its version")]
     NoVersion(#[source] HttpError),
 }
 

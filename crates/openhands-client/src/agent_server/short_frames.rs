@@ -16,11 +16,11 @@ pub(super) const LONGEST_FRAME: usize = 64 * 1024;
 /// What is read from the connection at once, in bytes.
 const READ_AT_ONCE: usize = 16 * 1024;
 
-// Of the first byte of a frame.
+// Bits of the first byte of a frame.
 const FINAL: u8 = 0x80;
 const CONTROL: u8 = 0x08;
 
-// Of the second byte.
+// Bits of the second byte.
 const MASKED: u8 = 0x80;
 const LENGTH_OF_2_BYTES: u8 = 126;
 const LENGTH_OF_8_BYTES: u8 = 127;
@@ -95,7 +95,7 @@ struct Cutter {
 /// What the next byte of the server belongs to.
 #[derive(Debug)]
 enum Place {
-    /// The head of the response to the handshake; so many bytes of its end have been seen.
+    /// The head of the response to the handshake; this many bytes of its end have been seen.
     Head(usize),
     /// The header of a frame; these bytes of it have been seen.
     Header(Vec<u8>),
@@ -223,7 +223,7 @@ mod tests {
 
     const LONGEST: usize = 32 * 1024 * 1024;
 
-    /// A real client behind the module, and a real server, over a connection that holds so many bytes.
+    /// A real client behind the module, and a real server, over a connection that holds this many bytes.
     async fn connected(holds: usize) -> (WebSocketStream<ShortFrames<DuplexStream>>, WebSocketStream<DuplexStream>) {
         let (ours, theirs) = duplex(holds);
         let config = WebSocketConfig::default().max_message_size(Some(LONGEST)).max_frame_size(Some(LONGEST_FRAME));

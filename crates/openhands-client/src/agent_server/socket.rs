@@ -34,7 +34,7 @@ pub enum SocketUpdate {
     /// The subscription works from here on. The state is the one that the server sends first; it is not an event of
     /// the conversation's log.
     Subscribed {
-        /// The status at this moment, when it is told.
+        /// The status at this moment, if the frame has it.
         status: Option<Status>,
         /// What the conversation has used until this moment.
         usage: Usage,
@@ -114,10 +114,11 @@ async fn connect(endpoint: &SocketEndpoint, auth: SocketAuth) -> Result<Stream, 
         url.query_pairs_mut().append_pair("session_api_key", key.expose());
     }
     // The error is not shown: its text may hold the address, and that the key.
-    let mut request = url.as_str().into_client_request().map_err(|_| "the address is not one".to_owned())?;
+    let mut request = url.as_str().into_client_request().map_err(|_| "invalid address".to_owned())?;
     request.headers_mut().insert("user-agent", HeaderValue::from_static(USER_AGENT));
     if let (SocketAuth::Header, Some(key)) = (auth, &endpoint.session_key) {
-        let mut value = HeaderValue::from_str(key.expose()).map_err(|_| "the key is no header value".to_owned())?;
+        let mut value =
+            HeaderValue::from_str(key.expose()).map_err(|_| "the key is not a valid header value".to_owned())?;
         value.set_sensitive(true);
         request.headers_mut().insert(SESSION_KEY_HEADER, value);
     }
@@ -132,7 +133,7 @@ async fn connect(endpoint: &SocketEndpoint, auth: SocketAuth) -> Result<Stream, 
     };
     timeout(endpoint.time_limits.socket_handshake, opened)
         .await
-        .unwrap_or_else(|_| Err("no handshake in time".to_owned()))
+        .unwrap_or_else(|_| Err("no handshake within the time limit".to_owned()))
 }
 
 /// Opens the connection that the WebSocket protocol is spoken on.
@@ -142,16 +143,16 @@ async fn transport(endpoint: &SocketEndpoint) -> Result<MaybeTlsStream<TcpStream
         return Ok(MaybeTlsStream::Plain(stream));
     }
     let host = endpoint.url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-    let name = ServerName::try_from(host).map_err(|_| "no certificate can have the name of the host".to_owned())?;
+    let name = ServerName::try_from(host).map_err(|_| "the host has no valid name for TLS".to_owned())?;
     let secured = TlsConnector::from(endpoint.tls.clone()).connect(name, stream).await;
     secured.map(MaybeTlsStream::Rustls).map_err(|error| error.to_string())
 }
 
 fn reason_of(error: &tungstenite::Error) -> String {
     match error {
-        // A 403 never tells which of a wrong key, a malformed id or a wrong parameter it was.
-        tungstenite::Error::Http(response) => format!("the handshake was answered with {}", response.status()),
-        tungstenite::Error::Url(_) => "the address is not one".to_owned(),
+        // A 403 never says whether a key, an id or a parameter was wrong.
+        tungstenite::Error::Http(response) => format!("the server answered the handshake with {}", response.status()),
+        tungstenite::Error::Url(_) => "invalid address".to_owned(),
         other => other.to_string(),
     }
 }
@@ -175,7 +176,7 @@ async fn listen(
             () = &mut silence => {
                 let silent_at = last_sign + limits.socket_silence;
                 if silent_at <= Instant::now() {
-                    return Some(format!("silence for {:?}", limits.socket_silence));
+                    return Some(format!("no data for {:?}", limits.socket_silence));
                 }
                 silence.as_mut().reset(silent_at);
                 continue;

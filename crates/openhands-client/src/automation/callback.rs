@@ -46,7 +46,7 @@ pub enum CallbackError {
     #[error("the completion callback was refused")]
     Refused(#[source] AttemptError),
     /// All attempts failed until the budget was used up.
-    #[error("the completion callback was not taken within {} s", budget.as_secs())]
+    #[error("the completion callback was not accepted within {} s", budget.as_secs())]
     BudgetUsedUp {
         /// The budget.
         budget: Duration,

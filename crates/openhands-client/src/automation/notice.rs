@@ -17,7 +17,7 @@ pub enum NoticeError {
     #[error("the notice was refused")]
     Refused(#[source] HttpError),
     /// All attempts failed until the budget was used up.
-    #[error("the notice was not taken within {} s", budget.as_secs())]
+    #[error("the notice was not accepted within {} s", budget.as_secs())]
     BudgetUsedUp {
         /// The budget.
         budget: Duration,

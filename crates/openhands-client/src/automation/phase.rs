@@ -26,7 +26,7 @@ pub enum PhaseError {
     #[error("the automation service has settled the run")]
     Settled(#[source] HttpError),
     /// The endpoint will not take another one either.
-    #[error("the automation service takes no phases")]
+    #[error("the automation service accepts no phases")]
     Refused(#[source] HttpError),
     /// Another attempt may succeed.
     #[error("the phase was not delivered")]

@@ -17,7 +17,7 @@ pub enum Trigger {
     },
     /// An event that the service receives.
     Event {
-        /// Who tells of it: a source that the service knows, such as `github`, or a custom webhook.
+        /// Where it comes from: a source that the service knows, such as `github`, or a custom webhook.
         source: String,
         /// Which events: `pull_request.opened`, `push`, `issue.*`.
         on: Vec<String>,

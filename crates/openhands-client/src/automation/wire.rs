@@ -63,7 +63,7 @@ pub struct Automation {
     /// How long a run may take, in seconds.
     #[serde(default)]
     timeout: Option<u64>,
-    /// `ACTIVE`, `INACTIVE` or `DRAFT`. Empty for a service that tells it in another way.
+    /// `ACTIVE`, `INACTIVE` or `DRAFT`. Empty for a service that reports it in another way.
     #[serde(default)]
     pub state: String,
     /// Why it is not active.

@@ -19,7 +19,7 @@ use super::limits::FollowLimits;
 use crate::http::HttpError;
 use crate::retry::{Retry, Retryable as _};
 
-/// So many requests that come back with an error.
+/// The number of requests that come back with an error.
 const MOST_ATTEMPTS: u8 = 3;
 
 /// How a request to send the message failed.

@@ -120,7 +120,7 @@ impl Driver {
                 before.await;
             }
             if let Err(error) = client.send_message(id, &message, limit).await {
-                tracing::warn!(error = %text::chain(&error), "the agent could not be told that a limit is near");
+                tracing::warn!(error = %text::chain(&error), "the agent could not be reminded of a limit");
             }
         }));
     }

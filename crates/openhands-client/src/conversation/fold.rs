@@ -30,7 +30,7 @@ pub(super) struct Fold {
     empty_responses: u32,
 }
 
-/// So many messages without a text are a reason of their own for an agent that is stuck.
+/// The number of messages without a text that counts as being stuck.
 const EMPTY_RESPONSES: u32 = 3;
 
 impl Fold {

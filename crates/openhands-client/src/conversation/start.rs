@@ -99,13 +99,13 @@ pub(super) async fn attach(
     };
     let sent = already_sent(spec.messages(), &found, !spec.is_continued());
     tracing::info!(conversation_id = %spec.id, sent, "reusing the existing conversation");
-    // Before 1.22.1 no one tells.
+    // Before 1.22.1 the server does not say.
     let of_others = spec.is_continued() && (info.hook_config.is_some() || !capabilities.state_after_run);
     let spent_before = beginning.map(|beginning| beginning.spent);
     Ok(Started { created, sent, spent_before, may_veto: may_veto || of_others })
 }
 
-/// A new conversation under a given id may be continued by others later; so it tells from the start where we began.
+/// A new conversation under a given id may be continued by others later; so its tags say from the start where we began.
 fn first_tags(spec: &ConversationSpec) -> BTreeMap<String, String> {
     let mut tags = spec.tags.clone();
     if let (true, Some(run)) = (spec.is_continued(), spec.run_id()) {

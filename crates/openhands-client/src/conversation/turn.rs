@@ -30,12 +30,10 @@ impl TurnEnd {
             Self::Finished => "the agent has finished",
             Self::Error(Some(error)) => return error.detail().into_owned(),
             Self::Error(None) => "the conversation ended in an error, and the agent-server gives no reason",
-            Self::Stuck => "the agent repeated the same step again and again, and was stopped",
-            Self::EmptyResponses => {
-                "the LLM answered with an empty response again and again, and the agent was stopped"
-            }
+            Self::Stuck => "the agent kept repeating the same step, and was stopped",
+            Self::EmptyResponses => "the LLM returned only empty responses, and the agent was stopped",
             Self::Paused => "someone else paused the conversation",
-            Self::WaitingForConfirmation => "the agent waits for a confirmation, and no one is here to give it",
+            Self::WaitingForConfirmation => "the agent waits for a confirmation, which the runner cannot give",
             Self::Deleted => "the conversation was deleted during the run",
         };
         reason.to_owned()

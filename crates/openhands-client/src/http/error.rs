@@ -86,7 +86,7 @@ pub enum HttpError {
         version: String,
     },
     /// An answer larger than 64 MiB.
-    #[error("{target}: an answer larger than {} MiB", LONGEST_RESPONSE / (1024 * 1024))]
+    #[error("{target}: the response is larger than {} MiB", LONGEST_RESPONSE / (1024 * 1024))]
     TooLarge {
         /// Method and address.
         target: String,

@@ -50,6 +50,15 @@ const LONGEST_ERROR: usize = 1024 * 1024;
 /// An error's body is read for this long.
 const ERROR_BODY: Duration = Duration::from_secs(5);
 
+/// The bytes of files.
+#[derive(Debug, Default)]
+struct Transfers {
+    /// Sent and received so far.
+    moved: AtomicU64,
+    /// To send and to receive, without files of unknown size.
+    announced: AtomicU64,
+}
+
 /// Makes requests. Cheap to clone; clones share their connections.
 #[derive(Clone)]
 pub struct Http {
@@ -58,7 +67,7 @@ pub struct Http {
     network: Network,
     time_limits: Arc<TimeLimits>,
     proxies: Arc<Proxies>,
-    transferred: Arc<AtomicU64>,
+    transfers: Arc<Transfers>,
 }
 
 impl Http {
@@ -90,7 +99,7 @@ impl Http {
             network: network.clone(),
             proxies,
             time_limits: Arc::new(time_limits),
-            transferred: Arc::default(),
+            transfers: Arc::default(),
         })
     }
 
@@ -129,7 +138,13 @@ impl Http {
     /// The bytes of files that this client and its clones have sent and received so far.
     #[must_use]
     pub fn transferred(&self) -> u64 {
-        self.transferred.load(Ordering::Relaxed)
+        self.transfers.moved.load(Ordering::Relaxed)
+    }
+
+    /// The sum of the sizes of these files in bytes, as far as they are known.
+    #[must_use]
+    pub fn announced(&self) -> u64 {
+        self.transfers.announced.load(Ordering::Relaxed)
     }
 
     /// The TLS configuration, for connections that are not HTTP requests.
@@ -149,12 +164,7 @@ impl Http {
         let way = self.proxies.shown(&url).map(|proxy| format!(" (through the proxy {proxy})")).unwrap_or_default();
         let target = format!("{method} {}{way}", without_secrets(&url));
         let builder = self.client.request(method, url).timeout(self.time_limits.request);
-        Request {
-            builder,
-            target,
-            time_limits: Arc::clone(&self.time_limits),
-            transferred: Arc::clone(&self.transferred),
-        }
+        Request { builder, target, time_limits: Arc::clone(&self.time_limits), transfers: Arc::clone(&self.transfers) }
     }
 }
 
@@ -188,7 +198,7 @@ pub struct Request {
     builder: reqwest::RequestBuilder,
     target: String,
     time_limits: Arc<TimeLimits>,
-    transferred: Arc<AtomicU64>,
+    transfers: Arc<Transfers>,
 }
 
 impl Request {
@@ -203,7 +213,7 @@ impl Request {
         self.secret_header(SESSION_KEY_HEADER, key.expose())
     }
 
-    /// Adds a header that is no secret. A value that no header can hold is left out.
+    /// Adds a header that is not a secret. A value that no header can hold is left out.
     pub fn header(self, name: &'static str, value: &str) -> Self {
         match HeaderValue::from_str(value) {
             Ok(value) => Self { builder: self.builder.header(name, value), ..self },
@@ -336,7 +346,7 @@ impl Response {
         Ok(Self { status, body, target })
     }
 
-    /// The status, for calls that tell cases apart by it.
+    /// The status, for calls that distinguish cases by it.
     #[must_use]
     pub fn status(&self) -> u16 {
         self.status.as_u16()

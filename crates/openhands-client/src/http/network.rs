@@ -76,7 +76,7 @@ pub(super) fn tls_config(network: &Network) -> Result<rustls::ClientConfig, Setu
             let certificate = certificate.map_err(|error| unusable(error.to_string().into()))?;
             // A system's bundle may hold certificates that this library does not take; the others still count.
             if let Err(error) = roots.add(certificate) {
-                tracing::debug!(%error, "a certificate of the extra file is left out");
+                tracing::debug!(%error, "skipping an invalid certificate of the extra file");
             }
         }
     }

@@ -13,7 +13,7 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, RANGE};
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-use super::{HttpError, Request, Response, ResponseHead};
+use super::{HttpError, Request, Response, ResponseHead, Transfers};
 
 /// Longer than any transfer: its limit is its progress.
 const NO_LIMIT: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -47,8 +47,9 @@ impl Request {
     /// [`HttpError`].
     pub async fn send_file(self, upload: Upload) -> Result<Response, HttpError> {
         let Upload { pieces, size, sent } = upload;
-        let Self { builder, target, time_limits, transferred } = self;
-        let pieces = pieces.inspect(move |piece| count(&transferred, piece.as_ref().map_or(0, Bytes::len)));
+        let Self { builder, target, time_limits, transfers } = self;
+        transfers.announced.fetch_add(size.unwrap_or(0), Ordering::Relaxed);
+        let pieces = pieces.inspect(move |piece| count(&transfers.moved, piece.as_ref().map_or(0, Bytes::len)));
         let Form { content_type, head, tail } = Form::of_one_file();
         let length = size.map(|size| size + (head.len() + tail.len()) as u64);
         let piece = |text: String| stream::iter([Ok(Bytes::from(text))]);
@@ -93,13 +94,14 @@ impl Request {
     /// # Errors
     /// [`HttpError`]; an answer that is not 2xx is one too.
     pub async fn download(self) -> Result<Download, HttpError> {
-        let Self { builder, target, time_limits, transferred } = self;
+        let Self { builder, target, time_limits, transfers } = self;
         let sent = timeout(time_limits.busy_request, builder.timeout(NO_LIMIT).send()).await;
         let response = sent
             .map_err(|_| HttpError::Timeout { target: target.clone() })?
             .map_err(|error| HttpError::from_transport(target.clone(), error))?;
         if response.status().is_success() {
-            return Ok(Download { response, first: None, target, stalled: time_limits.stalled, transferred });
+            transfers.announced.fetch_add(response.content_length().unwrap_or(0), Ordering::Relaxed);
+            return Ok(Download { response, first: None, target, stalled: time_limits.stalled, transfers });
         }
         Err(ResponseHead { response, target }.into_error().await)
     }
@@ -136,7 +138,7 @@ pub struct Download {
     target: String,
     /// How long a piece may take.
     stalled: Duration,
-    transferred: Arc<AtomicU64>,
+    transfers: Arc<Transfers>,
 }
 
 impl Download {
@@ -146,7 +148,7 @@ impl Download {
         self.response.status().as_u16()
     }
 
-    /// The size of the body in bytes, where the server tells it. A body that ends earlier is an error.
+    /// The size of the body in bytes, if the server announces it. A body that ends earlier is an error.
     #[must_use]
     pub fn size(&self) -> Option<u64> {
         self.response.content_length()
@@ -179,7 +181,7 @@ impl Download {
         tokio::select! {
             piece = self.response.chunk() => {
                 let piece = piece.map_err(|error| HttpError::from_transport(self.target.clone(), error))?;
-                count(&self.transferred, piece.as_ref().map_or(0, Bytes::len));
+                count(&self.transfers.moved, piece.as_ref().map_or(0, Bytes::len));
                 Ok(piece)
             }
             () = sleep(self.stalled) => Err(HttpError::Timeout { target: self.target.clone() }),

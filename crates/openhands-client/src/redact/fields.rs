@@ -40,7 +40,7 @@ pub fn secrets_of_field(name: &str, text: &str) -> Vec<Secret> {
     if is_field(name, text) {
         found.push(key_of(name, text));
     }
-    // Of a cookie any value may be the one.
+    // Any value of a cookie may be the secret one.
     if parts(name).any(|part| part.starts_with("cookie")) {
         let pairs = text.split([';', ' ']).filter_map(|pair| pair.split_once('='));
         let values = pairs.filter(|(name, value)| !name.eq_ignore_ascii_case("samesite") && is_random(value));
@@ -112,7 +112,7 @@ fn pair(text: &str) -> Option<(&str, &str)> {
     is_pair.then_some((name, value))
 }
 
-/// Of a word that is or ends with an address.
+/// Handles a word that is an address or ends with one.
 fn secrets_of_address_in(word: &str) -> Vec<Secret> {
     let Some(scheme_end) = word.find("://") else { return Vec::new() };
     let start = word[..scheme_end].rfind(['=', '"', '\'']).map_or(0, |before| before + 1);

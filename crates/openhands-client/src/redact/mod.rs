@@ -102,7 +102,7 @@ fn may_be_key(word: &str) -> bool {
     is_random(word) && holds(char::is_ascii_digit) && holds(char::is_ascii_alphabetic) && !word.contains('/')
 }
 
-/// Whether a word is no word of a language.
+/// Whether a word is not a word of a language.
 fn is_random(word: &str) -> bool {
     word.len() >= 6 && word.contains(|char: char| !char.is_ascii_lowercase())
 }
@@ -150,7 +150,7 @@ fn assignment(word: &str) -> String {
         let (value, others) = value.split_at(value.find(['&', '"', '\'', ')', ']', '}', '\\']).unwrap_or(value.len()));
         let is_secret = !value.is_empty() && (is_secret_name_in_text(name) || ends_with_quoted_key(name));
         if value.starts_with("//") || (!is_secret && value.contains("://")) {
-            // Of an address only the query has names and values.
+            // In an address, only the query has names and values.
             let query = value.find('?').map_or(value.len(), |at| at + 1);
             shown.push_str(&value[..query]);
             rest = &after[after.len() - others.len() - (value.len() - query)..];

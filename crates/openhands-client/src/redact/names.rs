@@ -30,7 +30,7 @@ const VAGUE: &[&str] = &["auth", "cookie", "cookies", "key"];
 const OF_KEYS: &[&str] =
     &["api", "access", "auth", "encryption", "private", "secret", "session", "signing", "subscription"];
 
-/// The last part of a name that tells something about a secret, and whose value is none.
+/// The last part of a name that describes a secret, and whose value is not one.
 const DESCRIPTIONS: &[&str] = &[
     "at", "domain", "enabled", "endpoint", "env", "file", "format", "host", "id", "limit", "max", "method", "mode",
     "name", "path", "policy", "port", "prefix", "provider", "realm", "scheme", "server", "strategy", "through", "type",
@@ -62,7 +62,7 @@ pub(super) fn is_secret_by_part(name: &str) -> bool {
     !is_surely_secret_name(name)
 }
 
-/// Whether a name tells something about a secret, as `token_type` does.
+/// Whether a name describes a secret, as `token_type` does.
 #[must_use]
 pub fn describes_secret(name: &str) -> bool {
     parts(name).last().is_some_and(|part| DESCRIPTIONS.contains(&part.as_str()))

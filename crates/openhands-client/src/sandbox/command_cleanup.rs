@@ -48,12 +48,12 @@ impl Drop for Prepared<'_> {
     }
 }
 
-/// What is told when that fails.
+/// The warning when that fails.
 fn left(folder: &str) -> String {
-    format!("what was to start a command may be left in the sandbox, its environment included: {folder}")
+    format!("files of a command may be left in the sandbox, including its environment: {folder}")
 }
 
-/// Removes what is ours, within 10 s ([`TimeLimits::tidy_up`](crate::time_limits::TimeLimits::tidy_up)); whether that worked. Else the user is told what is left.
+/// Removes what is ours, within 10 s ([`TimeLimits::tidy_up`](crate::time_limits::TimeLimits::tidy_up)); whether that worked. Otherwise the user learns what is left.
 pub(super) async fn tidy_up(server: &AgentServer, line: &str, left: &str) -> bool {
     let limit = server.client.time_limits().tidy_up;
     let error = match timeout(limit, housekeeping(server, "tidying up", line)).await {

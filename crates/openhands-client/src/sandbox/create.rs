@@ -126,7 +126,7 @@ impl<P: Provider> CreatedSandbox<P> {
     /// Deletes it: its owner is gone.
     pub(super) async fn delete(mut self) {
         if !self.undo.guard.is_forgotten() {
-            tracing::info!(sandbox = %self.id, "the new sandbox is not wanted any more: deleting it");
+            tracing::info!(sandbox = %self.id, "the new sandbox is no longer needed: deleting it");
             // A failure is in the log. If this is cut off, `Drop` deletes it.
             let _ = delete(&self.undo.provider, &self.id).await;
         }
@@ -135,11 +135,11 @@ impl<P: Provider> CreatedSandbox<P> {
 }
 
 pub(super) fn stopped() -> SandboxError {
-    SandboxError::Other { doing: "making the sandbox", reason: "it was given up".to_owned() }
+    SandboxError::Other { doing: "creating the sandbox", reason: "it was abandoned".to_owned() }
 }
 
 /// Creates a sandbox. A request is retried only if the server has said that it made none, and why that will pass (429): for a short
-/// time where it is asked too often, and for longer where the account has as many sandboxes as it may. When the
+/// time where it is asked too often, and for longer where the account has reached its limit of sandboxes. When the
 /// sandbox is not wanted any more, this ends as soon as no request is under way.
 pub(super) async fn make<P: Provider>(
     provider: P,
@@ -205,7 +205,7 @@ struct Asked<P: Provider> {
 /// One attempt. What a failed attempt may have created is cleaned up, also if the attempt is dropped.
 async fn attempt<P: Provider>(provider: P, guard: Arc<CreationGuard>) -> Result<CreatedSandbox<P>, NotMade> {
     let mark =
-        retry("looking at the sandboxes", Policy::cloud_read(provider.http().time_limits()), || provider.mark()).await;
+        retry("listing the sandboxes", Policy::cloud_read(provider.http().time_limits()), || provider.mark()).await;
     let mark = mark.map_err(NotMade::Failed)?;
     let _under_way = guard.under_way.lock().await;
     if !guard.is_wanted() {

@@ -15,8 +15,8 @@ use crate::text;
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum InstallError {
-    /// The file is no program for Linux.
-    #[error("{} is no program for Linux", path.display())]
+    /// The file is not a program for Linux.
+    #[error("{} is not a program for Linux", path.display())]
     NoProgram {
         /// The file.
         path: PathBuf,

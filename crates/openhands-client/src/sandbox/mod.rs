@@ -51,7 +51,7 @@ use crate::text;
 /// Makes sandboxes and ends them. Each method is one attempt.
 #[doc(hidden)]
 pub trait Provider: fmt::Debug + Clone + Send + Sync + 'static {
-    /// What tells the sandboxes that there are from those to come.
+    /// What distinguishes existing sandboxes from later ones.
     type Mark: fmt::Debug + Clone + Send + Sync;
 
     /// Whether what was made since a mark is certainly ours.
@@ -176,7 +176,7 @@ pub enum SandboxError {
     },
     /// The account may not have more sandboxes.
     #[error(
-        "the account has as many sandboxes as it may: pause or delete one (`openhands-runner sandbox list`); {detail}"
+        "the account has reached its limit of sandboxes: pause or delete one (`openhands-runner sandbox list`); {detail}"
     )]
     LimitReached {
         /// The provider's words.

@@ -13,7 +13,7 @@ use crate::text;
 
 /// A sandbox from the moment in which it is asked for.
 ///
-/// Unless it is to be kept, it is deleted: by [`Sandbox::delete`], which tells whether that worked; else by `Drop`, also when a
+/// Unless it is to be kept, it is deleted: by [`Sandbox::delete`], which returns whether that worked; else by `Drop`, also when a
 /// panic unwinds or a future is dropped. `Drop` cannot be awaited, so it deletes from a thread of its own and holds its caller
 /// up meanwhile, for at most 30 s ([`TimeLimits::sandbox_drop`](crate::time_limits::TimeLimits::sandbox_drop)); what fails then is only logged. A
 /// sandbox whose making is under way is deleted when it has been made; one that was not asked for yet is not asked for any more.
@@ -145,7 +145,7 @@ impl<P: Provider> Sandbox<P> {
         }
         self.order.lower(Intent::Unwanted);
         if coming && self.order.is_under_way() {
-            tracing::info!("waiting for the sandbox that is being made, to delete it; a further signal would leave it");
+            tracing::info!("waiting for the sandbox that is being created, to delete it; another signal leaves it");
         }
         let id = match self.made().await {
             Ok(id) => id,

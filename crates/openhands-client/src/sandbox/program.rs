@@ -38,7 +38,7 @@ impl Program {
     }
 
     /// An argument with which the program ends at once, such as `--version`. It is run so in the sandbox before it is started, which
-    /// tells a program that cannot run there from one that fails (default: it is not).
+    /// distinguishes a program that cannot run there from one that fails (default: it is not).
     #[must_use]
     pub fn probe(mut self, argument: &'static str) -> Self {
         self.probe = Some(argument);

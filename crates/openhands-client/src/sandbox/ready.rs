@@ -22,7 +22,7 @@ const TELL: Duration = Duration::from_secs(15);
 /// A key that is refused this often is wrong.
 const REFUSALS: u32 = 5;
 
-/// A sandbox whose agent-server answers and takes the key.
+/// A sandbox whose agent-server answers and accepts the key.
 #[derive(Debug, Clone)]
 pub struct Ready {
     /// Its agent-server.
@@ -72,7 +72,7 @@ pub async fn await_ready<P: Provider>(provider: &P, id: &SandboxId) -> Result<Re
                 }
                 Err(error) => source = Some(error),
             }
-            last = format!("{last}; its agent-server does not answer yet");
+            last = format!("{last}; its agent-server does not respond yet");
         }
         wait.go_on(&last, source)?;
         sleep(delays.next_delay().unwrap_or(limits.confirm_again)).await;
@@ -179,7 +179,7 @@ impl Wait<'_> {
 mod tests {
     use super::*;
 
-    /// Looks at one sandbox, each after so many seconds, and the number of the look that is a verdict.
+    /// Looks at one sandbox, each after this many seconds, and the number of the look that is a verdict.
     async fn verdict(looks: impl IntoIterator<Item = (u64, SandboxState)>) -> Option<usize> {
         let id = SandboxId::new("x");
         let now = Instant::now();

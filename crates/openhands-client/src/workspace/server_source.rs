@@ -60,7 +60,7 @@ impl ServerSource {
             match self.profile(active).await.map_err(|source| WorkspaceError::Account { what, source })? {
                 Some(llm) => return Ok(llm),
                 None => {
-                    tracing::warn!("the active LLM profile `{active}` is not there; taking the LLM of the settings");
+                    tracing::warn!("the active LLM profile `{active}` does not exist; using the LLM of the settings");
                 }
             }
         }

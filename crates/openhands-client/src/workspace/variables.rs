@@ -1,4 +1,4 @@
-//! What a sandbox tells a program in it, by variables.
+//! What a sandbox tells a program in it through variables.
 
 use std::collections::HashMap;
 

@@ -1,6 +1,6 @@
 //! When the guardian delivers, and when it leaves the run to a new runner: the rules, without any input or output.
 //!
-//! The driver (`process`) tells what happens ([`Input`]) and does what follows ([`Action`]):
+//! The driver (`process`) passes in what happens ([`Input`]) and does what follows ([`Action`]):
 //!
 //! ```text
 //!              runner: settled ┌────────────────────────► Ended

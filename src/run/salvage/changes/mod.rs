@@ -111,7 +111,7 @@ fn repositories(files: &str) -> Vec<RepositoryChanges> {
         let Some(of) = all.last_mut() else { continue };
         let mut fields = line.split('\t');
         let (Some(status), Some(path)) = (fields.next(), fields.next_back()) else { continue };
-        // Of a file that is no text both numbers are `-`.
+        // Both numbers of a binary file are `-`.
         if let (Ok(insertions), Some(Ok(deletions))) = (status.parse(), fields.next().map(str::parse)) {
             let (insertions, deletions): (u64, u64) = (insertions, deletions);
             (of.insertions, of.deletions) =

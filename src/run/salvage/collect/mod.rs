@@ -117,7 +117,7 @@ async fn list(salvager: &Salvager<'_>, patterns: &[CollectPattern], limit: Durat
     }
 }
 
-/// Reads lines `SIZE ./PATH`: the files that match, with their sizes. A name that leads elsewhere is no file of the workspace.
+/// Reads lines `SIZE ./PATH`: the files that match, with their sizes. A name that leads elsewhere is not a file of the workspace.
 fn matching(listed: &[u8], patterns: &[CollectPattern]) -> BTreeMap<PathBuf, u64> {
     let listed = String::from_utf8_lossy(listed);
     let file = |line: &str| {

@@ -1,4 +1,4 @@
-//! Commands of the agent-server's machine: `/api/bash`. They are no part of any conversation.
+//! Commands of the agent-server's machine: `/api/bash`. They are not part of any conversation.
 
 use std::time::Duration;
 

@@ -131,7 +131,7 @@ impl AgentServerClient {
         let response = self.of_conversation(Method::PATCH, id, &[]).json(change).send().await?;
         let Changed { success } = response.json()?;
         // Seen on 1.11.5 to 1.50.1; 1.58.0 answers 404.
-        if success { Ok(()) } else { Err(response.into_not_found("there is no such conversation")) }
+        if success { Ok(()) } else { Err(response.into_not_found("the conversation does not exist")) }
     }
 
     /// `POST …/secrets`: adds secrets to an existing conversation. May be repeated.

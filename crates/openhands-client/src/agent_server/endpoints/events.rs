@@ -67,7 +67,7 @@ impl EventQuery {
         Self { newest_first: true, ..self }
     }
 
-    /// So many events in a page; the server's maximum is 100.
+    /// The number of events in a page; the server's maximum is 100.
     #[must_use]
     pub fn limit(self, events: u8) -> Self {
         Self { limit: Some(events), ..self }

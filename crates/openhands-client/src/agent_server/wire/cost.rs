@@ -35,7 +35,7 @@ impl Cost {
         Self(self.0.or(other.0))
     }
 
-    /// The larger of both: a cost only grows, and a server may tell of it late.
+    /// The larger of both: a cost only grows, and a server may report it late.
     #[must_use]
     pub fn or_more(self, other: Self) -> Self {
         if other.0 > self.0 { other } else { self }

@@ -201,7 +201,7 @@ pub struct BashEvent {
     /// Seconds until the server ends it.
     #[serde(default)]
     pub timeout: Option<f64>,
-    /// Of an output: the exit code, on the last one.
+    /// For an output: the exit code, on the last one.
     #[serde(default)]
     pub exit_code: Option<i64>,
 }

@@ -26,7 +26,7 @@ pub enum SecretSource {
     /// The value itself.
     #[serde(rename = "StaticSecret")]
     Static {
-        /// It is no secret to us.
+        /// It is not a secret to us.
         value: String,
     },
 }

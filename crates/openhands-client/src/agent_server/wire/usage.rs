@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::Cost;
 
-/// So many usage ids are kept. A conversation has one for its agent, one for its condenser, and few more.
+/// The largest number of usage ids that are kept. A conversation has one for its agent, one for its condenser, and few more.
 const MOST_IDS: usize = 64;
 
 /// `stats.usage_to_metrics`: tokens and cost for each usage id. Empty before the first message.

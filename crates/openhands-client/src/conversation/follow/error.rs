@@ -11,8 +11,8 @@ use crate::text;
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum FollowError {
-    /// The agent-server gave no sign of life for too long.
-    #[error("the agent-server gave no sign of life for {} s", silence.as_secs())]
+    /// The agent-server did not respond for too long.
+    #[error("the agent-server did not respond for {} s", silence.as_secs())]
     ServerLost {
         /// How long it may be silent.
         silence: Duration,
@@ -20,7 +20,7 @@ pub enum FollowError {
         source: Option<HttpError>,
     },
     /// The conversation's state could not be read for too long, though the server answers.
-    #[error("the agent-server answered with nothing but errors for {} s", limit.as_secs())]
+    #[error("the agent-server responded only with errors for {} s", limit.as_secs())]
     OnlyErrors {
         /// How long that may last.
         limit: Duration,
@@ -31,7 +31,7 @@ pub enum FollowError {
     #[error("the agent-server refuses the session key")]
     Refused(#[source] HttpError),
     /// The server is there, and the run of a message does not start.
-    #[error("the agent-server does not start the run, after {starts} requests")]
+    #[error("the agent-server did not start the run after {starts} requests")]
     NotStarted {
         /// Requests that the server accepted.
         starts: u32,

@@ -40,7 +40,7 @@ const MOST_RESUMES: u8 = 3;
 const MOST_STARTS: u32 = 5;
 /// The same of a turn that began in a pause. It may be a new pause.
 const MOST_STARTS_AFTER_PAUSE: u32 = 2;
-/// A refusal of the key, or an unknown conversation, is believed after so many in a row: a gateway may say it for a moment.
+/// A refusal of the key, or an unknown conversation, is believed after this many in a row: a gateway may say it for a moment.
 const BELIEVED: u32 = 3;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -363,7 +363,7 @@ impl Follow {
         }
     }
 
-    /// An unknown status that lasts while nothing happens is no turn that one could wait for.
+    /// An unknown status that lasts while nothing happens is not a turn that one could wait for.
     fn stalled(&self, now: Instant) -> Option<FollowError> {
         let limit = self.limits.server_errors;
         match self.fold.status() {

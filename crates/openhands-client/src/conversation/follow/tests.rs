@@ -205,7 +205,7 @@ fn an_idle_conversation_has_its_run_started_a_few_times_and_then_fails_with_a_re
     assert_eq!(play.at(now, Input::Tick), ["state"]);
     assert_eq!(
         play.at(now + 0.1, state(Status::Idle)),
-        ["fail the agent-server does not start the run, after 5 requests"]
+        ["fail the agent-server did not start the run after 5 requests"]
     );
 }
 
@@ -251,9 +251,9 @@ fn a_lost_socket_is_caught_up_with_after_it_is_back_and_polled_meanwhile() {
 #[test]
 fn silence_is_looked_at_once_more_before_the_server_is_lost() {
     for (answer, end) in [
-        (Some(Err(refused_connection())), "fail the agent-server gave no sign of life for 45 s"),
-        (Some(Err(status_error(502))), "fail the agent-server gave no sign of life for 45 s"),
-        (None, "fail the agent-server gave no sign of life for 45 s"),
+        (Some(Err(refused_connection())), "fail the agent-server did not respond for 45 s"),
+        (Some(Err(status_error(502))), "fail the agent-server did not respond for 45 s"),
+        (None, "fail the agent-server did not respond for 45 s"),
         (Some(Ok(Status::Running)), ""),
         (Some(Err(status_error(500))), ""),
     ] {
@@ -303,7 +303,7 @@ fn a_state_that_cannot_be_read_is_no_wait_without_an_end() {
         target: "GET /".to_owned(),
         source: serde_json::from_str::<()>("<html>").unwrap_err(),
     };
-    let errors = "fail the agent-server answered with nothing but errors for 300 s";
+    let errors = "fail the agent-server responded only with errors for 300 s";
     for (name, (end, at), expected, until) in [
         ("500", only(|| status_error(500), None), errors, 320.0),
         ("429", only(|| status_error(429), None), errors, 320.0),

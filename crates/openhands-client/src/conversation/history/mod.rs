@@ -35,7 +35,7 @@ pub(super) struct Cursor {
     landmark: Option<String>,
 }
 
-/// So many pages of 100 events are read at once. A server whose pages never end is left alone after them.
+/// The largest number of pages of 100 events that are read at once. A server whose pages never end is left alone after them.
 const MOST_PAGES: u32 = 100_000;
 
 impl History {

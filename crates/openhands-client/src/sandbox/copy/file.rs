@@ -85,12 +85,13 @@ pub async fn download_file(server: &AgentServer, from: &str, to: &Path) -> Resul
     let mut name = to.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.part", std::process::id()));
     let part = Part(to.with_file_name(name));
-    // Of an earlier process with our id; with permissions of its own.
+    // It belongs to an earlier process with our id, and has permissions of its own.
     let _ = tokio::fs::remove_file(&part.0).await;
     // Only its owner can read it until the permissions are known.
     let file = async { new_private_file().open(&part.0).await };
     let bytes = receive(server, from, file, &part.0).await?;
-    let mode = ask(server, "looking at the file", &format!("stat -c %a {}", shell_words::quote(from))).await;
+    let mode =
+        ask(server, "reading the permissions of the file", &format!("stat -c %a {}", shell_words::quote(from))).await;
     match mode.ok().and_then(|mode| u32::from_str_radix(mode.trim(), 8).ok()) {
         Some(mode) => {
             if let Err(error) = set_mode(&part.0, mode).await {

@@ -77,7 +77,7 @@ impl<'s> Archive<'s> {
         format!("{end}rm -f {}", self.path)
     }
 
-    /// What is told when that fails.
+    /// The warning when that fails.
     fn left(&self) -> String {
         format!("an archive may be left in the sandbox: {}", self.path)
     }

@@ -122,7 +122,7 @@ const KIND: &str = include_str!("../scripts/kind.sh");
 async fn kind(server: &AgentServer, path: &str) -> Result<Kind, CopyError> {
     absolute(path)?;
     let script = with_argument(KIND, path);
-    Ok(match ask(server, "looking at the path", &script).await?.as_str() {
+    Ok(match ask(server, "checking the path", &script).await?.as_str() {
         "folder" => Kind::Folder,
         "file" => Kind::File,
         "special" => Kind::Special,

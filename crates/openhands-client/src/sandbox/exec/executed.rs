@@ -7,9 +7,9 @@ use bytes::Bytes;
 /// A piece of a command's output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
-    /// Of standard output.
+    /// The bytes of standard output.
     Stdout(Bytes),
-    /// Of standard error.
+    /// The bytes of standard error.
     Stderr(Bytes),
 }
 

@@ -216,7 +216,7 @@ impl<'s> Running<'s> {
     /// Looks once whether the command has ended. Its output is not read.
     ///
     /// # Errors
-    /// [`ExecError`]; the command may go on.
+    /// [`ExecError`]; the command may continue.
     #[doc(hidden)]
     pub async fn exit(&self) -> Result<Option<u8>, ExecError> {
         let code = self.exit_code().await?;
@@ -235,7 +235,7 @@ impl<'s> Running<'s> {
             let ended = self.exit_code().await?;
             let news = self.pass_on(&mut each).await?;
             if let Some(code) = ended {
-                // Of a command without a limit it is SIGHUP's.
+                // For a command without a limit, it is the exit code of SIGHUP.
                 let timed_out = self.is_limited && code == TIMED_OUT;
                 self.tidy_up(timed_out).await;
                 let code = || Exit::Code(u8::try_from(code).unwrap_or_else(|_| by_signal(code)));
@@ -256,11 +256,11 @@ impl<'s> Running<'s> {
 
     async fn exit_code(&self) -> Result<Option<i64>, ExecError> {
         let client = &self.server.client;
-        retry("looking at the command", Policy::setup(self.server.client.time_limits()), || {
+        retry("reading the state of the command", Policy::setup(self.server.client.time_limits()), || {
             client.bash_exit_code(&self.id)
         })
         .await
-        .map_err(ExecError::request("looking at the command"))
+        .map_err(ExecError::request("reading the state of the command"))
     }
 
     /// Everything that is new; whether there was anything.
@@ -306,7 +306,7 @@ impl<'s> Running<'s> {
         end_in(self.server, &self.folder).await
     }
 
-    /// Of a command that reached its limit older agent-servers end the first process alone.
+    /// When a command reaches its limit, older agent-servers end only its first process.
     async fn tidy_up(&self, timed_out: bool) {
         let line = if timed_out { end(&self.folder) } else { format!("rm -rf {}", self.folder) };
         if let Err(error) = housekeeping(self.server, "tidying up", &line).await {

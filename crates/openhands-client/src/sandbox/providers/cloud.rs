@@ -55,7 +55,7 @@ fn made_at(info: &SandboxInfo) -> Option<&str> {
 
 impl CloudProvider {
     async fn newest(&self) -> Result<SandboxPage, SandboxError> {
-        self.sandboxes.search(None).await.map_err(SandboxError::request("looking at the sandboxes"))
+        self.sandboxes.search(None).await.map_err(SandboxError::request("listing the sandboxes"))
     }
 }
 
@@ -123,7 +123,7 @@ impl Provider for CloudProvider {
     }
 
     async fn look(&self, id: &SandboxId) -> Result<SandboxState, SandboxError> {
-        let info = self.sandboxes.get(id).await.map_err(SandboxError::request("looking at the sandbox"))?;
+        let info = self.sandboxes.get(id).await.map_err(SandboxError::request("reading the status of the sandbox"))?;
         Ok(look_of(info.as_ref()))
     }
 
@@ -139,7 +139,7 @@ impl Provider for CloudProvider {
     async fn delete(&self, id: &SandboxId) -> Result<(), SandboxError> {
         let was_there = self.sandboxes.delete(id).await.map_err(SandboxError::request("deleting the sandbox"))?;
         if !was_there {
-            tracing::info!(sandbox = %id, "there is no such sandbox any more");
+            tracing::info!(sandbox = %id, "the sandbox no longer exists");
         }
         Ok(())
     }

@@ -84,7 +84,7 @@ impl Docker {
         SandboxId::new(&self.name)
     }
 
-    /// The key of the agent-server in a container, which may be another process's: docker tells everybody who may use it.
+    /// The key of the agent-server in a container, which may be another process's: docker shows it to every user who may use docker.
     fn session_key_of(&self, container: &Value) -> Secret {
         let variables = container.pointer("/Config/Env").and_then(Value::as_array);
         let mut values = variables.into_iter().flatten().filter_map(|variable| variable.as_str()?.split_once('='));
@@ -129,7 +129,7 @@ impl Docker {
     async fn inspect(&self, id: &str) -> Result<Option<Value>, SandboxError> {
         match self
             .docker(
-                "looking at the container",
+                "inspecting the container",
                 &["inspect", "--type", "container", id],
                 self.http.time_limits().request,
             )

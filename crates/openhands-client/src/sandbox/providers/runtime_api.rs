@@ -188,12 +188,12 @@ impl Provider for RuntimeApi {
     type Mark = Option<String>;
 
     async fn mark(&self) -> Result<Option<String>, SandboxError> {
-        self.runtime_id().await.map_err(SandboxError::request("looking at the session"))
+        self.runtime_id().await.map_err(SandboxError::request("reading the session"))
     }
 
     /// Attaches to the session's runtime, if there is one.
     async fn create(&self, _: &Option<String>) -> Result<SandboxId, SandboxError> {
-        let session = self.session().await.map_err(SandboxError::request("looking at the session"))?;
+        let session = self.session().await.map_err(SandboxError::request("reading the session"))?;
         match session {
             Some(runtime) if runtime.status.as_deref() == Some("running") => self.id_with(&runtime),
             Some(runtime) if runtime.status.as_deref() == Some("paused") => {
@@ -212,7 +212,7 @@ impl Provider for RuntimeApi {
     }
 
     async fn look(&self, _: &SandboxId) -> Result<SandboxState, SandboxError> {
-        let session = self.session().await.map_err(SandboxError::request("looking at the sandbox"))?;
+        let session = self.session().await.map_err(SandboxError::request("reading the status of the sandbox"))?;
         let Some(runtime) = session else { return Ok(SandboxState::Gone) };
         if runtime.status.as_deref() == Some("paused") {
             return Ok(SandboxState::Paused);
