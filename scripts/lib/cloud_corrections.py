@@ -9,10 +9,14 @@ What is corrected, and why:
    RUNNING (its /alive is still asked), and a dead one that no one has reaped is MISSING.
 2. The user's id. Without accounts it is None, and for None the LLM settings and a sandbox's secrets are a 401. Here it is
    "root", the one id that the server's own lookup accepts.
-3. The probe of a new sandbox. In a container it goes to host.docker.internal, which seldom is the container itself; here to
-   127.0.0.1. It may take 180 s instead of 30, which a busy machine needs.
+3. The probe of a sandbox. In a container it goes to host.docker.internal, which seldom is the container itself; here to
+   127.0.0.1. A new sandbox may take 180 s instead of 30, and each probe 60 s instead of 5, which a busy machine needs.
+4. The port of a sandbox. The server takes the first free one, and the sandbox listens on it only seconds later: sandboxes that are
+   made at the same time get the same port, and all but one of them die. Here a port is not given twice within three minutes.
+5. A sandbox that is still starting is ERROR, because its agent-server does not respond. Here it is STARTING until it has responded once.
 """
 
+import time
 from dataclasses import fields
 
 import httpx
@@ -27,8 +31,37 @@ STATUS_OF_STATE = {
     psutil.STATUS_DEAD: SandboxStatus.MISSING,
 }
 
+# How long a sandbox may take to listen on its port, in seconds.
+START = 180
+
+# When each port was given to a sandbox.
+_given = {}
+# The sandboxes that have responded.
+_has_responded = set()
+
 
 class _Sandboxes(process_mode.ProcessSandboxService):
+    def _find_unused_port(self):
+        # The search of the server begins behind every port that may still be taken.
+        first = self.base_port
+        try:
+            while True:
+                port = super()._find_unused_port()
+                if time.monotonic() - _given.get(port, -START) >= START:
+                    _given[port] = time.monotonic()
+                    return port
+                self.base_port = port + 1
+        finally:
+            self.base_port = first
+
+    async def _process_to_sandbox_info(self, sandbox_id, process_info):
+        info = await super()._process_to_sandbox_info(sandbox_id, process_info)
+        if info.status is SandboxStatus.RUNNING:
+            _has_responded.add(sandbox_id)
+        elif info.status is SandboxStatus.ERROR and sandbox_id not in _has_responded:
+            info.status = SandboxStatus.STARTING
+        return info
+
     def _get_process_status(self, process_info):
         try:
             state = psutil.Process(process_info.pid).status()
@@ -36,13 +69,14 @@ class _Sandboxes(process_mode.ProcessSandboxService):
             return SandboxStatus.MISSING
         return STATUS_OF_STATE.get(state, SandboxStatus.RUNNING)
 
-    async def _wait_for_server_ready(self, port, timeout=180):
+    async def _wait_for_server_ready(self, port, timeout=START):
         return await super()._wait_for_server_ready(port, timeout)
 
 
 async def _probe_here(request):
     if request.url.host in ("localhost", "host.docker.internal"):
         request.url = request.url.copy_with(host="127.0.0.1")
+        request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), 60)
 
 
 class CorrectedSandboxes(process_mode.ProcessSandboxServiceInjector):
