@@ -218,14 +218,8 @@ const NAMES_OF_ONE_RUN: &[&str] = &[
     "OPENHANDS_RUNNER_NOTIFY",
 ];
 
-/// What a runner inside of a sandbox takes from an environment: the run and its LLM, nothing of this machine.
-const NAMES_OF_THE_RUN: &[&str] = &[
-    "AUTOMATION_CALLBACK_URL",
-    "CALLBACK_URL",
-    "AUTOMATION_CALLBACK_API_KEY",
-    "AUTOMATION_RUN_ID",
-    "RUN_ID",
-    "AUTOMATION_CONVERSATION_ID",
+/// What else a runner inside of a sandbox takes from an environment: its LLM and where the run comes from, nothing of this machine.
+const NAMES_OF_EACH_RUN: &[&str] = &[
     "AUTOMATION_MODEL",
     "AUTOMATION_AGENT_PROFILE_ID",
     "AUTOMATION_ID",
@@ -237,10 +231,7 @@ const NAMES_OF_THE_RUN: &[&str] = &[
     "LLM_API_KEY",
     "LLM_BASE_URL",
     "WORKSPACE_BASE",
-    "OPENHANDS_RUNNER_DEADLINE",
-    "OPENHANDS_RUNNER_NOTIFY",
     "RUST_LOG",
-    "AUTOMATION_PHASE_URL",
     "OPENHANDS_OBSERVABILITY_METADATA",
     "OPENHANDS_OBSERVABILITY_TAGS",
     "OPENHANDS_OBSERVABILITY_SPAN_NAME",
@@ -285,12 +276,12 @@ impl RawEnv {
 
     /// What a runner inside of a sandbox takes from this environment: the run and its LLM, nothing of this machine.
     pub(crate) fn of_the_run(&self) -> impl Iterator<Item = (&'static str, Secret)> {
-        self.set(NAMES_OF_THE_RUN).map(|(name, value)| (name, Secret::new(value)))
+        self.set(NAMES_OF_ONE_RUN).map(|(name, value)| (name, Secret::new(value))).chain(self.of_a_row())
     }
 
     /// What the run of a row takes from this environment: the same without what belongs to one run alone.
     pub(crate) fn of_a_row(&self) -> impl Iterator<Item = (&'static str, Secret)> {
-        self.of_the_run().filter(|(name, _)| !NAMES_OF_ONE_RUN.contains(name))
+        self.set(NAMES_OF_EACH_RUN).map(|(name, value)| (name, Secret::new(value)))
     }
 
     /// The environment as the runs of rows see it.
@@ -382,7 +373,9 @@ mod tests {
 
     #[test]
     fn every_list_has_names_of_variables() {
-        for list in [SECRET_NAMES, KEY_NAMES, ADDRESS_NAMES, JSON_NAMES, NAMES_OF_THE_RUN, LOWER_CASE_FIRST] {
+        for list in
+            [SECRET_NAMES, KEY_NAMES, ADDRESS_NAMES, JSON_NAMES, NAMES_OF_ONE_RUN, NAMES_OF_EACH_RUN, LOWER_CASE_FIRST]
+        {
             assert!(list.iter().all(|name| NAMES.contains(name)), "{list:?}");
         }
         assert!(KEY_NAMES.iter().all(|name| SECRET_NAMES.contains(name)));
