@@ -81,6 +81,8 @@ pub(crate) struct Queue {
     retried: HashMap<usize, u32>,
     /// US dollars of the attempts that have ended.
     spent: f64,
+    /// US dollars of the attempts that run, as far as they are known.
+    spent_by_running: HashMap<usize, f64>,
     /// The most that an attempt has cost.
     dearest: f64,
     is_stopped: bool,
@@ -97,6 +99,7 @@ impl Queue {
             running: HashMap::new(),
             retried: HashMap::new(),
             spent,
+            spent_by_running: HashMap::new(),
             dearest: 0.0,
             is_stopped: false,
             is_out_of_money: false,
@@ -128,6 +131,7 @@ impl Queue {
     /// Takes the end of an attempt, and what it has cost. Whether the row is done.
     pub(crate) fn ended(&mut self, attempt: Attempt, ending: Ending, cost: Option<f64>, now: Duration) -> bool {
         self.running.remove(&attempt.row);
+        self.spent_by_running.remove(&attempt.row);
         let cost = cost.unwrap_or_default();
         self.spent += cost;
         self.dearest = self.dearest.max(cost);
@@ -154,6 +158,13 @@ impl Queue {
         false
     }
 
+    /// Takes what the attempt of a row has cost so far, in US dollars.
+    pub(crate) fn has_cost(&mut self, row: usize, cost: f64) {
+        if self.running.contains_key(&row) {
+            self.spent_by_running.insert(row, cost);
+        }
+    }
+
     /// Starts nothing any more.
     pub(crate) fn stop(&mut self) {
         self.is_stopped = true;
@@ -166,7 +177,7 @@ impl Queue {
 
     /// Whether what has been spent has reached the cost limit.
     pub(crate) fn is_overspent(&self) -> bool {
-        self.limits.cost.is_some_and(|limit| self.spent >= limit)
+        self.limits.cost.is_some_and(|limit| self.spent() >= limit)
     }
 
     /// Rows that run.
@@ -181,14 +192,15 @@ impl Queue {
 
     /// US dollars so far.
     pub(crate) fn spent(&self) -> f64 {
-        self.spent
+        self.spent + self.spent_by_running.values().sum::<f64>()
     }
 
     /// A row may cost as much as its limit allows; without a limit, as much as the dearest so far.
     fn has_money_for(&self, attempt: &Attempt) -> bool {
         let Some(limit) = self.limits.cost else { return true };
         let expected = |attempt: &Attempt| attempt.cost_limit.unwrap_or(self.dearest);
-        let of_running: f64 = self.running.values().map(expected).sum();
+        let so_far = |attempt: &Attempt| self.spent_by_running.get(&attempt.row).copied().unwrap_or_default();
+        let of_running: f64 = self.running.values().map(|attempt| expected(attempt).max(so_far(attempt))).sum();
         self.spent < limit && self.spent + of_running + expected(attempt) <= limit
     }
 }
@@ -288,6 +300,20 @@ mod tests {
         without.ended(first, Ending::Completed, Some(2.0), seconds(1));
         assert_eq!(without.next(seconds(1)), Next::Over);
         assert!(without.is_out_of_money());
+    }
+
+    #[test]
+    fn what_running_rows_have_cost_counts_until_they_end() {
+        let mut queue = queue(3, QueueLimits { cost: Some(1.0), ..LIMITS }, None);
+        let first = start(&mut queue, 0);
+        queue.has_cost(first.row, 0.75);
+        queue.has_cost(2, 5.0);
+        assert!((queue.spent() - 0.75).abs() < 1e-9, "a row that does not run has no cost");
+        let second = start(&mut queue, 0);
+        queue.has_cost(second.row, 0.5);
+        assert!(queue.is_overspent());
+        queue.ended(first, Ending::Completed, Some(0.25), seconds(1));
+        assert!((queue.spent() - 0.75).abs() < 1e-9 && !queue.is_overspent());
     }
 
     #[test]

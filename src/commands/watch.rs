@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use openhands_client::agent_server::wire::Cost;
 use openhands_client::agent_server::{AgentServer, AgentServerClient};
 use openhands_client::sandbox::copy;
 use tokio::time::{Instant, sleep};
@@ -56,6 +57,15 @@ impl Watch {
         counts.limits.seconds = limit.map(|limit| limit.as_secs_f64());
         let live = Live { stage: stage.to_owned(), doing: doing.into(), ..Live::default() };
         self.show(Now { live, counts, since: Instant::now(), transfer: None, is_hidden: false });
+    }
+
+    /// Shows how the stage that has begun stands, and what it has cost of what it may, in US dollars.
+    pub(super) fn change(&self, doing: String, cost: f64, limit: Option<f64>) {
+        if let Some(now) = self.0.as_ref().map(|shown| shown.now()).as_deref_mut().and_then(Option::as_mut) {
+            now.live.doing = doing;
+            now.counts.cost = Cost::dollars(cost);
+            now.counts.limits.cost = limit;
+        }
     }
 
     /// Shows a transfer: how much this client has moved since, and how fast.

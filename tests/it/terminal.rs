@@ -6,6 +6,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
+use crate::batch::instant::batch;
+use crate::support::instant_cloud::{InstantCloud, Nature};
 use crate::support::{AgentServer, CloudServer, Gates, NEWEST, Run, ScriptedLlm, Step};
 
 /// A terminal of its own server. It ends with the test.
@@ -217,4 +219,24 @@ async fn in_tmux_exec_cp_and_launch_show_what_is_under_way_and_leave_nothing_of_
     let piped = outside(&["exec", "--sandbox", &id, "--", "echo out"]).finish().await.exits_with(0);
     assert_eq!((piped.stdout.as_str(), piped.stderr.contains(['\u{1b}', '\r'])), ("out\n", false));
     outside(&["sandbox", "delete", &id]).finish().await.exits_with(0);
+}
+
+#[tokio::test]
+async fn in_tmux_a_batch_has_a_live_line_that_says_how_it_stands() {
+    let cloud = InstantCloud::start(Nature::default()).await.unwrap();
+    let run = batch(&cloud, 4, "out").args(["--concurrency", "1", "--cost", "50"]).env("TERM", "xterm-256color");
+    let (command, _home) = run.into_shell_command("");
+    let terminal = Terminal::start(120, &command);
+    let is_half_done = |line: &str| {
+        let parts: Vec<&str> = line.split(" | ").collect();
+        let [_, _, cost, "1 running", "2/4 done", "0 failed", rate, left] = parts.as_slice() else { return false };
+        cost.ends_with("/$50.00") && rate.ends_with("/min") && left.ends_with(" left")
+    };
+    let shown = terminal
+        .shows("half of the batch", |lines| live_of("batch", lines).iter().any(|line| is_half_done(line)))
+        .await;
+    assert_eq!(live_of("batch", &shown).len(), 1, "{shown:#?}");
+    assert!(shown.iter().any(|line| line.starts_with("row completed")), "{shown:#?}");
+    let ended = terminal.shows("the end", |lines| has_ended(lines, "batch", 0)).await;
+    assert!(ended.iter().any(|line| line.starts_with("rows    4: 4 completed, 0 failed")), "{ended:#?}");
 }

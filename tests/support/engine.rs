@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
-use super::{NEWEST, repository};
+use super::{NEWEST, ScriptedLlm, repository};
 
 /// Containers share this machine's network with the servers of the tests, unless a test says otherwise.
 pub struct Engine {
@@ -108,6 +108,19 @@ exec podman run {LIMITS} "${{arguments[@]}}"
             name
         };
         self.runner_image.get_or_init(build).await
+    }
+
+    /// An LLM that a container can reach, at this address of the engine's network.
+    pub async fn llm(&self) -> (ScriptedLlm, String) {
+        let llm = ScriptedLlm::start_at("0.0.0.0", 0).await.unwrap();
+        let gateway = self.call(&["network", "inspect", "podman", "--format", "{{(index .Subnets 0).Gateway}}"]);
+        let url = llm.url().replace("0.0.0.0", &gateway);
+        (llm, url)
+    }
+
+    /// `PATH` with the program that stands in for the docker CLI.
+    pub fn path(&self) -> String {
+        format!("{}:{}", self.folder.path().display(), env!("PATH"))
     }
 
     /// What a container of the server's image needs of this machine.

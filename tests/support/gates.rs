@@ -30,6 +30,11 @@ impl Gates {
         std::fs::remove_file(self.0.path().join(name)).unwrap();
     }
 
+    /// The volume with which a container sees the gates.
+    pub fn volume(&self) -> String {
+        format!("{0}:{0}:ro", self.0.path().display())
+    }
+
     /// A shell command that waits while the gate is closed.
     pub fn wait(&self, name: &str) -> String {
         format!("while {}; do sleep 0.1; done", self.is_closed(name))

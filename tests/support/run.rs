@@ -444,8 +444,16 @@ impl Running {
     }
 
     /// Waits until the process has ended and nothing of it is left, neither process nor secret.
-    pub async fn finish(mut self) -> Finished {
-        let status = timeout(LONGEST, self.child.wait()).await.expect("the run hangs").unwrap();
+    pub async fn finish(self) -> Finished {
+        self.finish_within(LONGEST).await
+    }
+
+    /// The same for a process that may take so long.
+    pub async fn finish_within(mut self, longest: Duration) -> Finished {
+        let Ok(status) = timeout(longest, self.child.wait()).await else {
+            panic!("the run hangs:\n{}", String::from_utf8_lossy(&self.stderr.bytes.lock().unwrap()));
+        };
+        let status = status.unwrap();
         let (stdout, stderr) = (self.stdout.whole().await, self.stderr.whole().await);
         self.home.deserted().await;
         self.home.keeps_secrets("stdout", &stdout);

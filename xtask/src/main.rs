@@ -6,6 +6,7 @@
 //! xtask bench report RUNNER                                    scripts/bench report
 //! xtask bench signals RUNNER                                   scripts/bench signals
 //! xtask bench automation RUNNER [NAME=VALUE...]                scripts/bench automation
+//! xtask bench batch RUNNER                                     scripts/bench batch
 //! xtask bench launch RUNNER [PYTHON SCRIPT]                    scripts/bench launch
 //! xtask demo-peers WORKING_DIR                                 scripts/demo
 //! xtask public-api RUSTDOC_JSON                                scripts/public-api
@@ -32,6 +33,9 @@ mod support {
     pub mod automation_service;
     pub mod cloud_server;
     pub mod http_listener;
+    pub mod instant_cloud;
+    pub mod instant_machine;
+    pub mod instant_server;
     pub mod keys;
     pub mod lent;
     pub mod receiver;

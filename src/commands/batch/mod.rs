@@ -1,9 +1,13 @@
 //! `batch`: one task for each row of a file.
 
 mod claim;
+mod drive;
+mod follow;
+mod plan;
 mod provider;
 mod report;
 mod row;
+mod standing;
 mod start;
 
 use super::CommandContext;

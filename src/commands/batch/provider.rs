@@ -12,6 +12,7 @@ use openhands_client::sandbox::ready::Ready;
 use openhands_client::sandbox::{Access, Provider, SandboxError, SandboxState};
 
 use crate::batch::ledger::{Ledger, Step, StepKind};
+use crate::batch::making::Making;
 use crate::batch::pace::Pace;
 use crate::prepare::provider::{AnyMark, AnyProvider};
 
@@ -35,6 +36,7 @@ pub(super) struct RowProvider {
     pub(super) site: Site,
     pub(super) ledger: Arc<Ledger>,
     pub(super) pace: Arc<Pace>,
+    pub(super) making: Arc<Making>,
     /// The row's key.
     pub(super) key: String,
     /// Which attempt, from 1.
@@ -109,7 +111,18 @@ impl Provider for RowProvider {
         };
         let in_advance = provider.id_in_advance();
         self.note(StepKind::Requested, in_advance.as_ref()).await.map_err(|error| not_written(&error))?;
-        let id = provider.create(mark).await?;
+        let request = self.making.begin(&self.key);
+        let made = provider.create(mark).await;
+        let is_refused = |error: &SandboxError| match error {
+            SandboxError::LimitReached { .. } => true,
+            error => error.http().is_some_and(|error| error.status().is_some()),
+        };
+        match &made {
+            Ok(id) => request.has_response(Some(id)),
+            Err(error) if is_refused(error) => request.has_response(None),
+            Err(_) => drop(request),
+        }
+        let id = made?;
         // Without this line, the next start of the batch looks for the sandbox.
         if let Err(error) = self.note(StepKind::Made, Some(&id)).await {
             tracing::error!(%error, sandbox = %id, "the ledger of the batch could not be written");
@@ -119,7 +132,8 @@ impl Provider for RowProvider {
 
     async fn made_since(&self, mark: &Self::Mark) -> Result<Vec<SandboxId>, SandboxError> {
         let (Some(provider), Some(mark)) = (self.turn().await, mark) else { return Ok(Vec::new()) };
-        provider.made_since(mark).await
+        let listed = provider.made_since(mark).await?;
+        Ok(if provider.knows_its_own() { listed } else { self.making.left_by(&self.key, listed).await })
     }
 
     async fn look(&self, id: &SandboxId) -> Result<SandboxState, SandboxError> {
@@ -148,7 +162,7 @@ impl Provider for RowProvider {
 
     async fn delete(&self, id: &SandboxId) -> Result<(), SandboxError> {
         match self.turn().await {
-            Some(provider) => provider.delete(id).await,
+            Some(provider) => provider.delete(id).await.inspect(|()| self.making.knows(id.as_str())),
             None => Ok(()),
         }
     }

@@ -7,14 +7,13 @@ use std::time::{Duration, Instant};
 use openhands_client::agent_server::AgentServer;
 use openhands_client::ids::SandboxId;
 use openhands_client::off_thread::off_thread;
-use openhands_client::sandbox::exec::{self, Running};
+use openhands_client::sandbox::exec;
 use openhands_client::sandbox::program::Program;
-use openhands_client::sandbox::ready::{Ready, await_ready};
-use openhands_client::sandbox::{Sandbox, SandboxError, copy};
-use openhands_client::text;
+use openhands_client::sandbox::ready::Ready;
+use openhands_client::sandbox::{Sandbox, SandboxError};
 use serde_json::Value;
-use tokio::time::{sleep, timeout};
 
+use super::follow::{SHORT_COMMAND, STATUS};
 use super::provider::{RowProvider, Site};
 use super::start::Batch;
 use crate::batch::ledger::{StartedRun, Step, StepKind, UnderWay};
@@ -23,19 +22,6 @@ use crate::batch_folder::{FailureClass, ROW, RowResult};
 use crate::input::rows::Row;
 use crate::outcome::{Failure, FailureKind};
 use crate::run_folder::RESULT;
-
-/// Between two looks at a run.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
-/// After so many looks, a run that has not ended is asked for by its process: an agent-server that was restarted knows no end.
-const LOOKS_AT_THE_SERVER: u32 = 12;
-
-/// The end of what the run wrote to standard error, in bytes, for a run without a result.
-const LAST_WORDS: u32 = 600;
-
-/// The limit of a short command in the sandbox.
-const SHORT_COMMAND: Duration = Duration::from_secs(60);
 
 /// What stands for the id of a sandbox where there is none.
 const NO_SANDBOX: &str = "agent-server";
@@ -47,9 +33,11 @@ pub(super) struct Ended {
 }
 
 /// Why an attempt has no result of a run.
-enum Trouble {
+pub(super) enum Trouble {
     /// It counts as the result.
     Failed(Failure),
+    /// The same, and a sandbox may be left that cannot be told from those of others.
+    MayBeLeft(Failure),
     /// The provider has no place for a sandbox.
     NoPlace(Option<Duration>),
     /// The batch ends, and the run had not begun.
@@ -68,6 +56,7 @@ impl From<SandboxError> for Trouble {
     fn from(error: SandboxError) -> Self {
         match error {
             SandboxError::LimitReached { retry_after, .. } => Self::NoPlace(retry_after),
+            error @ SandboxError::MayBeLeft { .. } => Self::MayBeLeft(Failure::from(error)),
             error => Self::Failed(Failure::from(error)),
         }
     }
@@ -79,19 +68,12 @@ impl From<std::io::Error> for Trouble {
     }
 }
 
-/// What the process in the sandbox shows.
-enum Life {
-    Runs,
-    /// Its result is there.
-    Ended,
-    /// It is gone without a result.
-    Lost,
-}
-
 /// An attempt of a row.
 pub(super) struct RowAttempt<'b> {
     pub(super) batch: &'b Batch<'b>,
     pub(super) row: &'b Row,
+    /// Which row of those that were selected.
+    pub(super) index: usize,
     pub(super) number: u32,
 }
 
@@ -122,12 +104,13 @@ impl RowAttempt<'_> {
         sandbox.keep();
         let worked = self.work(&mut sandbox, run).await;
         let id = sandbox.id().cloned();
+        let may_be_left = matches!(worked, Err(Trouble::MayBeLeft(_)));
         let (ending, result) = match worked {
             Ok(result) => (ending_of(&result), Some(result)),
             Err(Trouble::NoPlace(retry_after)) => (Ending::NoPlace { retry_after }, None),
             Err(Trouble::Stopped) => (Ending::NotBegun, None),
             Err(Trouble::Ledger(error)) => return Err(error),
-            Err(Trouble::Failed(failure)) => {
+            Err(Trouble::Failed(failure) | Trouble::MayBeLeft(failure)) => {
                 let mut result = self.result_of(&failure);
                 result.seconds = Some(began.elapsed().as_secs_f64());
                 result.started_at = Some(started_at);
@@ -139,7 +122,10 @@ impl RowAttempt<'_> {
         if let Some(result) = &result {
             self.batch.ledger.result(result).await?;
         }
-        if self.clean_up(sandbox, &provider, id).await {
+        let is_clean = self.clean_up(sandbox, &provider, id).await;
+        provider.making.is_settled(&self.row.key);
+        // What is left is looked for at the next start.
+        if is_clean && !may_be_left {
             provider.note(StepKind::Deleted, None).await?;
         }
         Ok(Ended { ending, result })
@@ -223,8 +209,14 @@ impl RowAttempt<'_> {
         let program = provider.inside(Program::new(&self.batch.program).probe("--version"), id, ready);
         let program_folder = program.folder().to_owned();
         let row = serde_json::to_vec(self.row).map_err(std::io::Error::from)?;
-        let program =
-            program.file(ROW, row).arg("run").args(["--row-file", ROW, "--out", &format!("{program_folder}/out")]);
+        let program = program.file(ROW, row).arg("run").args([
+            "--row-file",
+            ROW,
+            "--status",
+            STATUS,
+            "--out",
+            &format!("{program_folder}/out"),
+        ]);
         let program = self.batch.task.beside(program.args(self.batch.flags.iter().map(String::as_str)));
         let variables = self.batch.context.raw().of_a_row();
         let program = variables.fold(program, |program, (name, value)| program.env(name, value));
@@ -253,122 +245,7 @@ impl RowAttempt<'_> {
         self.batch.ledger.step(&step).await
     }
 
-    /// Waits for the end of the run. Its exit code, where the agent-server still knows it. A paused sandbox is resumed.
-    async fn follow(
-        &self,
-        provider: &RowProvider,
-        id: &SandboxId,
-        ready: &mut Ready,
-        run: &StartedRun,
-    ) -> Result<Option<u8>, Trouble> {
-        let mut pause = SHORTEST_PAUSE;
-        for look in 1_u32.. {
-            let command = run.command.clone().unwrap_or_default();
-            match Running::started(&ready.server, command, run.command_folder.clone()).exit().await {
-                Ok(Some(code)) => return Ok(Some(code)),
-                Ok(None) if look % LOOKS_AT_THE_SERVER != 0 => {}
-                Ok(None) => match self.life(&ready.server, run).await {
-                    Some(Life::Ended) => return Ok(None),
-                    Some(Life::Lost) => return Err(lost().into()),
-                    Some(Life::Runs) | None => {}
-                },
-                Err(error) => {
-                    tracing::warn!(row = self.row.number, error = %text::chain(&error), "the sandbox does not answer: looking at it");
-                    *ready = await_ready(&provider.clone().of(id), id).await?;
-                    match self.life(&ready.server, run).await {
-                        Some(Life::Ended) => return Ok(None),
-                        Some(Life::Lost) => return Err(lost().into()),
-                        Some(Life::Runs) | None => {}
-                    }
-                }
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-        Err(lost().into())
-    }
-
-    /// Ends the run, which reports how it ended. One that takes too long is killed.
-    async fn end(
-        &self,
-        provider: &RowProvider,
-        id: &SandboxId,
-        ready: &mut Ready,
-        run: &StartedRun,
-    ) -> Result<Option<u8>, Trouble> {
-        let line = format!("kill -s TERM \"$(cat {}/pid)\"", run.command_folder);
-        let _ = ready.server.client.execute(&line, SHORT_COMMAND).await;
-        if let Ok(exit) = timeout(SHORT_COMMAND, self.follow(provider, id, ready, run)).await {
-            return exit;
-        }
-        exec::end_in(&ready.server, &run.command_folder).await.map_err(Failure::from)?;
-        Ok(None)
-    }
-
-    /// Looks at the process and the result of the run. `None` if the sandbox cannot be asked.
-    async fn life(&self, server: &AgentServer, run: &StartedRun) -> Option<Life> {
-        let StartedRun { command_folder, program_folder, .. } = run;
-        // The process first: one that ends in between has left its result.
-        let line = format!(
-            "if kill -0 \"$(cat {command_folder}/pid)\" 2>/dev/null; then echo runs; \
-             elif [ -e {program_folder}/out/{RESULT} ]; then echo ended; else echo lost; fi"
-        );
-        let answer = server.client.execute(&line, SHORT_COMMAND).await.ok()?;
-        match answer.stdout().trim() {
-            "runs" => Some(Life::Runs),
-            "ended" => Some(Life::Ended),
-            "lost" => Some(Life::Lost),
-            _ => None,
-        }
-    }
-
-    async fn last_words(&self, server: &AgentServer, run: &StartedRun) -> String {
-        let line = format!("tail -c {LAST_WORDS} {}/stderr", run.command_folder);
-        server
-            .client
-            .execute(&line, SHORT_COMMAND)
-            .await
-            .map(|done| done.stdout().trim().to_owned())
-            .unwrap_or_default()
-    }
-
-    /// Copies the run folder out of the sandbox. A second attempt takes the place of the first.
-    async fn fetch(&self, provider: &RowProvider, server: &AgentServer, run: &StartedRun) -> Result<(), Trouble> {
-        let (from, to) = (format!("{}/out", run.program_folder), self.folder());
-        let there = server.client.execute(&format!("test -d {from}"), SHORT_COMMAND).await;
-        let is_there =
-            there.map_err(|error| Failure::from(SandboxError::request("looking at the run folder")(error)))?;
-        self.empty_folder().await?;
-        if !is_there.is_success() {
-            return Ok(());
-        }
-        let limit = self.batch.context.environment.time_limits.run.last_delivery.max(provider_limit(provider));
-        let copied = timeout(limit, copy::download(server, &format!("{from}/."), &to)).await;
-        match copied {
-            Ok(copied) => copied.map(drop).map_err(|error| Failure::from(error).into()),
-            Err(_) => Err(Failure::new(
-                FailureKind::SandboxUnavailable,
-                format!("the run folder could not be copied within {} s", limit.as_secs()),
-            )
-            .into()),
-        }
-    }
-
-    /// Makes the folder of the row anew, with the row in it.
-    async fn empty_folder(&self) -> std::io::Result<()> {
-        let (folder, row) = (self.folder(), serde_json::to_vec(self.row)?);
-        off_thread("run folder", move || {
-            match std::fs::remove_dir_all(&folder) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            std::fs::create_dir_all(&folder)?;
-            std::fs::write(folder.join(ROW), row)
-        })
-        .await
-    }
-
-    fn folder(&self) -> PathBuf {
+    pub(super) fn folder(&self) -> PathBuf {
         self.batch.folder.row_folder(&self.row.key)
     }
 
@@ -402,20 +279,11 @@ impl RowAttempt<'_> {
     }
 }
 
-fn provider_limit(provider: &RowProvider) -> Duration {
-    use openhands_client::sandbox::Provider as _;
-    provider.http().time_limits().stalled
-}
-
 fn ending_of(result: &RowResult) -> Ending {
     match result.class {
         _ if result.has_completed() => Ending::Completed,
         class => Ending::Failed(class.unwrap_or(FailureClass::Agent)),
     }
-}
-
-fn lost() -> Failure {
-    Failure::new(FailureKind::SandboxUnavailable, "the process of the run is gone from its sandbox, without a result")
 }
 
 /// A run that has ended and left no result.

@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 
 pub(crate) use self::drawing::Drawing;
 pub(crate) use self::error::{error_text, tell_failure};
-pub(crate) use self::live::{Counts, Live};
+pub(crate) use self::live::{Counts, Live, clock};
 use self::steps::Steps;
 use self::summary::summary;
 use super::status::LimitsInForce;

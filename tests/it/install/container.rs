@@ -13,7 +13,7 @@ use crate::providers::lifecycle;
 use crate::support::agent_server::STARTING;
 use crate::support::engine::Engine;
 use crate::support::run::Running;
-use crate::support::{AgentServer, NEWEST, Run, ScriptedLlm, Step};
+use crate::support::{AgentServer, NEWEST, Run, Step};
 
 /// A user without an entry in any list of users, who may not change anything.
 const NARROW: [&str; 8] = [
@@ -155,24 +155,15 @@ async fn a_sandbox_in_a_real_container_goes_through_its_life() {
     assert_eq!(provider.made_since(&()).await.unwrap(), []);
 }
 
-/// An LLM that a container can reach, at this address of the engine's network.
-async fn llm_for_containers(engine: &Engine) -> (ScriptedLlm, String) {
-    let llm = ScriptedLlm::start_at("0.0.0.0", 0).await.unwrap();
-    let gateway = engine.call(&["network", "inspect", "podman", "--format", "{{(index .Subnets 0).Gateway}}"]);
-    let url = llm.url().replace("0.0.0.0", &gateway);
-    (llm, url)
-}
-
 #[tokio::test]
 async fn the_command_line_works_in_real_containers() {
     let engine = Engine::shared().await;
-    let (llm, url) = llm_for_containers(engine).await;
+    let (llm, url) = engine.llm().await;
     llm.script("Write a file", [Step::terminal("echo content >file.txt; cat file.txt"), Step::finish("Written.")]);
     let volumes = Engine::volumes();
     let docker = |words: &[&str]| {
-        let path = format!("{}:{}", engine.command_line().parent().unwrap().display(), env!("PATH"));
-        let run =
-            Run::new().env("PATH", path).env("LLM_MODEL", "openai/scripted").env("LLM_API_KEY", "sk-scripted-key");
+        let run = Run::new().env("PATH", engine.path()).env("LLM_MODEL", "openai/scripted");
+        let run = run.env("LLM_API_KEY", "sk-scripted-key");
         let run = run.env("LLM_BASE_URL", &url).env("WORKSPACE_BASE", "/tmp/project");
         run.file("task.md", "Write a file.").command(|command| {
             command.args(words);

@@ -2,9 +2,9 @@
 
 mod at_once;
 mod automation;
+mod batch;
 mod callgrind;
 mod events;
-mod instant_server;
 mod launch;
 mod limit;
 mod one_run;
@@ -36,6 +36,7 @@ pub(crate) async fn run(arguments: &[String]) -> Result<ExitCode, Failure> {
         }
         "events" => events::measure(&mut rows, &runner, against.as_deref()).await?,
         "at-once" => at_once::measure(&rows, &runner).await?,
+        "batch" => batch::measure(&mut rows, &runner).await?,
         "report" => report::measure(&mut rows, &runner)?,
         "signals" => signals::measure(&mut rows, &runner).await?,
         "automation" => automation::measure(runner, rest).await?,

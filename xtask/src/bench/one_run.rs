@@ -12,7 +12,7 @@ use nix::sys::wait::waitpid;
 use nix::time::clock_getcpuclockid;
 use nix::unistd::Pid;
 
-use super::instant_server::InstantServer;
+use crate::support::instant_server::InstantServer;
 
 /// What one run took.
 #[derive(Debug, Clone, Copy)]
@@ -141,14 +141,14 @@ fn guardian_of(runner: u32) -> Option<u32> {
 }
 
 /// A size from `/proc/<pid>/status`, in bytes.
-fn memory(pid: u32, name: &str) -> Option<u64> {
+pub(super) fn memory(pid: u32, name: &str) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let kib: u64 = status.lines().find(|line| line.starts_with(name))?.split_whitespace().nth(1)?.parse().ok()?;
     Some(kib * 1024)
 }
 
 /// The CPU time of all threads of a process, the ended ones too. Not from `/proc/<pid>/stat`, which counts in steps of 10 ms.
-fn cpu(pid: u32) -> Option<Duration> {
+pub(super) fn cpu(pid: u32) -> Option<Duration> {
     let clock = clock_getcpuclockid(Pid::from_raw(pid.try_into().ok()?)).ok()?;
     Some(clock.now().ok()?.into())
 }

@@ -213,13 +213,14 @@ impl<'s> Running<'s> {
         &self.id
     }
 
-    /// Looks once whether the command has ended. Its output is not read.
+    /// Looks once whether the command has ended, with one request. Its output is not read.
     ///
     /// # Errors
     /// [`ExecError`]; the command may continue.
     #[doc(hidden)]
     pub async fn exit(&self) -> Result<Option<u8>, ExecError> {
-        let code = self.exit_code().await?;
+        let code = self.server.client.bash_exit_code(&self.id).await;
+        let code = code.map_err(ExecError::request("looking at the command"))?;
         Ok(code.map(|code| u8::try_from(code).unwrap_or_else(|_| by_signal(code))))
     }
 

@@ -1,5 +1,9 @@
 //! `batch`: one task for each row of a file, on the real app server.
 
+mod docker;
+mod early;
+pub(crate) mod instant;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,6 +13,9 @@ use tokio::time::sleep;
 
 use crate::support::asked::moments_of;
 use crate::support::{AgentServer, CloudServer, NEWEST, Run, ScriptedLlm, Step, time_scale};
+
+/// A batch of many rows takes minutes.
+const LONGEST: Duration = Duration::from_secs(1200);
 
 /// Each row counts its messages in a file of its own name.
 const TASK: &str = "---\nworking_dir: work\nlimits: {cost: \"{{ row.cost }}\", attempts: 1}\nchecks: [\"{{ row.check }}\"]\n---\n\
@@ -53,7 +60,6 @@ async fn take_sandbox(cloud: &CloudServer, out: &Path) {
 async fn each_row_ends_with_one_result_whenever_the_batch_is_killed() {
     let (count, mut random) = moments_of("BATCH", "BATCH_ROWS", 4);
     let count = usize::try_from(count).unwrap();
-    // The app server gives the same port to sandboxes that start at the same time; each such row needs further attempts.
     let (kills, concurrency) = if count < 20 { (1, "1") } else { (3, "4") };
     let cloud = &CloudServer::lent().await;
     let (llm, work) = (ScriptedLlm::start(0).await.unwrap(), tempfile::tempdir().unwrap());
@@ -85,7 +91,7 @@ async fn each_row_ends_with_one_result_whenever_the_batch_is_killed() {
             running.try_signal(Signal::SIGKILL);
             running.finish().await;
         }
-        start().finish().await
+        start().start().finish_within(LONGEST).await
     };
     let (finished, ()) = tokio::join!(running, taking);
     let finished = finished.exits_with(1);

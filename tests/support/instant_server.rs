@@ -1,5 +1,14 @@
 //! An agent-server and a callback receiver that respond at once: the time that a run takes with them is the runner's own.
 
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "support code, of which tests use a part"
+)]
+
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -10,18 +19,23 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Message, Role};
 
+use super::instant_machine::{Lost, Machine};
+
 /// The length of each event of the agent, in bytes of JSON.
 const EVENT_LENGTH: usize = 900;
 
-/// The running server.
-pub(super) struct InstantServer {
-    pub(super) port: u16,
+/// The running server. It ends when dropped.
+pub struct InstantServer {
+    pub port: u16,
+    state: Arc<State>,
+    accepting: AbortHandle,
 }
 
 struct State {
@@ -30,6 +44,10 @@ struct State {
     on_callback: Box<dyn Fn() + Send + Sync>,
     sockets: Mutex<Vec<mpsc::UnboundedSender<Turn>>>,
     status: Mutex<&'static str>,
+    /// Messages that have come.
+    messages: AtomicUsize,
+    /// The machine that it runs on, with its commands and files, where it is one of a sandbox.
+    machine: Option<Arc<Machine>>,
 }
 
 /// A message has arrived: play the agent's turn.
@@ -37,48 +55,89 @@ struct Turn;
 
 impl InstantServer {
     /// Serves on a free port. Calls `on_callback` when a callback arrives, before it is accepted; it may block.
-    pub(super) async fn start(events: usize, on_callback: impl Fn() + Send + Sync + 'static) -> std::io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let port = listener.local_addr()?.port();
+    pub async fn start(events: usize, on_callback: impl Fn() + Send + Sync + 'static) -> std::io::Result<Self> {
+        Self::serve(events, Box::new(on_callback), None).await
+    }
+
+    /// The same in a sandbox.
+    pub async fn in_sandbox(events: usize, machine: Arc<Machine>) -> std::io::Result<Self> {
+        Self::serve(events, Box::new(|| {}), Some(machine)).await
+    }
+
+    async fn serve(
+        events: usize,
+        on_callback: Box<dyn Fn() + Send + Sync>,
+        machine: Option<Arc<Machine>>,
+    ) -> std::io::Result<Self> {
         let state = Arc::new(State {
             events,
-            on_callback: Box::new(on_callback),
+            on_callback,
             sockets: Mutex::default(),
             status: Mutex::new("idle"),
+            messages: AtomicUsize::new(0),
+            machine,
         });
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, Arc::clone(&state)));
-            }
-        });
-        Ok(Self { port })
+        let responding = Arc::clone(&state);
+        let respond = move |request| Arc::clone(&responding).respond(request);
+        let (port, accepting) = listen(respond).await?;
+        Ok(Self { port, state, accepting })
+    }
+
+    /// Messages that have come.
+    pub fn messages(&self) -> usize {
+        self.state.messages.load(Ordering::Relaxed)
     }
 }
 
-async fn serve(stream: TcpStream, state: Arc<State>) {
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request: Request<Incoming>| {
-        let state = Arc::clone(&state);
-        async move { Ok::<_, std::convert::Infallible>(state.respond(request).await) }
+impl Drop for InstantServer {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+/// Serves on a free port, also upgrades. A lost response ends its connection.
+pub async fn listen<R>(
+    respond: impl Fn(Request<Incoming>) -> R + Clone + Send + 'static,
+) -> std::io::Result<(u16, AbortHandle)>
+where
+    R: Future<Output = Result<Response<Full<Bytes>>, Lost>> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let port = listener.local_addr()?.port();
+    let accepting = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let respond = respond.clone();
+            tokio::spawn(async move {
+                let _ = stream.set_nodelay(true);
+                let http = hyper::server::conn::http1::Builder::new();
+                let connection = http.serve_connection(TokioIo::new(stream), service_fn(respond));
+                let _ = connection.with_upgrades().await;
+            });
+        }
     });
-    let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    let _ = connection.with_upgrades().await;
+    Ok((port, accepting.abort_handle()))
 }
 
 impl State {
-    async fn respond(self: Arc<Self>, mut request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn respond(self: Arc<Self>, mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Lost> {
         let path = request.uri().path().to_owned();
         if path.starts_with("/sockets/") {
-            return self.subscribe(&mut request);
+            return Ok(self.subscribe(&mut request));
         }
-        let _ = request.body_mut().collect().await;
+        let content = request.body_mut().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        if let Some(machine) = &self.machine
+            && let Some(response) = machine.respond(&request, &content).await?
+        {
+            return Ok(response);
+        }
         let value = match (request.method(), path.rsplit('/').next().unwrap_or_default()) {
             (_, "server_info") => json!({"version": "1.58.0"}),
             (&Method::POST, "conversations") => {
                 *self.status.lock().expect("not poisoned") = "idle";
-                return body(StatusCode::CREATED, &self.info());
+                return Ok(json_body(StatusCode::CREATED, &self.info()));
             }
             (&Method::POST, "events") => {
+                self.messages.fetch_add(1, Ordering::Relaxed);
                 *self.status.lock().expect("not poisoned") = "finished";
                 self.sockets.lock().expect("not poisoned").retain(|socket| socket.send(Turn).is_ok());
                 json!({"success": true})
@@ -93,7 +152,7 @@ impl State {
             (&Method::GET, _) if path.starts_with("/api/conversations/") => self.info(),
             _ => json!({"success": true}),
         };
-        body(StatusCode::OK, &value)
+        Ok(json_body(StatusCode::OK, &value))
     }
 
     fn info(&self) -> Value {
@@ -186,7 +245,8 @@ fn action(number: u64) -> Message {
     Message::text(with_thought(EVENT_LENGTH.saturating_sub(rest)))
 }
 
-fn body(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
+/// A response with this JSON.
+pub fn json_body(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(value.to_string())));
     *response.status_mut() = status;
     response

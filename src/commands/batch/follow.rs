@@ -1,0 +1,188 @@
+//! The run of a row in its sandbox: its end is waited for or brought about, and what it has left is copied.
+
+use std::time::Duration;
+
+use openhands_client::agent_server::AgentServer;
+use openhands_client::ids::SandboxId;
+use openhands_client::off_thread::off_thread;
+use openhands_client::sandbox::copy::{self, CopyError};
+use openhands_client::sandbox::exec::{self, Running};
+use openhands_client::sandbox::ready::{Ready, await_ready};
+use openhands_client::sandbox::{Provider as _, SandboxError};
+use openhands_client::text;
+use tokio::time::{sleep, timeout};
+
+use super::provider::RowProvider;
+use super::row::{RowAttempt, Trouble};
+use crate::batch::ledger::StartedRun;
+use crate::batch_folder::ROW;
+use crate::outcome::{Failure, FailureKind};
+use crate::run_folder::RESULT;
+use crate::sinks::status::State;
+
+/// Between two looks at a run.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// After so many looks, a run that has not ended is asked for by its process: an agent-server that was restarted knows no end.
+const LOOKS_AT_THE_SERVER: u32 = 12;
+
+/// The end of what the run wrote to standard error, in bytes, for a run without a result.
+const LAST_WORDS: u32 = 600;
+
+/// The limit of a short command in the sandbox.
+pub(super) const SHORT_COMMAND: Duration = Duration::from_secs(60);
+
+/// The state of the run in the working directory of its program.
+pub(super) const STATUS: &str = "status.json";
+
+/// What the process in the sandbox shows.
+enum Life {
+    Runs,
+    /// Its result is there.
+    Ended,
+    /// It is gone without a result.
+    Lost,
+}
+
+impl RowAttempt<'_> {
+    /// Waits for the end of the run. Its exit code, where the agent-server still knows it. A paused sandbox is resumed.
+    pub(super) async fn follow(
+        &self,
+        provider: &RowProvider,
+        id: &SandboxId,
+        ready: &mut Ready,
+        run: &StartedRun,
+    ) -> Result<Option<u8>, Trouble> {
+        let mut pause = SHORTEST_PAUSE;
+        for look in 1_u32.. {
+            let command = run.command.clone().unwrap_or_default();
+            match Running::started(&ready.server, command, run.command_folder.clone()).exit().await {
+                Ok(Some(code)) => return Ok(Some(code)),
+                Ok(None) if look % LOOKS_AT_THE_SERVER != 0 => {}
+                Ok(None) => match self.life(&ready.server, run).await {
+                    Some(Life::Ended) => return Ok(None),
+                    Some(Life::Lost) => return Err(lost().into()),
+                    Some(Life::Runs) | None => {}
+                },
+                Err(error) => {
+                    tracing::warn!(row = self.row.number, error = %text::chain(&error), "the sandbox does not answer: looking at it");
+                    *ready = await_ready(&provider.clone().of(id), id).await?;
+                    match self.life(&ready.server, run).await {
+                        Some(Life::Ended) => return Ok(None),
+                        Some(Life::Lost) => return Err(lost().into()),
+                        Some(Life::Runs) | None => {}
+                    }
+                }
+            }
+            self.tell_cost(&ready.server, run).await;
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        Err(lost().into())
+    }
+
+    /// Tells what the run has cost so far, where that is asked for. A state that cannot be read is not there yet.
+    async fn tell_cost(&self, server: &AgentServer, run: &StartedRun) {
+        if let Some(costs) = &self.batch.costs
+            && let Ok(text) = copy::download_bytes(server, &format!("{}/{STATUS}", run.program_folder)).await
+            && let Ok(state) = serde_json::from_slice::<State>(&text)
+            && let Some(dollars) = state.cost.known()
+        {
+            let _ = costs.send((self.index, dollars));
+        }
+    }
+
+    /// Ends the run, which reports how it ended. One that takes too long is killed.
+    pub(super) async fn end(
+        &self,
+        provider: &RowProvider,
+        id: &SandboxId,
+        ready: &mut Ready,
+        run: &StartedRun,
+    ) -> Result<Option<u8>, Trouble> {
+        let line = format!("kill -s TERM \"$(cat {}/pid)\"", run.command_folder);
+        let _ = ready.server.client.execute(&line, SHORT_COMMAND).await;
+        if let Ok(exit) = timeout(SHORT_COMMAND, self.follow(provider, id, ready, run)).await {
+            return exit;
+        }
+        exec::end_in(&ready.server, &run.command_folder).await.map_err(Failure::from)?;
+        Ok(None)
+    }
+
+    /// Looks at the process and the result of the run. `None` if the sandbox cannot be asked.
+    async fn life(&self, server: &AgentServer, run: &StartedRun) -> Option<Life> {
+        let StartedRun { command_folder, program_folder, .. } = run;
+        // The process first: one that ends in between has left its result.
+        let line = format!(
+            "if kill -0 \"$(cat {command_folder}/pid)\" 2>/dev/null; then echo runs; \
+             elif [ -e {program_folder}/out/{RESULT} ]; then echo ended; else echo lost; fi"
+        );
+        let answer = server.client.execute(&line, SHORT_COMMAND).await.ok()?;
+        match answer.stdout().trim() {
+            "runs" => Some(Life::Runs),
+            "ended" => Some(Life::Ended),
+            "lost" => Some(Life::Lost),
+            _ => None,
+        }
+    }
+
+    pub(super) async fn last_words(&self, server: &AgentServer, run: &StartedRun) -> String {
+        let line = format!("tail -c {LAST_WORDS} {}/stderr", run.command_folder);
+        server
+            .client
+            .execute(&line, SHORT_COMMAND)
+            .await
+            .map(|done| done.stdout().trim().to_owned())
+            .unwrap_or_default()
+    }
+
+    /// Copies the run folder out of the sandbox. A second attempt takes the place of the first.
+    pub(super) async fn fetch(
+        &self,
+        provider: &RowProvider,
+        server: &AgentServer,
+        run: &StartedRun,
+    ) -> Result<(), Trouble> {
+        let (from, to) = (format!("{}/out", run.program_folder), self.folder());
+        let there = server.client.execute(&format!("test -d {from}"), SHORT_COMMAND).await;
+        let is_there =
+            there.map_err(|error| Failure::from(SandboxError::request("looking at the run folder")(error)))?;
+        self.empty_folder().await?;
+        if !is_there.is_success() {
+            return Ok(());
+        }
+        let limit =
+            self.batch.context.environment.time_limits.run.last_delivery.max(provider.http().time_limits().stalled);
+        let copied = timeout(limit, copy::download(server, &format!("{from}/."), &to)).await;
+        match copied {
+            Ok(Ok(_)) => Ok(()),
+            // Such as a full disk: the next start of the batch copies it.
+            Ok(Err(CopyError::Here { source, .. })) => Err(Trouble::Ledger(source)),
+            Ok(Err(error)) => Err(Failure::from(error).into()),
+            Err(_) => Err(Failure::new(
+                FailureKind::SandboxUnavailable,
+                format!("the run folder could not be copied within {} s", limit.as_secs()),
+            )
+            .into()),
+        }
+    }
+
+    /// Makes the folder of the row anew, with the row in it.
+    async fn empty_folder(&self) -> std::io::Result<()> {
+        let (folder, row) = (self.folder(), serde_json::to_vec(self.row)?);
+        off_thread("run folder", move || {
+            match std::fs::remove_dir_all(&folder) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            std::fs::create_dir_all(&folder)?;
+            std::fs::write(folder.join(ROW), row)
+        })
+        .await
+    }
+}
+
+fn lost() -> Failure {
+    Failure::new(FailureKind::SandboxUnavailable, "the process of the run is gone from its sandbox, without a result")
+}
