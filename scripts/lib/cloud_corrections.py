@@ -14,8 +14,11 @@ What is corrected, and why:
 4. The port of a sandbox. The server takes the first free one, and the sandbox listens on it only seconds later: sandboxes that are
    made at the same time get the same port, and all but one of them die. Here a port is not given twice within three minutes.
 5. A sandbox that is still starting is ERROR, because its agent-server does not respond. Here it is STARTING until it has responded once.
+6. The terminals. All sandboxes use one tmux server, which ends with its last session, also while another sandbox opens one. Here each has
+   its own.
 """
 
+import os
 import time
 from dataclasses import fields
 
@@ -53,6 +56,13 @@ class _Sandboxes(process_mode.ProcessSandboxService):
                 self.base_port = port + 1
         finally:
             self.base_port = first
+
+    async def _start_agent_process(self, sandbox_spec, port, **others):
+        env = dict(sandbox_spec.initial_env)
+        env["TMUX_TMPDIR"] = os.path.join(env["TMUX_TMPDIR"], str(port))
+        os.makedirs(env["TMUX_TMPDIR"], exist_ok=True)
+        sandbox_spec = sandbox_spec.model_copy(update={"initial_env": env})
+        return await super()._start_agent_process(sandbox_spec=sandbox_spec, port=port, **others)
 
     async def _process_to_sandbox_info(self, sandbox_id, process_info):
         info = await super()._process_to_sandbox_info(sandbox_id, process_info)

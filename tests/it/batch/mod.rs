@@ -109,11 +109,15 @@ async fn each_row_ends_with_one_result_whenever_the_batch_is_killed() {
             _ => ("COMPLETED", Value::Null),
         };
         assert_eq!((&last["status"], &last["class"]), (&json!(status), &class), "{last:#}\n{}", finished.stderr);
+        let folder = out.join("rows").join(&key);
+        assert!(folder.join("result.json").exists(), "{}", folder.display());
+        let events = lines(&folder.join("events.jsonl"));
+        let messages = events.iter().filter(|event| event["kind"] == "MessageEvent" && event["source"] == "user");
+        assert_eq!(messages.count(), 1, "{key}: {events:#?}");
         // A message that was sent twice would do this twice in one sandbox; the third row had two.
-        let begun = std::fs::read_to_string(begun.join(&key)).unwrap();
-        assert_eq!(begun.lines().count(), if number == 2 { begun.lines().count().clamp(1, 2) } else { 1 }, "{key}");
-        let kept = out.join("rows").join(&key).join("result.json");
-        assert!(kept.exists(), "{}", kept.display());
+        let begun = std::fs::read_to_string(begun.join(&key)).unwrap_or_default();
+        let expected = if number == 2 { begun.lines().count().clamp(1, 2) } else { 1 };
+        assert_eq!(begun.lines().count(), expected, "{key}: {events:#?}");
     }
     assert_eq!(cloud.sandboxes().await, Vec::<Value>::new(), "a sandbox is left:\n{}", finished.stderr);
     finished.says_on_stdout(&format!("rows    {count}: {} completed, 2 failed, 0 without an end", count - 2));
