@@ -52,7 +52,8 @@ pub(crate) fn template(data: &[u8]) {
     let params = BTreeMap::from([("branch".to_owned(), "main".to_owned())]);
     let template = Template { file: "task", place: "task".to_owned(), lines: &[], text };
     let _ = (template.names(), template.names_of_values());
-    if let Err(problem) = template.render(&Values { payload: &payload, params, row: None, nonce: &nonce }) {
+    if let Err(problem) = template.render(&Values { payload: &payload, params, row: None, config: None, nonce: &nonce })
+    {
         assert!(problem.place.starts_with("task"), "{problem}");
     }
 }

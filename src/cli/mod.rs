@@ -196,10 +196,6 @@ pub(crate) struct RunArgs {
     #[arg(long, conflicts_with = "soft_landing")]
     pub(crate) no_soft_landing: bool,
 
-    /// Do not remind the agent when a quarter and a tenth of the time, the cost or the steps are left.
-    #[arg(long)]
-    pub(crate) no_reminders: bool,
-
     /// Start the agent-server with this command, and end it after the run.
     #[arg(long, value_name = "COMMAND")]
     pub(crate) server_command: Option<String>,

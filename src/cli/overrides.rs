@@ -45,6 +45,10 @@ pub(crate) struct OverrideArgs {
     #[arg(long, visible_alias = "max-budget-usd", value_name = "USD", value_parser = dollars)]
     pub(crate) max_cost: Option<f64>,
 
+    /// Do not remind the agent when a quarter and a tenth of the time, the cost or the steps are left.
+    #[arg(long)]
+    pub(crate) no_reminders: bool,
+
     /// Let the agent work in this directory.
     #[arg(long, value_name = "DIR")]
     pub(crate) working_dir: Option<String>,

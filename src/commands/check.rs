@@ -21,8 +21,9 @@ use crate::input::env::RawEnv;
 use crate::input::reporting::Reporting;
 use crate::input::services;
 use crate::input::settings::{Account, Overrides, Settings};
-use crate::outcome::{ExitCode, Failure};
+use crate::outcome::{ExitCode, Failure, FailureKind};
 use crate::prepare::account::account_client;
+use crate::prepare::agent::find_profile;
 use crate::process::parent;
 use crate::process::signals::Shutdown;
 
@@ -170,8 +171,28 @@ async fn check(context: &CommandContext, args: &CheckArgs) -> Vec<CheckLine> {
         });
     }
     lines.push(callback(&http, raw).await);
-    lines.extend(task_lines(args, raw).await);
+    let (of_task, profile) = task_lines(args, raw).await;
+    if let Some(profile) = profile.or(settings.default_agent_profile) {
+        lines.push(agent_profile(&client, &profile, inside).await);
+    }
+    lines.extend(of_task);
     lines
+}
+
+/// Whether there is the agent profile with which a run here would start.
+async fn agent_profile(client: &AgentServerClient, wanted: &str, inside: bool) -> CheckLine {
+    let what = "agent profile";
+    if !inside {
+        return CheckLine::absent(what, format!("{wanted}; told only to a sandbox"));
+    }
+    match find_profile(client, wanted).await {
+        Ok((name, id)) => CheckLine::good(what, format!("{name} ({id})")),
+        Err(Failure { kind: FailureKind::InvalidInput, detail, .. }) => {
+            let advice = "correct `agent.profile` of the task or AUTOMATION_AGENT_PROFILE_ID, or make the profile";
+            CheckLine::bad(what, State::Wrong, detail, advice)
+        }
+        Err(failure) => CheckLine::bad(what, State::Unavailable, failure.detail, "see the line of the agent-server"),
+    }
 }
 
 fn set_variables(raw: &RawEnv) -> CheckLine {

@@ -10,8 +10,10 @@ use super::check::{CheckLine, State};
 use crate::cli::CheckArgs;
 use crate::input::env::RawEnv;
 use crate::input::payload::Payload;
+use crate::input::plugin_spec::given_by_service;
 use crate::input::rows::{Rows, Selection};
 use crate::input::task::source::Source;
+use crate::input::template::NO_CONFIG;
 use crate::plan::check_messages;
 use crate::problem::{Problem, Problems};
 
@@ -20,18 +22,19 @@ const TASK: &str = "task";
 /// Problems that are shown of all rows.
 const MOST: usize = 20;
 
-/// Whether the task can be read, and with rows, whether each row gives a task.
-pub(super) async fn task_lines(args: &CheckArgs, raw: &RawEnv) -> Vec<CheckLine> {
+/// Whether the task can be read, and with rows, whether each row gives a task; and the agent profile that the task names.
+pub(super) async fn task_lines(args: &CheckArgs, raw: &RawEnv) -> (Vec<CheckLine>, Option<String>) {
     let source = Source::named(args.task.as_deref(), Path::new("."));
     let is_named = args.task.is_some();
     let (selection, params) = (args.rows.selection(), args.params.clone());
     let payload = Payload::parse(raw.automation_event_payload.as_deref());
     let Some(file) = args.rows.rows.clone() else {
-        return off_thread("task file", move || one(&source, is_named, &payload, &params)).await;
+        let raw = raw.clone();
+        return off_thread("task file", move || one(&source, is_named, &raw, &payload, &params)).await;
     };
     off_thread("rows", move || match each(&source, file, &selection, &payload, &params) {
-        Ok(good) => vec![CheckLine::good("rows", good)],
-        Err(Problems(problems)) => problems.into_iter().map(|problem| bad("rows", problem)).collect(),
+        Ok(good) => (vec![CheckLine::good("rows", good)], None),
+        Err(Problems(problems)) => (problems.into_iter().map(|problem| bad("rows", problem)).collect(), None),
     })
     .await
 }
@@ -40,16 +43,27 @@ fn bad(what: &'static str, Problem { place, found, help }: Problem) -> CheckLine
     CheckLine::bad(what, State::Wrong, format!("{place}: {found}"), help)
 }
 
-fn one(source: &Source, is_named: bool, payload: &Payload, params: &[(String, String)]) -> Vec<CheckLine> {
-    let problems = match source.load() {
+fn one(
+    source: &Source,
+    is_named: bool,
+    raw: &RawEnv,
+    payload: &Payload,
+    params: &[(String, String)],
+) -> (Vec<CheckLine>, Option<String>) {
+    let problems = match given_by_service(source.load(), raw) {
         Ok(task) => {
             let mut problems = check_messages(&task, payload, params);
             if *payload == Payload::Absent {
                 // The run that an event triggers has one.
                 problems.retain(|problem| problem.found != payload.why_no_event());
             }
+            if raw.automation_config_path.is_none() {
+                // So has that of a plugin.
+                problems.retain(|problem| problem.found != NO_CONFIG);
+            }
             if problems.is_empty() {
-                return vec![CheckLine::good(TASK, task.name.unwrap_or_else(|| text::bounded(&task.prompt, 60)))];
+                let name = task.name.unwrap_or_else(|| text::bounded(&task.prompt, 60));
+                return (vec![CheckLine::good(TASK, name)], task.agent.profile);
             }
             problems
         }
@@ -59,7 +73,7 @@ fn one(source: &Source, is_named: bool, payload: &Payload, params: &[(String, St
         "task" if !is_named => CheckLine::absent(TASK, "none here"),
         _ => bad(TASK, problem),
     };
-    problems.into_iter().map(line).collect()
+    (problems.into_iter().map(line).collect(), None)
 }
 
 /// Makes the task of each row. How many there are.

@@ -53,6 +53,7 @@ pub(super) fn run_flags(overrides: &OverrideArgs, common: &CommonArgs) -> Vec<St
         model,
         max_iterations,
         max_cost,
+        no_reminders,
         working_dir,
         params,
         ..
@@ -75,5 +76,19 @@ pub(super) fn run_flags(overrides: &OverrideArgs, common: &CommonArgs) -> Vec<St
     ];
     let flags = flags.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value?]));
     let params = params.iter().map(|(key, value)| ["--param".to_owned(), format!("{key}={value}")]);
-    flags.chain(params).flatten().collect()
+    let reminders = no_reminders.then(|| "--no-reminders".to_owned());
+    flags.chain(params).flatten().chain(reminders).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_run_inside_gets_the_flags_that_were_given() {
+        let overrides = OverrideArgs { no_reminders: true, max_iterations: Some(4), ..OverrideArgs::default() };
+        let flags = run_flags(&overrides, &CommonArgs::default());
+        assert_eq!(flags, ["--max-iterations", "4", "--no-reminders"]);
+        assert!(run_flags(&OverrideArgs::default(), &CommonArgs::default()).is_empty());
+    }
 }

@@ -7,6 +7,7 @@ pub(crate) mod env;
 mod labels;
 pub(crate) mod notify;
 pub(crate) mod payload;
+pub(crate) mod plugin_spec;
 mod python_json;
 pub(crate) mod reporting;
 pub(crate) mod rows;

@@ -215,9 +215,11 @@ impl Settings {
                 base_url: text(raw.llm_base_url.as_ref()),
             },
             profile: flags.profile,
-            default_profile: text(raw.automation_model.as_ref()),
+            default_profile: text(raw.automation_model.as_ref().or(raw.automation_llm_profile_name.as_ref())),
             agent_profile: flags.agent_profile,
-            default_agent_profile: text(raw.automation_agent_profile_id.as_ref()),
+            default_agent_profile: text(
+                raw.automation_agent_profile_id.as_ref().or(raw.automation_agent_profile_name.as_ref()),
+            ),
             tags: tags(raw, run_id.as_ref()),
             trace: trace(raw),
             title: title_of_run(raw),

@@ -37,7 +37,8 @@ pub(super) fn messages(
     if !is_template {
         return (task.messages().map(str::to_owned).collect(), context);
     }
-    let values = Values { payload, params, row: task.row.as_ref(), nonce: context.nonce() };
+    let (row, config) = (task.row.as_ref(), task.config.as_ref());
+    let values = Values { payload, params, row, config, nonce: context.nonce() };
     let mut texts = Vec::new();
     for template in templates {
         match template.render(&values) {

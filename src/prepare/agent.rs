@@ -118,6 +118,17 @@ pub(crate) async fn agent_profile(
     plan: &RunPlan,
 ) -> Result<Option<ChosenProfile>, Failure> {
     let Some(wanted) = &plan.agent_profile else { return Ok(None) };
+    let (name, id) = find_profile(client, wanted).await?;
+    tracing::info!(profile = name, id, "agent profile chosen");
+    let llm_profile = plan.llm.profile().map(str::to_owned);
+    Ok(Some(ChosenProfile { profile: AgentProfile::new(&id).llm_profile(llm_profile), id }))
+}
+
+/// Name and id of the agent profile that is meant by a name or an id.
+///
+/// # Errors
+/// The agent-server has no such profile, or no profiles at all.
+pub(crate) async fn find_profile(client: &AgentServerClient, wanted: &str) -> Result<(String, String), Failure> {
     let read = retry("reading the agent profiles", Policy::setup(client.time_limits()), || client.agent_profiles());
     let profiles = match read.await {
         Ok(list) => list.profiles,
@@ -131,12 +142,9 @@ pub(crate) async fn agent_profile(
     let is_wanted = |text: &str| text.eq_ignore_ascii_case(wanted);
     let of_id = profiles.iter().find(|profile| profile.id.as_deref().is_some_and(is_wanted));
     let found = of_id.or_else(|| profiles.iter().find(|profile| profile.name == *wanted));
-    let Some((name, id)) = found.and_then(|profile| Some((&profile.name, profile.id.clone()?))) else {
+    found.and_then(|profile| Some((profile.name.clone(), profile.id.clone()?))).ok_or_else(|| {
         let known = text::listed(profiles.iter().map(|profile| &profile.name));
         let detail = format!("the agent-server has no agent profile `{wanted}`; it has {known}");
-        return Err(Failure::new(FailureKind::InvalidInput, detail));
-    };
-    tracing::info!(profile = name, id, "agent profile chosen");
-    let llm_profile = plan.llm.profile().map(str::to_owned);
-    Ok(Some(ChosenProfile { profile: AgentProfile::new(&id).llm_profile(llm_profile), id }))
+        Failure::new(FailureKind::InvalidInput, detail)
+    })
 }

@@ -13,8 +13,8 @@ mod skills;
 use std::path::{Path, PathBuf};
 
 use futures_util::future::join_all;
-use openhands_client::agent_server::AgentServerClient;
 use openhands_client::agent_server::skill::{Skill, SkillInfo};
+use openhands_client::agent_server::{AgentServer, AgentServerClient, CONTAINER_WORKSPACE};
 use openhands_client::redact;
 use openhands_client::retry::Policy;
 use openhands_client::secret::Redactor;
@@ -47,7 +47,7 @@ pub(crate) struct Prepared {
 /// [`FailureKind::RepositoryNotCloned`].
 pub(crate) async fn prepare(
     account: &AccountClient,
-    client: &AgentServerClient,
+    AgentServer { client, capabilities }: &AgentServer,
     plan: &RunPlan,
     fields: FinishFields,
     redactor: &Redactor,
@@ -62,13 +62,25 @@ pub(crate) async fn prepare(
     let first_query = skills::first_query(plan.skills, repos_to_come, working_dir);
     let first_skills = async { Ok(skills::load(client, &first_query, plan.time_limits.skills_budget).await) };
     let policy = Policy::git_server(client.time_limits(), plan.time_limits.clone_attempts);
-    let (cloned, first_skills) = tokio::try_join!(clone(account, policy, plan, redactor), first_skills)?;
+    let (mut cloned, first_skills) = tokio::try_join!(clone(account, policy, plan, redactor), first_skills)?;
     sinks.record(&Record::Stage(Stage::LoadingSkills)).await;
     let project_skills = if repos_to_come { project_skills(client, plan, &cloned).await } else { Vec::new() };
 
+    if capabilities.own_container {
+        see_from_container(&mut cloned, working_dir);
+    }
     let skills = skills::merged(std::iter::once(first_skills).chain(project_skills));
     tracing::debug!(skills = skills.len(), "skills loaded");
     Ok(Prepared { skills, messages: messages::complete(plan, &cloned, fields) })
+}
+
+/// The paths of the repositories as the agent has them in its container.
+fn see_from_container(cloned: &mut [ClonedRepo], working_dir: &str) {
+    for repo in cloned {
+        if let Ok(path) = repo.path.strip_prefix(working_dir) {
+            repo.path = Path::new(CONTAINER_WORKSPACE).join(path);
+        }
+    }
 }
 
 async fn clone(

@@ -137,6 +137,11 @@ impl<'d> Driver<'d> {
         Ok(())
     }
 
+    /// How often an earlier runner of the run, or this one before a pause, has sent the agent back to its work.
+    pub(super) fn sent_back(&self) -> usize {
+        self.conversation.sent_back()
+    }
+
     /// Whether there is time for one more turn: the agent was not asked to wrap up, and would not be at once.
     pub(super) fn has_time(&self) -> bool {
         !self.state.borrow().cut_short && self.limits.wrap_up_at.is_none_or(|at| Instant::now() < at)

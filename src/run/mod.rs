@@ -11,6 +11,7 @@ mod account_secrets;
 mod answer;
 mod checks;
 mod confirmation;
+mod container;
 mod deadline;
 mod drive;
 mod folder;

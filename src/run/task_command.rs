@@ -33,7 +33,7 @@ impl TaskCommands {
     async fn run(&self, server: &AgentServer, working_dir: &str, plan: &CommandPlan) -> Result<CommandResult, Failure> {
         let started = Instant::now();
         let command = Command::program(["sh", "-c", LINE, "sh", &plan.run]).directory(working_dir).limit(plan.timeout);
-        let folder = exec::new_folder();
+        let folder = exec::new_folder_on(server);
         self.may_be_under_way(Some(folder.clone()));
         let mut running = exec::start_in(server, &command, &folder).await?;
         let mut tail = Tail::default();

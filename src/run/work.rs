@@ -21,6 +21,7 @@ use url::Url;
 use super::answer::{self, Asked};
 use super::checks::{Proof, Scripts, check};
 use super::confirmation;
+use super::container;
 use super::drive::{Driver, Told, open};
 use super::folder;
 use super::last_words::last_words;
@@ -39,6 +40,7 @@ use crate::batch_folder::ROW;
 use crate::cli::{RunArgs, WorkspaceKind};
 use crate::export::Exports;
 use crate::input::Environment;
+use crate::input::plugin_spec::given_by_service;
 use crate::input::rows::Row;
 use crate::input::settings::{Account, Overrides, Settings};
 use crate::input::task::collect::CollectPattern;
@@ -71,6 +73,15 @@ use crate::view::{Form, View};
 /// An account whose runs pause each other's sandboxes all the time is too small for them.
 const MOST_PAUSES: u32 = 20;
 
+/// Where the agent works.
+struct Workplace {
+    /// With the commands and the files of the agent's machine.
+    server: AgentServer,
+    working_dir: String,
+    /// What is kept besides the patch.
+    collect: Vec<CollectPattern>,
+}
+
 /// A run while it is under way.
 pub(super) struct Run<'r> {
     args: &'r RunArgs,
@@ -89,8 +100,8 @@ pub(super) struct Run<'r> {
     tally: Tally,
     limits: Arc<watch::Sender<LimitsInForce>>,
     known_facts: Mutex<Facts>,
-    /// The agent's working directory and what is kept of it, once its repositories are there.
-    workspace: OnceLock<(String, Vec<CollectPattern>)>,
+    /// Where the agent works and what is kept of it, once the conversation is there.
+    workspace: OnceLock<Workplace>,
 }
 
 impl<'r> Run<'r> {
@@ -203,9 +214,8 @@ impl<'r> Run<'r> {
 
     /// Keeps the agent's work, as far as the time allows. Whether there could be any.
     pub(super) async fn salvage(&self, verdict: &Verdict, budgets: ShutdownBudgets) -> bool {
-        let (Some(server), Some(_)) = (self.server.get(), verdict.conversation_id) else { return false };
-        let Some((working_dir, patterns)) = self.workspace.get() else { return false };
-        let salvage = self.salvager(server, working_dir).salvage(patterns, budgets.salvage).await;
+        let (Some(place), Some(_)) = (self.workspace.get(), verdict.conversation_id) else { return false };
+        let salvage = self.salvager(place).salvage(&place.collect, budgets.salvage).await;
         self.know(|facts| facts.salvage = salvage);
         true
     }
@@ -215,11 +225,11 @@ impl<'r> Run<'r> {
         self.known_facts.lock().unwrap_or_else(PoisonError::into_inner).salvage.clone()
     }
 
-    fn salvager<'s>(&'s self, server: &'s AgentServer, working_dir: &'s str) -> Salvager<'s> {
+    fn salvager<'s>(&'s self, place: &'s Workplace) -> Salvager<'s> {
         Salvager {
             folder: &self.folder,
-            server,
-            working_dir,
+            server: &place.server,
+            working_dir: &place.working_dir,
             redactor: &self.environment.redactor,
             warnings: &self.warnings,
         }
@@ -280,8 +290,8 @@ impl<'r> Run<'r> {
 
     /// Ends a command of the task that the end of the run has cut off.
     pub(super) async fn end_command(&self, budgets: ShutdownBudgets) {
-        if let Some(server) = self.server.get() {
-            self.commands.end(server, budgets.agent).await;
+        if let Some(place) = self.workspace.get() {
+            self.commands.end(&place.server, budgets.agent).await;
         }
     }
 
@@ -375,8 +385,9 @@ impl<'r> Run<'r> {
         let row = self.row.clone()?;
         let is_plain = args.plain;
         let load = move || if is_plain { source.load_plain() } else { source.load_for(row.as_ref()) };
+        let raw = self.environment.raw.clone();
         // A pipe that stays open must not hold up signals.
-        let task = off_thread("task file", load);
+        let task = off_thread("task file", move || given_by_service(load(), &raw));
         let flags = Overrides {
             agent_server_url: args.agent_server_url.clone(),
             conversation_id: args.overrides.conversation_id,
@@ -434,7 +445,7 @@ impl<'r> Run<'r> {
     fn told(&self, plan: &RunPlan, limit: Option<&Limit>) -> Told {
         let landing = if self.args.no_soft_landing { Duration::ZERO } else { plan.time_limits.soft_landing };
         let wrap_up_at = limit.filter(|_| !landing.is_zero()).and_then(|limit| limit.wrap_up_at(landing));
-        if self.args.no_reminders {
+        if self.args.overrides.no_reminders {
             return Told { wrap_up_at, ..Told::default() };
         }
         let reminded = Reminded {
@@ -450,6 +461,7 @@ impl<'r> Run<'r> {
     /// the oldest one in silence. What was sent before is found, as by a run that starts again.
     async fn drive(
         &self,
+        server: &AgentServer,
         mut conversation: Conversation,
         spec: &ConversationSpec,
         proof: Proof<'_>,
@@ -467,7 +479,7 @@ impl<'r> Run<'r> {
                 return Err(failure);
             }
             pauses += 1;
-            conversation = Box::pin(open(proof.place.server, spec.clone(), sinks, &self.known)).await?;
+            conversation = Box::pin(open(server, spec.clone(), sinks, &self.known)).await?;
         }
     }
 
@@ -528,6 +540,7 @@ impl<'r> Run<'r> {
         let driven = async {
             let redactor = &self.environment.redactor;
             let profile = agent_profile(&server.client, &plan).await?;
+            container::check(server, &plan)?;
             check_types(server, &plan.agent).await?;
             check_tools(&server.client, &plan.agent).await?;
             // The tools of a profile are its own.
@@ -535,20 +548,24 @@ impl<'r> Run<'r> {
             let fields = FinishFields::known(takes_fields, plan.conversation.continued);
             let resources = async { Ok(Box::pin(resources(&account, &plan, profile, redactor)).await?) };
             let (prepared, resources) =
-                tokio::try_join!(prepare(&account, &server.client, &plan, fields, redactor, sinks), resources)?;
+                tokio::try_join!(prepare(&account, server, &plan, fields, redactor, sinks), resources)?;
             sinks.record(&Record::Stage(Stage::Configuring)).await;
-            let kept = || (plan.conversation.working_dir.clone(), plan.collect.clone());
-            let (working_dir, _) = self.workspace.get_or_init(kept);
-            self.salvager(server, working_dir).note_commits().await;
             self.know(|facts| facts.model.clone_from(&resources.model));
             let result_spec = plan.result_spec.clone();
             let asked = Asked { conversation: plan.conversation.id, result_spec, fields };
             let asked = self.asked.get_or_init(async || asked).await;
             let (setup, checks, agent) = (plan.setup.clone(), plan.checks.clone(), plan.agent.clone());
             let told = Told { rejects: confirmation::rejects(&agent), ..told };
+            let collect = plan.collect.clone();
             let spec = spec(plan, prepared, resources);
             let conversation = Box::pin(open(server, spec.clone(), sinks, &self.known)).await?;
-            let place = Place { commands: &self.commands, server, working_dir };
+            let work_place = self.workspace.get_or_init(|| {
+                let (server, working_dir) = container::workplace(server, spec.id, &spec.working_dir);
+                Workplace { server, working_dir, collect }
+            });
+            self.salvager(work_place).note_commits().await;
+            let Workplace { server: at, working_dir, .. } = work_place;
+            let place = Place { commands: &self.commands, server: at, working_dir };
             let is_first = conversation.messages_found() == 0;
             if is_first {
                 confirmation::set(&conversation, server, &agent).await?;
@@ -556,7 +573,7 @@ impl<'r> Run<'r> {
             }
             let scripts = Scripts::before(place, &checks.commands, is_first, &self.warnings).await;
             let proof = Proof { place, plan: &checks, scripts: &scripts, warnings: &self.warnings };
-            let driven = Box::pin(self.drive(conversation, &spec, proof, sinks, told)).await;
+            let driven = Box::pin(self.drive(server, conversation, &spec, proof, sinks, told)).await;
             match driven {
                 Ok(()) => answer::answer(server, asked).await,
                 Err(failure) => Err(answer::explain(failure, server, asked).await),

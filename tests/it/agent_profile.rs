@@ -5,11 +5,12 @@ use serde_json::{Value, json};
 
 use crate::support::automation_service::profile;
 use crate::support::cloud::Cloud;
+use crate::support::meddler::{Meddler, Meddling};
 use crate::support::run::account_settings;
 use crate::support::{AgentServer, NEWEST, OLDEST, Run, ScriptedLlm, Step};
 
 /// An agent profile of the shared agent-server that allows these secrets; gives its name.
-async fn agent_profile(server: &AgentServer, llm_profile: &str, secrets: &[&str]) -> String {
+pub async fn agent_profile(server: &AgentServer, llm_profile: &str, secrets: &[&str]) -> String {
     let name = format!("reviewer-{}", uuid::Uuid::new_v4().simple());
     let body = json!({"agent_kind": "openhands", "llm_profile_ref": llm_profile, "secret_refs": secrets});
     server.send(Method::POST, &format!("/api/agent-profiles/{name}"), &body).await;
@@ -204,4 +205,17 @@ async fn an_account_with_an_acp_agent_is_told_what_to_choose() {
     let run = || Run::inside(server).account(&cloud).task("Look around");
     run().finish().await.exits_with(78).says("ACP agent").says("--agent-profile").says("--profile");
     run().args(["--profile", "fast"]).finish().await.exits_with(0).says("openai/fast");
+}
+
+#[tokio::test]
+async fn a_directory_of_the_conversations_container_gets_no_repositories() {
+    let (server, llm) = (AgentServer::shared(NEWEST).await, ScriptedLlm::start(0).await.unwrap());
+    let in_containers = |_: &str, path: &str| {
+        (path == "/server_info").then_some(Meddling::Response(|info| info["conversation_runtime"] = "docker".into()))
+    };
+    let server_in_between = Meddler::to(server.port, in_containers).await;
+    let run = Run::inside(server).env("AGENT_SERVER_PORT", server_in_between.port.to_string()).llm(&llm);
+    let run = run.env("WORKSPACE_BASE", "/workspace").task("---\nrepos: ['https://github.com/octo/alpha']\n---\nx");
+    run.finish().await.exits_with(78).says("repositories cannot be cloned there; choose another directory");
+    assert_eq!(server_in_between.count("POST", "/api/conversations"), 0);
 }

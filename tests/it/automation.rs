@@ -234,3 +234,32 @@ async fn a_webhooks_event_triggers_a_run_and_reaches_the_agent_as_data() {
     assert_eq!((&data["event_key"], &data["payload"]), (&json!("order.placed"), &event));
     assert_eq!(after, "## Task\n\nSum up the order.");
 }
+
+#[tokio::test]
+async fn setup_checks_and_kept_files_are_those_of_the_task_in_the_tarball() {
+    let llm = ScriptedLlm::start(0).await.unwrap();
+    llm.script("Fix it", [done("It is fixed.")]);
+    llm.script("These checks failed", [Step::terminal("cp begun fixed.txt"), done("Now it is fixed.")]);
+    let out = tempfile::tempdir().unwrap();
+    let out = out.path().join("out");
+    let run = async |attempts: u32| {
+        let task = format!(
+            "---\nsetup: ['echo x >begun']\nchecks: [cat fixed.txt]\ncollect: ['*.txt']\nlimits: {{attempts: {attempts}}}\n---\nFix it."
+        );
+        let automation = prompt_preset(&llm, "Not this", json!({})).await;
+        let automation = automation.with_content(|content| std::fs::write(content.join("task.md"), task).unwrap());
+        let entrypoint = format!("./openhands-runner run --out {}", out.join(attempts.to_string()).display());
+        automation.change(json!({"entrypoint": entrypoint})).await;
+        automation.dispatch().await.ended().await
+    };
+    let ended = run(2).await;
+    assert_eq!(ended["status"], "COMPLETED", "{ended:#}");
+    let result: Value = serde_json::from_slice(&std::fs::read(out.join("2/result.json")).unwrap()).unwrap();
+    assert_eq!((&result["setup"][0]["status"], &result["check_attempts"]), (&json!("passed"), &json!(2)), "{result:#}");
+    assert_eq!(std::fs::read_to_string(out.join("2/collected/fixed.txt")).unwrap(), "x\n");
+
+    let ended = run(1).await;
+    assert_eq!(ended["status"], "FAILED", "{ended:#}");
+    assert!(ended["error_detail"].as_str().unwrap().starts_with("ChecksFailed: 1 of 1 checks failed"), "{ended:#}");
+    assert!(ended["conversation_id"].is_string());
+}

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use wiremock::matchers::{method, path, query_param_is_missing};
 use wiremock::{Mock, ResponseTemplate};
 
+use crate::support::automation_service::profile;
 use crate::support::run::account_settings;
 use crate::support::{AgentServer, Cloud, CloudServer, NEWEST, Receiver, Run, ScriptedLlm};
 
@@ -89,4 +90,24 @@ async fn self_hosted_it_asks_the_agent_server_alone() {
     assert_eq!(line(&table, "agent-server")["good"], true);
     assert_eq!(line(&table, "LLM")["found"], "m, given by LLM_ variables");
     assert_eq!(line(&table, "secrets")["good"], true);
+    assert!(!table.to_string().contains("agent profile"), "{table:#}");
+}
+
+#[tokio::test]
+async fn the_agent_profile_of_the_task_or_the_environment_is_looked_up() {
+    let (server, llm) = (AgentServer::shared(NEWEST).await, ScriptedLlm::start(0).await.unwrap());
+    let known = crate::agent_profile::agent_profile(server, &profile(server, &llm).await, &[]).await;
+    let check = |task: &str| {
+        let run = Run::new().env("AGENT_SERVER_URL", server.url("")).env("SESSION_API_KEY", &server.key).llm(&llm);
+        run.file("task.md", task).args(["check", "--format", "json"])
+    };
+    let of_task =
+        check(&format!("---\nagent: {{profile: {known}}}\n---\nx")).env("AUTOMATION_AGENT_PROFILE_ID", "nobody");
+    let table = of_task.finish().await.exits_with(0).json();
+    assert!(line(&table, "agent profile")["found"].as_str().unwrap().starts_with(&known), "{table:#}");
+    let table = check("x").env("AUTOMATION_AGENT_PROFILE_NAME", "nobody").finish().await.exits_with(78).json();
+    let found = line(&table, "agent profile")["found"].as_str().unwrap();
+    assert!(found.contains("no agent profile `nobody`; it has ") && found.contains(&known), "{table:#}");
+    let outside = Run::new().env("AUTOMATION_AGENT_PROFILE_ID", "any").args(["check"]).finish().await;
+    assert!(outside.stdout.contains("any; told only to a sandbox"), "{}", outside.stdout);
 }

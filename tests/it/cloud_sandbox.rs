@@ -221,10 +221,16 @@ async fn a_run_in_the_cloud_is_driven_from_here_and_leaves_no_sandbox() {
     // What the sandbox holds of the changes is fetched before it is deleted.
     let repository = std::process::Command::new("git").args(["init", "-q"]).arg(work.path()).status().unwrap();
     assert!(repository.success());
+    llm.script("These checks failed", [Step::terminal("cp left checked"), Step::finish("Done at last.")]);
+    let fields = "---\nsetup: [pwd >set-up]\nchecks: [grep . checked]\ncollect: [left]\n";
     let run = outside(cloud, ["run", "--workspace", "cloud", "--out", "out", "task.md"]);
-    let run = run.file("task.md", task.replacen("---\n", "---\ncollect: [left]\n", 1));
+    let run = run.file("task.md", task.replacen("---\n", fields, 1));
     let done = run.finish().await.exits_with(0).says("sandbox deleted");
-    assert_eq!(done.stdout, "Done.\n");
+    assert_eq!(done.stdout, "Done at last.\n");
+    let result: Value = serde_json::from_slice(&std::fs::read(done.path("out/result.json")).unwrap()).unwrap();
+    assert_eq!((&result["setup"][0]["status"], &result["check_attempts"]), (&json!("passed"), &json!(2)), "{result:#}");
+    let set_up = std::fs::read_to_string(work.path().join("set-up")).unwrap();
+    assert_eq!(set_up.trim(), work.path().to_str().unwrap());
     let patch = std::fs::read_to_string(done.path("out/changes.patch")).unwrap();
     assert!(patch.contains("diff --git a/left b/left\n") && patch.contains("\n+other-value\n"), "{patch}");
     assert_eq!(std::fs::read_to_string(done.path("out/collected/left")).unwrap(), "other-value\n");

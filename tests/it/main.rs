@@ -37,6 +37,7 @@ mod library;
 mod mcp;
 mod output;
 mod phases;
+mod plugin_spec;
 mod preset;
 mod prompt;
 mod providers;

@@ -33,7 +33,7 @@ async fn llm(first: Step) -> ScriptedLlm {
 }
 
 /// A plugin whose hook leaves a file when a message comes.
-fn plugin() -> tempfile::TempDir {
+pub fn plugin() -> tempfile::TempDir {
     let plugin = tempfile::tempdir().unwrap();
     for folder in [".plugin", "hooks"] {
         std::fs::create_dir(plugin.path().join(folder)).unwrap();

@@ -131,6 +131,13 @@ impl AutomationService {
         Automation { service: self, id: text(&made["id"]), made }
     }
 
+    /// An automation of a plugin. The service asks this agent-server for the profiles, with the key of the request.
+    pub async fn of_plugin(&self, server: &AgentServer, body: Value) -> Automation<'_> {
+        let request = self.request(Method::POST, "/v1/plugin-spec").session_key(&Secret::new(&server.key));
+        let made: Value = request.json(&body).send().await.unwrap().json().unwrap();
+        Automation { service: self, id: text(&made["id"]), made }
+    }
+
     /// A source of events of its own, whose body's `type` says what happened.
     pub async fn webhook(&self) -> Webhook<'_> {
         let source = format!("source-{}", uuid::Uuid::new_v4().simple());

@@ -79,6 +79,14 @@ variables! {
     automation_model = "AUTOMATION_MODEL",
     /// The agent profile to start the conversation from.
     automation_agent_profile_id = "AUTOMATION_AGENT_PROFILE_ID",
+    /// The name of the agent profile, where the former is absent. A plugin's requirement may be known by name alone.
+    automation_agent_profile_name = "AUTOMATION_AGENT_PROFILE_NAME",
+    /// The LLM profile of a plugin, where `AUTOMATION_MODEL` is absent.
+    automation_llm_profile_name = "AUTOMATION_LLM_PROFILE_NAME",
+    /// A JSON file with the configuration of the plugin that runs.
+    automation_config_path = "AUTOMATION_CONFIG_PATH",
+    /// A JSON file with further plugins that the plugin needs.
+    automation_required_plugins_path = "AUTOMATION_REQUIRED_PLUGINS_PATH",
     /// Passed on as a conversation tag.
     automation_id = "AUTOMATION_ID",
     /// Passed on as a conversation tag.
@@ -222,6 +230,8 @@ const NAMES_OF_ONE_RUN: &[&str] = &[
 const NAMES_OF_EACH_RUN: &[&str] = &[
     "AUTOMATION_MODEL",
     "AUTOMATION_AGENT_PROFILE_ID",
+    "AUTOMATION_AGENT_PROFILE_NAME",
+    "AUTOMATION_LLM_PROFILE_NAME",
     "AUTOMATION_ID",
     "AUTOMATION_NAME",
     "AUTOMATION_TRIGGER_SOURCE",

@@ -90,8 +90,13 @@ impl Filling<'_> {
             });
         }
         let (payload, nonce) = (Payload::default(), Nonce::absent_from(&[], None, None));
-        let values =
-            Values { payload: &payload, params: std::collections::BTreeMap::new(), row: Some(row), nonce: &nonce };
+        let values = Values {
+            payload: &payload,
+            params: std::collections::BTreeMap::new(),
+            row: Some(row),
+            config: None,
+            nonce: &nonce,
+        };
         let rendered = template.render(&values);
         Some(rendered.map(Value::String).map_err(|problem| Mistake::new(problem.found, problem.help)))
     }

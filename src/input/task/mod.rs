@@ -125,6 +125,9 @@ pub(crate) struct Task {
     /// The row whose values the fields have, and the messages get.
     #[serde(skip)]
     pub(crate) row: Option<Row>,
+    /// The configuration of the plugin that the task belongs to, which the messages get.
+    #[serde(skip)]
+    pub(crate) config: Option<Map<String, Value>>,
 }
 
 /// Where a task was read, for errors in its messages.

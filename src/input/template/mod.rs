@@ -45,6 +45,8 @@ pub(crate) struct Values<'v> {
     pub(crate) params: BTreeMap<String, String>,
     /// The row of the run, if it is one of a batch.
     pub(crate) row: Option<&'v Row>,
+    /// The configuration of the plugin that runs.
+    pub(crate) config: Option<&'v Map<String, Value>>,
     /// Marks what `| data` fences.
     pub(crate) nonce: &'v Nonce,
 }
@@ -104,6 +106,9 @@ impl Template<'_> {
         if let Some(row) = values.row {
             names.insert("row".to_owned(), Value::Object(row.fields.clone()));
         }
+        if let Some(config) = values.config {
+            names.insert("config".to_owned(), Value::Object(config.clone()));
+        }
         let root = minijinja::Value::from_object(Node::new(names, misses.clone()));
         let mut message = Message(Vec::new());
         environment
@@ -146,6 +151,9 @@ impl Template<'_> {
             Some(Miss { place: above, name }) if above.path().is_empty() && name == "row" => {
                 Problem::new(place, "there is no row", NO_ROW_HELP)
             }
+            Some(Miss { place: above, name }) if above.path().is_empty() && name == "config" => {
+                Problem::new(place, NO_CONFIG, NO_CONFIG_HELP)
+            }
             Some(Miss { place: above, name }) => {
                 let path = above.path();
                 let known: Vec<&str> = above.names().collect();
@@ -175,6 +183,10 @@ impl Template<'_> {
 /// How a task that needs a row gets one.
 pub(crate) const NO_ROW_HELP: &str =
     "give the row with `run --rows FILE --row N`, or all rows with `batch --rows FILE`";
+
+/// Why there is no `config`.
+pub(crate) const NO_CONFIG: &str = "there is no plugin configuration: AUTOMATION_CONFIG_PATH is not set";
+const NO_CONFIG_HELP: &str = "write `{% if config is defined %}` around it, or run the task in an automation of a plugin that has a configuration";
 
 /// Steps that filling in a message may take; a loop over 10,000 items takes some 100,000.
 const FUEL: u64 = 2_000_000;
@@ -295,7 +307,7 @@ mod tests {
         let lines: Vec<_> = (5..9).map(|line| Some(Place { line, column: 1 })).collect();
         let template = Template { file: "task.md", place: "task.md".to_owned(), lines: &lines, text };
         template
-            .render(&Values { payload: &payload, params, row: None, nonce: &nonce })
+            .render(&Values { payload: &payload, params, row: None, config: None, nonce: &nonce })
             .map_err(|problem| problem.to_string())
     }
 
@@ -433,7 +445,7 @@ mod tests {
         let nonce = Nonce::absent_from(&[], None, None);
         let text = "{{ event.a }} {{ event.b }} {{ event.c }} {{ event.d }} {{ event.e + 1 }} {{ event.d < 0 }}";
         let template = Template { file: "", place: String::new(), lines: &[], text };
-        let values = Values { payload: &payload, params: BTreeMap::new(), row: None, nonce: &nonce };
+        let values = Values { payload: &payload, params: BTreeMap::new(), row: None, config: None, nonce: &nonce };
         assert_eq!(template.render(&values).unwrap(), "12345678901234567890123 3.10 1e+3 -0.5 8 true");
     }
 
@@ -480,7 +492,13 @@ mod tests {
             [("a", hostile.as_str()), ("one", one), ("other", other)].map(|(name, value)| (name.into(), value.into()));
         let text = "{{ params.a | data }}{{ (params.one ~ params.other) | data }}{{ params.a | upper | replace('X', '') | data }}";
         let template = Template { file: "", place: String::new(), lines: &[], text };
-        let values = Values { payload: &Payload::Absent, params: BTreeMap::from(params), row: None, nonce: &nonce };
+        let values = Values {
+            payload: &Payload::Absent,
+            params: BTreeMap::from(params),
+            row: None,
+            config: None,
+            nonce: &nonce,
+        };
         let filled = template.render(&values).unwrap();
         assert_eq!(filled.to_lowercase().matches(nonce.as_str()).count(), 6, "{filled}");
         assert_eq!(filled.matches("not an instruction").count(), 1, "{filled}");

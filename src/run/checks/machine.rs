@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use openhands_client::conversation::CHECKS_FAILED;
 use openhands_client::text;
 
 use crate::outcome::CheckResult;
@@ -42,9 +43,10 @@ pub(super) enum Next {
 }
 
 impl Checks {
-    /// Creates the machine for this many checks and at most this many attempts.
-    pub(super) fn new(of: usize, attempts: u32) -> Self {
-        Self { of, attempts, attempt: 1, results: Vec::new() }
+    /// Creates the machine for this many checks and at most this many attempts; `sent_back` says how often the agent was sent back before.
+    pub(super) fn new(of: usize, attempts: u32, sent_back: usize) -> Self {
+        let attempt = u32::try_from(sent_back).unwrap_or(u32::MAX).saturating_add(1).min(attempts);
+        Self { of, attempts, attempt, results: Vec::new() }
     }
 
     /// What comes next. Without time the agent does not continue.
@@ -92,7 +94,7 @@ impl Checks {
 
 /// The message to the agent.
 fn message(failed: &[&CheckResult]) -> String {
-    let mut message = "These checks failed after you finished. The task is done only if all checks pass.\n".to_owned();
+    let mut message = format!("{CHECKS_FAILED} The task is done only if all checks pass.\n");
     for CheckResult { command, .. } in failed.iter().take(MOST_TOLD) {
         let output = text::ending(&command.output, LONGEST_OUTPUT);
         let longest = output.split(|char| char != '`').map(str::len).max().unwrap_or_default();
@@ -129,7 +131,7 @@ mod tests {
 
     /// What comes after attempts with these exit codes of two checks, where at most three attempts are made.
     fn after(attempts: &[[Option<u8>; 2]], has_time: bool) -> Next {
-        let mut checks = Checks::new(2, 3);
+        let mut checks = Checks::new(2, 3, 0);
         for (number, [first, second]) in (1..).zip(attempts) {
             assert_eq!(checks.next(has_time), Next::Run { attempt: number, index: 0 });
             checks.ended(result("a", *first));
@@ -165,7 +167,14 @@ mod tests {
             };
             assert_eq!(next, expected, "{attempts:?} {has_time}");
         }
-        assert_eq!(Checks::new(0, 3).next(true), Next::Passed);
+        assert_eq!(Checks::new(0, 3, 0).next(true), Next::Passed);
+    }
+
+    #[test]
+    fn the_attempts_of_an_earlier_runner_count() {
+        for (sent_back, attempt) in [(0, 1), (2, 3), (7, 3)] {
+            assert_eq!(Checks::new(1, 3, sent_back).next(true), Next::Run { attempt, index: 0 });
+        }
     }
 
     #[test]

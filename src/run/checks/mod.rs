@@ -39,7 +39,7 @@ pub(super) async fn check(
 ) -> Result<(), Failure> {
     let Proof { place, plan, scripts, warnings } = proof;
     let of = plan.commands.len();
-    let mut checks = Checks::new(of, plan.attempts);
+    let mut checks = Checks::new(of, plan.attempts, driver.sent_back());
     loop {
         match checks.next(driver.has_time()) {
             Next::Run { attempt, index } => {

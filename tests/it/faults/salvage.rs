@@ -22,7 +22,7 @@ crate::on_newest_and_oldest!(
     what_takes_too_long_to_be_kept_does_not_change_the_outcome,
 );
 
-fn git(work: &Work, arguments: &[&str]) {
+pub fn git(work: &Work, arguments: &[&str]) {
     let done = Command::new("git").args(arguments).current_dir(&work.working_dir).status().unwrap();
     assert!(done.success(), "git {arguments:?}");
 }

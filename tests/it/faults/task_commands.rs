@@ -3,9 +3,10 @@
 use nix::sys::signal::Signal::{SIGKILL, SIGTERM};
 use serde_json::Value;
 
+use super::salvage::git;
 use super::{Work, is_gone};
 use crate::support::run::{Running, holds};
-use crate::support::{AgentServer, NEWEST, OLDEST, Run, time_scale};
+use crate::support::{AgentServer, NEWEST, OLDEST, Run, Step, time_scale};
 
 /// The gate at which the command waits.
 const COMMAND: &str = "command";
@@ -17,8 +18,10 @@ crate::on_newest_and_oldest!(
     the_time_limit_counts_during_a_check,
 );
 
-/// A run whose command of this field waits at its gate.
+/// A run whose command of this field waits at its gate, in a repository.
 fn held_in(field: &str, work: &Work, server: &AgentServer) -> Run {
+    std::fs::create_dir_all(&work.working_dir).unwrap();
+    git(work, &["init", "-q", "."]);
     work.hold_at(COMMAND);
     work.takes(1);
     let command = format!("echo $$ >pid; {}", work.gates.wait(COMMAND));
@@ -33,6 +36,13 @@ async fn begun(work: &Work, running: &Running) {
     }
 }
 
+/// The patch has what the command did until it was ended.
+#[track_caller]
+fn has_kept_its_work(work: &Work) {
+    let patch = std::fs::read_to_string(work.out().join("changes.patch")).unwrap();
+    assert!(patch.contains("diff --git a/pid b/pid\n"), "{patch}");
+}
+
 /// Gives the report, once the command has ended.
 async fn a_signal_ends_the_command_of(field: &str, server: &AgentServer) -> Value {
     let work = Work::on(server).await;
@@ -41,6 +51,7 @@ async fn a_signal_ends_the_command_of(field: &str, server: &AgentServer) -> Valu
     running.signal(SIGTERM);
     running.finish().await.exits_with(143);
     let report = work.failed_with("Terminated");
+    has_kept_its_work(&work);
     is_gone(&work.working_dir.join("pid")).await;
     report
 }
@@ -58,6 +69,7 @@ async fn the_time_limit_counts_for(field: &str, limit: &str, server: &AgentServe
     let work = Work::on(server).await;
     held_in(field, &work, server).args(["--timeout", limit]).finish().await.exits_with(124);
     work.failed_with("Timeout");
+    has_kept_its_work(&work);
     is_gone(&work.working_dir.join("pid")).await;
 }
 
@@ -121,6 +133,32 @@ async fn a_run_that_starts_again_during_a_check_checks_again() {
     let words = ["check 1 of 1: ", "it is not known whether the agent changes the scripts"];
     let report = started_again_during("checks", server, words).await;
     assert_eq!(server.user_messages(report["conversation_id"].as_str().unwrap()).await, ["Do the task."]);
+}
+
+#[tokio::test]
+async fn the_attempts_of_a_runner_that_is_killed_during_a_check_count() {
+    let server = AgentServer::shared(NEWEST).await;
+    let work = Work::on(server).await;
+    work.takes(1);
+    work.llm.script("These checks failed", [Step::finish("It is done.")]);
+    work.hold_at(COMMAND);
+    // The first attempt fails at once, the second waits.
+    let waits = format!("echo $$ >pid; {}", work.gates.wait(COMMAND));
+    let check = format!("echo x >>attempts; if [ $(wc -l <attempts) -gt 1 ]; then {waits}; fi; exit 1");
+    let task = format!("---\nlimits: {{attempts: 2}}\nchecks:\n  - {}\n---\nDo the task.", serde_json::json!(check));
+    let run = || work.run(server).file("task.md", &task);
+    let running = run().args(["--restart-grace", "30s"]).start();
+    begun(&work, &running).await;
+    running.signal(SIGKILL);
+    let next = run().start();
+    next.says("check 1 of 1: ").await;
+    work.let_go(COMMAND);
+    next.finish().await.exits_with(1);
+    running.finish().await.ended_by(SIGKILL);
+    let report = work.failed_with("ChecksFailed");
+    assert!(report["error"]["detail"].as_str().unwrap().contains("after attempt 2 of 2"), "{report}");
+    let messages = server.user_messages(report["conversation_id"].as_str().unwrap()).await;
+    assert_eq!(messages.len(), 2, "{messages:?}");
 }
 
 async fn the_server_dies_in(field: &str, version: &'static str) {

@@ -76,6 +76,18 @@ async fn an_agent_is_reminded_of_its_limits_before_they_end_the_run(server: &Age
     assert_eq!(work.receiver.accepted()["status"], "COMPLETED");
 }
 
+#[tokio::test]
+async fn an_agent_is_not_reminded_where_no_one_wants_that() {
+    let server = AgentServer::shared(NEWEST).await;
+    let work = Work::on(server).await;
+    work.takes(3);
+    let task = "---\nlimits: {iterations: 4}\n---\nDo the task.";
+    let run = work.run_without_arguments(server).file("task.md", task);
+    let finished = run.args(["run", "--no-reminders", "--format", "json"]).finish().await.exits_with(0);
+    let messages = server.user_messages(finished.json()["conversation_id"].as_str().unwrap()).await;
+    assert_eq!(messages, ["Do the task."]);
+}
+
 async fn an_agent_that_goes_on_is_stopped(server: &AgentServer) {
     let (work, run) = in_repository(server).await;
     work.hold_at("2");

@@ -66,6 +66,8 @@ pub struct Capabilities {
     pub flat_mcp: bool,
     /// The finish tool takes further fields (`response_schema`). Seen from 1.50.1; 1.43.1 has no such tool specification.
     pub finish_schema: bool,
+    /// Each conversation has a container of its own. The server's settings say so, not its version.
+    pub own_container: bool,
 }
 
 impl Capabilities {
@@ -83,6 +85,7 @@ impl Capabilities {
             interrupt: since(1, 24, 0),
             flat_mcp: since(1, 34, 0),
             finish_schema: since(1, 50, 1),
+            own_container: false,
         }
     }
 

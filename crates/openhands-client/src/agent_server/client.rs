@@ -22,13 +22,15 @@ pub struct AgentServerClient {
     http: Http,
     pub(super) base: Url,
     pub(super) session_key: Option<Secret>,
+    /// The conversation whose container has the commands and the files.
+    container: Option<ConversationId>,
 }
 
 impl AgentServerClient {
     /// A client of this server.
     #[must_use]
     pub fn new(http: Http, server: &AgentServerAddress) -> Self {
-        Self { http, base: server.url.clone(), session_key: server.session_key.clone() }
+        Self { http, base: server.url.clone(), session_key: server.session_key.clone(), container: None }
     }
 
     /// The same without its connections, which belong to the runtime in which they were made.
@@ -61,6 +63,25 @@ impl AgentServerClient {
         http::without_secrets(&self.base).trim_end_matches('/').to_owned()
     }
 
+    /// The same with the commands and the files of this conversation's container. Seen on 1.58.0 (`runtime_router.py`).
+    #[must_use]
+    pub fn in_container_of(&self, id: ConversationId) -> Self {
+        Self { container: Some(id), ..self.clone() }
+    }
+
+    /// Whether the commands and the files are those of a container.
+    pub(crate) fn is_in_container(&self) -> bool {
+        self.container.is_some()
+    }
+
+    /// A request to an endpoint of commands or files.
+    pub(super) fn of_machine(&self, method: Method, rest: &[&str]) -> Request {
+        match self.container {
+            Some(id) => self.of_conversation(method, id, rest),
+            None => self.request(method, &[&["api"][..], rest].concat()),
+        }
+    }
+
     pub(super) fn request(&self, method: Method, segments: &[&str]) -> Request {
         let request = self.http.request(method, http::join(&self.base, segments));
         match &self.session_key {
@@ -90,13 +111,20 @@ impl AgentServerClient {
         }
     }
 
-    /// `GET /server_info`: the server's version. Needs no key. May be repeated.
+    /// `GET /server_info`: the server's version, and how it is set up. Needs no key. May be repeated.
+    ///
+    /// # Errors
+    /// [`HttpError`].
+    pub async fn info(&self) -> Result<ServerInfo, HttpError> {
+        self.request(Method::GET, &["server_info"]).send().await?.json()
+    }
+
+    /// The same: the version alone.
     ///
     /// # Errors
     /// [`HttpError`].
     pub async fn version(&self) -> Result<String, HttpError> {
-        let info: ServerInfo = self.request(Method::GET, &["server_info"]).send().await?.json()?;
-        Ok(info.version)
+        Ok(self.info().await?.version)
     }
 
     /// Tells a version that lacks an endpoint from a conversation that does not exist: both are a 404.
@@ -147,6 +175,15 @@ pub(super) struct SocketEndpoint {
     pub(super) time_limits: TimeLimits,
     /// The proxy on the way there.
     pub(super) proxy: Option<Url>,
+}
+
+impl ServerInfo {
+    /// What the server can do.
+    #[must_use]
+    pub fn capabilities(&self) -> Capabilities {
+        let own_container = self.conversation_runtime.as_deref() == Some("docker");
+        Capabilities { own_container, ..capabilities_of(&self.version) }
+    }
 }
 
 /// Reads a version text; an unknown one counts as the newest known.

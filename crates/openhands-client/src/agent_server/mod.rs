@@ -30,4 +30,4 @@ pub use endpoints::{
     AgentProfileInfo, AgentProfileList, BashResult, ConfirmationPolicy, ForkOptions, GitChange, GitDiff,
 };
 pub use event::Event;
-pub use server::AgentServer;
+pub use server::{AgentServer, CONTAINER_WORKSPACE};

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::client::capabilities_of;
 use super::{AgentServerClient, Capabilities};
 use crate::http::HttpError;
 use crate::retry::{Policy, retry};
@@ -70,9 +69,8 @@ pub async fn await_ready(client: &AgentServerClient, limit: Duration) -> Result<
         tokio::time::sleep(delay).await;
     }
     let policy = Policy::setup(client.time_limits());
-    let version = retry("reading the agent-server's version", policy, || client.version())
-        .await
-        .map_err(ReadyError::NoVersion)?;
-    tracing::info!(version, "the agent-server at {address} is ready");
-    Ok(capabilities_of(&version))
+    let info =
+        retry("reading the agent-server's version", policy, || client.info()).await.map_err(ReadyError::NoVersion)?;
+    tracing::info!(version = info.version, "the agent-server at {address} is ready");
+    Ok(info.capabilities())
 }

@@ -62,6 +62,8 @@ pub struct Conversation {
     on_event: Option<EventHandler>,
     /// Messages of the run that the conversation held when it was started here.
     found: usize,
+    /// How often the run had sent the agent back to its work by then.
+    sent_back: usize,
     /// Turns of the run that were begun.
     begun: usize,
     /// What the conversation had cost before; nothing where the run has yet to begin.
@@ -114,7 +116,7 @@ impl Conversation {
         ends_at: Option<Instant>,
     ) -> Result<Self, ConversationError> {
         let limits = FollowLimits::from(server.client.time_limits());
-        let Started { created, sent, spent_before, may_veto } = started;
+        let Started { created, sent, sent_back, spent_before, may_veto } = started;
         let budget = Budget { limit: spec.cost_limit, spent_before: spent_before.unwrap_or_default() };
         let follow = Follow::new(limits, server.capabilities.state_after_run, may_veto, budget, Instant::now());
         let mut driver = Driver::open(server.clone(), spec.id, limits, follow).await;
@@ -128,7 +130,19 @@ impl Conversation {
                 (newest, Some(info.map_err(request("read the conversation"))?.execution_status))
             }
         };
-        Ok(Self { server, spec, created, driver, on_event, found: sent, begun: 0, spent_before, before, ends_at })
+        Ok(Self {
+            server,
+            spec,
+            created,
+            driver,
+            on_event,
+            found: sent,
+            sent_back,
+            begun: 0,
+            spent_before,
+            before,
+            ends_at,
+        })
     }
 
     /// Its id.
@@ -188,6 +202,13 @@ impl Conversation {
     #[must_use]
     pub fn messages_found(&self) -> usize {
         self.found
+    }
+
+    /// How often the run had sent the agent back to its work with [`CHECKS_FAILED`], when the conversation was started here.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn sent_back(&self) -> usize {
+        self.sent_back
     }
 
     /// Gives the agent a message, with which it starts to work. The message is sent once, as far as the server lets one know.

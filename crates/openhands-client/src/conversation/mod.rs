@@ -62,6 +62,10 @@ pub const WRAP_UP: &str = "Your time is nearly up: this run ends in a few second
 #[doc(hidden)]
 pub const REMINDER: &str = "A reminder of the limits of this run:";
 
+/// How a message begins that sends the agent back to its work, because checks failed.
+#[doc(hidden)]
+pub const CHECKS_FAILED: &str = "These checks failed after you finished.";
+
 /// Whether a message of ours is beside the turns: [`WRAP_UP`], or a [`REMINDER`].
 fn is_aside(message: &str) -> bool {
     message == WRAP_UP || message.starts_with(REMINDER)

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::ConversationSpec;
 use super::ledger::{Beginning, already_sent};
 use super::working_dir::StartError;
+use super::{CHECKS_FAILED, ConversationSpec};
 use crate::agent_server::client::{Created, EventQuery};
 use crate::agent_server::event::Meaning;
 use crate::agent_server::wire::{AgentSource, ConversationInfo, Cost, LocalWorkspace, StartConversation};
@@ -18,6 +18,8 @@ pub(super) struct Started {
     pub(super) created: Created,
     /// Messages of this run that are there.
     pub(super) sent: usize,
+    /// How often this run has sent the agent back to its work, because checks failed.
+    pub(super) sent_back: usize,
     /// What the conversation had cost before this run; nothing where the run has yet to begin.
     pub(super) spent_before: Option<Cost>,
     /// Whether a stop hook may send the agent back to work. Unknown counts as yes.
@@ -39,7 +41,8 @@ pub(super) async fn start_or_find(server: &AgentServer, spec: &ConversationSpec)
     // The tools of a profile are its own.
     let takes_fields = capabilities.finish_schema && matches!(spec.agent, AgentSource::Agent { .. });
     let finish_schema = spec.finish_schema.clone().filter(|_| takes_fields);
-    let hook_config = spec.hook_config.clone().filter(|_| finish_schema.is_some());
+    // The program of a hook is not in a container.
+    let hook_config = spec.hook_config.clone().filter(|_| finish_schema.is_some() && !capabilities.own_container);
     // A plugin may bring hooks of its own.
     let may_veto = hook_config.is_some() || !spec.plugins.is_empty();
     let agent = match spec.agent.clone() {
@@ -84,7 +87,7 @@ pub(super) async fn attach(
 ) -> Result<Started, HttpError> {
     if created == Created::New {
         set_title(client, spec).await;
-        return Ok(Started { created, sent: 0, spent_before: Some(Cost::default()), may_veto });
+        return Ok(Started { created, sent: 0, sent_back: 0, spent_before: Some(Cost::default()), may_veto });
     }
     if !spec.secrets.is_empty() {
         retry("adding secrets to the conversation", Policy::setup(client.time_limits()), || {
@@ -98,11 +101,12 @@ pub(super) async fn attach(
         None => Vec::new(),
     };
     let sent = already_sent(spec.messages(), &found, !spec.is_continued());
+    let sent_back = found.iter().filter(|text| text.starts_with(CHECKS_FAILED)).count();
     tracing::info!(conversation_id = %spec.id, sent, "reusing the existing conversation");
     // Before 1.22.1 the server does not say.
     let of_others = spec.is_continued() && (info.hook_config.is_some() || !capabilities.state_after_run);
     let spent_before = beginning.map(|beginning| beginning.spent);
-    Ok(Started { created, sent, spent_before, may_veto: may_veto || of_others })
+    Ok(Started { created, sent, sent_back, spent_before, may_veto: may_veto || of_others })
 }
 
 /// A new conversation under a given id may be continued by others later; so its tags say from the start where we began.

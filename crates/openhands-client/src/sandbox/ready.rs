@@ -10,7 +10,6 @@ use tokio::time::{Instant, sleep};
 
 use super::{Access, Provider, SandboxError, SandboxState};
 use crate::agent_server::AgentServer;
-use crate::agent_server::client::capabilities_of;
 use crate::http::HttpError;
 use crate::ids::SandboxId;
 use crate::retry::{Policy, Retry, Retryable as _, retry};
@@ -83,14 +82,14 @@ async fn usable<P: Provider>(access: &Access, provider: &P) -> Result<AgentServe
     let client = access.client(provider.http().clone());
     client.ready().await?;
     client.authenticated().await?;
-    let version = retry(
+    let info = retry(
         "reading the agent-server's version",
         Policy::agent_server(client.time_limits(), client.time_limits().ready_attempt),
-        || client.version(),
+        || client.info(),
     )
     .await?;
-    tracing::info!(version, "the agent-server at {} is ready", client.address());
-    Ok(AgentServer { client, capabilities: capabilities_of(&version) })
+    tracing::info!(version = info.version, "the agent-server at {} is ready", client.address());
+    Ok(AgentServer { client, capabilities: info.capabilities() })
 }
 
 /// Looks in a row that show a failed sandbox with a reason, until that is believed: a status flaps, a reason does not.

@@ -1,4 +1,5 @@
-//! Commands of the agent-server's machine: `/api/bash`. They are not part of any conversation.
+//! Commands of the agent-server's machine: `/api/bash`. They are not part of any conversation. The container of a conversation has the same
+//! endpoints below the conversation.
 
 use std::time::Duration;
 
@@ -54,7 +55,7 @@ impl AgentServerClient {
     /// # Errors
     /// [`HttpError`].
     pub async fn execute(&self, command: &str, limit: Duration) -> Result<BashResult, HttpError> {
-        self.request(Method::POST, &["api", "bash", "execute_bash_command"])
+        self.of_machine(Method::POST, &["bash", "execute_bash_command"])
             .timeout(limit + self.time_limits().request)
             .json(&json!({"command": command, "timeout": limit.as_secs().max(1)}))
             .send()
@@ -68,7 +69,7 @@ impl AgentServerClient {
     /// [`HttpError`].
     pub async fn start_command(&self, command: &str, limit: Duration) -> Result<String, HttpError> {
         let started: Started = self
-            .request(Method::POST, &["api", "bash", "start_bash_command"])
+            .of_machine(Method::POST, &["bash", "start_bash_command"])
             .json(&json!({"command": command, "timeout": limit.as_secs().max(1)}))
             .send()
             .await?
@@ -81,7 +82,7 @@ impl AgentServerClient {
     /// # Errors
     /// [`HttpError`]; 401 for another server's key.
     pub async fn authenticated(&self) -> Result<(), HttpError> {
-        self.request(Method::GET, &["api", "bash", "bash_events", "search"])
+        self.of_machine(Method::GET, &["bash", "bash_events", "search"])
             .query(&[("limit", "1")])
             .timeout(self.time_limits().ready_attempt)
             .send()
@@ -112,6 +113,6 @@ impl AgentServerClient {
     }
 
     async fn bash_events(&self, query: &[(&str, &str)]) -> Result<BashPage, HttpError> {
-        self.request(Method::GET, &["api", "bash", "bash_events", "search"]).query(&query).send().await?.json()
+        self.of_machine(Method::GET, &["bash", "bash_events", "search"]).query(&query).send().await?.json()
     }
 }

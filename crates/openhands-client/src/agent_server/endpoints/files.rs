@@ -8,12 +8,12 @@ use crate::http::{Download, HttpError, Request, Upload};
 impl AgentServerClient {
     fn file(&self, method: Method, endpoint: &str, path: &str, capabilities: Capabilities) -> Request {
         if capabilities.file_query {
-            return self.request(method, &["api", "file", endpoint]).query(&[("path", path)]);
+            return self.of_machine(method, &["file", endpoint]).query(&[("path", path)]);
         }
         // Two slashes: with one, the path counts as relative.
-        let mut segments = vec!["api", "file", endpoint];
+        let mut segments = vec!["file", endpoint];
         segments.extend(path.split('/'));
-        self.request(method, &segments)
+        self.of_machine(method, &segments)
     }
 
     /// `POST /api/file/upload`: writes a file, and the folders above it. The path is absolute. May be repeated.

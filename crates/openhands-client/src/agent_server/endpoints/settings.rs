@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 use crate::agent_server::AgentServerClient;
 use crate::agent_server::settings::{Profile, ProfileList, SecretList, ServerSettings, of_profile};
 use crate::agent_server::skill::{SkillList, SkillQuery};
-use crate::agent_server::wire::{SecretSource, ServerInfo};
+use crate::agent_server::wire::SecretSource;
 use crate::http::{self, HttpError, Request};
 use crate::secret::Secret;
 
@@ -53,7 +53,7 @@ impl AgentServerClient {
     /// # Errors
     /// [`HttpError`].
     pub async fn tools(&self) -> Result<Vec<String>, HttpError> {
-        let info: ServerInfo = self.request(Method::GET, &["server_info"]).send().await?.json()?;
+        let info = self.info().await?;
         match info.usable_tools {
             Some(tools) => Ok(tools),
             None => self.request(Method::GET, &["api", "tools", ""]).send().await?.json(),

@@ -221,6 +221,9 @@ pub struct ServerInfo {
     /// The names of the tools that work here. Seen on 1.58.0, absent on 1.11.5.
     #[serde(default)]
     pub usable_tools: Option<Vec<String>>,
+    /// `local`, or `docker` where each conversation has a container of its own. Seen on 1.58.0 (`server_details_router.py`), absent on 1.11.5.
+    #[serde(default)]
+    pub conversation_runtime: Option<String>,
 }
 
 /// Body of `GET /api/conversations/{id}/agent_final_response`.

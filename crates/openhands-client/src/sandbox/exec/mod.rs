@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 
 use super::command_cleanup::end;
 use super::shell::{housekeeping, with_argument};
-use crate::agent_server::AgentServer;
+use crate::agent_server::{AgentServer, CONTAINER_WORKSPACE};
 use crate::http::{HttpError, Upload};
 use crate::retry::{Policy, retry};
 
@@ -132,7 +132,7 @@ async fn start_with<'s, S>(
     stop: impl Future<Output = S>,
 ) -> Result<Started<'s, S>, ExecError> {
     command.check()?;
-    let folder = new_folder();
+    let folder = new_folder_on(server);
     let mut prepared = Prepared::new(server, &folder);
     let begun = async {
         let begun = begin(server, command, stdin, &folder).await;
@@ -158,8 +158,11 @@ async fn begin(
 ) -> Result<String, ExecError> {
     let script = format!("{folder}/script");
     let input = if stdin.is_some() { " && : >stdin" } else { "" };
+    // In the agent's workspace it is none of the agent's work.
+    let ignored = if server.client.is_in_container() { " && echo '*' >.gitignore" } else { "" };
     // The files exist before anything is in them, and only their owner may read them.
-    let prepare = format!("umask 077 && mkdir {folder} && cd {folder} && : >script && : >stdout && : >stderr{input}");
+    let prepare =
+        format!("umask 077 && mkdir {folder} && cd {folder} && : >script && : >stdout && : >stderr{input}{ignored}");
     housekeeping(server, "preparing the command", &prepare).await?;
     if let Some(stdin) = stdin {
         // Once: what was read of a stream cannot be sent a second time.
@@ -176,6 +179,17 @@ async fn begin(
 #[must_use]
 pub fn new_folder() -> String {
     format!("/tmp/sandbox-command-{}", uuid::Uuid::new_v4().simple())
+}
+
+/// The same on this server. Of a container, only the files of the agent's workspace can be read.
+#[must_use]
+pub fn new_folder_on(server: &AgentServer) -> String {
+    let folder = new_folder();
+    if server.client.is_in_container() {
+        folder.replacen("/tmp/", &format!("{CONTAINER_WORKSPACE}/."), 1)
+    } else {
+        folder
+    }
 }
 
 /// Runs a command to its end, with its output kept.
