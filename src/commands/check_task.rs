@@ -12,6 +12,7 @@ use crate::input::env::RawEnv;
 use crate::input::payload::Payload;
 use crate::input::plugin_spec::given_by_service;
 use crate::input::rows::{Rows, Selection};
+use crate::input::task::Task;
 use crate::input::task::source::Source;
 use crate::input::template::NO_CONFIG;
 use crate::plan::check_messages;
@@ -50,17 +51,19 @@ fn one(
     payload: &Payload,
     params: &[(String, String)],
 ) -> (Vec<CheckLine>, Option<String>) {
-    let problems = match given_by_service(source.load(), raw) {
+    let of_messages = |task: &Task| {
+        let mut problems = check_messages(task, payload, params);
+        if *payload == Payload::Absent {
+            // The run that an event triggers has one.
+            problems.retain(|problem| problem.found != payload.why_no_event());
+        }
+        // So has that of a plugin.
+        problems.retain(|problem| problem.found != NO_CONFIG);
+        problems
+    };
+    let problems = match given_by_service(source.load_checked(None, &of_messages), raw) {
         Ok(task) => {
-            let mut problems = check_messages(&task, payload, params);
-            if *payload == Payload::Absent {
-                // The run that an event triggers has one.
-                problems.retain(|problem| problem.found != payload.why_no_event());
-            }
-            if raw.automation_config_path.is_none() {
-                // So has that of a plugin.
-                problems.retain(|problem| problem.found != NO_CONFIG);
-            }
+            let problems = of_messages(&task);
             if problems.is_empty() {
                 let name = task.name.unwrap_or_else(|| text::bounded(&task.prompt, 60));
                 return (vec![CheckLine::good(TASK, name)], task.agent.profile);
@@ -89,8 +92,9 @@ fn each(
     let rows = selection.of(rows)?;
     let (mut problems, mut told) = (Vec::new(), BTreeSet::new());
     for row in &rows {
-        let found = match source.load_for(Some(row)) {
-            Ok(task) => check_messages(&task, payload, params),
+        let of_messages = |task: &Task| check_messages(task, payload, params);
+        let found = match source.load_checked(Some(row), &of_messages) {
+            Ok(task) => of_messages(&task),
             Err(Problems(problems)) => problems,
         };
         problems.extend(found.into_iter().filter(|problem| told.insert(problem.to_string())));

@@ -40,17 +40,20 @@ use crate::batch_folder::ROW;
 use crate::cli::{RunArgs, WorkspaceKind};
 use crate::export::Exports;
 use crate::input::Environment;
+use crate::input::payload::Payload;
 use crate::input::plugin_spec::given_by_service;
 use crate::input::rows::Row;
 use crate::input::settings::{Account, Overrides, Settings};
+use crate::input::task::Task;
 use crate::input::task::collect::CollectPattern;
 use crate::input::task::repos::is_this_machine;
 use crate::input::task::source::Source;
+use crate::input::template::NO_CONFIG;
 use crate::input::time_limits::ShutdownBudgets;
 use crate::input::working_dirs::Here;
 use crate::logging::Lines;
 use crate::outcome::{CheckResult, Facts, Failure, FailureKind, LastWords, Salvage, Verdict};
-use crate::plan::RunPlan;
+use crate::plan::{RunPlan, check_messages};
 use crate::prepare::account::account_client;
 use crate::prepare::agent::{agent_profile, check_tools, check_types, sub_agents};
 use crate::prepare::{Prepared, prepare};
@@ -384,7 +387,17 @@ impl<'r> Run<'r> {
         };
         let row = self.row.clone()?;
         let is_plain = args.plain;
-        let load = move || if is_plain { source.load_plain() } else { source.load_for(row.as_ref()) };
+        let payload = Payload::parse(self.environment.raw.automation_event_payload.as_deref());
+        let params = args.overrides.params.clone();
+        let load = move || {
+            let of_messages = |task: &Task| {
+                let mut problems = check_messages(task, &payload, &params);
+                // A task that cannot be read has no configuration yet.
+                problems.retain(|problem| problem.found != NO_CONFIG);
+                problems
+            };
+            if is_plain { source.load_plain() } else { source.load_checked(row.as_ref(), &of_messages) }
+        };
         let raw = self.environment.raw.clone();
         // A pipe that stays open must not hold up signals.
         let task = off_thread("task file", move || given_by_service(load(), &raw));

@@ -72,6 +72,14 @@ async fn with_nothing_set_it_says_what_to_set() {
     let wrong = format!("{template}\n").replace("event.issue.title", "evnt.issue");
     let wrong = Run::new().args(["check"]).file("task.md", &wrong).finish().await.exits_with(78);
     assert!(wrong.stdout.contains("task.md:4:4: nothing is named `evnt`"), "{}", wrong.stdout);
+    let both = "---\nlimits: { cost: abc }\nsecrets: []\n---\n{{ evnt.issue }}";
+    for command in ["check", "run"] {
+        let both = Run::new().args([command]).file("task.md", both).finish().await.exits_with(78);
+        let said = format!("{}{}", both.stdout, both.stderr);
+        for mistake in ["invalid value `abc` for `limits.cost`", "nothing is named `evnt`"] {
+            assert!(said.contains(mistake), "{mistake}: {said}");
+        }
+    }
     let odd = Run::new().args(["check"]).env("AGENT_SERVER_PORT", "x").finish().await.exits_with(78);
     assert!(odd.stdout.contains("AGENT_SERVER_PORT: invalid value `x`"), "{}", odd.stdout);
 }

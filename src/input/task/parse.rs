@@ -54,6 +54,23 @@ pub(crate) fn parse(text: &str, format: TaskFormat, file: &str) -> Result<Task, 
 /// # Errors
 /// As [`parse`]; also a value of the row that does not fit its field, with the places of both.
 pub(crate) fn parse_for(text: &str, format: TaskFormat, file: &str, row: Option<&Row>) -> Result<Task, Problems> {
+    parse_checked(text, format, file, row, &|_| Vec::new())
+}
+
+/// Finds what is wrong with the messages of a task.
+pub(crate) type CheckMessages<'c> = &'c dyn Fn(&Task) -> Vec<Problem>;
+
+/// The same. If a field is wrong, `check_messages` adds the mistakes in the messages, so that all are reported together.
+///
+/// # Errors
+/// As [`parse_for`].
+pub(crate) fn parse_checked(
+    text: &str,
+    format: TaskFormat,
+    file: &str,
+    row: Option<&Row>,
+    check_messages: CheckMessages<'_>,
+) -> Result<Task, Problems> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let (task, mut problems) = match format {
         TaskFormat::Verbatim => (Some(Task { prompt: text.to_owned(), ..Task::default() }), Vec::new()),
@@ -70,12 +87,16 @@ pub(crate) fn parse_for(text: &str, format: TaskFormat, file: &str, row: Option<
         };
         problems.push(Problem::new(file, found, help));
     }
-    if !problems.is_empty() {
-        return Err(Problems(problems));
-    }
     file.clone_into(&mut task.origin.file);
     task.row = row.cloned();
-    Ok(task)
+    if problems.is_empty() {
+        return Ok(task);
+    }
+    // Parameters that cannot be read would be missed in the messages.
+    if !problems.iter().any(|problem| ["`params", "`prompt`"].iter().any(|field| problem.found.contains(field))) {
+        problems.extend(check_messages(&task));
+    }
+    Err(Problems(problems))
 }
 
 /// Reads a list or an object that the automation service has packed beside the prompt. Fields that are not known are left

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 use super::Task;
-use super::parse::{TaskFormat, data, parse_for, plain};
+use super::parse::{CheckMessages, TaskFormat, data, parse_checked, plain};
 use crate::input::rows::Row;
 use crate::problem::{Problem, Problems};
 use openhands_client::text;
@@ -62,7 +62,15 @@ impl Source {
     /// # Errors
     /// As [`Source::load`].
     pub(crate) fn load_for(&self, row: Option<&Row>) -> Result<Task, Problems> {
-        self.read(&|text, format, file| parse_for(text, format, file, row))
+        self.load_checked(row, &|_| Vec::new())
+    }
+
+    /// The same. If a field is wrong, `check_messages` adds the mistakes in the messages.
+    ///
+    /// # Errors
+    /// As [`Source::load`].
+    pub(crate) fn load_checked(&self, row: Option<&Row>, check_messages: CheckMessages<'_>) -> Result<Task, Problems> {
+        self.read(&|text, format, file| parse_checked(text, format, file, row, check_messages))
     }
 
     /// Reads the task as a prompt alone: its fields are skipped, and nothing is filled in.
