@@ -120,7 +120,7 @@ impl AgentChoice {
 pub(crate) enum CondenserChoice {
     /// Never.
     Off,
-    /// At so many events, of which the first so many stay.
+    /// With this many events, of which this many at the beginning stay.
     At { max_size: u32, keep_first: u32 },
 }
 

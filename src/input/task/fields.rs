@@ -63,7 +63,7 @@ impl Fields<'_> {
         }
         let fields: Value = match self.format {
             TaskFormat::Json => serde_json::from_str(self.text).unwrap_or_default(),
-            // What is no value at all is told by the reading of the whole.
+            // What is not a value at all is reported when the whole is read.
             _ => yaml_serde::from_str(self.text).unwrap_or_default(),
         };
         filling::filled(&fields, self.row).map_err(|unfilled| {

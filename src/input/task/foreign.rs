@@ -2,7 +2,7 @@
 
 use crate::problem::Problem;
 
-/// A kind of file that other tools read, and fields that tell it.
+/// A kind of file that other tools read, and the fields that identify it.
 const KINDS: &[(&str, &[&str])] = &[
     (
         "a GitHub agentic workflow",
@@ -59,7 +59,7 @@ fn kind_of(names: &[&str]) -> Option<&'static str> {
     (count(fields) > 0).then_some(*kind)
 }
 
-/// The problem that a file is one of another tool, if its unknown fields tell that.
+/// The problem that a file belongs to another tool, if its unknown fields show that.
 pub(super) fn problem(file: &str, unknown: &[&str]) -> Option<Problem> {
     let kind = kind_of(unknown)?;
     let help = "rename or remove the fields that are unknown here (`openhands-runner schema` prints all fields), or send only the \

@@ -90,7 +90,7 @@ pub(crate) struct Task {
     /// Commands that are run in the working directory before the first message. If one fails, the run fails.
     #[serde(default)]
     pub(crate) setup: Vec<CommandSource>,
-    /// Commands that must pass after the agent has finished. If one fails, the agent is told and continues, as long as the limits last.
+    /// Commands that must pass after the agent has finished. If one fails, the agent learns so and continues, within the limits.
     #[serde(default)]
     pub(crate) checks: Vec<CommandSource>,
     /// Files of the working directory that are kept in the run folder when the run ends, however it ends: patterns such as `report/**`.
@@ -108,7 +108,7 @@ pub(crate) struct Task {
     /// MCP servers by name, besides the account's and instead of those with the same name.
     #[serde(default, deserialize_with = "mcp_servers")]
     pub(crate) mcp: Map<String, Value>,
-    /// Who else is told how the run ended, besides the automation service.
+    /// Who else gets the result of the run, besides the automation service.
     #[serde(default)]
     pub(crate) notify: Vec<Notify>,
     /// Parameters of the messages, `{{ params.NAME }}`, with their values where `--param` gives no other. A parameter
@@ -235,7 +235,7 @@ pub(crate) struct Limits {
     #[serde(default, deserialize_with = "optional_duration")]
     #[schemars(with = "String")]
     pub(crate) timeout: Option<Duration>,
-    /// US dollars that the agent may spend in this run. Checked whenever the agent-server tells the cost, so that one
+    /// US dollars that the agent may spend in this run. Checked whenever the agent-server reports the cost, so that one
     /// call of the LLM may go over it.
     #[serde(default, deserialize_with = "cost")]
     #[schemars(with = "f64", range(min = 0.0))]

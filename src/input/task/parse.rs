@@ -11,7 +11,7 @@ use super::{Origin, Task, foreign};
 use crate::input::rows::Row;
 use crate::problem::{Problem, Problems};
 
-/// The number of mistakes that are told where a file has more.
+/// The largest number of mistakes that are reported for a file.
 const MOST: usize = 20;
 
 /// How a task is written.
@@ -28,7 +28,7 @@ pub(crate) enum TaskFormat {
 }
 
 impl TaskFormat {
-    /// The format that a file's name tells; Markdown when it tells none.
+    /// The format that a file's name implies; otherwise Markdown.
     #[must_use]
     pub(crate) fn of_name(name: &str) -> Self {
         let extension = name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());

@@ -6,7 +6,7 @@ use crate::problem::{Mistake, did_you_mean, nearest, shown};
 /// How serde begins its message about an unknown field.
 const UNKNOWN_FIELD: &str = "unknown field ";
 
-/// As many names are told where none is near.
+/// The largest number of names that are listed where none is near.
 const FEW_NAMES: usize = 8;
 
 /// What belongs into a field, where its type does not say it.

@@ -105,7 +105,7 @@ impl Reading<'_> {
         self.stop.as_ref().is_some_and(|stop| stop.is_name == is_name && stop.path == *self.here.borrow())
     }
 
-    /// Notes the innermost part that failed, which is the first to be told.
+    /// Notes the innermost part that failed, which is the first to be reported.
     fn fails(&self, is_name: bool) {
         let mut failed = self.failed.borrow_mut();
         failed.get_or_insert_with(|| Part { path: self.here.borrow().clone(), is_name });
@@ -114,9 +114,9 @@ impl Reading<'_> {
 
 /// How much may be wrong.
 pub(super) struct Tolerance {
-    /// Reading ends when so many parts are wrong.
+    /// Reading ends when this many parts are wrong.
     pub(super) most: usize,
-    /// Whether the error of a part explains errors above it, which then are not told. A field that is left out may be missed there.
+    /// Whether the error of a part explains errors above it, which then are not reported. A field that is left out may be missed there.
     pub(super) explains: fn(&str) -> bool,
 }
 
