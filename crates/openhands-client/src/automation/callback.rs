@@ -19,7 +19,7 @@ use crate::retry::{Policy, Retry, Retryable, retry};
 use crate::secret::Secret;
 use crate::text;
 
-/// How a delivery ended well.
+/// How a delivery succeeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivered {
     /// 2xx: the service took the report.
@@ -88,7 +88,7 @@ impl fmt::Debug for CallbackError {
     }
 }
 
-/// Where a report goes, and for how long that is tried.
+/// Where a report is sent, and for how long the delivery is retried.
 #[derive(Debug, Clone, Copy)]
 pub struct Callback<'c> {
     /// Makes the requests.

@@ -65,7 +65,7 @@ pub struct AutomationUpdate {
 }
 
 impl AutomationUpdate {
-    /// Another name.
+    /// Changes the name.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());

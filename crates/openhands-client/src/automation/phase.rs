@@ -19,7 +19,7 @@ pub struct PhaseEndpoint {
     pub key: Option<Secret>,
 }
 
-/// A phase was not taken.
+/// A phase was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum PhaseError {
     /// 409: the run is settled; it was cancelled, or ended by someone else.

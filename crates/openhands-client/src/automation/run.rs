@@ -87,7 +87,7 @@ pub struct AutomationRun {
     pub id: RunId,
     /// The automation.
     pub automation_id: AutomationId,
-    /// How it stands.
+    /// Its status.
     pub status: RunStatus,
     /// What it does now, or did last.
     #[serde(default)]

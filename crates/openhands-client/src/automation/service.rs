@@ -103,7 +103,7 @@ impl AutomationService {
         })
     }
 
-    /// Deletes an upload. A tarball that the service does not have, or has no more, is none.
+    /// Deletes an upload. If the service does not have the tarball any more, that is not an error.
     ///
     /// # Errors
     /// [`AutomationError::Request`].

@@ -11,7 +11,7 @@ use crate::agent_server::wire::{Agent, Secrets};
 use crate::agent_server::{AgentServer, Event};
 use crate::ids::ConversationId;
 
-/// How a [`Conversation`] is started.
+/// Options for starting a [`Conversation`].
 pub struct ConversationBuilder {
     server: AgentServer,
     spec: ConversationSpec,

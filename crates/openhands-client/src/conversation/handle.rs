@@ -166,7 +166,7 @@ impl Conversation {
         }
     }
 
-    /// Whether it was made here, or existed before.
+    /// Whether it is new, or existed before.
     #[doc(hidden)]
     #[must_use]
     pub fn created(&self) -> Created {

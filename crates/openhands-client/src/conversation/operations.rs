@@ -70,7 +70,7 @@ impl Conversation {
         Ok(fork)
     }
 
-    /// Sums up the history with the agent's condenser.
+    /// Summarizes the history with the agent's condenser.
     ///
     /// # Errors
     /// [`ConversationError::Request`].

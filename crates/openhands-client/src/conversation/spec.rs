@@ -16,7 +16,7 @@ use crate::ids::{ConversationId, RunId};
 /// Where the agent works in a sandbox.
 pub const DEFAULT_WORKING_DIR: &str = "/workspace/project";
 
-/// What a conversation is started with. [`super::ConversationBuilder`] is the short way.
+/// The specification of a conversation. [`super::ConversationBuilder`] is the short way.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ConversationSpec {

@@ -11,7 +11,7 @@ use super::shell::ask;
 use crate::agent_server::AgentServer;
 use crate::text;
 
-/// The program cannot be had in the sandbox.
+/// The program could not be installed in the sandbox.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum InstallError {
@@ -59,7 +59,7 @@ impl fmt::Debug for InstallError {
     }
 }
 
-/// A program that lies in a sandbox and runs there.
+/// A program that is installed in a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Installed {
     /// Where.
@@ -68,7 +68,7 @@ pub struct Installed {
     pub uploaded: bool,
 }
 
-/// Puts a program into the sandbox, unless the very same is there already. With the argument `probe` it is run there once, before it
+/// Installs a program in the sandbox, unless the same program is there already. With the argument `probe` it is run there once, before it
 /// counts as installed.
 ///
 /// # Errors

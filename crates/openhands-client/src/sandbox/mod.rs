@@ -48,7 +48,7 @@ use crate::retry::{Retry, Retryable};
 use crate::secret::Secret;
 use crate::text;
 
-/// Makes sandboxes and ends them. Each method is one attempt.
+/// Creates and deletes sandboxes. Each method is one attempt.
 #[doc(hidden)]
 pub trait Provider: fmt::Debug + Clone + Send + Sync + 'static {
     /// What distinguishes existing sandboxes from later ones.
@@ -111,7 +111,7 @@ pub trait Provider: fmt::Debug + Clone + Send + Sync + 'static {
     fn with_fresh_connections(&self) -> Option<Self>;
 }
 
-/// What a look at a sandbox shows. Statuses flap: one look is no verdict, but for [`SandboxState::Usable`].
+/// The observed state of a sandbox. Statuses may flap, so one observation does not decide, except for [`SandboxState::Usable`].
 #[doc(hidden)]
 #[derive(Debug, Clone)]
 pub enum SandboxState {

@@ -11,7 +11,7 @@ use super::{Provider, SandboxError};
 use crate::ids::SandboxId;
 use crate::text;
 
-/// A sandbox from the moment in which it is asked for.
+/// A sandbox from the moment at which it is requested.
 ///
 /// Unless it is to be kept, it is deleted: by [`Sandbox::delete`], which returns whether that worked; else by `Drop`, also when a
 /// panic unwinds or a future is dropped. `Drop` cannot be awaited, so it deletes from a thread of its own and holds its caller
@@ -55,7 +55,7 @@ impl<P: Provider> Sandbox<P> {
         Self { provider, state: State::Coming(coming), keep: false, taken: true, order }
     }
 
-    /// A sandbox that is there already. Once it was ready it is deleted like a new one, unless it is kept; until then only by
+    /// An existing sandbox. Once it was ready it is deleted like a new one, unless it is kept; until then only by
     /// [`Sandbox::delete`].
     #[must_use]
     pub fn existing(provider: P, id: SandboxId) -> Self {
@@ -99,7 +99,7 @@ impl<P: Provider> Sandbox<P> {
         }
     }
 
-    /// Waits until it is made. Cancel safe.
+    /// Waits until it is created. Cancel safe.
     ///
     /// # Errors
     /// [`SandboxError`]; then nothing is left, unless the error says so.
@@ -128,7 +128,7 @@ impl<P: Provider> Sandbox<P> {
         Ok(ready)
     }
 
-    /// Gives it up: it is not deleted by anything any more, also when it is still being made.
+    /// Abandons it: nothing deletes it any more, even if it is still being created.
     pub fn forget(self) {
         self.order.lower(Intent::Forgotten);
     }

@@ -14,7 +14,7 @@ use crate::sandbox::ready::Ready;
 use crate::secret::Secret;
 use crate::time_limits::TimeLimits;
 
-/// How a [`CloudWorkspace`] is opened.
+/// Options for opening a [`CloudWorkspace`].
 #[derive(Debug, Clone)]
 pub struct CloudWorkspaceBuilder {
     key: CloudKey,

@@ -20,7 +20,7 @@ use crate::secret::Secret;
 use crate::text;
 use crate::time_limits::TimeLimits;
 
-/// How an [`InsideWorkspace`] is opened.
+/// Options for opening an [`InsideWorkspace`].
 #[derive(Clone)]
 pub struct InsideWorkspaceBuilder {
     sandbox_id: Option<SandboxId>,

@@ -8,7 +8,7 @@ use crate::http::{Http, HttpError};
 use crate::ids::SandboxId;
 use crate::sandbox::{Access, Provider, SandboxError, SandboxState};
 
-/// Makes sandboxes in an OpenHands Cloud account. Cheap to clone.
+/// Creates sandboxes in an OpenHands Cloud account. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct CloudProvider {
     /// The account.

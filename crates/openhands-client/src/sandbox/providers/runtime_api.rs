@@ -31,7 +31,7 @@ pub struct RuntimeApi {
     pub command: String,
     /// `IfNotPresent` (default), `Always` or `Never`.
     pub image_pull_policy: String,
-    /// How much of a machine: 1 (default), 2, 4 or 8.
+    /// The share of a machine: 1 (default), 2, 4 or 8.
     pub resource_factor: u8,
     /// The class of runtimes (default `sysbox-runc`).
     pub runtime_class: Option<String>,
