@@ -22,9 +22,9 @@ pub(crate) struct Salvage {
 pub(crate) struct PatchSize {
     /// Changed files.
     pub(crate) files: u64,
-    /// Lines that came.
+    /// Added lines.
     pub(crate) insertions: u64,
-    /// Lines that went.
+    /// Removed lines.
     pub(crate) deletions: u64,
 }
 
@@ -64,9 +64,9 @@ pub(crate) struct RepositoryChanges {
     pub(crate) deleted: u64,
     /// Moved files.
     pub(crate) moved: u64,
-    /// Lines that came.
+    /// Added lines.
     pub(crate) insertions: u64,
-    /// Lines that went.
+    /// Removed lines.
     pub(crate) deletions: u64,
     /// The first of the files, at most 1000.
     pub(crate) files: Vec<ChangedFile>,

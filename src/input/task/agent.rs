@@ -23,7 +23,7 @@ pub(crate) struct AgentChoice {
     /// A text at the end of the system prompt.
     #[serde(default)]
     pub(crate) system_prompt_suffix: Option<String>,
-    /// When a long history is summed up; `false` for never.
+    /// When a long history is summarized; `false` for never.
     #[serde(default, deserialize_with = "condenser")]
     #[schemars(with = "Option<CondenserForm>")]
     pub(crate) condenser: Option<CondenserChoice>,
@@ -115,7 +115,7 @@ impl AgentChoice {
     }
 }
 
-/// When a long history is summed up.
+/// When a long history is summarized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CondenserChoice {
     /// Never.
@@ -139,7 +139,7 @@ enum CondenserForm {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct CondenserSizes {
-    /// Events at which the history is summed up. Default: 80.
+    /// Events at which the history is summarized. Default: 80.
     #[serde(default = "default_size")]
     max_size: u32,
     /// The first events, which stay as they are. Default: 4.

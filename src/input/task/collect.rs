@@ -15,7 +15,7 @@ const HELP: &str =
 const OPTIONS: MatchOptions =
     MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: false };
 
-/// A pattern for files in the working directory. A folder stands for all that it holds.
+/// A pattern for files in the working directory. A folder stands for all files in it.
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
 #[schemars(with = "String")]
 pub(crate) struct CollectPattern(Pattern);

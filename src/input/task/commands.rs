@@ -22,7 +22,7 @@ pub(crate) struct CommandSource {
     pub(crate) timeout: Option<Duration>,
 }
 
-/// What a file says of a command.
+/// The fields of a command.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "CommandFields")]

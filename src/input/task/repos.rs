@@ -180,7 +180,7 @@ fn shown(text: &str, url: &Url) -> String {
     bare.into()
 }
 
-/// What a file says of a repository.
+/// The fields of a repository.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "RepoFields")]

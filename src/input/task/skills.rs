@@ -40,7 +40,7 @@ impl Default for SkillSources {
     }
 }
 
-/// What a file says of them.
+/// The sources as fields.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "SkillFields")]

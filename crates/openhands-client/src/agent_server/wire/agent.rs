@@ -170,7 +170,7 @@ impl Agent {
         self
     }
 
-    /// With a history of this many events at most, of which the first so many stay as they are when it is summed up; with nothing, the
+    /// With a history of this many events at most, of which the first so many stay as they are when it is summarized; with nothing, the
     /// history grows without end.
     #[doc(hidden)]
     #[must_use]
