@@ -183,7 +183,7 @@ async fn check(context: &CommandContext, args: &CheckArgs) -> Vec<CheckLine> {
 async fn agent_profile(client: &AgentServerClient, wanted: &str, inside: bool) -> CheckLine {
     let what = "agent profile";
     if !inside {
-        return CheckLine::absent(what, format!("{wanted}; told only to a sandbox"));
+        return CheckLine::absent(what, format!("{wanted}; known only inside a sandbox"));
     }
     match find_profile(client, wanted).await {
         Ok((name, id)) => CheckLine::good(what, format!("{name} ({id})")),

@@ -117,5 +117,5 @@ async fn the_agent_profile_of_the_task_or_the_environment_is_looked_up() {
     let found = line(&table, "agent profile")["found"].as_str().unwrap();
     assert!(found.contains("no agent profile `nobody`; it has ") && found.contains(&known), "{table:#}");
     let outside = Run::new().env("AUTOMATION_AGENT_PROFILE_ID", "any").args(["check"]).finish().await;
-    assert!(outside.stdout.contains("any; told only to a sandbox"), "{}", outside.stdout);
+    assert!(outside.stdout.contains("any; known only inside a sandbox"), "{}", outside.stdout);
 }

@@ -24,7 +24,7 @@ use crate::sinks::status::State;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// After so many looks, a run that has not ended is asked for by its process: an agent-server that was restarted knows no end.
+/// The number of looks after which the process of a run is checked, because an agent-server that was restarted does not know its end.
 const LOOKS_AT_THE_SERVER: u32 = 12;
 
 /// The end of what the run wrote to standard error, in bytes, for a run without a result.
@@ -66,7 +66,7 @@ impl RowAttempt<'_> {
                     Some(Life::Runs) | None => {}
                 },
                 Err(error) => {
-                    tracing::warn!(row = self.row.number, error = %text::chain(&error), "the sandbox does not answer: looking at it");
+                    tracing::warn!(row = self.row.number, error = %text::chain(&error), "the sandbox does not respond; checking it");
                     *ready = await_ready(&provider.clone().of(id), id).await?;
                     match self.life(&ready.server, run).await {
                         Some(Life::Ended) => return Ok(None),
@@ -146,8 +146,7 @@ impl RowAttempt<'_> {
     ) -> Result<(), Trouble> {
         let (from, to) = (format!("{}/out", run.program_folder), self.folder());
         let there = server.client.execute(&format!("test -d {from}"), SHORT_COMMAND).await;
-        let is_there =
-            there.map_err(|error| Failure::from(SandboxError::request("looking at the run folder")(error)))?;
+        let is_there = there.map_err(|error| Failure::from(SandboxError::request("checking the run folder")(error)))?;
         self.empty_folder().await?;
         if !is_there.is_success() {
             return Ok(());
@@ -168,7 +167,7 @@ impl RowAttempt<'_> {
         }
     }
 
-    /// Makes the folder of the row anew, with the row in it.
+    /// Recreates the folder of the row, with the row in it.
     async fn empty_folder(&self) -> std::io::Result<()> {
         let (folder, row) = (self.folder(), serde_json::to_vec(self.row)?);
         off_thread("run folder", move || {

@@ -13,7 +13,7 @@ use crate::outcome::Failure;
 use crate::plan::RunPlan;
 use crate::problem::{Problem, Problems};
 
-/// Problems that are told of all rows.
+/// The largest number of problems that are shown for all rows.
 const MOST_PROBLEMS: usize = 20;
 
 /// A row, and the cost limit of its run.
