@@ -1,5 +1,7 @@
 //! Takes the conversation of a run through its turns, and hands the sinks what happens.
 
+use std::pin::pin;
+
 use openhands_client::agent_server::client::Created;
 use openhands_client::agent_server::{AgentServer, Event};
 use openhands_client::conversation::{Conversation, ConversationError, ConversationSpec, TurnEnd, Update, WRAP_UP};
@@ -11,7 +13,7 @@ use super::mcp::McpStart;
 use super::reminders::{Reminded, Reminders};
 use super::state::RunState;
 use super::warnings::Warnings;
-use crate::agent_work::AgentWork;
+use crate::agent_work::AgentSteps;
 use crate::outcome::{Failure, FailureKind};
 use crate::process::footprint::give_back_code;
 use crate::sinks::{Record, Sinks};
@@ -199,7 +201,8 @@ async fn follow(
     loop {
         let update = tokio::select! {
             biased;
-            update = conversation.next() => update?,
+            // Pinned where it is made: moving it would copy 4 kB for each event.
+            update = pin!(conversation.next()) => update?,
             () = at(limits.wrap_up_at), if !asked_to_wrap_up => {
                 tracing::warn!("the time limit is near; asking the agent to wrap up");
                 asked_to_wrap_up = true;
@@ -238,7 +241,7 @@ async fn follow(
 struct Limits {
     wrap_up_at: Option<Instant>,
     reminders: Reminders,
-    work: AgentWork,
+    steps: AgentSteps,
     rejects: bool,
     /// In this turn.
     rejected: u32,
@@ -246,7 +249,7 @@ struct Limits {
 
 impl Limits {
     fn new(Told { wrap_up_at, reminded, rejects }: Told) -> Self {
-        Self { wrap_up_at, reminders: Reminders::new(reminded), work: AgentWork::default(), rejects, rejected: 0 }
+        Self { wrap_up_at, reminders: Reminders::new(reminded), steps: AgentSteps::default(), rejects, rejected: 0 }
     }
 
     fn may_reject(&self) -> bool {
@@ -256,31 +259,31 @@ impl Limits {
     /// The action that waits is not done.
     fn reject(&mut self) {
         self.rejected += 1;
-        self.work.no_tool_is_at_work();
+        self.steps.no_tool_is_at_work();
     }
 
     fn begin_turn(&mut self) {
-        self.work = AgentWork::default();
+        self.steps = AgentSteps::default();
         self.rejected = 0;
         self.reminders.begin_turn();
     }
 
     fn see(&mut self, event: &Event) {
-        self.work.see(event);
+        self.steps.see(event);
     }
 
     /// When the agent is to be reminded, if it can be: only while a tool is at work is it certain that the agent has a further step.
     /// A message behind its last one would start it again.
     fn remind_at(&self) -> Option<Instant> {
-        self.reminders.next_at().filter(|_| self.work.is_at_tools())
+        self.reminders.next_at().filter(|_| self.steps.is_at_tools())
     }
 
     fn remind(&mut self, conversation: &mut Conversation) {
-        if !self.work.is_at_tools() {
+        if !self.steps.is_at_tools() {
             return;
         }
         let spent = conversation.spent().unwrap_or_default();
-        if let Some(message) = self.reminders.due(Instant::now(), spent, self.work.iterations) {
+        if let Some(message) = self.reminders.due(Instant::now(), spent, self.steps.iterations) {
             tracing::info!("a limit of the run is near; reminding the agent");
             conversation.remind(message);
         }

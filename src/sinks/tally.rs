@@ -57,7 +57,7 @@ impl Tally {
             seconds: Some(rounded(counts.started.elapsed().as_secs_f64())),
             stages,
             turns: Some(counts.turns),
-            iterations: (counts.turns > 0).then_some(counts.work.iterations),
+            iterations: (counts.turns > 0).then_some(counts.work.steps.iterations),
             llm_seconds: timed(counts.work.llm),
             tool_seconds: timed(counts.work.tools),
             ..Facts::default()
@@ -81,7 +81,7 @@ impl Tally {
     /// Steps of the agent so far.
     #[must_use]
     pub(crate) fn iterations(&self) -> u64 {
-        self.counts().work.iterations
+        self.counts().work.steps.iterations
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
