@@ -317,12 +317,12 @@ fn refuse_beside_profile(task: &Task, problems: &mut Vec<Problem>) {
     };
     if !task.agent.is_default_agent() {
         let help = "change the profile, or remove one of the two";
-        refuse("agent", "changes of the default agent beside an agent profile", help);
+        refuse("agent", "changes of the default agent together with an agent profile", help);
     }
     if !task.mcp.is_empty() {
         refuse(
             "mcp",
-            "`mcp` beside an agent profile",
+            "`mcp` together with an agent profile",
             "remove one of the two: the agent profile names its MCP servers",
         );
     }
@@ -339,7 +339,7 @@ fn llm_of_agent_profile(
 ) -> LlmPlan {
     let LlmChoice { profile: of_task, fields } = choice;
     if !fields.is_empty() {
-        let found = format!("{} beside an agent profile", text::listed(fields.keys()));
+        let found = format!("{} together with an agent profile", text::listed(fields.keys()));
         let help = "name an LLM profile with `llm.profile` or --profile, or leave the agent profile out";
         problems.push(Problem::new(format!("{file}: llm, or --model"), found, help));
     }
@@ -500,10 +500,13 @@ mod tests {
         assert_eq!(of(None, "agent: {profile: of-task}\nllm: {profile: fast}"), named("of-task", Some("fast")));
         assert_eq!(of(None, EXPERIMENT), named("of-environment", Some("of-variant")));
         let problems = of(None, "llm: {temperature: 0.5}\nmcp: {a: {url: u}}").unwrap_err();
-        assert!(problems.contains("temperature beside an agent profile"), "{problems}");
-        assert!(problems.contains("`mcp` beside an agent profile"), "{problems}");
+        assert!(problems.contains("temperature together with an agent profile"), "{problems}");
+        assert!(problems.contains("`mcp` together with an agent profile"), "{problems}");
         let problems = of(None, "agent: {tools: [terminal]}").unwrap_err();
-        assert!(problems.contains("task: agent: changes of the default agent beside an agent profile"), "{problems}");
+        assert!(
+            problems.contains("task: agent: changes of the default agent together with an agent profile"),
+            "{problems}"
+        );
     }
 
     #[test]

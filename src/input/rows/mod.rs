@@ -173,7 +173,7 @@ fn named(lines: Vec<Line>, file: &str) -> Result<Vec<Row>, Problems> {
             continue;
         };
         if let Some(first) = seen.insert(key.clone(), line) {
-            let help = "give each row an `id` of its own; in the names of folders, other characters than letters, digits, `.`, `_` and `-` are `-`";
+            let help = "give each row an `id` of its own; in the names of folders, `-` replaces all characters except letters, digits, `.`, `_` and `-`";
             problems.push(Problem::new(place, format!("the `id` {} is already in line {first}", shown(&key)), help));
             continue;
         }

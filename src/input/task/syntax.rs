@@ -62,10 +62,10 @@ const IN_JSON: &[Row] = &[
         "key must be a string",
         false,
         "no name of a field in double quotes",
-        "write `\"name\": value`, and no `,` behind the last",
+        "write `\"name\": value`, and no `,` after the last",
     ),
-    ("trailing characters", false, "trailing characters behind the end of the JSON", "remove them"),
-    ("trailing comma", false, "a `,` behind the last item", "remove it"),
+    ("trailing characters", false, "trailing characters after the end of the JSON", "remove them"),
+    ("trailing comma", false, "a `,` after the last item", "remove it"),
     ("control character", false, "a line break or a control character in a string", "write `\\n` for a line break"),
     ("invalid escape", false, "an unknown escape in a string", "write `\\\\` for a backslash"),
 ];
@@ -160,7 +160,7 @@ mod tests {
             ("{\"a\": 1,}", "1:9 no name of a field in double quotes"),
             ("{\"a\": [1,2}", "1:11 text that is not JSON (expected `,` or `]`)"),
             ("{\"a\":\n\"x", "2:2 the text ends inside a string"),
-            ("{\"a\": 1} x", "1:10 trailing characters behind the end of the JSON"),
+            ("{\"a\": 1} x", "1:10 trailing characters after the end of the JSON"),
             ("", "1:1 no JSON"),
         ] {
             let error = serde_json::from_str::<&RawValue>(text).unwrap_err();
