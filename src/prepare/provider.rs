@@ -16,7 +16,7 @@ use url::Url;
 
 use crate::cli::ProvisionArgs;
 use crate::input::env::RawEnv;
-use crate::input::services::{ProviderKind, ProviderSettings};
+use crate::input::services::ProviderSettings;
 
 /// One of the providers. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -85,35 +85,6 @@ impl AnyProvider {
         self
     }
 
-    /// Which one it is.
-    #[must_use]
-    pub(crate) fn kind(&self) -> ProviderKind {
-        match self {
-            Self::Cloud(_) => ProviderKind::Cloud,
-            Self::Docker(_) => ProviderKind::Docker,
-            Self::RuntimeApi(_) => ProviderKind::RuntimeApi,
-        }
-    }
-
-    /// The flag that a command for one of its sandboxes needs, with a space before it; nothing for the Cloud.
-    #[must_use]
-    pub(crate) fn flag(&self) -> String {
-        match self.kind() {
-            ProviderKind::Cloud => String::new(),
-            kind => format!(" --workspace {}", kind.name()),
-        }
-    }
-
-    /// The id that a sandbox has before it is made, where the provider does not choose it.
-    #[must_use]
-    pub(crate) fn id_in_advance(&self) -> Option<SandboxId> {
-        match self {
-            Self::Cloud(_) => None,
-            Self::Docker(docker) => Some(docker.id()),
-            Self::RuntimeApi(runtime) => Some(runtime.id()),
-        }
-    }
-
     /// The account behind a sandbox: the Cloud's, else the settings of its agent-server.
     #[must_use]
     pub(crate) fn account(&self, id: &SandboxId, ready: &Ready) -> AccountClient {
@@ -157,6 +128,14 @@ impl Provider for AnyProvider {
 
     fn knows_its_own(&self) -> bool {
         each!(self, provider => provider.knows_its_own())
+    }
+
+    fn flag(&self) -> &'static str {
+        each!(self, provider => provider.flag())
+    }
+
+    fn id_in_advance(&self) -> Option<SandboxId> {
+        each!(self, provider => provider.id_in_advance())
     }
 
     async fn mark(&self) -> Result<AnyMark, SandboxError> {

@@ -2,7 +2,7 @@
 
 use openhands_client::http::Http;
 use openhands_client::ids::SandboxId;
-use openhands_client::sandbox::Sandbox;
+use openhands_client::sandbox::{Provider as _, Sandbox};
 
 use super::provider::AnyProvider;
 use crate::cli::NewSandboxArgs;

@@ -11,7 +11,7 @@ use openhands_client::sandbox::providers::runtime_api::RuntimeApi;
 use openhands_client::sandbox::{Provider, Sandbox};
 use openhands_client::workspace::RemoteWorkspace;
 use serde_json::{Value, json};
-use wiremock::matchers::{any, header, path};
+use wiremock::matchers::{any, header, path, path_regex};
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
 use crate::support::agent_server::STARTING;
@@ -180,6 +180,24 @@ async fn a_runtime_that_was_there_before_is_not_deleted_after_a_failed_start() {
     start.mount(&server).await;
     let provider = runtime(&server);
     RemoteWorkspace::create(provider).await.unwrap_err();
+    assert!(fake.calls().is_empty(), "{:?}", fake.calls());
+}
+
+#[tokio::test]
+async fn a_sandbox_that_may_be_left_is_named_with_the_command_that_deletes_it() {
+    let (api, fake) = runtime_api().await;
+    // The start gets a response that no one understands, and after it the API does not know its sessions.
+    let start = Mock::given(path("/start")).respond_with(ResponseTemplate::new(200).set_body_string("<html>"));
+    start.with_priority(1).mount(&api).await;
+    let looks = ResponseTemplate::new(404);
+    Mock::given(path_regex("^/sessions/")).respond_with(looks).with_priority(1).up_to_n_times(2).mount(&api).await;
+    let looks = ResponseTemplate::new(403);
+    Mock::given(path_regex("^/sessions/")).respond_with(looks).with_priority(2).mount(&api).await;
+    let run = with_runtime_api(&api).args(["sandbox", "create", "--workspace", "runtime-api"]).finish().await;
+    let told = run.exits_with(69).says("may have created a sandbox: one of agent-server-");
+    told.says(
+        "delete the one that no one else created with `openhands-runner sandbox delete --workspace runtime-api ID`",
+    );
     assert!(fake.calls().is_empty(), "{:?}", fake.calls());
 }
 

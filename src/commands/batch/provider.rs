@@ -95,6 +95,20 @@ impl Provider for RowProvider {
         }
     }
 
+    fn flag(&self) -> &'static str {
+        match &self.site {
+            Site::Sandbox(provider) => provider.flag(),
+            Site::Server { .. } => "",
+        }
+    }
+
+    fn id_in_advance(&self) -> Option<SandboxId> {
+        match &self.site {
+            Site::Sandbox(provider) => provider.id_in_advance(),
+            Site::Server { .. } => None,
+        }
+    }
+
     async fn mark(&self) -> Result<Self::Mark, SandboxError> {
         match self.turn().await {
             Some(provider) => provider.mark().await.map(Some),

@@ -104,7 +104,7 @@ impl<P: Provider> Drop for Undo<P> {
             Leftover::Requested(asked) => {
                 let source = Box::new(stopped());
                 let cleaned = clean_up(&provider, &asked).await;
-                cleaned.map_err(|candidates| SandboxError::MayBeLeft { candidates, source })
+                cleaned.map_err(|candidates| SandboxError::MayBeLeft { flag: provider.flag(), candidates, source })
             }
         });
     }
@@ -238,7 +238,10 @@ async fn attempt<P: Provider>(provider: P, guard: Arc<CreationGuard>) -> Result<
     Err(match left {
         Ok(()) if status == Some(429) || is_full => NotMade::NotYet(error),
         Ok(()) => NotMade::Failed(error),
-        Err(candidates) => NotMade::Failed(SandboxError::MayBeLeft { candidates, source: Box::new(error) }),
+        Err(candidates) => {
+            let (flag, source) = (provider.flag(), Box::new(error));
+            NotMade::Failed(SandboxError::MayBeLeft { flag, candidates, source })
+        }
     })
 }
 
@@ -249,7 +252,7 @@ fn may_have_made_one(error: &HttpError) -> bool {
 }
 
 /// Looks for the sandbox that a failed request has left, and deletes it if it is certainly ours ([`super::leftover`]). Otherwise the
-/// candidates are the error; none are if the provider could not be asked.
+/// candidates are the error; if the provider could not be asked, the one whose id is known in advance.
 async fn clean_up<P: Provider>(provider: &P, asked: &Asked<P>) -> Result<(), Vec<SandboxId>> {
     let limits = provider.http().time_limits();
     let patience = if asked.refused { limits.confirm_again } else { limits.sandbox_shows_up };
@@ -259,7 +262,7 @@ async fn clean_up<P: Provider>(provider: &P, asked: &Asked<P>) -> Result<(), Vec
         let listed = retry("looking for the sandbox", Policy::cloud(limits), || provider.made_since(&asked.mark)).await;
         let listed = listed.map_err(|error| {
             tracing::error!(error = %text::chain(&error), "cannot find out whether a sandbox is left");
-            Vec::new()
+            provider.id_in_advance().into_iter().collect::<Vec<_>>()
         })?;
         let sighting = Sighting {
             listed: listed.len(),

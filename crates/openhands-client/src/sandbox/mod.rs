@@ -59,6 +59,16 @@ pub trait Provider: fmt::Debug + Clone + Send + Sync + 'static {
         true
     }
 
+    /// The flag of `openhands-runner` that names this provider, with a space before it; nothing for OpenHands Cloud.
+    fn flag(&self) -> &'static str {
+        ""
+    }
+
+    /// The id that a sandbox has before it is made, where the provider does not choose it.
+    fn id_in_advance(&self) -> Option<SandboxId> {
+        None
+    }
+
     /// Looks at what there is, before a sandbox is made.
     ///
     /// # Errors
@@ -220,10 +230,12 @@ pub enum SandboxError {
     },
     /// It is not certain that a failed request left no sandbox.
     #[error(
-        "the request failed, and may have created a sandbox: {}; delete the one that no one else created with `openhands-runner sandbox delete ID`",
+        "the request failed, and may have created a sandbox: {}; delete the one that no one else created with `openhands-runner sandbox delete{flag} ID`",
         if candidates.is_empty() { "look for it with `openhands-runner sandbox list`".to_owned() } else { format!("one of {}", text::listed(candidates)) }
     )]
     MayBeLeft {
+        /// The flag with which `openhands-runner` finds them, with a space before it.
+        flag: &'static str,
         /// Ids of sandboxes that were made at the same time; none when they could not be asked for.
         candidates: Vec<SandboxId>,
         /// The failure of the request.

@@ -154,6 +154,14 @@ impl Provider for Docker {
     /// The name says which one is ours.
     type Mark = ();
 
+    fn flag(&self) -> &'static str {
+        " --workspace docker"
+    }
+
+    fn id_in_advance(&self) -> Option<SandboxId> {
+        Some(self.id())
+    }
+
     async fn mark(&self) -> Result<(), SandboxError> {
         Ok(())
     }

@@ -187,6 +187,14 @@ impl Provider for RuntimeApi {
     /// The runtime that the session has already. The session's next one is ours.
     type Mark = Option<String>;
 
+    fn flag(&self) -> &'static str {
+        " --workspace runtime-api"
+    }
+
+    fn id_in_advance(&self) -> Option<SandboxId> {
+        Some(self.id())
+    }
+
     async fn mark(&self) -> Result<Option<String>, SandboxError> {
         self.runtime_id().await.map_err(SandboxError::request("reading the session"))
     }
