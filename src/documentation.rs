@@ -135,3 +135,28 @@ fn the_figures_of_the_readme_are_those_of_the_benchmarks() {
         assert!((shown - measured).abs() <= 0.5, "{name}: {shown} in the README, {measured} in docs/benchmarks.md");
     }
 }
+
+#[test]
+fn scripts_and_pages_name_the_newest_agent_server_of_the_tests() {
+    let read = |path: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let support = read("tests/support/agent_server.rs");
+    let newest = support.split("NEWEST: &str = \"").nth(1).unwrap().split('"').next().unwrap();
+    for (file, words) in [
+        ("scripts/lib/common.sh", format!("newest_agent_server={newest}\n")),
+        ("README.md", format!("agent-server 1.11.5 and {newest}.")),
+        ("crates/openhands-client/README.md", format!("from 1.11.5 to {newest}.")),
+        ("docs/compatibility.md", format!("| {newest} |")),
+    ] {
+        assert!(read(file).contains(&words), "no \"{words}\" in {file}");
+    }
+}
+
+#[test]
+fn the_fuzz_targets_have_the_dependencies_of_the_program() {
+    let read = |path: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let (program, fuzz) = (read("Cargo.toml"), read("fuzz/Cargo.toml"));
+    let dependencies = program.split("\n[dependencies]\n").nth(1).unwrap().split("\n[").next().unwrap();
+    for line in dependencies.lines() {
+        assert!(fuzz.contains(line), "scripts/fuzz writes fuzz/Cargo.toml, which lacks: {line}");
+    }
+}

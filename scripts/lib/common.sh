@@ -3,6 +3,9 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cache=${CARGO_TARGET_DIR:-$root/target}/python
 
+# The newest agent-server that the tests and measurements use; tests/support has the same.
+newest_agent_server=1.58.2
+
 # The resolver that installs the locked environments; pinned like everything else.
 uv_version=0.13.9
 

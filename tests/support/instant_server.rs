@@ -131,7 +131,7 @@ impl State {
             return Ok(response);
         }
         let value = match (request.method(), path.rsplit('/').next().unwrap_or_default()) {
-            (_, "server_info") => json!({"version": "1.58.0"}),
+            (_, "server_info") => json!({"version": "1.58.2"}),
             (&Method::POST, "conversations") => {
                 *self.status.lock().expect("not poisoned") = "idle";
                 return Ok(json_body(StatusCode::CREATED, &self.info()));

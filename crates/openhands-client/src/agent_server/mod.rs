@@ -1,7 +1,7 @@
 //! The agent-server in the sandbox: its wire types, its endpoints, its events socket, and what differs between its
 //! versions.
 //!
-//! Wire facts were observed on the PyPI package `openhands-agent-server`, versions 1.11.5 to 1.58.0. Nothing here knows
+//! Wire facts were observed on the PyPI package `openhands-agent-server`, versions 1.11.5 to 1.58.2. Nothing here knows
 //! in what order the endpoints are called or when a run is over.
 
 mod address;
