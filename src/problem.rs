@@ -123,7 +123,8 @@ pub(crate) fn may_be_key(value: &str) -> bool {
 /// The known name nearest to what was written, if any is near enough to be meant.
 #[must_use]
 pub(crate) fn nearest<'k>(written: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
-    const NEAR_ENOUGH: f64 = 0.7;
+    // `script` is no `description` (0.85), and `parameter` means `params` (0.88).
+    const NEAR_ENOUGH: f64 = 0.86;
     known
         .into_iter()
         // Two short words may share half of their letters and have different meanings.
@@ -154,6 +155,21 @@ mod tests {
         assert_eq!(nearest("tmieout", known), Some("timeout"));
         assert_eq!(nearest("Iteration", known), Some("iterations"));
         assert_eq!(nearest("xyzzy", known), None);
+        let fields =
+            ["agent", "checks", "collect", "description", "params", "result", "salvage", "secrets", "setup", "then"];
+        for other in ["event", "script", "services", "stage", "steps", "rules", "user", "version", "when", "context"] {
+            assert_eq!(nearest(other, fields), None, "{other}");
+        }
+        for (written, meant) in [
+            ("agnet", "agent"),
+            ("check", "checks"),
+            ("colect", "collect"),
+            ("secrtes", "secrets"),
+            ("parameter", "params"),
+            ("results", "result"),
+        ] {
+            assert_eq!(nearest(written, fields), Some(meant));
+        }
     }
 
     #[test]

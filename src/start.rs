@@ -70,13 +70,13 @@ async fn dispatch() -> ExitCode {
         }
         Ok(Cli { command: Some(Command::Report(Deferred(args))) }) => {
             let Some(id) = args.conversation else {
-                return report::report(&args.path.clone().unwrap_or_default(), &args);
+                return report::report(&args.path.clone().unwrap_or_default(), &args, &environment.redactor);
             };
             scrub(SECRET_NAMES);
             let (lines, _log) = start_log(LogFormat::default(), ColorChoice::Auto, false, &environment);
             return Box::pin(report::report_conversation(id, &args, environment, &lines, shutdown)).await;
         }
-        Ok(Cli { command: Some(Command::Show(Deferred(args))) }) => return report::show(&args),
+        Ok(Cli { command: Some(Command::Show(Deferred(args))) }) => return report::show(&args, &environment.redactor),
         Ok(Cli { command: Some(Command::Hook { event }) }) => return hook(event),
         Err(error) => {
             if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
@@ -128,13 +128,15 @@ fn start_log(format: LogFormat, color: ColorChoice, is_quiet: bool, environment:
 /// What the process was given: its own variables, and those that PID 1 keeps out of them, with what else PID 1 has for it.
 fn environment() -> (Option<RestartState>, Environment) {
     let own = Environment::of_process();
-    match RestartState::inherit(&own.raw) {
+    let (restart, environment) = match RestartState::inherit(&own.raw) {
         None => (None, own),
         Some((restart, variables)) => {
             env::add_hidden(variables);
             (Some(restart), Environment::of_process())
         }
-    }
+    };
+    cli::misplaced_keys(std::env::args_os().skip(1)).for_each(|key| environment.redactor.learn(&key));
+    (restart, environment)
 }
 
 fn hook(event: HookEvent) -> ExitCode {

@@ -20,7 +20,7 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use openhands_client::redact;
-use openhands_client::secret::MASK;
+use openhands_client::secret::{MASK, Secret};
 use url::Url;
 
 use crate::input::time_limits::RunnerTimeLimits;
@@ -320,6 +320,16 @@ pub(crate) fn means_a_run(first: Option<&OsStr>) -> bool {
     }
     // A task file, or a word that is misspelt itself.
     Path::new(first).exists() || nearest(first, names).is_none_or(|command| command == "run")
+}
+
+/// Arguments that are keys, whatever they were meant as. They are still seen in the list of processes; no more should show them.
+pub(crate) fn misplaced_keys(arguments: impl IntoIterator<Item = OsString>) -> impl Iterator<Item = Secret> {
+    arguments.into_iter().filter_map(|argument| argument.into_string().ok()).filter_map(|argument| {
+        let value = argument.split_once('=').map_or(&*argument, |(_, value)| value).trim();
+        // What is random and in lower case is the id of a conversation or a container.
+        let is_random = redact::is_token(value) && value.contains(|char: char| char.is_ascii_uppercase());
+        (redact::begins_as_key(value) || is_random).then(|| Secret::new(value))
+    })
 }
 
 /// An error of the command line without the arguments in it that may be keys.

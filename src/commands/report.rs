@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use openhands_client::ids::ConversationId;
+use openhands_client::secret::Redactor;
 use openhands_client::text;
 use thiserror::Error;
 
@@ -44,10 +45,10 @@ impl ReportError {
 }
 
 /// Writes the page of the run at this path, and prints the path of the page.
-pub(crate) fn report(path: &Path, args: &ReportArgs) -> ExitCode {
+pub(crate) fn report(path: &Path, args: &ReportArgs, redactor: &Redactor) -> ExitCode {
     let default = if path.is_dir() { path.join(REPORT) } else { path.with_extension("html") };
     let story = report::read(path).map_err(ReportError::from);
-    finish(story.and_then(|story| write_page(&story, args.output.as_deref().unwrap_or(&default))))
+    finish(story.and_then(|story| write_page(&story, args.output.as_deref().unwrap_or(&default))), redactor)
 }
 
 /// The same of a conversation that an agent-server has.
@@ -63,7 +64,8 @@ pub(crate) async fn report_conversation(
     match conversation::story(&context, id, args, &mut shutdown).await {
         Ok(story) => {
             let default = PathBuf::from(format!("{id}.html"));
-            finish(write_page(&story, args.output.as_deref().unwrap_or(&default)))
+            let written = write_page(&story, args.output.as_deref().unwrap_or(&default));
+            finish(written, &context.environment.redactor)
         }
         Err(failure) => {
             tell_failure(&failure, &context.environment.redactor, lines, errors);
@@ -73,9 +75,9 @@ pub(crate) async fn report_conversation(
 }
 
 /// Prints what happened in a run.
-pub(crate) fn show(args: &ShowArgs) -> ExitCode {
+pub(crate) fn show(args: &ShowArgs, redactor: &Redactor) -> ExitCode {
     let shown = report::read(&args.path).map_err(ReportError::from);
-    finish(shown.and_then(|story| print(&report::plain(&story, width_of(io::stdout())))))
+    finish(shown.and_then(|story| print(&report::plain(&story, width_of(io::stdout())))), redactor)
 }
 
 fn write_page(story: &Story, output: &Path) -> Result<(), ReportError> {
@@ -100,11 +102,11 @@ fn print(text: &str) -> Result<(), ReportError> {
     }
 }
 
-fn finish(done: Result<(), ReportError>) -> ExitCode {
+fn finish(done: Result<(), ReportError>, redactor: &Redactor) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let problem = Problem::new("", text::chain(&error), error.help());
+            let problem = Problem::new("", redactor.redact(&text::chain(&error)), error.help());
             let _ = io::stderr().write_all(error_text(&[problem], false).as_bytes());
             ExitCode::from(outcome::ExitCode::INVALID_INPUT.0)
         }

@@ -84,7 +84,10 @@ impl Reporting {
 
 /// An http or https address.
 pub(super) fn http_url(value: &str) -> Option<Url> {
-    Url::parse(value.trim()).ok().filter(|url| matches!(url.scheme(), "http" | "https"))
+    // A parser of addresses leaves line breaks out, and makes something else of spaces.
+    let value =
+        Some(value.trim()).filter(|value| !value.contains(|char: char| char.is_whitespace() || char.is_control()));
+    Url::parse(value?).ok().filter(|url| matches!(url.scheme(), "http" | "https"))
 }
 
 /// Warns of a key that others can read on its way to this address.

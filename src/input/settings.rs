@@ -164,6 +164,7 @@ impl Settings {
         let cloud_url = read
             .http_url("OPENHANDS_CLOUD_API_URL", raw.openhands_cloud_api_url.as_deref())
             .unwrap_or_else(default_cloud_api_url);
+        let llm_url = read.http_url("LLM_BASE_URL", raw.llm_base_url.as_deref());
         let conversation_id = flags
             .conversation_id
             .or_else(|| read.conversation_id("AUTOMATION_CONVERSATION_ID", raw.automation_conversation_id.as_deref()));
@@ -197,7 +198,7 @@ impl Settings {
         if provider.is_none() {
             warn_of_plain_http("SESSION_API_KEY", &url, session_key.as_ref());
         }
-        if let Some(llm_url) = raw.llm_base_url.as_deref().and_then(http_url) {
+        if let Some(llm_url) = llm_url {
             warn_of_plain_http("LLM_BASE_URL", &llm_url, secret(raw.llm_api_key.as_ref()).as_ref());
         }
         let keys = [session_key.clone(), secret(raw.automation_callback_api_key.as_ref()), cloud_key(raw)];

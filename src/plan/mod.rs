@@ -499,7 +499,7 @@ mod tests {
         assert_eq!(of(Some("flag"), "agent: {profile: of-task}"), named("flag", None));
         assert_eq!(of(None, "agent: {profile: of-task}\nllm: {profile: fast}"), named("of-task", Some("fast")));
         assert_eq!(of(None, EXPERIMENT), named("of-environment", Some("of-variant")));
-        let problems = of(None, "llm: {temperature: 0.5}\nmcp: {a: {url: u}}").unwrap_err();
+        let problems = of(None, "llm: {temperature: 0.5}\nmcp: {a: {url: 'http://u'}}").unwrap_err();
         assert!(problems.contains("temperature together with an agent profile"), "{problems}");
         assert!(problems.contains("`mcp` together with an agent profile"), "{problems}");
         let problems = of(None, "agent: {tools: [terminal]}").unwrap_err();

@@ -270,13 +270,20 @@ impl RawEnv {
         self.set(NAMES).map(move |(name, value)| (name, is_open(name).then_some(value)))
     }
 
-    /// The values of [`SECRET_NAMES`], and what of our addresses opens something: user parts and values of queries.
+    /// The values of [`SECRET_NAMES`], what of our addresses opens something: user parts and values of queries, and what is like a key
+    /// where none belongs.
     pub(crate) fn secrets(&self) -> impl Iterator<Item = Secret> {
         let keys = self.set(SECRET_NAMES).map(|(_, value)| Secret::new(value.trim()));
         let notify = self.openhands_runner_notify.as_deref().and_then(|value| notify::of_variable(value).ok());
         let notify = notify.into_iter().flatten().flat_map(|notify| notify.secrets());
         let urls = self.set(ADDRESS_NAMES).filter_map(|(_, address)| Url::parse(address.trim()).ok());
-        keys.chain(notify).chain(urls.flat_map(|url| redact::secrets_of_own_address(&url)))
+        // A key in the variable of something else. An id may be as random as a key is.
+        let may_be_key =
+            |name: &str, value| redact::begins_as_key(value) || (!name.ends_with("ID") && redact::is_token(value));
+        let misplaced = self.set_variables().filter_map(move |(name, value)| {
+            value.map(str::trim).filter(|value| may_be_key(name, value)).map(Secret::new)
+        });
+        keys.chain(notify).chain(urls.flat_map(|url| redact::secrets_of_own_address(&url))).chain(misplaced)
     }
 
     /// The keys that are sent in headers, with the names of their variables.

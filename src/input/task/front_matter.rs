@@ -130,14 +130,20 @@ fn misplaced(text: &str) -> Option<usize> {
 /// name of a format, or the dashes that a word processor makes of hyphens.
 fn other_fence<'t>(first: &'t str, mut rest: impl Iterator<Item = &'t str>) -> Option<&'t str> {
     let fence = first.trim();
-    let is_mark = |char| matches!(char, '-' | '+' | '*' | '=' | '_' | '~' | ';' | '\u{2010}'..='\u{2015}' | '\u{2212}');
+    let is_mark =
+        |char| matches!(char, '-' | '+' | '*' | '=' | '_' | '~' | ';' | '`' | '\u{2010}'..='\u{2015}' | '\u{2212}');
     let is_format = |word: &str| matches!(word.trim(), "yaml" | "yml" | "toml" | "json");
-    let end = if fence.strip_prefix(FENCE).is_some_and(is_format) { FENCE } else { fence };
+    // A block of code, as a chat shows a front matter, ends as one.
+    let named = [FENCE, "```"].into_iter().find(|mark| fence.strip_prefix(mark).is_some_and(is_format));
+    let end = named.unwrap_or(fence);
+    // A prompt may begin with a block of code that has a `name`.
+    let is_code = end.starts_with('`');
+    let telling = if is_code { RESTRAINING } else { TELLING };
     let mut has_any = false;
     let closed = !end.is_empty()
         && end.chars().all(is_mark)
         && rest.any(|line| {
-            has_any |= has_field(line, ':', TELLING) || has_field(line, '=', TELLING) || is_table(line);
+            has_any |= has_field(line, ':', telling) || has_field(line, '=', telling) || (!is_code && is_table(line));
             line.trim() == end
         });
     (closed && has_any).then_some(fence)
@@ -190,6 +196,8 @@ mod tests {
             ("---yaml\nlimits: {cost: 1}\n---\nText.", "---yaml"),
             ("--- json\n\"limits\": {\"cost\": 1}\n---\nText.", "--- json"),
             ("***\nsecrets: []\n***\nText.", "***"),
+            ("```yaml\nsecrets: []\n```\nText.", "```yaml"),
+            ("```\nlimits: {cost: 1}\n```\nText.", "```"),
             ("=====\nsecrets: []\n=====\nText.", "====="),
             (";;;\nsecrets: []\n;;;\nText.", ";;;"),
             ("\u{2014}\nname: x\n\u{2014}\nText.", "\u{2014}"),
@@ -198,7 +206,12 @@ mod tests {
             let problem = parts(text).unwrap_err();
             assert!(problem.contains(&format!("a front matter between lines `{fence}`; put it")), "{problem}");
         }
-        for text in ["---x\nText: y\n---\nText.", "***\nA heading: one\n***\nText.", "[limits]\nText."] {
+        for text in [
+            "---x\nText: y\n---\nText.",
+            "***\nA heading: one\n***\nText.",
+            "```yaml\nname: CI\n```\nText.",
+            "[limits]\nText.",
+        ] {
             assert_eq!(parts(text), Ok(None), "{text:?}");
         }
         for text in ["----\nA heading: one\n----\nText.", "----\nname: x\nText.", "- name: x\n- name: y\n", "\n\n"] {

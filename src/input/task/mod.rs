@@ -38,6 +38,7 @@ use self::plugins::{Experiment, Plugin};
 use self::repos::RepoSource;
 use self::skills::SkillSources;
 use super::notify::Notify;
+use super::reporting::http_url;
 use super::rows::Row;
 use crate::agent_result::ResultSpec;
 use crate::agent_result::schema::{ResultSchema, SchemaError};
@@ -200,6 +201,8 @@ const LLM_TEXTS: &[&str] =
 
 impl<'de> Deserialize<'de> for LlmChoice {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Address(#[serde(deserialize_with = "llm_address")] String);
         struct Fields;
         impl<'de> Visitor<'de> for Fields {
             type Value = LlmChoice;
@@ -214,7 +217,11 @@ impl<'de> Deserialize<'de> for LlmChoice {
                     if name == "profile" {
                         choice.profile = map.next_value()?;
                     } else if LLM_TEXTS.contains(&name.as_str()) {
-                        let text: Option<String> = map.next_value()?;
+                        let text = if name.ends_with("base_url") {
+                            map.next_value::<Option<Address>>()?.map(|Address(address)| address)
+                        } else {
+                            map.next_value()?
+                        };
                         choice.fields.insert(name, text.into());
                     } else {
                         choice.fields.insert(name, map.next_value()?);
@@ -225,6 +232,11 @@ impl<'de> Deserialize<'de> for LlmChoice {
         }
         deserializer.deserialize_map(Fields)
     }
+}
+
+fn llm_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let address = String::deserialize(deserializer)?;
+    check_address(&address).map_err(de::Error::custom).map(|()| address)
 }
 
 /// What a run may spend. A limit that is left out does not exist.
@@ -371,7 +383,18 @@ fn mcp_server<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Er
         let help = "an MCP server has one of the two: `url` for a remote one, `command` for one that is started";
         return Err(de::Error::custom(Mistake::new(found, help)));
     }
+    server.get("url").and_then(Value::as_str).map_or(Ok(()), check_address).map_err(de::Error::custom)?;
     Ok(server)
+}
+
+/// Whether the server can use this address of another one. A place that the server fills in, such as `${HOST}`, can be anything.
+fn check_address(address: &str) -> Result<(), Mistake> {
+    match http_url(address) {
+        None if !address.contains("${") => {
+            Err(Mistake::new("not an address", "write one that starts with http:// or https://"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn params<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Option<String>>, D::Error> {

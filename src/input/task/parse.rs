@@ -461,6 +461,22 @@ mod tests {
                 "task.md:2:10: `mcp.a`: both `url` and `command`; an MCP server has one of the two: `url` for a remote one, \
                  `command` for one that is started",
             ),
+            (
+                "prompt: x\nmcp: {a: {url: mcp.example.com/mcp}}\n",
+                "task.md:2:10: `mcp.a`: not an address; write one that starts with http:// or https://",
+            ),
+            (
+                "prompt: x\nmcp: {a: {url: 'ftp://h/mcp'}}\n",
+                "task.md:2:10: `mcp.a`: not an address; write one that starts with http:// or https://",
+            ),
+            (
+                "prompt: x\nmcp: {a: {url: 'https://h/a b'}}\n",
+                "task.md:2:10: `mcp.a`: not an address; write one that starts with http:// or https://",
+            ),
+            (
+                "prompt: x\nllm: {model: m, base_url: 'localhost:11434'}\n",
+                "task.md:2:27: `llm.base_url`: not an address; write one that starts with http:// or https://",
+            ),
             ("prompt: x\nparams: {a: [1]}\n", "task.md:2:13: invalid value for `params.a`: a list; expected one text"),
             (
                 "prompt: x\nexperiment: {experiment_id: e, variants: [{name: A, weight: 0}]}\n",

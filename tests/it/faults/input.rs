@@ -138,6 +138,52 @@ async fn no_error_shows_a_value_that_may_be_a_key() {
 }
 
 #[tokio::test]
+async fn a_key_at_the_place_of_something_else_is_in_no_output() {
+    const LIKE_KEYS: [&str; 2] = ["sk-ant-api03-0PASTED1", "aPASTED2bC3dE4fG5hJ6kL7mN8pQ"];
+    for key in LIKE_KEYS {
+        for command in [
+            &["report", key][..],
+            &["show", key],
+            &["report", key, "--output", key],
+            &["run", key],
+            &["check", key],
+            &["run", "-p", "x", "--out", key],
+            &["run", "-p", "x", "--result", key],
+            &["batch", "report", key],
+            &["batch", key, "--out", "out", "--rows", key],
+            &["launch", key],
+            &["cp", key, "x"],
+            &["exec", "--sandbox", key, "--", "true"],
+            &["sandbox", "delete", key],
+            &["automation", "show", key],
+            &["schema", key],
+            &[key],
+        ] {
+            let run = command.iter().fold(Run::new(), |run, word| run.args([*word]));
+            let finished = run.finish().await;
+            let shown = format!("{}{}", finished.stdout, finished.stderr);
+            assert!(!shown.contains("PASTED"), "{command:?}: {shown}");
+        }
+        for name in [
+            "SSL_CERT_FILE",
+            "HTTPS_PROXY",
+            "WORKSPACE_BASE",
+            "AUTOMATION_MODEL",
+            "LLM_MODEL",
+            "RUST_LOG",
+            "LLM_BASE_URL",
+        ] {
+            for words in [&["check"][..], &["run", "-p", "x"]] {
+                let run = words.iter().fold(Run::new().env(name, key), |run, word| run.args([*word]));
+                let finished = run.finish().await;
+                let shown = format!("{}{}", finished.stdout, finished.stderr);
+                assert!(!shown.contains("PASTED"), "{name}: {shown}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_key_with_a_quote_is_not_in_a_log_in_json() {
     let run = Run::new().env("OPENHANDS_API_KEY", "sec\"ret-123456").args([
         "launch",

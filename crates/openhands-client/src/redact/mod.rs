@@ -58,6 +58,12 @@ pub fn is_token(word: &str) -> bool {
     well_known(word) != word || (word.len() >= SHORTEST && is_one_word && (is_mixed || is_hex))
 }
 
+/// Whether a word begins as keys do, and has digits as they have.
+#[must_use]
+pub fn begins_as_key(word: &str) -> bool {
+    well_known(word) != word && word.contains(|char: char| char.is_ascii_digit())
+}
+
 /// The text with [`MASK`] in the place of what looks like a key, a password, or the user part of an address.
 #[must_use]
 pub fn mask_suspected(text: &str) -> String {
