@@ -14,10 +14,10 @@ die() {
     exit 1
 }
 
-# Prints where the program COMMAND is. As root on Debian, installs PACKAGE (default: COMMAND) if it is missing.
+# Prints where the program COMMAND is. As root on Debian, installs PACKAGE... (default: COMMAND) if it is missing.
 debian_program() {
     if ! command -v "$1" && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        apt-get update -qq >&2 && apt-get install -y -qq --no-install-recommends "${2:-$1}" >&2 && command -v "$1"
+        apt-get update -qq >&2 && apt-get install -y -qq --no-install-recommends "${@:$(($# > 1 ? 2 : 1))}" >&2 && command -v "$1"
     fi
 }
 

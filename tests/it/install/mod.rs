@@ -1,6 +1,7 @@
 //! Installed as users install it, on a machine without Rust, from what is released. `scripts/test` runs these tests behind the static
 //! build.
 
+mod aarch64;
 mod action;
 mod archive;
 mod container;
