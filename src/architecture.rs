@@ -33,7 +33,7 @@ const LIBRARY: Floors = &[
     &["agent_server"],
     &["http"],
     &["redact", "retry"],
-    &["ids", "off_thread", "secret", "text", "time_limits"],
+    &["collections", "ids", "off_thread", "secret", "text", "time_limits"],
 ];
 
 /// Tests of the program against itself, which look at everything.

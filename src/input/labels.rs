@@ -1,5 +1,6 @@
 //! What a conversation carries for people and for other systems: tags, a title, and its place in a trace.
 
+use openhands_client::collections::inserted;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -19,15 +20,15 @@ pub(super) fn tags(raw: &RawEnv, run_id: Option<&RunId>) -> BTreeMap<String, Str
     // Keys and values as the automation service's own preset has them: under the service the trigger is `automation`,
     // whatever triggered the automation.
     let under_service = raw.openhands_observability_metadata.as_ref().map(|_| "automation");
-    [
+    let known = [
         ("automationid", raw.automation_id.as_deref()),
         ("automationname", raw.automation_name.as_deref()),
         ("automationtrigger", under_service.or(raw.automation_trigger_source.as_deref())),
         ("automationrunid", run_id.map(RunId::as_str)),
-    ]
-    .into_iter()
-    .filter_map(|(key, value)| Some((key.to_owned(), value?.chars().take(LONGEST_TAG).collect())))
-    .collect()
+    ];
+    inserted(
+        known.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?.chars().take(LONGEST_TAG).collect()))),
+    )
 }
 
 pub(super) fn title_of_run(raw: &RawEnv) -> Option<String> {

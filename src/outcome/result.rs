@@ -1,5 +1,6 @@
 //! The result object of a run.
 
+use openhands_client::collections::inserted;
 use std::collections::BTreeMap;
 
 use openhands_client::agent_server::wire::{Cost, Metrics, Tokens, Usage};
@@ -149,7 +150,7 @@ impl Facts {
         for text in [&mut facts.model, &mut facts.profile, &mut facts.server_version].into_iter().flatten() {
             *text = clean(text);
         }
-        facts.usage = std::mem::take(&mut facts.usage).into_iter().map(|(id, usage)| (clean(&id), usage)).collect();
+        facts.usage = inserted(std::mem::take(&mut facts.usage).into_iter().map(|(id, usage)| (clean(&id), usage)));
         for command in &mut facts.setup {
             *command = command.without_secrets(redactor);
         }
@@ -169,7 +170,7 @@ impl Facts {
             return;
         }
         self.tokens = Some(usage.tokens().into());
-        self.usage = usage.iter().map(|(id, metrics)| (id.to_owned(), metrics.into())).collect();
+        self.usage = inserted(usage.iter().map(|(id, metrics)| (id.to_owned(), metrics.into())));
     }
 }
 

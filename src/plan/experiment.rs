@@ -1,5 +1,6 @@
 //! Which variant of an experiment a run takes.
 
+use openhands_client::collections::inserted;
 use std::collections::BTreeMap;
 
 use openhands_client::agent_server::plugin::PluginSource;
@@ -39,14 +40,12 @@ pub(super) fn choose(experiment: &Experiment, run: Option<&RunId>) -> Option<Var
 /// The tags that distinguish an experiment's runs, as the automation service's own script names them
 /// (`openhands-automation` 1.25.0). `profile` is the one that was wanted, also where there is none of that name.
 pub(super) fn tags(experiment: &Experiment, variant: &Variant, profile: Option<&str>) -> BTreeMap<String, String> {
-    [
+    let known = [
         ("experimentid", Some(experiment.experiment_id.as_str())),
         ("variant", Some(variant.name.as_str())),
         ("modelprofile", profile),
-    ]
-    .into_iter()
-    .filter_map(|(key, value)| Some((key.to_owned(), shortened(value?))))
-    .collect()
+    ];
+    inserted(known.into_iter().filter_map(|(key, value)| Some((key.to_owned(), shortened(value?)))))
 }
 
 /// The tag that names the plugins, if people can find any of them.

@@ -1,5 +1,6 @@
 //! The messages of a task with their places filled in.
 
+use openhands_client::collections::inserted;
 use std::collections::{BTreeMap, BTreeSet};
 
 use openhands_client::ids::RunId;
@@ -24,7 +25,7 @@ pub(super) fn messages(
 ) -> (Vec<String>, Context) {
     let is_template = task.origin.has_fields && task.template != Some(false);
     let templates: Vec<Template<'_>> = if is_template { templates(task) } else { Vec::new() };
-    let names: BTreeSet<String> = templates.iter().flat_map(Template::names).collect();
+    let names: BTreeSet<String> = inserted(templates.iter().flat_map(Template::names));
     let of_event = |name: &String| name.split('.').next() == Some("event");
 
     let takes_event = templates.iter().any(|template| template.names_of_values().iter().any(of_event));
@@ -80,7 +81,7 @@ fn params(
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<String, String> {
     let used = names.iter().filter_map(|name| name.strip_prefix("params.")).filter_map(|rest| rest.split('.').next());
-    let known: BTreeSet<&str> = used.chain(task.params.keys().map(String::as_str)).collect();
+    let known: BTreeSet<&str> = inserted(used.chain(task.params.keys().map(String::as_str)));
     // A text that goes through all parameters may know any.
     let takes_any = names.contains("params");
     for (name, _) in given.iter().filter(|(name, _)| !takes_any && !known.contains(name.as_str())) {

@@ -80,6 +80,8 @@ pub mod workspace;
 pub mod agent_server;
 #[doc(hidden)]
 pub mod cloud;
+#[doc(hidden)]
+pub mod collections;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod hostile;

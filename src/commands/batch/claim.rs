@@ -3,6 +3,7 @@
 //! OpenHands Cloud gives a sandbox no name of ours. A sandbox is ours if it was made when we asked for one, if this batch does not know it,
 //! and if there are not more of such sandboxes than requests without an end. More of them may be another job's: they are left, and told.
 
+use openhands_client::collections::inserted;
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
@@ -53,7 +54,7 @@ pub(super) async fn claim(
         );
         return Ok(BTreeMap::new());
     }
-    let claimed: BTreeMap<String, SandboxId> = open.into_iter().map(|(key, _)| key).zip(found).collect();
+    let claimed: BTreeMap<String, SandboxId> = inserted(open.into_iter().map(|(key, _)| key).zip(found));
     for (key, id) in &claimed {
         tracing::info!(sandbox = %id, row = %key, "found the sandbox of a request that was cut off");
         if let Some(under_way) = records.rows.get_mut(key).and_then(|past| past.under_way.as_mut()) {

@@ -1,5 +1,6 @@
 //! What of an environment others must not see: keys, user parts of addresses, and the files of a job.
 
+use openhands_client::collections::inserted;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
@@ -54,7 +55,7 @@ fn without_access(address: &str, query_may_be_secret: bool) -> String {
 #[must_use]
 pub(crate) fn part(variables: Vec<(OsString, OsString)>) -> Parted {
     let mut parted = Parted::default();
-    let withheld: BTreeMap<_, _> = withheld_of(variables.clone()).into_iter().collect();
+    let withheld: BTreeMap<_, _> = inserted(withheld_of(variables.clone()));
     for (name, value) in variables {
         let Some(rest) = withheld.get(&name) else {
             parted.open.push((name, value));

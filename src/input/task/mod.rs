@@ -21,6 +21,7 @@ mod syntax;
 mod tolerant;
 mod web_page;
 
+use openhands_client::collections::inserted;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -274,7 +275,7 @@ impl<'de> Deserialize<'de> for Tags {
         #[derive(Deserialize)]
         struct TagValue(#[serde(deserialize_with = "tag_value")] String);
         let tags = BTreeMap::<Key, TagValue>::deserialize(deserializer)?;
-        Ok(Self(tags.into_iter().map(|(Key(key), TagValue(value))| (key, value)).collect()))
+        Ok(Self(inserted(tags.into_iter().map(|(Key(key), TagValue(value))| (key, value)))))
     }
 }
 
@@ -372,7 +373,7 @@ fn mcp_servers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String,
     #[derive(Deserialize)]
     struct McpServerForm(#[serde(deserialize_with = "mcp_server")] Value);
     let servers = BTreeMap::<String, McpServerForm>::deserialize(deserializer)?;
-    Ok(servers.into_iter().map(|(name, McpServerForm(server))| (name, server)).collect())
+    Ok(inserted(servers.into_iter().map(|(name, McpServerForm(server))| (name, server))))
 }
 
 fn mcp_server<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
@@ -401,7 +402,7 @@ fn params<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String,
     #[derive(Deserialize)]
     struct Param(#[serde(deserialize_with = "param")] Option<String>);
     let params = BTreeMap::<String, Param>::deserialize(deserializer)?;
-    Ok(params.into_iter().map(|(name, Param(value))| (name, value)).collect())
+    Ok(inserted(params.into_iter().map(|(name, Param(value))| (name, value))))
 }
 
 /// The value of a parameter as it is written: `3.10` stays `3.10`.

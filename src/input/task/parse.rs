@@ -1,5 +1,6 @@
 //! The text of a task file -> [`Task`], with file, line, column and field in every error.
 
+use openhands_client::collections::inserted;
 use serde::de::DeserializeOwned;
 
 use super::fields::{Fields, Wrong};
@@ -157,7 +158,7 @@ fn origin(fields: &Fields<'_>, task: &Task) -> Origin {
         file: String::new(),
         prompt: fields.text_place(vec![field("prompt")], &task.prompt),
         then: then.map(|(index, text)| fields.text_place(vec![field("then"), Step::Item(index)], text)).collect(),
-        params: without_value.filter_map(param).collect(),
+        params: inserted(without_value.filter_map(param)),
         has_fields: true,
     }
 }

@@ -1,5 +1,6 @@
 //! The values of a template, which remember what was looked for in vain: the template language says only where.
 
+use openhands_client::collections::inserted;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -102,7 +103,7 @@ impl Node {
     fn at(path: String, given: Map<String, Value>, misses: &Misses) -> Self {
         let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
         let fields =
-            given.iter().map(|(name, value)| (name.clone(), Self::value(below(name), value, misses))).collect();
+            inserted(given.iter().map(|(name, value)| (name.clone(), Self::value(below(name), value, misses))));
         Self { fields, given: Arc::new(given), path, misses: misses.clone() }
     }
 

@@ -5,6 +5,7 @@
 pub(crate) mod fence;
 mod lookup;
 
+use openhands_client::collections::inserted;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -98,7 +99,7 @@ impl Template<'_> {
 
         let misses = Misses::default();
         let params: Map<String, Value> =
-            values.params.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
+            inserted(values.params.iter().map(|(name, value)| (name.clone(), value.as_str().into())));
         let mut names = Map::from_iter([("params".to_owned(), Value::Object(params))]);
         if let Some(event) = values.payload.event() {
             names.insert("event".to_owned(), event.clone());
@@ -243,7 +244,7 @@ fn names_in(text: &str) -> Option<BTreeSet<String>> {
     let environment = Environment::new();
     let text = without_comments(text);
     let template = environment.template_from_str(&text).ok()?;
-    Some(template.undeclared_variables(true).into_iter().collect())
+    Some(inserted(template.undeclared_variables(true)))
 }
 
 /// The text with `{% if true %}` in the place of each `if` and `elif`.

@@ -1,5 +1,6 @@
 //! Clones the planned repositories, up to four at a time, and leaves nothing half-done behind.
 
+use openhands_client::collections::inserted;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -73,11 +74,11 @@ pub(crate) async fn clone_all(
     // The agent gets their whole paths.
     let working_dir = &std::path::absolute(working_dir).unwrap_or_else(|_| working_dir.to_owned());
     let targets = targets(plans, working_dir, run);
-    let used: BTreeSet<String> = targets.iter().map(|target| target.name.clone()).collect();
+    let used: BTreeSet<String> = inserted(targets.iter().map(|target| target.name.clone()));
     let reserved = |target: &Target| -> BTreeSet<String> {
         let own = |name: &str| name == target.name;
         let others = plans.iter().map(|plan| &plan.directory).chain(&used).filter(|name| !own(name));
-        others.cloned().collect()
+        inserted(others.cloned())
     };
     let mut under_way = futures_util::stream::iter(plans.iter().zip(&targets).enumerate())
         .map(|(place, (plan, target))| {
@@ -130,7 +131,7 @@ struct Target {
 /// The directories of all, in the plans' order. What is there already has its name, unless it is this very clone.
 fn targets(plans: &[RepoPlan], working_dir: &Path, run: Option<&RunId>) -> Vec<Target> {
     let entries = std::fs::read_dir(working_dir).into_iter().flatten().flatten();
-    let mut taken: BTreeSet<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let mut taken: BTreeSet<String> = inserted(entries.map(|entry| entry.file_name().to_string_lossy().into_owned()));
     let mut used = BTreeSet::new();
     let mut targets = Vec::new();
     for plan in plans {

@@ -1,5 +1,6 @@
 //! A Cloud account as the source of LLM, secrets and MCP servers.
 
+use crate::collections::inserted;
 use std::collections::BTreeMap;
 
 use tokio::sync::OnceCell;
@@ -78,7 +79,7 @@ impl CloudSource {
             .await
             .map_err(|source| WorkspaceError::Account { what, source })?
             .secrets;
-        Ok(selected(known, selection)?.into_iter().map(|secret| Self::reference(cloud, secret)).collect())
+        Ok(inserted(selected(known, selection)?.into_iter().map(|secret| Self::reference(cloud, secret))))
     }
 
     pub(super) async fn secret_value(&self, name: &str) -> Result<Option<Secret>, WorkspaceError> {

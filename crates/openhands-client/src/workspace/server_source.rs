@@ -1,5 +1,6 @@
 //! An agent-server's own settings as the source of LLM, secrets and MCP servers: where there is no Cloud account.
 
+use crate::collections::inserted;
 use tokio::sync::OnceCell;
 
 use super::WorkspaceError;
@@ -110,7 +111,7 @@ impl ServerSource {
             let source = self.agent_server.secret(&secret.name, secret.description);
             (secret.name, source)
         };
-        Ok(selected(known.secrets, selection)?.into_iter().map(reference).collect())
+        Ok(inserted(selected(known.secrets, selection)?.into_iter().map(reference)))
     }
 
     pub(super) async fn secret_value(&self, name: &str) -> Result<Option<Secret>, WorkspaceError> {

@@ -3,6 +3,7 @@
 //! The agent-server runs git, not this process: a repository of the agent may name programs that git starts, and those must not get
 //! the runner's rights. It also works the same from outside of the sandbox.
 
+use openhands_client::collections::inserted;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -49,7 +50,7 @@ pub(super) async fn commits(
         let (commit, path) = line.split_once(' ')?;
         Some((path.to_owned(), commit.trim_matches('-').to_owned()))
     };
-    Ok(done.stdout().lines().filter_map(commit).collect())
+    Ok(inserted(done.stdout().lines().filter_map(commit)))
 }
 
 /// What has changed since these commits. A repository that has come since counts from its own beginning here.

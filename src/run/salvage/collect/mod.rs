@@ -1,5 +1,6 @@
 //! The files of the task's `collect`, out of the workspace and into the run folder.
 
+use openhands_client::collections::inserted;
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
@@ -127,7 +128,7 @@ fn matching(listed: &[u8], patterns: &[CollectPattern]) -> BTreeMap<PathBuf, u64
         let matches = is_inside && patterns.iter().any(|pattern| pattern.matches(&path));
         matches.then_some((path, size.parse().ok()?))
     };
-    listed.lines().filter_map(file).collect()
+    inserted(listed.lines().filter_map(file))
 }
 
 /// What is copied, and the names of what is left out: it would be too much.

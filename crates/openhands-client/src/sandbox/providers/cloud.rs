@@ -1,5 +1,6 @@
 //! OpenHands Cloud as a provider of sandboxes.
 
+use crate::collections::inserted;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -32,7 +33,7 @@ pub struct NewestSandboxes {
 impl NewestSandboxes {
     fn of(page: &SandboxPage) -> Self {
         Self {
-            ids: page.items.iter().map(|info| info.id.clone()).collect(),
+            ids: inserted(page.items.iter().map(|info| info.id.clone())),
             last_made: page.items.iter().filter_map(made_at).max().map(str::to_owned),
             all: page.next_page_id.is_none(),
         }
