@@ -73,6 +73,7 @@ struct State {
     faults: Faults,
     faults_of_sandboxes: Arc<Faults>,
     sandboxes: Mutex<BTreeMap<String, Sandbox>>,
+    making: tokio::sync::Mutex<()>,
     made: AtomicUsize,
     resumed: AtomicUsize,
     refused: AtomicUsize,
@@ -101,6 +102,7 @@ impl InstantCloud {
             faults: Faults::new(nature.faults, nature.seed),
             faults_of_sandboxes: Arc::new(Faults::new(nature.faults_of_sandboxes, nature.seed + 1)),
             sandboxes: Mutex::default(),
+            making: tokio::sync::Mutex::default(),
             made: AtomicUsize::new(0),
             resumed: AtomicUsize::new(0),
             refused: AtomicUsize::new(0),
@@ -211,6 +213,8 @@ impl State {
     }
 
     async fn make(&self) -> Result<Response<Full<Bytes>>, Lost> {
+        // Two requests at the same time do not get the last place both.
+        let _one = self.making.lock().await;
         if self.sandboxes.lock().unwrap().len() >= self.nature.most {
             self.refused.fetch_add(1, Ordering::Relaxed);
             let mut response = json_body(
