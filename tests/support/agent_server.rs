@@ -42,6 +42,8 @@ pub struct AgentServer {
     pub key: String,
     /// `NAME=VALUE`: variables besides the few that the server gets.
     pub more_variables: Vec<String>,
+    /// How many cores the server sees, if not those of this machine.
+    pub cores: Option<u32>,
     folder: PathBuf,
     child: Option<Child>,
 }
@@ -89,6 +91,8 @@ impl AgentServer {
         assert_eq!(version, NEWEST, "only the newest server can work for several tests at a time");
         let launched = async || {
             let mut server = Self::not_started(version);
+            // On two cores its pool has six threads, and three held agents take them all: each has one for its command, and one that waits to store what the LLM has cost.
+            server.cores = Some(28);
             server.launch();
             server
         };
@@ -112,6 +116,7 @@ impl AgentServer {
             port,
             key: super::keys::SESSION.to_owned(),
             more_variables: Vec::new(),
+            cores: None,
             // The script removes it.
             folder: tempfile::tempdir().unwrap().keep(),
             child: None,
@@ -133,6 +138,7 @@ impl AgentServer {
             .arg(&self.folder)
             // An agent that a test leaves at work keeps its place for a while. Ten places, as by default, would then be too few for the others.
             .args(["--env", "OH_MAX_CONCURRENT_RUNS=100"])
+            .args(self.cores.iter().flat_map(|cores| ["--cores".to_owned(), cores.to_string()]))
             .args(self.more_variables.iter().flat_map(|variable| ["--env", variable]))
             // It ends with this pipe, that is: with us.
             .stdin(Stdio::piped())
