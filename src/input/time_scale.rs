@@ -93,7 +93,7 @@ fn of_client(limits: &mut TimeLimits) -> Vec<(&'static str, &mut Duration)> {
         sandbox_request, sandbox_error, sandbox_unknown, sandbox_shows_up, sandbox_listed, sandbox_drop, housekeeping, tidy_up,
         cloud_budget, cloud_refusal, sandbox_capacity, setup_budget, run_capacity, skills,
         socket_handshake, socket_ping, socket_silence, subscribe, poll_with_socket, poll_without_socket, poll_with_budget,
-        last_word, confirm_again, idle_after_message, error_reason, server_silence, server_errors, last_look,
+        last_word, confirm_again, idle_after_message, error_reason, server_silence, server_errors, server_busy, last_look,
         stop_agent,
         callback_attempt, phase_attempt,
     );

@@ -13,6 +13,8 @@ use tokio::task::AbortHandle;
 pub enum Meddling {
     /// It gets this status, content type and body. The server does not see it.
     Answer(u16, &'static str, String),
+    /// It is read, and gets no answer.
+    Silence,
     /// The server's response has another body.
     Response(fn(&mut Value)),
     /// The server gets it with this text in the place of the other, which is as long.
@@ -102,6 +104,10 @@ async fn try_serve(
             "HTTP/1.1 {status} Meddled\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{text}"
         );
         return client.write_all(answer.as_bytes()).await;
+    }
+    if let Some(Meddling::Silence) = &meddling {
+        // Until the client leaves.
+        return client.read(&mut [0]).await.map(drop);
     }
     if let Some(Meddling::Request(from, to)) = &meddling {
         assert_eq!(from.len(), to.len());

@@ -96,6 +96,10 @@ pub struct TimeLimits {
     pub server_silence: Duration,
     /// An agent-server that responds only with errors for this time is lost too (300 s).
     pub server_errors: Duration,
+    /// An agent-server that keeps the socket alive and responds to no request is believed to be busy for this long (3,600 s).
+    /// On two cores it has six threads for requests. A command of an agent takes one; each new subscription, and the cost of the LLM's last
+    /// answer, take another until that command ends (1.58.2).
+    pub server_busy: Duration,
     /// The last look at a server that seems lost (8 s).
     pub last_look: Duration,
     /// Stopping an agent at a cost or time limit (20 s). A pause works when its answer is not waited for.
@@ -179,6 +183,7 @@ impl Default for TimeLimits {
             log_overlap: seconds(5),
             server_silence: seconds(45),
             server_errors: seconds(300),
+            server_busy: seconds(3_600),
             last_look: seconds(8),
             stop_agent: seconds(20),
             callback_attempt: seconds(20),

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::{Work, agent_is_stopped};
-use crate::support::meddler::Meddling::{self, Answer, Request, Response};
+use crate::support::meddler::Meddling::{self, Answer, Request, Response, Silence};
 use crate::support::meddler::{Meddler, is_state};
 use crate::support::run::Running;
 use crate::support::{AgentServer, NEWEST};
@@ -104,6 +104,21 @@ async fn refusals_that_pass_end_no_run() {
         assert_eq!(work.receiver.accepted()["status"], "COMPLETED", "{status}");
     }))
     .await;
+}
+
+/// All threads of a server may wait for the commands of its agents: its socket is alive, and requests wait.
+#[tokio::test]
+async fn a_server_that_keeps_requests_waiting_is_busy() {
+    let server = AgentServer::shared(NEWEST).await;
+    let work = Work::on(server).await;
+    let (meddler, running) = held(&work, server, &format!("{SHORT},request=0.1")).await;
+    meddler.now(for_the_state(|| Some(Silence)));
+    // Three requests of 4 s: twice as long as a server may respond only with errors.
+    states_are_read(&meddler, 4).await;
+    meddler.now(|_, _| None);
+    work.let_go("2");
+    running.finish().await.exits_with(0);
+    assert_eq!(work.receiver.accepted()["status"], "COMPLETED");
 }
 
 /// Until the state was asked for so many times more.

@@ -204,7 +204,7 @@ impl Conversation {
         self.found
     }
 
-    /// How often the run had sent the agent back to its work with [`CHECKS_FAILED`], when the conversation was started here.
+    /// How often the run had sent the agent back to its work with [`CHECKS_FAILED`](super::CHECKS_FAILED), when the conversation was started here.
     #[doc(hidden)]
     #[must_use]
     pub fn sent_back(&self) -> usize {

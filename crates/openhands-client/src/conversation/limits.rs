@@ -9,6 +9,7 @@ use crate::time_limits::TimeLimits;
 pub(super) struct FollowLimits {
     pub(super) server_silence: Duration,
     pub(super) server_errors: Duration,
+    pub(super) server_busy: Duration,
     pub(super) last_look: Duration,
     pub(super) last_word: Duration,
     pub(super) confirm_again: Duration,
@@ -24,6 +25,7 @@ impl From<&TimeLimits> for FollowLimits {
         Self {
             server_silence: limits.server_silence,
             server_errors: limits.server_errors,
+            server_busy: limits.server_busy,
             last_look: limits.last_look,
             last_word: limits.last_word,
             confirm_again: limits.confirm_again,

@@ -20,7 +20,11 @@ pub enum FollowError {
         source: Option<HttpError>,
     },
     /// The conversation's state could not be read for too long, though the server answers.
-    #[error("the agent-server responded only with errors for {} s", limit.as_secs())]
+    #[error(
+        "the agent-server responded {} for {} s",
+        if matches!(source, HttpError::Timeout { .. }) { "to no request" } else { "only with errors" },
+        limit.as_secs()
+    )]
     OnlyErrors {
         /// How long that may last.
         limit: Duration,

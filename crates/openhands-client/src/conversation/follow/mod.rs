@@ -93,6 +93,8 @@ pub(super) struct Follow {
     last_event: Instant,
     /// Since when the state cannot be read, though it was asked for.
     unreadable_since: Option<Instant>,
+    /// Whether there was a response since then, and not only silence.
+    errors: bool,
     /// Answers in a row that refuse the key, or say that the conversation does not exist.
     refusals: u32,
     unknown: u32,
@@ -131,6 +133,7 @@ impl Follow {
             last_sign: now,
             last_event: now,
             unreadable_since: None,
+            errors: false,
             refusals: 0,
             unknown: 0,
             last_failure: None,
@@ -425,6 +428,7 @@ impl Follow {
             _ => {}
         }
         self.unreadable(now);
+        self.errors |= !matches!(error, HttpError::Timeout { .. });
         self.last_failure = Some(error);
         self.give_up_or_follow_on(now, actions);
     }
@@ -438,6 +442,8 @@ impl Follow {
         let since = self.unreadable_since.unwrap_or(now);
         let limit = match self.fold.claim() {
             Claim::Certain => self.limits.server_silence,
+            // The socket is alive: all threads of the server wait for a command of the agent.
+            Claim::Ongoing if !self.errors => self.limits.server_busy,
             Claim::Perhaps | Claim::Ongoing => self.limits.server_errors,
         };
         if now < since.max(self.last_event) + limit {
@@ -574,6 +580,7 @@ impl Follow {
     fn answered(&mut self, now: Instant) {
         self.sign(now);
         self.unreadable_since = None;
+        self.errors = false;
         self.refusals = 0;
         self.unknown = 0;
     }

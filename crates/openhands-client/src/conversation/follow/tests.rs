@@ -319,6 +319,26 @@ fn a_state_that_cannot_be_read_is_no_wait_without_an_end() {
     }
 }
 
+/// The socket is alive, and requests are answered by no one: the server is busy, for as long as no response says otherwise.
+#[test]
+fn a_server_that_only_keeps_requests_waiting_is_busy() {
+    let timed_out = || HttpError::Timeout { target: "GET /".to_owned() };
+    assert_eq!(only(timed_out, None), ("no end".to_owned(), 1000.0));
+    let (end, at) = only(timed_out, Some(status(Status::Finished)));
+    assert_eq!(end, FINISHED);
+    assert!(at <= 320.0, "{at}");
+
+    let mut play = play().connected();
+    for minute in 1..=60 {
+        let now = f64::from(minute) * 60.0;
+        assert_eq!(play.at(now - 0.1, Input::Alive), ["state"], "{minute}");
+        assert!(play.at(now, Input::State(Err(timed_out()))).is_empty(), "{minute}");
+    }
+    assert_eq!(play.at(3_660.0, Input::Alive), ["state"]);
+    let end = play.at(3_661.0, Input::State(Err(timed_out())));
+    assert_eq!(end, ["fail the agent-server responded to no request for 3600 s"]);
+}
+
 #[test]
 fn one_refusal_among_answers_is_not_believed() {
     for code in [401, 403, 404] {
