@@ -1,8 +1,8 @@
-//! Standard error with one line at its end that changes in place. Only the thread of the log writes on it, so that nothing tears that
-//! line.
+//! Standard error with lines at its end that change in place: one for a run, a table for a batch. Only the thread of the log writes on
+//! it, so that nothing tears those lines.
 //!
-//! The line is drawn narrower than the terminal. When the terminal becomes narrower, it wraps the line, and the rows that the line
-//! takes by then are erased. The cursor is never hidden: a runner that is killed leaves a usable terminal.
+//! Each line is drawn narrower than the terminal. When the terminal becomes narrower, it wraps the lines, and the rows that they
+//! take by then are erased. The cursor is never hidden: a runner that is killed leaves a usable terminal.
 //!
 //! `indicatif` 0.18.6 does not do that. It erases the rows that the line had when it was drawn. In a tmux whose width went from 80 to 40
 //! columns, rows of the old line stayed, with `{msg}` and with `{wide_msg}`, and a line above was lost.
@@ -15,43 +15,51 @@ use rustix::stdio::stderr;
 use rustix::termios::tcgetwinsize;
 use unicode_width::UnicodeWidthChar as _;
 
-/// The width that is assumed if the terminal does not report one.
+/// The width and the height that are assumed if the terminal does not report them.
 const DEFAULT_WIDTH: usize = 80;
+const DEFAULT_HEIGHT: usize = 24;
 
-/// A place for lines, and for one that changes.
+/// A place for lines, and below them for some that change.
 pub(crate) struct Screen<W> {
     out: W,
     /// Columns of the terminal.
     width: fn() -> usize,
+    /// The lines that change; nothing where there are none.
     live: String,
-    /// Columns of the line that stands there now.
-    drawn: usize,
+    /// Columns of each line that stands there now.
+    drawn: Vec<usize>,
 }
 
 impl<W: Write> Screen<W> {
-    /// Without a live line, until there is one.
+    /// Without live lines, until there are some.
     pub(crate) fn new(out: W, width: fn() -> usize) -> Self {
-        Self { out, width, live: String::new(), drawn: 0 }
+        Self { out, width, live: String::new(), drawn: Vec::new() }
     }
 
-    /// Replaces the live line. An empty text takes it away.
-    pub(crate) fn live(&mut self, line: String) {
-        self.live = line;
+    /// Replaces the live lines. An empty text takes them away.
+    pub(crate) fn live(&mut self, lines: String) {
+        self.live = lines;
         // A closed standard error is no reason to end.
         let _ = self.put(b"");
     }
 
-    /// Writes text above the live line, in one piece with its erasing and drawing.
+    /// Writes text above the live lines, in one piece with their erasing and drawing.
     fn put(&mut self, text: &[u8]) -> io::Result<()> {
-        if self.drawn == 0 && self.live.is_empty() {
+        if self.drawn.is_empty() && self.live.is_empty() {
             return self.out.write_all(text);
         }
         let width = (self.width)();
-        let mut piece = erase(self.drawn, width).into_bytes();
+        let mut piece = erase(&self.drawn, width).into_bytes();
         piece.extend_from_slice(text);
-        let line = cut(&self.live, width.saturating_sub(1));
-        self.drawn = columns(&line);
-        piece.extend_from_slice(line.as_bytes());
+        self.drawn.clear();
+        for line in self.live.lines() {
+            if !self.drawn.is_empty() {
+                piece.push(b'\n');
+            }
+            let line = cut(line, width.saturating_sub(1));
+            self.drawn.push(columns(&line));
+            piece.extend_from_slice(line.as_bytes());
+        }
         self.out.write_all(&piece)?;
         self.out.flush()
     }
@@ -82,16 +90,24 @@ pub(crate) fn width_of(terminal: impl AsFd) -> usize {
     })
 }
 
-/// What erases a line of this many columns, at whose end the cursor is.
-fn erase(drawn: usize, width: usize) -> String {
-    if drawn == 0 {
-        return String::new();
-    }
+/// The rows of the terminal at standard error.
+#[must_use]
+pub(crate) fn height() -> usize {
+    tcgetwinsize(stderr()).map_or(DEFAULT_HEIGHT, |size| match size.ws_row {
+        0 => DEFAULT_HEIGHT,
+        rows => rows.into(),
+    })
+}
+
+/// What erases lines of this many columns, at whose end the cursor is.
+fn erase(drawn: &[usize], width: usize) -> String {
+    let rows: usize = drawn.iter().map(|columns| columns.div_ceil(width.max(1)).max(1)).sum();
     let mut sequence = "\r".to_owned();
-    match drawn.div_ceil(width.max(1)) - 1 {
-        0 => {}
+    match rows {
+        0 => return String::new(),
+        1 => {}
         // Writing into a String cannot fail.
-        above => _ = write!(sequence, "\u{1b}[{above}A"),
+        rows => _ = write!(sequence, "\u{1b}[{}A", rows - 1),
     }
     sequence + "\u{1b}[J"
 }
@@ -138,16 +154,19 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_a_narrower_terminal_has_wrapped_is_erased_whole() {
+    fn lines_that_a_narrower_terminal_has_wrapped_are_erased_whole() {
         for (drawn, width, sequence) in [
-            (0, 80, ""),
-            (79, 80, "\r\u{1b}[J"),
-            (79, 40, "\r\u{1b}[1A\u{1b}[J"),
-            (80, 40, "\r\u{1b}[1A\u{1b}[J"),
-            (79, 20, "\r\u{1b}[3A\u{1b}[J"),
-            (5, 0, "\r\u{1b}[4A\u{1b}[J"),
+            (&[][..], 80, ""),
+            (&[79], 80, "\r\u{1b}[J"),
+            (&[79], 40, "\r\u{1b}[1A\u{1b}[J"),
+            (&[80], 40, "\r\u{1b}[1A\u{1b}[J"),
+            (&[79], 20, "\r\u{1b}[3A\u{1b}[J"),
+            (&[5], 0, "\r\u{1b}[4A\u{1b}[J"),
+            (&[79, 0, 40], 80, "\r\u{1b}[2A\u{1b}[J"),
+            (&[79, 0, 40], 40, "\r\u{1b}[3A\u{1b}[J"),
+            (&[79, 0, 40], 39, "\r\u{1b}[5A\u{1b}[J"),
         ] {
-            assert_eq!(erase(drawn, width), sequence, "{drawn} {width}");
+            assert_eq!(erase(drawn, width), sequence, "{drawn:?} {width}");
         }
     }
 
@@ -161,5 +180,16 @@ mod tests {
         screen.write_all(b"three\n").unwrap();
         let shown = String::from_utf8(screen.out).unwrap();
         assert_eq!(shown, "one\na long l…\r\u{1b}[Jtwo\na long l…\r\u{1b}[Jthree\n");
+    }
+    #[test]
+    fn each_of_several_live_lines_is_cut_and_all_are_erased() {
+        let mut screen = Screen::new(Vec::new(), || 10);
+        screen.live("a long first line\nsecond".to_owned());
+        screen.write_all(b"one\n").unwrap();
+        screen.live("alone".to_owned());
+        screen.live(String::new());
+        let shown = String::from_utf8(screen.out).unwrap();
+        let twice = "a long f…\nsecond";
+        assert_eq!(shown, format!("{twice}\r\u{1b}[1A\u{1b}[Jone\n{twice}\r\u{1b}[1A\u{1b}[Jalone\r\u{1b}[J"));
     }
 }

@@ -84,7 +84,7 @@ Examples:
 pub(super) const BATCH_EXAMPLES: &str = "\
 Examples:
   openhands-runner batch task.md --rows rows.csv --out results --cost 50 --timeout 8h
-  openhands-runner batch task.md --rows rows.csv --out results --where docker --concurrency 2
+  openhands-runner batch task.md --rows rows.csv --out results --where docker --image '{{ row.image }}'
   openhands-runner batch status results
   openhands-runner batch report results";
 

@@ -1,6 +1,7 @@
-//! What people see on a terminal while a command works: one line at the end, which changes in place.
+//! What people see on a terminal while a command works: a line at the end, which changes in place, and below it one for each row of a batch.
 
 use std::cell::RefCell;
+use std::fmt::Write as _;
 use std::future::pending;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,14 +13,14 @@ use openhands_client::sandbox::copy;
 use tokio::time::{Instant, sleep};
 
 use crate::logging::Lines;
-use crate::screen::width;
+use crate::screen::{height, width};
 use crate::sinks::status::State;
 use crate::sinks::terminal::{Counts, Drawing, Live};
 
 /// Between two looks at the state of a run in a sandbox.
 const BETWEEN_STATES: Duration = Duration::from_secs(1);
 
-/// The live line of a command; nothing where no one watches. Clones share it.
+/// The live lines of a command; nothing where no one watches. Clones share it.
 #[derive(Clone, Default)]
 pub(super) struct Watch(Option<Rc<Shown>>);
 
@@ -33,6 +34,8 @@ struct Shown {
 struct Now {
     live: Live,
     counts: Counts,
+    /// The lines below.
+    rows: Vec<String>,
     since: Instant,
     /// Whose bytes are counted, and how many were moved and announced before.
     transfer: Option<(AgentServerClient, u64, u64)>,
@@ -56,13 +59,14 @@ impl Watch {
         let mut counts = Counts::default();
         counts.limits.seconds = limit.map(|limit| limit.as_secs_f64());
         let live = Live { stage: stage.to_owned(), doing: doing.into(), ..Live::default() };
-        self.show(Now { live, counts, since: Instant::now(), transfer: None, is_hidden: false });
+        self.show(live, counts, None);
     }
 
-    /// Shows how the stage that has begun stands, and what it has cost of what it may, in US dollars.
-    pub(super) fn change(&self, doing: String, cost: f64, limit: Option<f64>) {
+    /// Shows how the stage that has begun stands, what it has cost of what it may, in US dollars, and these lines below it.
+    pub(super) fn change(&self, doing: String, rows: Vec<String>, cost: f64, limit: Option<f64>) {
         if let Some(now) = self.0.as_ref().map(|shown| shown.now()).as_deref_mut().and_then(Option::as_mut) {
             now.live.doing = doing;
+            now.rows = rows;
             now.counts.cost = Cost::dollars(cost);
             now.counts.limits.cost = limit;
         }
@@ -72,19 +76,19 @@ impl Watch {
     pub(super) fn begin_transfer(&self, stage: &str, what: impl Into<String>, client: &AgentServerClient) {
         let live = Live { stage: stage.to_owned(), doing: what.into(), ..Live::default() };
         let transfer = Some((client.clone(), client.transferred(), client.announced()));
-        self.show(Now { live, counts: Counts::default(), since: Instant::now(), transfer, is_hidden: false });
+        self.show(live, Counts::default(), transfer);
     }
 
-    fn show(&self, now: Now) {
+    fn show(&self, live: Live, counts: Counts, transfer: Option<(AgentServerClient, u64, u64)>) {
         let Some(shown) = &self.0 else { return };
-        *shown.now() = Some(now);
+        *shown.now() = Some(Now { live, counts, rows: Vec::new(), since: Instant::now(), transfer, is_hidden: false });
         shown.drawing.borrow_mut().get_or_insert_with(|| {
             let now = Arc::clone(&shown.now);
-            Drawing::start(shown.lines.clone(), move || lock(&now).as_ref().map(Now::line).unwrap_or_default())
+            Drawing::start(shown.lines.clone(), move || lock(&now).as_ref().map(Now::lines).unwrap_or_default())
         });
     }
 
-    /// Takes the line away. Afterwards others can write on the terminal.
+    /// Takes the lines away. Afterwards others can write on the terminal.
     pub(super) async fn end(&self) {
         if let Some(shown) = &self.0 {
             *shown.now() = None;
@@ -140,11 +144,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Now {
     fn take(&mut self, state: &State) {
-        self.live.stage = state.stage_and_turn();
-        self.live.doing = state.last_action.clone().unwrap_or_default();
-        self.counts.cost = state.cost;
-        self.counts.iterations = state.iterations;
-        self.counts.limits = state.limits;
+        self.live = Live::of(state);
+        self.counts = Counts::of(state, Duration::ZERO);
+    }
+
+    fn lines(&self) -> String {
+        let mut lines = self.line();
+        let room = height().saturating_sub(lines.lines().count() + 1);
+        if !self.is_hidden {
+            add(&mut lines, &self.rows, room);
+        }
+        lines
     }
 
     fn line(&self) -> String {
@@ -158,6 +168,19 @@ impl Now {
         let moved = progress(moved, announced, elapsed);
         let live = Live { doing: format!("{moved} | {}", self.live.doing), ..self.live.clone() };
         live.line(&counts, width())
+    }
+}
+
+/// Adds the rows for which there is room, and how many more there are.
+fn add(lines: &mut String, rows: &[String], room: usize) {
+    let shown = if rows.len() <= room { rows.len() } else { room.saturating_sub(1) };
+    for row in &rows[..shown] {
+        lines.push('\n');
+        lines.push_str(row);
+    }
+    if shown < rows.len() && room > 0 {
+        // Writing into a String cannot fail.
+        let _ = write!(lines, "\nand {} more", rows.len() - shown);
     }
 }
 
@@ -182,6 +205,22 @@ fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_has_no_room_is_counted() {
+        let rows = ["a", "b", "c"].map(str::to_owned);
+        for (room, shown) in [
+            (4, "batch\na\nb\nc"),
+            (3, "batch\na\nb\nc"),
+            (2, "batch\na\nand 2 more"),
+            (1, "batch\nand 3 more"),
+            (0, "batch"),
+        ] {
+            let mut lines = "batch".to_owned();
+            add(&mut lines, &rows, room);
+            assert_eq!(lines, shown, "{room}");
+        }
+    }
 
     #[test]
     fn bytes_and_their_rate_have_the_unit_that_fits() {

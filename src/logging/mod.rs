@@ -38,13 +38,13 @@ pub(crate) struct Lines(LogWriter<Out>);
 impl Lines {
     /// Writes a line as it is. The caller has removed secrets, and what a terminal obeys.
     pub(crate) fn say(&self, line: String) {
-        // In one piece: behind each piece the screen draws its live line. A closed standard error is no reason to end.
+        // In one piece: behind each piece the screen draws its live lines. A closed standard error is no reason to end.
         self.0.between_lines(move |out| _ = out.out.write_all((line + "\n").as_bytes()));
     }
 
-    /// Replaces the line that stays below all others; an empty one takes it away.
-    pub(crate) fn live(&self, line: String) {
-        self.0.between_lines(move |out| out.out.live(line));
+    /// Replaces the lines that stay below all others; an empty text takes them away.
+    pub(crate) fn live(&self, lines: String) {
+        self.0.between_lines(move |out| out.out.live(lines));
     }
 
     /// Waits until everything before it is written. A terminal that has stopped holds it up.

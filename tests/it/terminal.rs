@@ -6,8 +6,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use crate::batch::instant::batch;
-use crate::support::instant_cloud::{InstantCloud, Nature};
+use crate::support::run::LLM_COST;
 use crate::support::{AgentServer, CloudServer, Gates, NEWEST, Run, ScriptedLlm, Step};
 
 /// A terminal of its own server. It ends with the test.
@@ -33,9 +32,9 @@ impl Terminal {
         Command::new("tmux").arg("-S").arg(socket).args(arguments).env("TERM", "xterm-256color").output().unwrap()
     }
 
-    fn resize(&self, columns: u32) {
+    fn resize(&self, columns: u32, rows: u32) {
         self.tmux(&["set-option", "-g", "window-size", "manual"]);
-        let resized = self.tmux(&["resize-window", "-x", &columns.to_string(), "-y", "40"]);
+        let resized = self.tmux(&["resize-window", "-x", &columns.to_string(), "-y", &rows.to_string()]);
         assert!(resized.status.success(), "{}", String::from_utf8_lossy(&resized.stderr));
     }
 
@@ -103,10 +102,10 @@ async fn in_tmux_a_run_has_steps_one_live_line_at_any_width_and_a_summary() {
         !String::from_utf8_lossy(&terminal.tmux(&["display-message", "-p", "#{pane_title}"]).stdout).contains("owned")
     );
 
-    terminal.resize(40);
+    terminal.resize(40, 40);
     let is_narrow = |lines: &[String]| live(lines).len() == 1 && live(lines)[0].chars().count() < 40;
     terminal.shows("one live line of less than 40 columns", is_narrow).await;
-    terminal.resize(80);
+    terminal.resize(80, 40);
     gates.open("end");
     let ended = terminal.shows("the end", |lines| lines.iter().any(|line| line == "exit code 0")).await;
     assert!(live(&ended).is_empty(), "{ended:#?}");
@@ -170,13 +169,13 @@ async fn in_tmux_exec_cp_and_launch_show_what_is_under_way_and_leave_nothing_of_
         live.len() == 1 && live[0].contains("/10:00 | echo begun; until") && lines.iter().any(|line| line == "begun")
     };
     terminal.shows("the command with its time and its limit", is_live).await;
-    terminal.resize(40);
+    terminal.resize(40, 40);
     let is_narrow = |lines: &[String]| {
         let live = live_of("exec", lines);
         live.len() == 1 && live[0].chars().count() < 40 && lines[lines.len() - 2] == "begun"
     };
     terminal.shows("one live line of less than 40 columns", is_narrow).await;
-    terminal.resize(80);
+    terminal.resize(80, 40);
     std::fs::write(format!("{there}/half"), "").unwrap();
     terminal
         .shows("half a line and no live line", |lines| lines.ends_with(&["begun", "half"].map(str::to_owned)))
@@ -221,22 +220,76 @@ async fn in_tmux_exec_cp_and_launch_show_what_is_under_way_and_leave_nothing_of_
     outside(&["sandbox", "delete", &id]).finish().await.exits_with(0);
 }
 
+/// Whether the lines that begin with one of these names and ` | ` are those of exactly these rows, in their order.
+fn rows_are(lines: &[String], expected: &[&str]) -> bool {
+    let of_row = |line: &String| line.split_once(" | ").map(|(name, _)| name.trim().to_owned());
+    let shown: Vec<String> = lines.iter().filter_map(of_row).filter(|name| name.starts_with("row-")).collect();
+    shown == expected
+}
+
 #[tokio::test]
-async fn in_tmux_a_batch_has_a_live_line_that_says_how_it_stands() {
-    let cloud = InstantCloud::start(Nature::default()).await.unwrap();
-    let run = batch(&cloud, 4, "out").args(["--concurrency", "1", "--cost", "50"]).env("TERM", "xterm-256color");
-    let (command, _home) = run.into_shell_command("");
-    let terminal = Terminal::start(120, &command);
-    let is_half_done = |line: &str| {
-        let parts: Vec<&str> = line.split(" | ").collect();
-        let [_, _, cost, "1 running", "2/4 done", "0 failed", rate, left] = parts.as_slice() else { return false };
-        cost.ends_with("/$50.00") && rate.ends_with("/min") && left.ends_with(" left")
+async fn in_tmux_a_batch_has_a_table_with_its_totals_and_its_running_rows() {
+    let (llm, gates) = (ScriptedLlm::start(0).await.unwrap(), Gates::new());
+    for row in ["row-a", "row-b", "row-c"] {
+        gates.close(row);
+        llm.script(&format!("for {row}."), [Step::patient_terminal(&gates.wait(row)), Step::finish("Done.")]);
+    }
+    let server = AgentServer::shared(NEWEST).await;
+    let url = server.url("");
+    let task = format!("---\nllm: {LLM_COST}\n---\nWork for {{{{ row.id }}}}.");
+    let batch = Run::new().llm(&llm).env("SESSION_API_KEY", &server.key).env("WORKSPACE_BASE", server.working_dir());
+    let batch = batch.file("task.md", task).file("rows.csv", "id\nrow-a\nrow-b\nrow-c\n").env("TERM", "xterm-256color");
+    let batch = batch.args(["batch", "task.md", "--rows", "rows.csv", "--where", url.as_str(), "--out", "out"]);
+    let (command, _home) = batch.args(["--concurrency", "2", "--cost", "50"]).into_shell_command("");
+    let terminal = Terminal::start(80, &command);
+
+    let is_begun = |lines: &[String]| {
+        let works = |row: &str| {
+            lines.iter().any(|line| {
+                line.starts_with(row) && line.contains("| turn 1/1 |") && line.contains("| step 1 | terminal")
+            })
+        };
+        let totals = lines
+            .iter()
+            .position(|line| line.starts_with("batch | ") && line.ends_with("/$50.00 | 0/3 done | 0 failed"));
+        totals.is_some_and(|totals| lines[totals + 1] == "2 running | 1 waiting")
+            && rows_are(lines, &["row-a", "row-b"])
+            && works("row-a | ")
+            && works("row-b | ")
     };
-    let shown = terminal
-        .shows("half of the batch", |lines| live_of("batch", lines).iter().any(|line| is_half_done(line)))
-        .await;
-    assert_eq!(live_of("batch", &shown).len(), 1, "{shown:#?}");
-    assert!(shown.iter().any(|line| line.starts_with("row completed")), "{shown:#?}");
+    let wide = terminal.shows("the totals and two rows at work", is_begun).await;
+    assert!(wide.iter().all(|line| line.chars().count() <= 80), "{wide:#?}");
+    assert_eq!(live_of("batch", &wide).len(), 1, "{wide:#?}");
+
+    // The terminal wraps the lines that stand there; they are erased whole, and drawn again.
+    terminal.resize(40, 40);
+    let is_narrow = |lines: &[String]| {
+        let table = lines.iter().position(|line| line.starts_with("batch | ")).map_or(&[][..], |first| &lines[first..]);
+        table.len() == 4 && table.iter().all(|line| line.chars().count() < 40) && rows_are(lines, &["row-a", "row-b"])
+    };
+    terminal.shows("four lines of less than 40 columns", is_narrow).await;
+    // With too little room the rest is counted.
+    terminal.resize(80, 4);
+    let is_low = |lines: &[String]| lines.ends_with(&["2 running | 1 waiting".to_owned(), "and 2 more".to_owned()]);
+    terminal.shows("the number of rows without room", is_low).await;
+    terminal.resize(80, 40);
+
+    gates.open("row-a");
+    let is_next = |lines: &[String]| {
+        let has_rate = |line: &String| {
+            let parts: Vec<&str> = line.split(" | ").collect();
+            let ["2 running", "0 waiting", rate, left] = parts.as_slice() else { return false };
+            rate.ends_with("/min") && left.ends_with(" left")
+        };
+        lines.iter().any(has_rate)
+            && live_of("batch", lines)[0].ends_with(" | 1/3 done | 0 failed")
+            && rows_are(lines, &["row-b", "row-c"])
+    };
+    let next = terminal.shows("the third row, and the rate", is_next).await;
+    assert!(next.iter().any(|line| line.starts_with("row completed (row: 0, id: row-a")), "{next:#?}");
+    gates.open("row-b");
+    gates.open("row-c");
     let ended = terminal.shows("the end", |lines| has_ended(lines, "batch", 0)).await;
-    assert!(ended.iter().any(|line| line.starts_with("rows    4: 4 completed, 0 failed")), "{ended:#?}");
+    assert!(ended.iter().any(|line| line.starts_with("rows    3: 3 completed, 0 failed")), "{ended:#?}");
+    assert!(rows_are(&ended, &[]), "{ended:#?}");
 }

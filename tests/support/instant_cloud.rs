@@ -84,6 +84,8 @@ struct State {
     messages: AtomicUsize,
     /// When each request about sandboxes came.
     requests: Mutex<Vec<Instant>>,
+    /// The specs that sandboxes were asked for with.
+    specs: Mutex<Vec<String>>,
 }
 
 struct Sandbox {
@@ -110,6 +112,7 @@ impl InstantCloud {
             most_messages: AtomicUsize::new(0),
             messages: AtomicUsize::new(0),
             requests: Mutex::default(),
+            specs: Mutex::default(),
         });
         let responding = Arc::clone(&state);
         let (port, accepting) = listen(move |request| Arc::clone(&responding).respond(request)).await?;
@@ -154,6 +157,11 @@ impl InstantCloud {
         (self.state.most_messages.load(Ordering::Relaxed), self.state.messages.load(Ordering::Relaxed))
     }
 
+    /// The specs that sandboxes were asked for with.
+    pub fn specs(&self) -> Vec<String> {
+        self.state.specs.lock().unwrap().clone()
+    }
+
     /// Requests about sandboxes, and the most of them within one second.
     pub fn requests(&self) -> (usize, usize) {
         let requests = self.state.requests.lock().unwrap();
@@ -190,8 +198,12 @@ impl State {
             return Ok(response);
         }
         let query = request.uri().query().unwrap_or_default();
-        let id = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "id");
-        let id = id.map(|(_, id)| id.into_owned());
+        let of_query = |wanted: &str| {
+            let mut parts = url::form_urlencoded::parse(query.as_bytes());
+            parts.find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned())
+        };
+        let id = of_query("id");
+        self.specs.lock().unwrap().extend(of_query("sandbox_spec_id"));
         let response = match (request.method(), rest) {
             (&Method::POST, []) => self.make().await?,
             (&Method::GET, []) => json_body(StatusCode::OK, &json!([id.and_then(|id| self.look(&id))])),

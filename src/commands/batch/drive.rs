@@ -17,8 +17,9 @@ use crate::batch::queue::{Attempt, Ending, Next, Queue, QueueLimits};
 use crate::batch_folder::RowResult;
 use crate::outcome::{Failure, FailureKind};
 use crate::process::signals::{Shutdown, Signal};
+use crate::sinks::status::State;
 
-/// Between two changes of the live line at the latest.
+/// Between two changes of the live lines at the latest.
 const BETWEEN_LINES: Duration = Duration::from_secs(1);
 
 /// Why a batch ended before its rows.
@@ -34,34 +35,18 @@ pub(super) async fn drive(
     batch: &Batch<'_>,
     rows: &[PlannedRow],
     records: Records,
-    mut costs: UnboundedReceiver<(usize, f64)>,
+    mut states: UnboundedReceiver<(usize, State)>,
     ends_at: Option<Instant>,
     shutdown: &mut Shutdown,
 ) -> Option<Early> {
     let started = Instant::now();
     let mut standing = Standing::new(rows.len());
     let mut under_way: BTreeMap<usize, UnderWay> = BTreeMap::new();
-    let (mut first, mut later) = (Vec::new(), Vec::new());
-    for (index, PlannedRow { row, cost_limit }) in rows.iter().enumerate() {
-        let past = records.rows.get(&row.key).cloned().unwrap_or_default();
-        if past.is_final() && past.unfinished().is_none() {
-            standing.add(past.result.as_ref().is_some_and(RowResult::has_completed));
-            continue;
-        }
-        let attempt = Attempt { row: index, number: past.next_attempt(), cost_limit: *cost_limit };
-        match past.unfinished() {
-            Some(left) => {
-                under_way.insert(index, left.clone());
-                first.push(attempt);
-            }
-            None => later.push(attempt),
-        }
-    }
-    let open = first.len() + later.len();
-    tracing::info!(rows = rows.len(), done = rows.len() - open, under_way = first.len(), "batch started");
+    let open = open_attempts(rows, &records, &mut standing, &mut under_way);
+    tracing::info!(rows = rows.len(), done = rows.len() - open.len(), under_way = under_way.len(), "batch started");
     let limits =
         QueueLimits { concurrency: batch.args.concurrency, retries: batch.args.retries, cost: batch.args.cost };
-    let mut queue = Queue::new(limits, first.into_iter().chain(later), records.spent);
+    let mut queue = Queue::new(limits, open, records.spent);
     let mut running = FuturesUnordered::new();
     let mut early = None;
     standing.begin();
@@ -69,13 +54,18 @@ pub(super) async fn drive(
     watch.begin("batch", "", batch.args.timeout);
     let mut ticks = interval(BETWEEN_LINES);
     loop {
-        watch.change(standing.line(queue.running(), started.elapsed()), queue.spent(), batch.args.cost);
+        if watch.is_on() {
+            let now = started.elapsed();
+            let line = standing.line(queue.running(), queue.waiting(), now);
+            watch.change(line, standing.rows(now), queue.spent(), batch.args.cost);
+        }
         let wake = match queue.next(started.elapsed()) {
             Next::Start(attempt) => {
                 let taken = under_way.remove(&attempt.row);
-                let row = &rows[attempt.row].row;
+                let PlannedRow { row, provision, .. } = &rows[attempt.row];
+                standing.starts(attempt.row, &row.key, started.elapsed());
                 running.push(Box::pin(async move {
-                    let run = RowAttempt { batch, row, index: attempt.row, number: attempt.number };
+                    let run = RowAttempt { batch, row, provision, index: attempt.row, number: attempt.number };
                     (attempt, run.run(taken).await)
                 }));
                 continue;
@@ -86,6 +76,7 @@ pub(super) async fn drive(
         tokio::select! {
             Some((attempt, ended)) = running.next() => match ended {
                 Ok(Ended { ending, result }) => {
+                    standing.ends(attempt.row);
                     let cost = result.as_ref().and_then(|result| result.cost);
                     let is_done = queue.ended(attempt, ending, cost, started.elapsed());
                     if let Some(result) = &result {
@@ -108,9 +99,12 @@ pub(super) async fn drive(
                     early.get_or_insert(Early::Failed(unwritable(batch, &error)));
                 }
             },
-            Some((row, dollars)) = costs.recv() => {
-                queue.has_cost(row, dollars);
-                end_if_overspent(batch, &mut queue, &mut early);
+            Some((row, state)) = states.recv() => {
+                standing.has_state(row, &state);
+                if let Some(dollars) = state.cost.known() {
+                    queue.has_cost(row, dollars);
+                    end_if_overspent(batch, &mut queue, &mut early);
+                }
             }
             _ = ticks.tick(), if watch.is_on() => {}
             () = until(wake) => {}
@@ -135,6 +129,33 @@ pub(super) async fn drive(
         early.get_or_insert(Early::CostLimit);
     }
     early
+}
+
+/// The attempts of the rows that are not done. Those under way come first.
+fn open_attempts(
+    rows: &[PlannedRow],
+    records: &Records,
+    standing: &mut Standing,
+    under_way: &mut BTreeMap<usize, UnderWay>,
+) -> Vec<Attempt> {
+    let (mut first, mut later) = (Vec::new(), Vec::new());
+    for (index, PlannedRow { row, cost_limit, .. }) in rows.iter().enumerate() {
+        let past = records.rows.get(&row.key).cloned().unwrap_or_default();
+        if past.is_final() && past.unfinished().is_none() {
+            standing.add(past.result.as_ref().is_some_and(RowResult::has_completed));
+            continue;
+        }
+        let attempt = Attempt { row: index, number: past.next_attempt(), cost_limit: *cost_limit };
+        match past.unfinished() {
+            Some(left) => {
+                under_way.insert(index, left.clone());
+                first.push(attempt);
+            }
+            None => later.push(attempt),
+        }
+    }
+    first.append(&mut later);
+    first
 }
 
 /// One line for each attempt that has ended.

@@ -75,21 +75,20 @@ impl RowAttempt<'_> {
                     }
                 }
             }
-            self.tell_cost(&ready.server, run).await;
+            self.tell_state(&ready.server, run).await;
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
         Err(lost().into())
     }
 
-    /// Tells what the run has cost so far, where that is asked for. A state that cannot be read is not there yet.
-    async fn tell_cost(&self, server: &AgentServer, run: &StartedRun) {
-        if let Some(costs) = &self.batch.costs
+    /// Tells what the run is doing and has cost so far, where that is asked for. A state that cannot be read is not there yet.
+    async fn tell_state(&self, server: &AgentServer, run: &StartedRun) {
+        if let Some(states) = &self.batch.states
             && let Ok(text) = copy::download_bytes(server, &format!("{}/{STATUS}", run.program_folder)).await
             && let Ok(state) = serde_json::from_slice::<State>(&text)
-            && let Some(dollars) = state.cost.known()
         {
-            let _ = costs.send((self.index, dollars));
+            let _ = states.send((self.index, state));
         }
     }
 

@@ -5,9 +5,10 @@ use std::path::Path;
 use openhands_client::off_thread::off_thread;
 
 use super::super::CommandContext;
-use crate::cli::{Place, StartArgs};
+use crate::cli::{Place, ProvisionArgs, StartArgs};
 use crate::input::rows::{Row, Rows};
 use crate::input::settings::{Overrides, Settings};
+use crate::input::task::filling::flag_for;
 use crate::input::task::source::Source;
 use crate::outcome::Failure;
 use crate::plan::RunPlan;
@@ -16,10 +17,11 @@ use crate::problem::{Problem, Problems};
 /// The largest number of problems that are shown for all rows.
 const MOST_PROBLEMS: usize = 20;
 
-/// A row, and the cost limit of its run.
+/// A row, the cost limit of its run, and how its sandbox is made.
 pub(super) struct PlannedRow {
     pub(super) row: Row,
     pub(super) cost_limit: Option<f64>,
+    pub(super) provision: ProvisionArgs,
 }
 
 /// Reads the rows, and plans the run of each: what would be wrong in its sandbox is said here.
@@ -42,6 +44,7 @@ pub(super) async fn planned(context: &CommandContext, args: &StartArgs) -> Resul
     let raw = context.raw().for_rows();
     let settings = Settings::from_env(&raw, &context.environment.not_text, flags).map_err(Failure::invalid)?;
     let (selection, limits) = (args.rows.selection(), context.environment.time_limits.run);
+    let provision = args.provision.clone();
     let plan = move || {
         let rows = selection.of(Rows::read(&file)?)?;
         let source = Source::named(Some(&task), Path::new("."));
@@ -49,8 +52,9 @@ pub(super) async fn planned(context: &CommandContext, args: &StartArgs) -> Resul
         for row in rows {
             let task = source.load_for(Some(&row)).map(|task| overrides.applied_to(task));
             let cost_limit = task.as_ref().ok().and_then(|task| task.limits.cost);
-            match task.and_then(|task| RunPlan::new(settings.clone(), task, limits)) {
-                Ok(_) => planned.push(PlannedRow { row, cost_limit }),
+            let plan = task.and_then(|task| RunPlan::new(settings.clone(), task, limits));
+            match plan.and_then(|_| Ok(provision_for(&provision, &row)?)) {
+                Ok(provision) => planned.push(PlannedRow { row, cost_limit, provision }),
                 Err(Problems(found)) => {
                     for problem in found {
                         if problems.iter().all(|told| told.to_string() != problem.to_string()) {
@@ -67,4 +71,14 @@ pub(super) async fn planned(context: &CommandContext, args: &StartArgs) -> Resul
         if problems.is_empty() { Ok(planned) } else { Err(Problems(problems)) }
     };
     off_thread("rows", plan).await.map_err(Failure::invalid)
+}
+
+/// How the sandbox of a row is made. Its image may be a column.
+fn provision_for(args: &ProvisionArgs, row: &Row) -> Result<ProvisionArgs, Problem> {
+    let value = |flag, text: &Option<String>| text.as_ref().map_or(Ok(None), |text| flag_for(row, flag, text));
+    Ok(ProvisionArgs {
+        image: value("--image", &args.image)?,
+        sandbox_spec: value("--sandbox-spec", &args.sandbox_spec)?,
+        ..args.clone()
+    })
 }

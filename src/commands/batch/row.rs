@@ -19,6 +19,7 @@ use super::start::Batch;
 use crate::batch::ledger::{StartedRun, Step, StepKind, UnderWay};
 use crate::batch::queue::Ending;
 use crate::batch_folder::{FailureClass, ROW, RowResult};
+use crate::cli::ProvisionArgs;
 use crate::input::rows::Row;
 use crate::outcome::{Failure, FailureKind};
 use crate::run_folder::RESULT;
@@ -72,6 +73,8 @@ impl From<std::io::Error> for Trouble {
 pub(super) struct RowAttempt<'b> {
     pub(super) batch: &'b Batch<'b>,
     pub(super) row: &'b Row,
+    /// How its sandbox is made.
+    pub(super) provision: &'b ProvisionArgs,
     /// Which row of those that were selected.
     pub(super) index: usize,
     pub(super) number: u32,
@@ -84,7 +87,7 @@ impl RowAttempt<'_> {
     /// Nothing can be written down any more.
     pub(super) async fn run(&self, taken: Option<UnderWay>) -> std::io::Result<Ended> {
         let (began, started_at) = (Instant::now(), jiff::Timestamp::now().to_string());
-        let provider = self.batch.provider(&self.row.key, self.number);
+        let provider = self.batch.provider(&self.row.key, self.number, self.provision);
         let UnderWay { requested, sandbox: id, run, .. } = taken.unwrap_or_default();
         let is_server = matches!(provider.site, Site::Server { .. });
         let id = id.map(SandboxId::new).or_else(|| is_server.then(|| SandboxId::new(NO_SANDBOX)));
@@ -178,9 +181,9 @@ impl RowAttempt<'_> {
                 }
             }
         };
-        let exit = tokio::select! {
-            exit = self.follow(&provider, &id, &mut ready, &run) => exit?,
-            _ = stop.wait_for(|stop| *stop) => self.end(&provider, &id, &mut ready, &run).await?,
+        let (exit, is_ended_here) = tokio::select! {
+            exit = self.follow(&provider, &id, &mut ready, &run) => (exit?, false),
+            _ = stop.wait_for(|stop| *stop) => (self.end(&provider, &id, &mut ready, &run).await?, true),
         };
         let last_words = if exit.is_some() { self.last_words(&ready.server, &run).await } else { String::new() };
         self.fetch(&provider, &ready.server, &run).await?;
@@ -191,7 +194,7 @@ impl RowAttempt<'_> {
         }
         match kept {
             Some(result) => Ok(RowResult::of_run(self.row.number, &self.row.key, self.number, &result)),
-            None => Err(without_result(exit, &last_words).into()),
+            None => Err(without_result(exit, is_ended_here, &last_words).into()),
         }
     }
 
@@ -287,12 +290,35 @@ fn ending_of(result: &RowResult) -> Ending {
 }
 
 /// A run that has ended and left no result.
-fn without_result(exit: Option<u8>, last_words: &str) -> Failure {
+fn without_result(exit: Option<u8>, is_ended_here: bool, last_words: &str) -> Failure {
     let kind = match exit {
+        // Such as a program that had only just started.
+        _ if is_ended_here => FailureKind::Terminated,
         Some(2 | 78) => FailureKind::InvalidInput,
         Some(70) => FailureKind::InternalError,
         _ => FailureKind::RunnerDied,
     };
     let code = exit.map(|code| format!(" with exit code {code}")).unwrap_or_default();
     Failure::new(kind, format!("the run ended{code} and left no result: {last_words}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_without_a_result_has_failed_by_itself_unless_the_batch_has_ended_it() {
+        let class = |exit, is_ended_here| {
+            let kind = without_result(exit, is_ended_here, "words").kind;
+            FailureClass::of(kind.code(), u64::from(kind.exit_code().0))
+        };
+        for (exit, of_itself) in [
+            (None, FailureClass::Infrastructure),
+            (Some(143), FailureClass::Infrastructure),
+            (Some(78), FailureClass::Input),
+            (Some(70), FailureClass::Runner),
+        ] {
+            assert_eq!((class(exit, false), class(exit, true)), (of_itself, FailureClass::Interrupted), "{exit:?}");
+        }
+    }
 }

@@ -1,18 +1,35 @@
-//! How a batch stands, as the live line of a terminal tells it.
+//! How a batch stands, as the live lines of a terminal tell it: its totals, and a line for each row that runs.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::sinks::terminal::clock;
+use crate::screen::cut;
+use crate::sinks::status::State;
+use crate::sinks::terminal::{Counts, Live, clock};
 
-/// The rows that need no further attempt, and how fast they came to that.
-#[derive(Debug, Clone, Copy, Default)]
+/// The longest name of a row in its line, in columns.
+const LONGEST_KEY: usize = 24;
+
+/// The rows that need no further attempt, how fast they came to that, and those that run.
+#[derive(Debug, Default)]
 pub(super) struct Standing {
     rows: usize,
     pub(super) completed: usize,
     pub(super) failed: usize,
     /// How many there were when this process began.
     before: usize,
+    running: BTreeMap<usize, RunningRow>,
+}
+
+/// A row that runs, as far as is known here.
+#[derive(Debug)]
+struct RunningRow {
+    key: String,
+    /// When its attempt began, since the beginning.
+    began: Duration,
+    live: Live,
+    counts: Counts,
 }
 
 impl Standing {
@@ -35,10 +52,39 @@ impl Standing {
         self.before = self.completed + self.failed;
     }
 
-    /// The line, some time after the beginning.
-    pub(super) fn line(&self, running: usize, elapsed: Duration) -> String {
+    /// An attempt of a row begins, some time after the beginning.
+    pub(super) fn starts(&mut self, index: usize, key: &str, began: Duration) {
+        let key = cut(key, LONGEST_KEY);
+        self.running.insert(index, RunningRow { key, began, live: Live::default(), counts: Counts::default() });
+    }
+
+    /// The attempt of a row has ended.
+    pub(super) fn ends(&mut self, index: usize) {
+        self.running.remove(&index);
+    }
+
+    /// The run of a row is in this state.
+    pub(super) fn has_state(&mut self, index: usize, state: &State) {
+        if let Some(row) = self.running.get_mut(&index) {
+            (row.live, row.counts) = (Live::of(state), Counts::of(state, Duration::ZERO));
+        }
+    }
+
+    /// A line for each row that runs, without the limits of its task, some time after the beginning.
+    pub(super) fn rows(&self, elapsed: Duration) -> Vec<String> {
+        let longest = self.running.values().map(|row| row.key.chars().count()).max().unwrap_or_default();
+        let line = |row: &RunningRow| {
+            let counts = Counts { elapsed: elapsed.saturating_sub(row.began), ..row.counts };
+            format!("{:longest$} | {}", row.key, row.live.line(&counts, 0))
+        };
+        self.running.values().map(line).collect()
+    }
+
+    /// The totals in two lines, some time after the beginning.
+    pub(super) fn line(&self, running: usize, waiting: usize, elapsed: Duration) -> String {
         let done = self.completed + self.failed;
-        let mut line = format!("{running} running | {done}/{} done | {} failed", self.rows, self.failed);
+        let mut line =
+            format!("{done}/{} done | {} failed\n{running} running | {waiting} waiting", self.rows, self.failed);
         if let Some(number) = done.checked_sub(self.before).filter(|number| *number > 0) {
             let each = elapsed.as_secs_f64() / f64::from(u32::try_from(number).unwrap_or(u32::MAX));
             let left = Duration::try_from_secs_f64(each).unwrap_or_default();
@@ -60,10 +106,32 @@ mod tests {
         standing.add(true);
         standing.add(false);
         standing.begin();
-        let line = |standing: &Standing, seconds| standing.line(4, Duration::from_secs(seconds));
-        assert_eq!(line(&standing, 30), "4 running | 2/20 done | 1 failed");
+        let line = |standing: &Standing, seconds| standing.line(4, 14, Duration::from_secs(seconds));
+        assert_eq!(line(&standing, 30), "2/20 done | 1 failed\n4 running | 14 waiting");
         standing.add(true);
         standing.add(true);
-        assert_eq!(line(&standing, 30), "4 running | 4/20 done | 1 failed | 4.0/min | 4:00 left");
+        assert_eq!(line(&standing, 30), "4/20 done | 1 failed\n4 running | 14 waiting | 4.0/min | 4:00 left");
+    }
+
+    #[test]
+    fn each_row_that_runs_has_a_line_with_its_stage_time_cost_and_last_step() {
+        let (mut standing, now) = (Standing::new(20), Duration::from_secs(100));
+        standing.starts(7, "a-row", Duration::from_secs(35));
+        standing.starts(3, "r3", now);
+        standing.starts(9, &"long".repeat(25), now);
+        let state = r#"{"stage": "turn", "turn": 1, "turns": 2, "iterations": 4, "cost": 0.126, "last_action": "terminal: make",
+            "limits": {"seconds": 60, "cost": 2}}"#;
+        standing.has_state(7, &serde_json::from_str(state).unwrap());
+        standing.ends(9);
+        assert_eq!(
+            standing.rows(now),
+            ["r3    | starting | 0:00", "a-row | turn 1/2 | 1:05 | $0.13 | step 4 | terminal: make"]
+        );
+        standing.starts(9, &"long".repeat(25), now);
+        assert_eq!(standing.rows(now)[2], "longlonglonglonglonglon… | starting | 0:00");
+        // What comes late changes nothing.
+        standing.ends(7);
+        standing.has_state(7, &serde_json::from_str(state).unwrap());
+        assert_eq!(standing.rows(now).len(), 2);
     }
 }

@@ -27,12 +27,13 @@ use crate::batch::making::Making;
 use crate::batch::pace::Pace;
 use crate::batch_folder::BatchFolder;
 use crate::batch_report;
-use crate::cli::{CommonArgs, Place, ResultFormat, StartArgs};
+use crate::cli::{CommonArgs, Place, ProvisionArgs, ResultFormat, StartArgs};
 use crate::input::services::ProviderSettings;
 use crate::outcome::{ExitCode, Failure, FailureKind};
 use crate::prepare::provider::AnyProvider;
 use crate::problem::Problem;
 use crate::process::signals::Shutdown;
+use crate::sinks::status::State;
 
 /// Programs that are uploaded at the same time; each takes two megabytes of memory.
 const UPLOADS: usize = 4;
@@ -48,8 +49,8 @@ pub(super) struct Batch<'c> {
     pub(super) uploads: Semaphore,
     /// Becomes `true` when the rows that run are to end.
     pub(super) stop: watch::Sender<bool>,
-    /// Takes what the run of a row has cost so far, in US dollars, where that is asked for.
-    pub(super) costs: Option<UnboundedSender<(usize, f64)>>,
+    /// Takes the state of the run of a row, where that is asked for.
+    pub(super) states: Option<UnboundedSender<(usize, State)>>,
     pub(super) args: StartArgs,
     pace: Arc<Pace>,
     making: Arc<Making>,
@@ -59,8 +60,8 @@ pub(super) struct Batch<'c> {
 }
 
 impl Batch<'_> {
-    /// The provider of the sandbox of an attempt.
-    pub(super) fn provider(&self, key: &str, attempt: u32) -> RowProvider {
+    /// The provider of the sandbox of an attempt, which makes what the flags describe.
+    pub(super) fn provider(&self, key: &str, attempt: u32, provision: &ProvisionArgs) -> RowProvider {
         let site = match (&self.provider, &self.args.place) {
             (None, Place::Server(url)) => {
                 let raw = self.context.raw();
@@ -69,7 +70,7 @@ impl Batch<'_> {
             }
             // A value for each sandbox: it has its name.
             (Some(settings), _) => {
-                Site::Sandbox(AnyProvider::new(settings, &self.args.provision, self.http.clone(), self.context.raw()))
+                Site::Sandbox(AnyProvider::new(settings, provision, self.http.clone(), self.context.raw()))
             }
             (None, Place::Sandboxes(_)) => unreachable!("sandboxes have a provider"),
         };
@@ -93,19 +94,20 @@ pub(super) async fn run(
     let ends_at = args.timeout.map(|limit| Instant::now() + limit);
     let rows = until_signal(shutdown, planned(context, &args)).await?;
     let (mut batch, mut records) = opened(context, args, common).await?;
-    let (sender, costs) = unbounded_channel();
-    batch.costs = (batch.args.strict || context.watch.is_on()).then_some(sender);
+    let (sender, states) = unbounded_channel();
+    batch.states = (batch.args.strict || context.watch.is_on()).then_some(sender);
     if let Some(AnyProvider::Cloud(cloud)) = batch.any_provider() {
         let claimed = until_signal(shutdown, claim(&cloud.sandboxes, &mut records)).await?;
         for (key, id) in &claimed {
             let attempt = records.rows.get(key).map_or(1, Past::next_attempt);
-            let noted = batch.provider(key, attempt).note(StepKind::Made, Some(id)).await;
+            let provider = batch.provider(key, attempt, &batch.args.provision);
+            let noted = provider.note(StepKind::Made, Some(id)).await;
             noted.map_err(|error| unwritable(&batch, &error))?;
             batch.making.knows(id.as_str());
         }
     }
     delete_leftovers(&batch, &mut records).await;
-    let early = drive(&batch, &rows, records, costs, ends_at, shutdown).await;
+    let early = drive(&batch, &rows, records, states, ends_at, shutdown).await;
     finish(context, &batch, &rows, early).await
 }
 
@@ -153,7 +155,7 @@ async fn opened<'c>(
         flags: run_flags(&args.overrides(), &CommonArgs { format: ResultFormat::default(), ..common.clone() }),
         uploads: Semaphore::new(UPLOADS),
         stop: watch::Sender::new(false),
-        costs: None,
+        states: None,
         pace: Arc::new(Pace::new(args.rate)),
         making,
         http: context.http()?,
@@ -171,7 +173,7 @@ async fn delete_leftovers(batch: &Batch<'_>, records: &mut Records) {
         left.filter_map(|(key, left)| Some((key.clone(), left.attempt, left.sandbox.clone()?))).collect();
     let deleted = left.iter().map(async |(key, attempt, sandbox)| {
         let id = SandboxId::new(&**sandbox);
-        let provider = batch.provider(key, *attempt).of(&id);
+        let provider = batch.provider(key, *attempt, &batch.args.provision).of(&id);
         // A failure is in the log, and the next start deletes it.
         if Sandbox::existing(provider.clone(), id).delete().await.is_ok() {
             let _ = provider.note(StepKind::Deleted, None).await;

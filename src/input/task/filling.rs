@@ -1,4 +1,4 @@
-//! The fields of a task that take their values from a row: `repos: ["{{ row.repository }}"]`.
+//! The fields of a task that take their values from a row: `repos: ["{{ row.repository }}"]`. So do flags: `--image "{{ row.image }}"`.
 //!
 //! The messages are templates of their own, which are filled in later, with the event and the parameters.
 
@@ -9,7 +9,7 @@ use crate::input::payload::Payload;
 use crate::input::rows::Row;
 use crate::input::template::fence::Nonce;
 use crate::input::template::{NO_ROW_HELP, Template, Values};
-use crate::problem::Mistake;
+use crate::problem::{Mistake, Problem};
 
 /// Fields whose texts are not filled in here.
 const MESSAGES: &[&str] = &["prompt", "then"];
@@ -30,6 +30,21 @@ pub(super) fn filled(fields: &Value, row: Option<&Row>) -> Result<Vec<Filled>, V
         filling.visit(fields);
     }
     if filling.unfilled.is_empty() { Ok(filling.filled) } else { Err(filling.unfilled) }
+}
+
+/// The value of a flag for a row; nothing for an empty one.
+///
+/// # Errors
+/// It names a column that the row does not have, or that is no text.
+pub(crate) fn flag_for(row: &Row, flag: &str, text: &str) -> Result<Option<String>, Problem> {
+    let filling = Filling { row: Some(row), path: Vec::new(), filled: Vec::new(), unfilled: Vec::new() };
+    let value = match filling.value(text).transpose() {
+        Ok(None) => text.to_owned(),
+        Ok(Some(Value::String(text))) => text,
+        Ok(Some(value)) => value.to_string(),
+        Err(mistake) => return Err(Problem::new(flag, mistake.found, mistake.help)),
+    };
+    Ok(Some(value).filter(|value| !value.is_empty()))
 }
 
 struct Filling<'r> {
@@ -135,6 +150,25 @@ mod tests {
     use super::super::parse::{TaskFormat, parse_for};
     use crate::input::rows::Row;
     use crate::input::rows::tests::row;
+
+    #[test]
+    fn a_flag_takes_its_value_from_the_row() {
+        let row = row(json!({"image": "python", "tag": 3, "none": "", "list": ["a"]}));
+        let flag = |text: &str| super::flag_for(&row, "--image", text).map_err(|problem| problem.to_string());
+        for (text, value) in [
+            ("{{ row.image }}", Some("python")),
+            ("registry/{{ row.image }}:{{ row.tag }}", Some("registry/python:3")),
+            ("{{ row.tag }}", Some("3")),
+            ("{{ row.none }}", None),
+            ("plain", Some("plain")),
+        ] {
+            assert_eq!(flag(text), Ok(value.map(str::to_owned)), "{text}");
+        }
+        let missing = "--image: `row` has no `imag` at rows.csv:5; did you mean `image`? Known are ";
+        assert!(flag("{{ row.imag }}").unwrap_err().starts_with(missing), "{:?}", flag("{{ row.imag }}"));
+        let list = "--image: a list or an object, from rows.csv:5; give each part";
+        assert!(flag("{{ row.list }}").unwrap_err().starts_with(list), "{:?}", flag("{{ row.list }}"));
+    }
 
     fn task(front_matter: &str, row: Option<&Row>) -> Result<Task, String> {
         let text = format!("---\n{front_matter}---\nFix {{{{ row.repo }}}}.");

@@ -7,7 +7,7 @@ pub(crate) mod agent;
 pub(crate) mod collect;
 pub(crate) mod commands;
 mod fields;
-mod filling;
+pub(crate) mod filling;
 mod foreign;
 mod front_matter;
 pub(crate) mod parse;

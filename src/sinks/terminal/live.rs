@@ -1,14 +1,18 @@
-//! The live line: where the run is, what it has used, and what the agent is doing.
+//! The live line: where a run is, what it has used, and what its agent is doing.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use openhands_client::agent_server::wire::Cost;
+use openhands_client::text;
 
-use crate::sinks::status::LimitsInForce;
+use crate::sinks::status::{LimitsInForce, State};
 
 /// Below this width, the limits are left out.
 const WIDE: usize = 60;
+
+/// The longest text from a sandbox, in characters.
+const LONGEST: usize = 200;
 
 /// What the records say.
 #[derive(Debug, Clone, Default)]
@@ -30,7 +34,23 @@ pub(crate) struct Counts {
     pub(crate) limits: LimitsInForce,
 }
 
+impl Counts {
+    /// What the state of a run in a sandbox has counted, and the time that is known here.
+    #[must_use]
+    pub(crate) fn of(state: &State, elapsed: Duration) -> Self {
+        Self { elapsed, cost: state.cost, iterations: state.iterations, limits: state.limits }
+    }
+}
+
 impl Live {
+    /// What the state of a run in a sandbox says. The agent there may have changed it: it moves no cursor, and adds no line.
+    #[must_use]
+    pub(crate) fn of(state: &State) -> Self {
+        let line = |text: &str| text::one_line(text, LONGEST);
+        let doing = state.last_action.as_deref().map(line).unwrap_or_default();
+        Self { stage: line(&state.stage_and_turn()), doing, ..Self::default() }
+    }
+
     /// The line for a terminal of this width, which still may be longer than that.
     pub(crate) fn line(&self, counts: &Counts, width: usize) -> String {
         let limits = if width < WIDE { LimitsInForce::default() } else { counts.limits };
@@ -99,5 +119,12 @@ mod tests {
         ] {
             assert_eq!(live.line(&counts, width), line);
         }
+    }
+
+    #[test]
+    fn the_state_of_a_sandbox_adds_no_line_and_commands_nothing() {
+        let state = r#"{"stage": "turn\n\u001b[2J", "last_action": "terminal: ls\nforged\u001b]0;x\u0007\u202e"}"#;
+        let live = Live::of(&serde_json::from_str(state).unwrap());
+        assert_eq!(live.line(&Counts::default(), 80), "turn | 0:00 | terminal: ls forged");
     }
 }

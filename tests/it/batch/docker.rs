@@ -27,13 +27,15 @@ async fn eight_rows_work_at_the_same_time_in_containers_of_their_own() {
     gates.close("all");
     llm.script("Greet ", [Step::patient_terminal(&gates.wait("all")), Step::finish("Done.")]);
     let out = work.path().join("out");
-    let rows: String = std::iter::once("id\n".to_owned()).chain((0..ROWS).map(|row| format!("row-{row}\n"))).collect();
+    // The image is a column.
+    let image = |row: usize| format!("row-{row},{}\n", engine.server_image);
+    let rows: String = std::iter::once("id,image\n".to_owned()).chain((0..ROWS).map(image)).collect();
     let batch = Run::new().env("PATH", engine.path()).env("LLM_MODEL", "openai/scripted");
     let batch = batch.env("LLM_API_KEY", "sk-scripted-key").env("LLM_BASE_URL", url);
     let batch =
         batch.env("WORKSPACE_BASE", "/tmp/project").file("task.md", "Greet {{ row.id }}.").file("rows.csv", rows);
     let batch = batch.args(["batch", "task.md", "--rows", "rows.csv", "--where", "docker", "--concurrency", "8"]);
-    let batch = batch.args(["--image", &engine.server_image, "--out", out.to_str().unwrap()]).command(|command| {
+    let batch = batch.args(["--image", "{{ row.image }}", "--out", out.to_str().unwrap()]).command(|command| {
         for volume in Engine::volumes().into_iter().chain([gates.volume()]) {
             command.args(["--volume", &volume]);
         }

@@ -1,10 +1,12 @@
 //! A batch that ends before its rows: by a limit or a signal, on the real agent-server.
 
 use std::path::Path;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::time::sleep;
 
 use super::lines;
 use crate::support::run::LLM_COST;
@@ -32,6 +34,13 @@ impl Waiting {
 
     fn out(&self) -> std::path::PathBuf {
         self.work.path().join("out")
+    }
+
+    /// Waits until the LLM was called so often: both runs are at work. One that has only just started would not take a signal yet.
+    async fn has_calls(&self, times: usize) {
+        while self.llm.calls().len() < times {
+            sleep(Duration::from_millis(50)).await;
+        }
     }
 
     fn batch(&self) -> Run {
@@ -67,9 +76,16 @@ async fn with_strict_the_cost_of_rows_that_run_ends_them_too() {
     let finished = waiting.batch().args(["--cost", "0.015", "--strict"]).finish().await.exits_with(1);
     finished.says("the cost limit of the batch is reached (--cost, --strict)");
     assert_eq!(ends(&waiting.out()), [end("a", 1, "interrupted"), end("b", 1, "interrupted")]);
-    // With more money, the same command runs them again.
+    // What they have cost counts: no row starts.
+    let finished = waiting.batch().args(["--cost", "0.015", "--format", "json"]).finish().await.exits_with(1);
+    let spent = finished.says("the next row may bring the batch above its cost limit (--cost)").json();
+    let limit = spent["summary"]["cost"].as_f64().unwrap() + 0.005;
+    assert_eq!(ends(&waiting.out()).len(), 2);
+    // With more money, the same command runs them again. Without --strict they finish, also above the limit.
     waiting.gates.open("end");
-    waiting.batch().args(["--cost", "5", "--strict"]).finish().await.exits_with(0);
+    let finished =
+        waiting.batch().args(["--cost", &limit.to_string(), "--format", "json"]).finish().await.exits_with(0);
+    assert!(finished.json()["summary"]["cost"].as_f64().unwrap() > limit, "{limit}: {}", finished.stdout);
     let all = [end("a", 1, "interrupted"), end("a", 2, ""), end("b", 1, "interrupted"), end("b", 2, "")];
     assert_eq!(ends(&waiting.out()), all);
 }
@@ -90,13 +106,14 @@ async fn at_the_time_limit_the_rows_that_run_are_ended() {
 async fn one_signal_ends_the_rows_and_a_second_one_leaves_them_to_the_next_start() {
     let waiting = Waiting::start().await;
     let running = waiting.batch().start();
-    running.says_times("run started", 2).await;
+    waiting.has_calls(2).await;
     running.signal(Signal::SIGTERM);
     running.finish().await.exits_with(143);
     assert_eq!(ends(&waiting.out()), [end("a", 1, "interrupted"), end("b", 1, "interrupted")]);
 
+    let calls = waiting.llm.calls().len();
     let running = waiting.batch().start();
-    running.says_times("run started", 2).await;
+    waiting.has_calls(calls + 2).await;
     running.signal(Signal::SIGINT);
     running.says("ending the rows that run").await;
     running.signal(Signal::SIGINT);
@@ -108,5 +125,6 @@ async fn one_signal_ends_the_rows_and_a_second_one_leaves_them_to_the_next_start
     let finished = running.finish().await;
     assert!(matches!(finished.code, Some(0 | 1)), "{}", finished.stderr);
     let attempts: Vec<_> = ends(&waiting.out()).into_iter().map(|(key, attempt, _)| (key, attempt)).collect();
-    assert_eq!(attempts, [("a", 1), ("a", 2), ("b", 1), ("b", 2)].map(|(key, attempt)| (key.to_owned(), attempt)));
+    let expected = [("a", 1), ("a", 2), ("b", 1), ("b", 2)].map(|(key, attempt)| (key.to_owned(), attempt));
+    assert_eq!(attempts, expected, "{:#?}\n{}", lines(&waiting.out().join("results.jsonl")), finished.stderr);
 }

@@ -13,7 +13,7 @@ use crate::support::instant_machine::Fault;
 use crate::support::{Run, time_scale};
 
 /// The batch with this account.
-pub(crate) fn batch(cloud: &InstantCloud, rows: usize, out: &str) -> Run {
+fn batch(cloud: &InstantCloud, rows: usize, out: &str) -> Run {
     let rows: String = std::iter::once("id\n".to_owned()).chain((0..rows).map(|row| format!("r{row}\n"))).collect();
     let batch = Run::new().env("OPENHANDS_API_KEY", API_KEY).env("OPENHANDS_CLOUD_API_URL", cloud.url());
     let batch = batch.env("LLM_MODEL", "openai/instant").env("LLM_API_KEY", "sk-key-of-the-llm");
@@ -78,6 +78,22 @@ async fn a_cloud_that_refuses_fails_and_pauses_loses_no_row_and_keeps_no_sandbox
 }
 
 #[tokio::test]
+async fn a_column_names_the_image_of_each_row() {
+    let cloud = InstantCloud::start(Nature::default()).await.unwrap();
+    let work = tempfile::tempdir().unwrap();
+    let out = work.path().join("out");
+    let with_spec = |spec: &str| {
+        let batch = batch(&cloud, 0, out.to_str().unwrap()).file("rows.csv", "id,spec\na,one\nb,\nc,other\n");
+        batch.args(["--concurrency", "1", "--sandbox-spec", spec])
+    };
+    with_spec("{{ row.image }}").finish().await.exits_with(78).says("`row` has no `image` at rows.csv:2");
+    assert_eq!(cloud.made(), 0);
+    with_spec("{{ row.spec }}").finish().await.exits_with(0);
+    // A row without a value gets the account's own.
+    assert_eq!((cloud.specs(), cloud.made()), (["one", "other"].map(str::to_owned).to_vec(), 3));
+}
+
+#[tokio::test]
 async fn a_full_disk_ends_the_batch_and_the_next_start_takes_its_runs_over() {
     let cloud = InstantCloud::start(Nature { events: 200, ..Nature::default() }).await.unwrap();
     let script = r#"
@@ -107,6 +123,11 @@ async fn a_lost_response_leaves_no_sandbox_while_others_are_made() {
     assert_eq!(cloud.sandboxes(), Vec::<String>::new(), "{}", finished.stderr);
     assert_eq!(cloud.made(), 5, "{}", finished.stderr);
     assert!(is_one_retry(&out), "{}", finished.stderr);
+    // A line of the log gives a reason where there is one.
+    let lines_with = |words: &str| finished.stderr.lines().filter(|line| line.contains(words)).collect::<Vec<_>>();
+    let (completed, retried) = (lines_with("row completed"), lines_with("row will be retried"));
+    assert!(completed.len() == 4 && !completed.iter().any(|line| line.contains("reason")), "{completed:#?}");
+    assert!(retried.len() == 1 && retried[0].contains("reason=\"CloudUnreachable\""), "{retried:#?}");
 }
 
 /// Whether one attempt failed, and is the only one that did.

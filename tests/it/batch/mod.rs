@@ -2,7 +2,7 @@
 
 mod docker;
 mod early;
-pub(crate) mod instant;
+mod instant;
 
 use std::path::Path;
 use std::time::Duration;
@@ -134,11 +134,11 @@ async fn each_row_ends_with_one_result_whenever_the_batch_is_killed() {
 #[tokio::test]
 async fn rows_run_on_an_agent_server_that_is_there() {
     let (llm, server) = (ScriptedLlm::start(0).await.unwrap(), AgentServer::shared(NEWEST).await);
-    llm.script("the thing for", [Step::finish("Done.")]);
+    llm.script("the thing for", [Step::terminal("echo noted >note.txt"), Step::finish("Done.")]);
     let batch = |what: &str| {
         let url = server.url("");
-        let batch =
-            Run::new().llm(&llm).env("SESSION_API_KEY", &server.key).file("task.md", "Do the thing for {{ row.id }}.");
+        let task = "---\nworking_dir: of-{{ row.id }}\nsetup: [\"git init --quiet\"]\ncollect: [note.txt]\n---\nDo the thing for {{ row.id }}.";
+        let batch = Run::new().llm(&llm).env("SESSION_API_KEY", &server.key).file("task.md", task);
         let batch =
             batch.file("rows.jsonl", "{\"id\": \"a\"}\n{\"id\": \"b\"}\n{\"id\": \"c\"}\n").args(["batch", "task.md"]);
         let batch = batch.env("WORKSPACE_BASE", server.working_dir()).env("AUTOMATION_RUN_ID", "of-the-batch");
@@ -149,6 +149,14 @@ async fn rows_run_on_an_agent_server_that_is_there() {
     let done = batch(place.to_str().unwrap()).args(["--select", "a,c"]).finish().await.exits_with(0);
     assert_eq!((&done.json()["summary"]["completed"], &done.json()["not_begun"]), (&json!(2), &json!(0)));
     let results = lines(&place.join("results.jsonl"));
+    let fields = ["row", "attempt", "run_id", "status", "cost", "tokens", "seconds", "conversation", "folder"];
+    assert!(results.iter().all(|result| fields.iter().all(|field| !result[field].is_null())), "{results:#?}");
+    for result in &results {
+        let folder = place.join(result["folder"].as_str().unwrap());
+        let text = |file: &str| std::fs::read_to_string(folder.join(file)).unwrap();
+        assert_eq!(text("collected/note.txt"), "noted\n");
+        assert!(text("changes.patch").contains("+noted") && folder.join("report.html").exists());
+    }
     let ids: Vec<&str> = results.iter().map(|result| result["run_id"].as_str().unwrap()).collect();
     assert!(ids.iter().all(|id| !id.contains("of-the-batch")) && ids[0] != ids[1], "{ids:?}");
     // The rest, and the report of all.

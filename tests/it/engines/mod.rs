@@ -94,6 +94,12 @@ async fn the_results_of_all_rows_are_joined_and_the_page_sorts_and_filters_in_a_
     browser.open(&out.join("report.html")).await;
     let shown = "[...document.querySelectorAll('#rows tr')].filter((row) => !row.hidden).map((row) => row.cells[1].querySelector('a').textContent)";
     assert_eq!(browser.value(shown).await, json!(["first", "second-2"]));
+    // How cost and time are spread, and the failures by class.
+    let spreads =
+        "[...document.querySelectorAll('.spread section')].map((part) => part.querySelectorAll('rect').length > 0)";
+    assert_eq!(browser.value(spreads).await, json!([true, true]));
+    let classes = "[...document.querySelectorAll('h2 + section td:nth-child(2)')].map((cell) => cell.textContent)";
+    assert_eq!(browser.value(classes).await, json!(["checksChecksFailed"]));
     let click = |head: usize| format!("document.querySelectorAll('th button')[{head}].click()");
     for _ in 0..2 {
         browser.value(&click(0)).await;
