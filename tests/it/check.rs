@@ -119,3 +119,24 @@ async fn the_agent_profile_of_the_task_or_the_environment_is_looked_up() {
     let outside = Run::new().env("AUTOMATION_AGENT_PROFILE_ID", "any").args(["check"]).finish().await;
     assert!(outside.stdout.contains("any; known only inside a sandbox"), "{}", outside.stdout);
 }
+
+#[tokio::test]
+async fn the_configuration_of_a_plugin_counts_where_there_is_one() {
+    let check = async |config: Option<&str>| {
+        let run = Run::new().file("task.md", "---\nname: x\n---\nLook {{ config.depth }} deep.");
+        let run = match config {
+            Some(config) => run.file("config.json", config).env("AUTOMATION_CONFIG_PATH", "config.json"),
+            None => run,
+        };
+        // There is no account.
+        let table = run.args(["check", "--format", "json"]).finish().await.exits_with(78).json();
+        line(&table, "task").clone()
+    };
+    for config in [None, Some(r#"{"depth": 3}"#)] {
+        assert_eq!(check(config).await["good"], true, "{config:?}");
+    }
+    let wrong = check(Some(r#"{"width": 3}"#)).await;
+    assert!(wrong["found"].as_str().unwrap().contains("`config` has no `depth`"), "{wrong}");
+    let wrong = check(Some("[]")).await;
+    assert!(wrong["found"].as_str().unwrap().starts_with("AUTOMATION_CONFIG_PATH: config.json: "), "{wrong}");
+}

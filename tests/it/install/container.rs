@@ -195,3 +195,84 @@ async fn the_command_line_works_in_real_containers() {
     docker(&[&["sandbox", "delete", id], &at[..]].concat()).finish().await.exits_with(0);
     assert!(!engine.has(id));
 }
+
+/// The containers of an agent-server that makes one for each conversation.
+struct ConversationContainers<'e> {
+    engine: &'e Engine,
+    /// Has a program that stands in for the docker CLI.
+    folder: tempfile::TempDir,
+    label: String,
+}
+
+impl<'e> ConversationContainers<'e> {
+    fn of(engine: &'e Engine) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let label = format!("openhands-runner-test={}", uuid::Uuid::new_v4());
+        // The files of the image, no name that podman does not know, and no file of the server in the agent's workspace.
+        let volumes = format!("--volume {}", Engine::volumes().join(" --volume "));
+        let script = format!(
+            r#"#!/usr/bin/env bash
+[ "$1" = run ] || exec {0} "$@"
+arguments=()
+for argument in "${{@:2}}"; do
+    case $argument in
+        --add-host | *:host-gateway | core=0) ;;
+        *) arguments+=("$argument") ;;
+    esac
+done
+exec {0} run --label {label} {volumes} --env OH_BASH_EVENTS_DIR=/tmp/bash_events "${{arguments[@]}}"
+"#,
+            engine.command_line().display()
+        );
+        let program = folder.path().join("docker");
+        std::fs::write(&program, script).unwrap();
+        let permissions = std::fs::metadata(engine.command_line()).unwrap().permissions();
+        std::fs::set_permissions(program, permissions).unwrap();
+        Self { engine, folder, label }
+    }
+}
+
+impl Drop for ConversationContainers<'_> {
+    fn drop(&mut self) {
+        let label = format!("label={}", self.label);
+        for id in self.engine.call(&["ps", "--all", "--quiet", "--filter", &label]).lines() {
+            self.engine.output(&["rm", "--force", id]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn setup_checks_and_salvage_are_in_the_container_of_the_conversation() {
+    let engine = Engine::shared().await;
+    let containers = ConversationContainers::of(engine);
+    let (llm, url) = engine.llm().await;
+    let mut server = AgentServer::not_started(NEWEST);
+    server.more_variables = vec![
+        format!("PATH={}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", containers.folder.path().display()),
+        "OH_CONVERSATION_RUNTIME=docker".to_owned(),
+        format!("OH_CONVERSATION_IMAGE={}", engine.server_image),
+        "OH_SECRET_KEY=key-of-the-conversations".to_owned(),
+    ];
+    llm.script("Do the task", [Step::finish("Done.")]);
+    llm.script("These checks failed", [Step::terminal("pwd >done.txt"), Step::finish("Now it is done.")]);
+    let working_dir = server.working_dir();
+    assert!(std::process::Command::new("git").args(["init", "-q"]).arg(&working_dir).status().unwrap().success());
+    let _turn = STARTING.lock().await;
+    server.launch();
+    server.await_ready().await;
+
+    let task = "---\nsetup: ['pwd >setup.txt']\nchecks: [cat done.txt]\ncollect: ['*.txt']\n---\nDo the task.";
+    let run = Run::inside(&server).llm(&llm).env("LLM_BASE_URL", &url).env("WORKSPACE_BASE", &working_dir);
+    let run = run.file("task.md", task).args(["run", "--out", "out", "--format", "json", "task.md"]);
+    let finished = run.finish().await.exits_with(0).says("the conversation has a container of its own");
+    let result = finished.json();
+    assert_eq!((&result["setup"][0]["status"], &result["check_attempts"]), (&"passed".into(), &2.into()), "{result:#}");
+    assert_eq!(result["checks"][0]["output"], "/workspace", "{result:#}");
+    assert_eq!((&result["patch"]["files"], &result["collected"]["files"]), (&2.into(), &2.into()), "{result:#}");
+    let kept = |name: &str| std::fs::read_to_string(finished.path("out/collected").join(name)).unwrap();
+    assert_eq!((kept("setup.txt"), kept("done.txt")), ("/workspace\n".to_owned(), "/workspace\n".to_owned()));
+    // Nothing of ours is left among the agent's files.
+    let mut left: Vec<_> = std::fs::read_dir(&working_dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, [".git", "done.txt", "setup.txt"]);
+}
