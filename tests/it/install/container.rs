@@ -264,7 +264,9 @@ async fn setup_checks_and_salvage_are_in_the_container_of_the_conversation() {
     let task = "---\nsetup: ['pwd >setup.txt']\nchecks: [cat done.txt]\ncollect: ['*.txt']\n---\nDo the task.";
     let run = Run::inside(&server).llm(&llm).env("LLM_BASE_URL", &url).env("WORKSPACE_BASE", &working_dir);
     let run = run.file("task.md", task).args(["run", "--out", "out", "--format", "json", "task.md"]);
-    let finished = run.finish().await.exits_with(0).says("the conversation has a container of its own");
+    let finished = run.finish().await;
+    assert_eq!(finished.code, Some(0), "{}\nthe server says:\n{}", finished.stderr, server.log());
+    let finished = finished.says("the conversation has a container of its own");
     let result = finished.json();
     assert_eq!((&result["setup"][0]["status"], &result["check_attempts"]), (&"passed".into(), &2.into()), "{result:#}");
     assert_eq!(result["checks"][0]["output"], "/workspace", "{result:#}");
