@@ -84,6 +84,8 @@ async fn a_profile_that_cannot_be_had_is_an_error_before_anything_starts() {
 crate::on_newest_and_oldest!(
     the_default_agent_is_changed_by_the_task,
     a_tool_that_the_server_lacks_is_an_error_at_once,
+    the_conversation_has_a_browser_if_the_task_wants_one,
+    an_agent_that_works_in_a_browser_has_its_tools_and_another_one_has_not,
     a_risky_action_is_rejected_and_the_agent_continues_without_it,
     an_agent_that_insists_on_actions_that_are_rejected_ends_the_run,
 );
@@ -173,14 +175,55 @@ async fn the_default_agent_is_changed_by_the_task(server: &AgentServer) {
     let result = run.finish().await.exits_with(0).json();
     let conversation = server.conversation(result["conversation_id"].as_str().unwrap()).await;
     let agent = &conversation["agent"];
-    let tools: Vec<_> = agent["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect();
-    assert_eq!(tools, ["terminal"], "{agent}");
+    assert_eq!(tools(&conversation), ["terminal"], "{agent}");
     assert_eq!(agent["agent_context"]["system_message_suffix"], "Be brief.", "{agent}");
     assert_eq!(
         (&agent["condenser"]["max_size"], &agent["condenser"]["keep_first"]),
         (&30.into(), &2.into()),
         "{agent}"
     );
+}
+
+/// The names of the tools with which the conversation was started.
+fn tools(conversation: &Value) -> Vec<&str> {
+    let tools = conversation["agent"]["tools"].as_array().unwrap();
+    tools.iter().map(|tool| tool["name"].as_str().unwrap()).collect()
+}
+
+/// Without a first message, the server looks for no browser on its machine.
+async fn the_conversation_has_a_browser_if_the_task_wants_one(server: &AgentServer) {
+    let llm = ScriptedLlm::start(0).await.unwrap();
+    let default = ["terminal", "file_editor", "task_tracker"];
+    for (agent, expected) in [
+        ("{browser: false}", default.to_vec()),
+        ("{browser: true}", [&default[..], &["browser_tool_set"]].concat()),
+        ("{browser: true, tools: [terminal]}", vec!["terminal", "browser_tool_set"]),
+    ] {
+        let run = Run::inside(server).llm(&llm).task(&format!("---\nagent: {agent}\nsetup: ['false']\n---\nx"));
+        let result = run.args(["--format", "json"]).finish().await.exits_with(1).json();
+        assert_eq!(result["error"]["code"], "SetupFailed", "{result}");
+        let conversation = server.conversation(result["conversation_id"].as_str().unwrap()).await;
+        assert_eq!(tools(&conversation), expected, "{agent}");
+    }
+}
+
+/// No page is opened: the browser itself would start only then.
+async fn an_agent_that_works_in_a_browser_has_its_tools_and_another_one_has_not(server: &AgentServer) {
+    let llm = ScriptedLlm::start(0).await.unwrap();
+    let open = Step::call("browser_navigate", json!({"url": "http://127.0.0.1:9"}));
+    llm.script("Open a page without a browser", [open, Step::finish("There is none.")]);
+    llm.script("Look at your tools", [Step::finish("There is one.")]);
+    for (browser, prompt) in [(false, "Open a page without a browser"), (true, "Look at your tools")] {
+        let run = Run::inside(server).llm(&llm).task(&format!("---\nagent: {{browser: {browser}}}\n---\n{prompt}"));
+        let result = run.args(["--format", "json"]).finish().await.exits_with(0).json();
+        let events = server.events(result["conversation_id"].as_str().unwrap()).await;
+        let prompt = events.iter().find(|event| event["kind"] == "SystemPromptEvent").unwrap();
+        for tool in ["browser_navigate", "browser_click"] {
+            assert_eq!(prompt["tools"].to_string().contains(tool), browser, "{tool}: {}", prompt["tools"]);
+        }
+        let refused = events.iter().any(|event| event["kind"] == "AgentErrorEvent");
+        assert_eq!(refused, !browser, "{events:#?}");
+    }
 }
 
 async fn a_tool_that_the_server_lacks_is_an_error_at_once(server: &AgentServer) {
