@@ -14,9 +14,12 @@ fn failing(hook: &Receiver) -> Run {
     Run::new().task("Do the task.").env("RUN_ID", id).env("OPENHANDS_RUNNER_NOTIFY", hook.url())
 }
 
-#[tokio::test]
-async fn the_result_is_told_after_the_callback_and_only_to_those_who_want_it() {
-    let server = AgentServer::shared(NEWEST).await;
+crate::on_newest_and_oldest!(
+    the_result_is_told_after_the_callback_and_only_to_those_who_want_it,
+    the_guardian_tells_of_a_runner_that_is_killed,
+);
+
+async fn the_result_is_told_after_the_callback_and_only_to_those_who_want_it(server: &AgentServer) {
     let work = Work::on(server).await;
     let (always, failure) = (Receiver::start().await, Receiver::start().await);
     let notify = json!([{"url": always.url()}, {"url": failure.url(), "on": "failure"}]);
@@ -52,9 +55,7 @@ async fn a_receiver_that_hangs_does_not_keep_the_callback_and_is_left_to_the_gua
     assert_eq!(hook.accepted()["status"], "FAILED");
 }
 
-#[tokio::test]
-async fn the_guardian_tells_of_a_runner_that_is_killed() {
-    let server = AgentServer::shared(NEWEST).await;
+async fn the_guardian_tells_of_a_runner_that_is_killed(server: &AgentServer) {
     let work = Work::on(server).await;
     work.hold_at("2");
     let hook = Receiver::start().await;
