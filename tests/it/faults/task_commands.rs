@@ -90,6 +90,8 @@ async fn a_killed_runner_is_reported_during(field: &str) {
     running.signal(SIGKILL);
     running.finish().await.ended_by(SIGKILL);
     work.failed_with("RunnerDied");
+    // No one is left who could ask the agent-server for it.
+    assert!(!work.out().join("changes.patch").exists());
     work.let_go(COMMAND);
 }
 
@@ -118,6 +120,8 @@ async fn started_again_during(field: &str, server: &AgentServer, words: [&str; 2
     running.finish().await.ended_by(SIGKILL);
     let report = work.receiver.accepted();
     assert_eq!(report["status"], "COMPLETED");
+    // What the command did under the first runner too.
+    has_kept_its_work(&work);
     report
 }
 
