@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::support::run::LLM_COST;
 use crate::support::{AgentServer, Receiver, Run, ScriptedLlm, Step};
 
 crate::on_newest_and_oldest!(
@@ -12,6 +13,7 @@ crate::on_newest_and_oldest!(
     an_agent_that_lies_fails_the_run,
     a_script_of_a_check_that_the_agent_changes_is_named,
     an_agent_that_breaks_off_fails_the_run_with_its_own_error,
+    the_cost_of_all_attempts_counts_for_the_limit,
 );
 
 /// What the agent gets after the first message, and after each failure.
@@ -64,17 +66,17 @@ async fn an_agent_that_lies_fails_the_run(server: &AgentServer) {
     let receiver = Receiver::start().await;
     let working_dir = server.working_dir();
     let lie = || vec![Step::finish("All tests pass.")];
-    let fields = "limits: {attempts: 2}\nchecks:\n  - {name: tests, run: 'echo 1 test failed; exit 3'}\n  - 'true'";
+    let fields = "checks:\n  - {name: tests, run: 'echo 1 test failed; exit 3'}\n  - 'true'";
     let (run, _llm) = run(server, fields, &working_dir, Agent { first: lie(), sent_back: lie() }).await;
     let finished = run.reports_to(&receiver, &uuid::Uuid::new_v4().to_string()).finish().await.exits_with(1);
     let result = finished.json();
     assert_eq!(outline(&result), [("tests", "failed", Some(3)), ("true", "passed", Some(0))]);
-    assert_eq!((&result["check_attempts"], &result["checks"][0]["output"]), (&json!(2), &json!("1 test failed")));
+    assert_eq!((&result["check_attempts"], &result["checks"][0]["output"]), (&json!(3), &json!("1 test failed")));
     let report = receiver.accepted();
     assert_eq!((&report["status"], &report["error"]["code"]), (&json!("FAILED"), &json!("ChecksFailed")), "{report}");
     let detail = report["error"]["detail"].as_str().unwrap();
-    assert!(detail.starts_with("1 of 2 checks failed after attempt 2 of 2; `tests` exited with 3;"), "{detail}");
-    assert_eq!(messages(server, &result).await.len(), 2);
+    assert!(detail.starts_with("1 of 2 checks failed after attempt 3 of 3; `tests` exited with 3;"), "{detail}");
+    assert_eq!(messages(server, &result).await.len(), 3);
     let junit = fs::read_to_string(finished.path("out/junit.xml")).unwrap();
     assert!(junit.contains(r#"tests="3" failures="2""#) && junit.contains(r#"name="tests""#), "{junit}");
     let shown = Run::new().args(["show", finished.path("out").to_str().unwrap()]).finish().await.exits_with(0);
@@ -110,4 +112,18 @@ async fn an_agent_that_breaks_off_fails_the_run_with_its_own_error(server: &Agen
     assert!(result["error"]["code"].as_str().unwrap().ends_with("AuthenticationError"), "{result:#}");
     assert_eq!(outline(&result), [("exit 4", "failed", Some(4))]);
     assert_eq!(result["check_attempts"], 1);
+}
+
+async fn the_cost_of_all_attempts_counts_for_the_limit(server: &AgentServer) {
+    let working_dir = server.working_dir();
+    let agent = Agent {
+        first: vec![Step::finish("Done.")],
+        sent_back: (0..30).map(|number| Step::terminal(&format!("sleep 0.3; echo {number}"))).collect(),
+    };
+    let fields = format!("llm: {LLM_COST}\nlimits: {{cost: 0.035}}\nchecks: ['exit 4']");
+    let (run, _llm) = run(server, &fields, &working_dir, agent).await;
+    let result = run.finish().await.exits_with(1).json();
+    assert_eq!((&result["status"], &result["error"]["code"]), (&json!("FAILED"), &json!("CostLimitReached")));
+    assert_eq!(outline(&result), [("exit 4", "failed", Some(4))]);
+    assert_eq!((&result["check_attempts"], &result["turns"]), (&json!(1), &json!(2)), "{result:#}");
 }
