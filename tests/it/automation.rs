@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::automation_service::{Automation, profile};
-use crate::support::{AgentServer, AutomationService, Gates, NEWEST, ScriptedLlm, Step, time_scale};
+use crate::support::{AgentServer, AutomationService, Gates, NEWEST, Receiver, ScriptedLlm, Step, time_scale};
 
 /// A prompt preset whose prompt is this script's marker.
 async fn prompt_preset(llm: &ScriptedLlm, prompt: &str, more: Value) -> Automation<'static> {
@@ -235,31 +235,66 @@ async fn a_webhooks_event_triggers_a_run_and_reaches_the_agent_as_data() {
     assert_eq!(after, "## Task\n\nSum up the order.");
 }
 
+/// A task with every feature whose checks pass at the second attempt, and the same with one attempt. The agent does what is wrong first.
+///
+/// On the newest agent-server alone: the service 1.25.0 uploads with `POST /api/file/upload?path=…`, which 1.11.5 answers with a redirect that
+/// the service does not follow.
 #[tokio::test]
-async fn setup_checks_and_kept_files_are_those_of_the_task_in_the_tarball() {
+async fn the_features_of_the_task_in_the_tarball_are_those_of_the_run() {
     let llm = ScriptedLlm::start(0).await.unwrap();
-    llm.script("Fix it", [done("It is fixed.")]);
-    llm.script("These checks failed", [Step::terminal("cp begun fixed.txt"), done("Now it is fixed.")]);
-    let out = tempfile::tempdir().unwrap();
-    let out = out.path().join("out");
-    let run = async |attempts: u32| {
+    let sub_agent = format!("counter-{}", uuid::Uuid::new_v4().simple());
+    let command =
+        |command: &str, risk: &str| Step::call("terminal", json!({"command": command, "security_risk": risk}));
+    let give = |name: &str| {
+        Step::call("task", json!({"prompt": "Count the files", "subagent_type": name, "security_risk": "LOW"}))
+    };
+    llm.script("Fix it", [command("touch risky", "HIGH"), give("nobody"), give(&sub_agent), done("It is fixed.")]);
+    llm.script("Count the files", [command("ls | wc -l >counted", "LOW"), Step::finish("Counted.")]);
+    llm.script("These checks failed", [command("cp begun fixed.txt", "LOW"), done("Now it is fixed.")]);
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let sub_agents = json!([{"name": sub_agent, "description": "Counts files", "tools": ["terminal"]}]);
+    let agent = json!({"tools": ["terminal"], "system_prompt_suffix": "Be brief.", "confirmation_policy": "risky",
+        "security_analyzer": "llm", "sub_agents": sub_agents});
+    let run = async |attempts: u32, notify: Value| {
         let task = format!(
-            "---\nsetup: ['echo x >begun']\nchecks: [cat fixed.txt]\ncollect: ['*.txt']\nlimits: {{attempts: {attempts}}}\n---\nFix it."
+            "---\nagent: {agent}\nnotify: {notify}\nsetup: ['echo x >begun']\nchecks: [cat fixed.txt]\n\
+             collect: ['*.txt']\nlimits: {{attempts: {attempts}}}\n---\nFix it."
         );
         let automation = prompt_preset(&llm, "Not this", json!({})).await;
         let automation = automation.with_content(|content| std::fs::write(content.join("task.md"), task).unwrap());
         let entrypoint = format!("./openhands-runner run --out {}", out.join(attempts.to_string()).display());
         automation.change(json!({"entrypoint": entrypoint})).await;
-        automation.dispatch().await.ended().await
+        let mut run = automation.dispatch().await;
+        (run.ended().await, run.folder())
     };
-    let ended = run(2).await;
+    let (always, failure) = (Receiver::start().await, Receiver::start().await);
+    let notify = json!([{"url": failure.url(), "on": "failure"}, {"url": always.url()}]);
+    let (ended, working_dir) = run(2, notify).await;
     assert_eq!(ended["status"], "COMPLETED", "{ended:#}");
     let result: Value = serde_json::from_slice(&std::fs::read(out.join("2/result.json")).unwrap()).unwrap();
     assert_eq!((&result["setup"][0]["status"], &result["check_attempts"]), (&json!("passed"), &json!(2)), "{result:#}");
     assert_eq!(std::fs::read_to_string(out.join("2/collected/fixed.txt")).unwrap(), "x\n");
+    assert_eq!(result["warnings"][0], "actions that needed a confirmation and were rejected: 1", "{result:#}");
+    assert!(working_dir.join("counted").exists() && !working_dir.join("risky").exists());
+    let server = AgentServer::shared(NEWEST).await;
+    let conversation = server.conversation(ended["conversation_id"].as_str().unwrap()).await;
+    assert_eq!(conversation["confirmation_policy"]["kind"], "ConfirmRisky", "{conversation:#}");
+    let agent = &conversation["agent"];
+    let suffix = agent["agent_context"]["system_message_suffix"].as_str().unwrap();
+    assert!(suffix.contains("Be brief."), "{suffix}");
+    let has_tool = |name: &str| agent["tools"].as_array().unwrap().iter().any(|tool| tool["name"] == name);
+    assert!(has_tool("terminal") && !has_tool("file_editor"), "{agent:#}");
+    always.called().await;
+    let (told, text) = (always.accepted(), "completed\nNow it is fixed.");
+    assert_eq!(told["conversation_id"], ended["conversation_id"], "{told:#}");
+    assert!(told["text"].as_str().unwrap().ends_with(text) && failure.callbacks().is_empty(), "{told:#}");
 
-    let ended = run(1).await;
+    let (ended, _) = run(1, json!([{"url": failure.url(), "on": "failure"}])).await;
     assert_eq!(ended["status"], "FAILED", "{ended:#}");
     assert!(ended["error_detail"].as_str().unwrap().starts_with("ChecksFailed: 1 of 1 checks failed"), "{ended:#}");
-    assert!(ended["conversation_id"].is_string());
+    failure.called().await;
+    let told = failure.accepted();
+    assert_eq!((&told["status"], &told["error"]["code"]), (&json!("FAILED"), &json!("ChecksFailed")), "{told:#}");
+    assert_eq!(told["conversation_id"], ended["conversation_id"]);
 }
