@@ -157,6 +157,17 @@ impl InstantCloud {
         (self.state.most_messages.load(Ordering::Relaxed), self.state.messages.load(Ordering::Relaxed))
     }
 
+    /// Takes the network between the client and everything here away, or gives it back.
+    pub fn cut_off(&self, is_cut_off: bool) {
+        self.state.faults.cut_off(is_cut_off);
+        self.state.faults_of_sandboxes.cut_off(is_cut_off);
+    }
+
+    /// Requests that did not get through.
+    pub fn requests_cut_off(&self) -> usize {
+        self.state.faults.taken() + self.state.faults_of_sandboxes.taken()
+    }
+
     /// The specs that sandboxes were asked for with.
     pub fn specs(&self) -> Vec<String> {
         self.state.specs.lock().unwrap().clone()
@@ -193,6 +204,9 @@ impl State {
             return Ok(json_body(StatusCode::OK, &json!({"secrets": []})));
         };
         self.requests.lock().unwrap().push(Instant::now());
+        if self.faults.takes_request() {
+            return Err(Lost);
+        }
         let fault = self.faults.next();
         if let Some(response) = fault.and_then(Fault::response) {
             return Ok(response);

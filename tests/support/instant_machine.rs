@@ -11,7 +11,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -54,11 +54,39 @@ pub struct Faults {
     frequency: f64,
     random: Mutex<fastrand::Rng>,
     seen: Mutex<HashMap<Fault, usize>>,
+    /// Whether no request gets through.
+    is_cut_off: AtomicBool,
+    /// Requests that did not.
+    cut_off: AtomicUsize,
 }
 
 impl Faults {
     pub fn new(frequency: f64, seed: u64) -> Self {
-        Self { frequency, random: Mutex::new(fastrand::Rng::with_seed(seed)), seen: Mutex::default() }
+        let random = Mutex::new(fastrand::Rng::with_seed(seed));
+        Self {
+            frequency,
+            random,
+            seen: Mutex::default(),
+            is_cut_off: AtomicBool::new(false),
+            cut_off: AtomicUsize::new(0),
+        }
+    }
+
+    /// Lets no request through, or all again.
+    pub fn cut_off(&self, is_cut_off: bool) {
+        self.is_cut_off.store(is_cut_off, Ordering::Relaxed);
+    }
+
+    /// Whether this request does not get through.
+    pub fn takes_request(&self) -> bool {
+        let is_cut_off = self.is_cut_off.load(Ordering::Relaxed);
+        self.cut_off.fetch_add(usize::from(is_cut_off), Ordering::Relaxed);
+        is_cut_off
+    }
+
+    /// Requests that did not get through.
+    pub fn taken(&self) -> usize {
+        self.cut_off.load(Ordering::Relaxed)
     }
 
     /// What happens to the next request.
@@ -170,6 +198,9 @@ impl Machine {
         }
         if request.headers().get("x-session-api-key").is_none_or(|key| key != self.key.as_str()) {
             return Ok(Some(json_body(StatusCode::UNAUTHORIZED, &json!({"detail": "Unauthorized"}))));
+        }
+        if self.faults.takes_request() {
+            return Err(Lost);
         }
         let fault = self.faults.next();
         if let Some(response) = fault.and_then(Fault::response) {

@@ -1,6 +1,5 @@
 //! How a batch stands, as the live lines of a terminal tell it: its totals, and a line for each row that runs.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -19,12 +18,14 @@ pub(super) struct Standing {
     pub(super) failed: usize,
     /// How many there were when this process began.
     before: usize,
-    running: BTreeMap<usize, RunningRow>,
+    /// In the order of the rows.
+    running: Vec<RunningRow>,
 }
 
 /// A row that runs, as far as is known here.
 #[derive(Debug)]
 struct RunningRow {
+    index: usize,
     key: String,
     /// When its attempt began, since the beginning.
     began: Duration,
@@ -54,30 +55,31 @@ impl Standing {
 
     /// An attempt of a row begins, some time after the beginning.
     pub(super) fn starts(&mut self, index: usize, key: &str, began: Duration) {
-        let key = cut(key, LONGEST_KEY);
-        self.running.insert(index, RunningRow { key, began, live: Live::default(), counts: Counts::default() });
+        let (place, key) = (self.running.partition_point(|row| row.index < index), cut(key, LONGEST_KEY));
+        let row = RunningRow { index, key, began, live: Live::default(), counts: Counts::default() };
+        self.running.insert(place, row);
     }
 
     /// The attempt of a row has ended.
     pub(super) fn ends(&mut self, index: usize) {
-        self.running.remove(&index);
+        self.running.retain(|row| row.index != index);
     }
 
     /// The run of a row is in this state.
     pub(super) fn has_state(&mut self, index: usize, state: &State) {
-        if let Some(row) = self.running.get_mut(&index) {
+        if let Some(row) = self.running.iter_mut().find(|row| row.index == index) {
             (row.live, row.counts) = (Live::of(state), Counts::of(state, Duration::ZERO));
         }
     }
 
     /// A line for each row that runs, without the limits of its task, some time after the beginning.
     pub(super) fn rows(&self, elapsed: Duration) -> Vec<String> {
-        let longest = self.running.values().map(|row| row.key.chars().count()).max().unwrap_or_default();
+        let longest = self.running.iter().map(|row| row.key.chars().count()).max().unwrap_or_default();
         let line = |row: &RunningRow| {
             let counts = Counts { elapsed: elapsed.saturating_sub(row.began), ..row.counts };
             format!("{:longest$} | {}", row.key, row.live.line(&counts, 0))
         };
-        self.running.values().map(line).collect()
+        self.running.iter().map(line).collect()
     }
 
     /// The totals in two lines, some time after the beginning.

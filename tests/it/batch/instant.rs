@@ -78,6 +78,28 @@ async fn a_cloud_that_refuses_fails_and_pauses_loses_no_row_and_keeps_no_sandbox
 }
 
 #[tokio::test]
+async fn a_network_that_is_lost_for_a_while_costs_no_row_and_leaves_no_sandbox() {
+    const ROWS: usize = 4;
+    let cloud = InstantCloud::start(Nature::default()).await.unwrap();
+    let work = tempfile::tempdir().unwrap();
+    let out = work.path().join("out");
+    let batch = batch(&cloud, ROWS, out.to_str().unwrap()).args(["--concurrency", "2"]);
+    let running = batch.scaled(time_scale(0.1), ["sandbox_listed", "confirm_again", "cloud_delays"]).start();
+    // Two rows run then, and two have no sandbox yet.
+    running.says_times("run started", 2).await;
+    cloud.cut_off(true);
+    while cloud.requests_cut_off() < 5 {
+        sleep(Duration::from_millis(50)).await;
+    }
+    cloud.cut_off(false);
+    let finished = running.finish().await.exits_with(0);
+    let results = lines(&out.join("results.jsonl"));
+    let ended: Vec<&str> = results.iter().filter_map(|result| result["key"].as_str()).collect();
+    assert!(ended.len() == ROWS && results.iter().all(|result| result["status"] == "COMPLETED"), "{results:#?}");
+    assert_eq!((cloud.sandboxes(), cloud.messages()), (Vec::new(), (1, ROWS)), "{}", finished.stderr);
+}
+
+#[tokio::test]
 async fn a_column_names_the_image_of_each_row() {
     let cloud = InstantCloud::start(Nature::default()).await.unwrap();
     let work = tempfile::tempdir().unwrap();
