@@ -281,14 +281,14 @@ async fn another_host_gets_no_token() {
     let (llm, server) = (llm([Step::finish("Done.")]).await, AgentServer::shared(NEWEST).await);
     let cloud = Cloud::start(&server.key, account_settings(&llm), &[("github_token", TOKEN)]).await;
     // The machine's git rewrites addresses.
-    let config = format!("[url \"{}\"]\n insteadOf = https://github.com/\n", other.url(""));
+    let config = format!("[url \"{}\"]\n insteadOf = https://github.com/octo/\n", other.url(""));
     std::fs::write(home.path().join(".gitconfig"), config).unwrap();
     let unnamed = other.url("private");
     for repo in [
         // Redirected by the host that the token is for.
         format!("{{url: '{}', provider: github}}", redirecting.url("private")),
         // Rewritten.
-        "https://github.com/private".to_owned(),
+        "https://github.com/octo/private".to_owned(),
         // No one's host.
         unnamed,
     ] {

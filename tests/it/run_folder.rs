@@ -150,7 +150,7 @@ fn forms(secret: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn no_secret_that_the_agent_sees_is_in_any_output() {
-    const LLM: &str = "sk-7\"llm/key+of%the&4test";
+    const LLM: &str = "sk-7b9Kx2\"llm/key+of%the&4tQ8w1Z3x";
     const MCP: &str = "mcp-\"header/of+the%test";
     const ADDRESS: &str = "password-of-the-address";
     // One that the agent-server knows, and gives to the agent's commands.

@@ -101,6 +101,13 @@ impl Address {
             if let Some(page) = web_page::of(&url) {
                 return Err(page.problem());
             }
+            let parts = url.path_segments().into_iter().flatten().filter(|part| !part.is_empty()).count();
+            // Another port of such a host is a server of someone's own.
+            let is_public = url.port().is_none() && url.host_str().and_then(GitProvider::of_host).is_some();
+            let fewest = if is_public { 2 } else { 1 };
+            if url.scheme() != "file" && parts < fewest {
+                return Err(wrong("an address without the name of a repository".to_owned()));
+            }
             return match url.scheme() {
                 "file" if url.host().is_none() => Ok(Self::Url { shown: text.to_owned(), url }),
                 "https" | "http" | "ssh" if url.host_str().is_some_and(|host| !host.starts_with('-')) => {
@@ -363,6 +370,10 @@ mod tests {
             "ftp://u:hunter22@h/x",
             "file://host/x",
             "https://",
+            "https://u:hunter22@h",
+            "https://github.com/octo",
+            "https://gitlab.com/",
+            "ssh://git@h/",
             "https://u:hunter22@h:x/",
             "ssh://-x/y",
             "o/..",

@@ -56,7 +56,20 @@ fn common<'b>(one: impl Iterator<Item = &'b u8>, other: impl Iterator<Item = &'b
     one.zip(other).take_while(|(one, other)| one == other).count()
 }
 
-/// Whether a piece is no word, which stands in ordinary text, too.
+/// Whether letters, capitals and digits alternate in a piece as they do in random ones. Words, names, versions, dates and addresses stand in
+/// ordinary text, too: `release-2024.1` or `https://s3.example.com` at the beginning of a secret is no reason to mask it there.
 fn is_random(piece: &str) -> bool {
-    piece.contains(|char: char| char.is_ascii_digit()) && piece.contains(|char: char| char.is_ascii_alphabetic())
+    /// More than an abbreviation such as `i18n` has, or a version such as `v1b2`.
+    const FEWEST_CHANGES: usize = 3;
+    /// Letters and digits of a random piece for each change, at most.
+    const PER_CHANGE: usize = 4;
+    let is_change = |pair: &[u8]| {
+        let (one, other) = (pair[0], pair[1]);
+        let both = one.is_ascii_alphanumeric() && other.is_ascii_alphanumeric();
+        both && (one.is_ascii_digit() != other.is_ascii_digit()
+            || (one.is_ascii_lowercase() && other.is_ascii_uppercase()))
+    };
+    let changes = piece.as_bytes().windows(2).filter(|pair| is_change(pair)).count();
+    let letters_and_digits = piece.bytes().filter(u8::is_ascii_alphanumeric).count();
+    changes >= FEWEST_CHANGES && changes * PER_CHANGE >= letters_and_digits
 }
