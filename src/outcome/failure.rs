@@ -169,7 +169,7 @@ impl FailureKind {
             Self::Usage => "`openhands-runner COMMAND --help` prints what the command accepts",
             Self::HungUp => "run again in a session that stays, for example with `nohup`",
             Self::Interrupted | Self::Quit => "run again when you are ready",
-            Self::Terminated => "find what sent SIGTERM, for example the time limit of the container, and run again",
+            Self::Terminated => "find what sent the signal, for example the time limit of the container, and run again",
             Self::InternalError => "run again with `RUST_LOG=debug`, and report the bug with the log",
             Self::RunnerDied => "check the memory limit of the container, and run again",
             Self::InvalidAnswer => "simplify `result.schema`, and describe its fields",

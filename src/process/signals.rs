@@ -1,6 +1,8 @@
 //! Signals -> requests to end. What a run does about them is not known here.
 
+use std::future::poll_fn;
 use std::io;
+use std::task::Poll;
 
 use tokio::signal::unix::{self, SignalKind};
 
@@ -17,15 +19,14 @@ pub(crate) enum Signal {
     Quit,
     /// SIGTERM: what supervisors send.
     Terminate,
+    /// Another one, by its name, that would kill the process: schedulers announce the end of a job by it, or a limit is reached.
+    Scheduler(&'static str),
 }
 
 /// The signals of this process, from the moment of [`Shutdown::install`].
 #[derive(Debug)]
 pub(crate) struct Shutdown {
-    hang_up: unix::Signal,
-    interrupt: unix::Signal,
-    quit: unix::Signal,
-    terminate: unix::Signal,
+    signals: Vec<(unix::Signal, Signal)>,
     received: u32,
 }
 
@@ -36,23 +37,33 @@ impl Shutdown {
     /// # Errors
     /// The operating system's.
     pub(crate) fn install() -> io::Result<Self> {
-        Ok(Self {
-            hang_up: unix::signal(SignalKind::hangup())?,
-            interrupt: unix::signal(SignalKind::interrupt())?,
-            quit: unix::signal(SignalKind::quit())?,
-            terminate: unix::signal(SignalKind::terminate())?,
-            received: 0,
-        })
+        // With a handler, a file that reaches the limit of its size (`ulimit -f`) is an error as on a full disk.
+        unix::signal(SignalKind::from_raw(nix::libc::SIGXFSZ))?;
+        let mut signals = Vec::new();
+        for (number, signal) in [
+            (nix::libc::SIGHUP, Signal::HangUp),
+            (nix::libc::SIGINT, Signal::Interrupt),
+            (nix::libc::SIGQUIT, Signal::Quit),
+            (nix::libc::SIGTERM, Signal::Terminate),
+            (nix::libc::SIGUSR1, Signal::Scheduler("SIGUSR1")),
+            (nix::libc::SIGUSR2, Signal::Scheduler("SIGUSR2")),
+            (nix::libc::SIGXCPU, Signal::Scheduler("SIGXCPU")),
+            (nix::libc::SIGPWR, Signal::Scheduler("SIGPWR")),
+            (nix::libc::SIGALRM, Signal::Scheduler("SIGALRM")),
+        ] {
+            signals.push((unix::signal(SignalKind::from_raw(number))?, signal));
+        }
+        Ok(Self { signals, received: 0 })
     }
 
     /// The next signal. Cancel safe.
     pub(crate) async fn requested(&mut self) -> Signal {
-        let signal = tokio::select! {
-            _ = self.hang_up.recv() => Signal::HangUp,
-            _ = self.interrupt.recv() => Signal::Interrupt,
-            _ = self.quit.recv() => Signal::Quit,
-            _ = self.terminate.recv() => Signal::Terminate,
-        };
+        let next = poll_fn(|context| {
+            let mut streams = self.signals.iter_mut();
+            let received = streams.find_map(|(stream, signal)| stream.poll_recv(context).is_ready().then_some(*signal));
+            received.map_or(Poll::Pending, Poll::Ready)
+        });
+        let signal = next.await;
         self.received += 1;
         signal
     }
@@ -71,6 +82,7 @@ impl From<Signal> for Failure {
             Signal::Interrupt => (FailureKind::Interrupted, "SIGINT"),
             Signal::Quit => (FailureKind::Quit, "SIGQUIT"),
             Signal::Terminate => (FailureKind::Terminated, "SIGTERM"),
+            Signal::Scheduler(name) => (FailureKind::Terminated, name),
         };
         Self::new(kind, format!("the runner was ended by {name}"))
     }

@@ -9,17 +9,38 @@ const UNKNOWN_FIELD: &str = "unknown field ";
 /// The largest number of names that are listed where none is near.
 const FEW_NAMES: usize = 8;
 
-/// What belongs into a field, where its type does not say it.
+/// What belongs into a field, where its type does not say it. Each list has its row, with an example that has the brackets.
 const EXPECTED: &[(&str, &str)] = &[
+    ("agent.sub_agents", "a list of agents, such as `[{name: tester, description: Runs the tests}]`"),
+    ("agent.sub_agents[].tools", TOOLS),
+    ("agent.tools", TOOLS),
+    ("checks", COMMANDS),
+    ("collect", "a list of patterns, such as `[\"report/**\"]`"),
+    ("experiment.variants", "a list of variants, such as `[{name: a, weight: 1}]`"),
+    ("experiment.variants[].plugins", PLUGINS),
     ("limits.cost", "a number of US dollars, such as 2.50"),
     ("limits.iterations", "a whole number of 1 or more, such as 200"),
     ("limits.timeout", "a time with its unit, such as `30m`"),
     ("name", "a text"),
+    ("notify", "a list of addresses, such as `[{url: \"https://hooks.example.com/x\"}]`"),
+    ("plugins", PLUGINS),
     ("prompt", "a text"),
-    ("secrets", "a list of names, such as `[GITHUB_TOKEN]`"),
-    ("then", "a list of messages, such as `[\"Now write the tests.\"]`"),
     ("repos", "a list of repositories, such as `[https://github.com/octo/app]`"),
+    ("secrets", "a list of names, such as `[GITHUB_TOKEN]`"),
+    ("setup", COMMANDS),
+    ("skills", "`true`, `false`, or fields such as `{public: false}`"),
+    ("then", "a list of messages, such as `[\"Now write the tests.\"]`"),
 ];
+const COMMANDS: &str = "a list of commands, such as `[\"make test\"]`";
+const PLUGINS: &str = "a list of plugins, such as `[{source: \"github:octo/plugin\"}]`";
+const TOOLS: &str = "a list of names, such as `[terminal, file_editor]`";
+
+/// What belongs into the field at a path, if its type does not say it.
+fn expected_at(path: &str) -> Option<&'static str> {
+    let mut of_any_item = path.to_owned();
+    of_any_item.retain(|char| !char.is_ascii_digit());
+    EXPECTED.iter().find(|(field, _)| *field == of_any_item).map(|(_, expected)| *expected)
+}
 
 /// The names that are known where an unknown field stands; nothing for any other message.
 pub(super) fn known_names(message: &str) -> Option<Vec<&str>> {
@@ -52,7 +73,7 @@ pub(super) fn mistake(part: &Part, message: &str) -> Mistake {
         return Mistake::new(format!("{name} is given twice"), "remove one of the two");
     }
     if let Some((found, expected)) = of_type(message) {
-        let own = EXPECTED.iter().find(|(field, _)| *field == path).map(|(_, expected)| (*expected).to_owned());
+        let own = expected_at(&path).map(str::to_owned);
         let found = match found.strip_prefix('`') {
             Some(_) => format!("invalid value {found} for {name}"),
             None => format!("invalid value for {name}: {found}"),
@@ -79,7 +100,11 @@ fn without_place<'m>(message: &'m str, path: &str) -> &'m str {
 
 /// The names of a path, each only if it can be no key: a user may have written one there.
 pub(super) fn shown_path(path: &str) -> String {
-    let name = |name: &str| if shown(name) == format!("`{name}`") { name.to_owned() } else { "…".to_owned() };
+    let name = |name: &str| {
+        // The index of an item makes no key of a name.
+        let field = name.split('[').next().unwrap_or_default();
+        if shown(field) == format!("`{field}`") { name.to_owned() } else { "…".to_owned() }
+    };
     path.split('.').map(name).collect::<Vec<_>>().join(".")
 }
 
@@ -98,6 +123,7 @@ fn of_type(message: &str) -> Option<(String, String)> {
 /// What serde calls a value, as users call it. The text of a value may be a key.
 fn value(found: &str) -> String {
     match found.split_once(' ').unwrap_or((found, "")) {
+        ("string", "\"\"") => "an empty text".to_owned(),
         ("string", text) => shown(text.trim_matches('"')),
         ("integer" | "boolean", value) => format!("`{}`", value.trim_matches('`')),
         ("floating", rest) => format!("`{}`", rest.trim_start_matches("point ").trim_matches('`')),
@@ -120,5 +146,87 @@ fn wanted(expected: &str) -> String {
         "a map" => "fields with values, such as `name: value`".to_owned(),
         text if text.starts_with("struct ") => "fields with values, such as `name: value`".to_owned(),
         text => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::input::task::Task;
+    use crate::input::task::parse::{TaskFormat, parse};
+
+    /// The paths of all lists of a schema, each with the types of its place.
+    fn lists(schema: &Value, whole: &Value, path: &str, found: &mut Vec<String>) {
+        if let Some(name) = schema.get("$ref").and_then(Value::as_str) {
+            let definition = whole.pointer(name.trim_start_matches('#')).unwrap();
+            return lists(definition, whole, path, found);
+        }
+        let holds_array =
+            |kind: &Value| kind == "array" || kind.as_array().is_some_and(|all| all.contains(&"array".into()));
+        if schema.get("type").is_some_and(holds_array) {
+            found.push(path.to_owned());
+        }
+        if let Some(item) = schema.get("items") {
+            lists(item, whole, &format!("{path}[]"), found);
+        }
+        for form in ["anyOf", "oneOf"].iter().filter_map(|forms| schema.get(forms)?.as_array()).flatten() {
+            lists(form, whole, path, found);
+        }
+        for (name, field) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            lists(field, whole, &path, found);
+        }
+    }
+
+    #[test]
+    fn one_value_in_the_place_of_a_list_is_refused_with_a_list_to_write() {
+        let schema = schemars::schema_for!(Task).to_value();
+        let mut paths = Vec::new();
+        lists(&schema, &schema, "", &mut paths);
+        assert!(paths.len() >= 13 && paths.contains(&"checks".to_owned()), "{paths:?}");
+        for path in paths {
+            // The fields above, as YAML writes them.
+            let (above, field) = path.rsplit_once('.').unwrap_or(("", &path));
+            let (mut before, mut after) = (String::new(), String::new());
+            for step in above.split('.').filter(|step| !step.is_empty()) {
+                match step.strip_suffix("[]") {
+                    Some(list) => (before, after) = (format!("{before}{list}: [{{"), format!("}}]{after}")),
+                    None => (before, after) = (format!("{before}{step}: {{"), format!("}}{after}")),
+                }
+            }
+            for (value, found) in [
+                ("\"\"", "an empty text"),
+                ("x", "`x`"),
+                ("7", "`7`"),
+                ("true", "`true`"),
+                ("{a: b}", "fields with values"),
+            ] {
+                let text = format!("{before}{field}: {value}{after}\nprompt: x\n");
+                let error = parse(&text, TaskFormat::Yaml, "t").unwrap_err().to_string();
+                let shown = path.replace("[]", "[0]");
+                let line =
+                    error.lines().find(|line| line.contains(&format!("for `{shown}`")) && line.contains("such as"));
+                let line = line.unwrap_or_else(|| panic!("{text}: {error}"));
+                assert!(line.contains(found) && line.contains("expected a list of ") && line.contains("`["), "{line}");
+            }
+        }
+        let error = parse("skills: x\nprompt: x\n", TaskFormat::Yaml, "t").unwrap_err().to_string();
+        assert!(
+            error.ends_with("`x` for `skills`; expected `true`, `false`, or fields such as `{public: false}`"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_example_of_each_list_can_be_read() {
+        for (path, expected) in
+            EXPECTED.iter().filter(|(path, expected)| expected.starts_with("a list") && !path.contains('.'))
+        {
+            let example = expected.split('`').nth(1).unwrap();
+            let text = format!("{path}: {example}\nprompt: x\n");
+            assert!(parse(&text, TaskFormat::Yaml, "t").is_ok(), "{text}");
+        }
     }
 }

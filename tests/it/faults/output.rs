@@ -29,22 +29,33 @@ async fn a_full_device_ends_no_run() {
     completes(r#"exec "$@" >/dev/full 2>/dev/full"#).await;
 }
 
-#[tokio::test]
-async fn a_full_disk_ends_no_run() {
+/// A run whose output and result go to the folder `full`, which the script makes before it starts the run.
+async fn completes_with_files_in<const N: usize>(shell: [&str; N]) {
     let server = AgentServer::shared(NEWEST).await;
     let work = Work::on(server).await;
     work.llm.script("Do the task", [Step::finish("Done.")]);
-    let script = r#"
-        mkdir full && mount -t tmpfs -o size=64k none full && ! dd if=/dev/zero of=full/filler bs=4k 2>/dev/null || exit 99
-        exec "$@" >full/stdout 2>full/stderr"#;
     let finished = work
         .run_without_arguments(server)
         .args(["run", "--format", "jsonl", "--result", "full/result.json"])
-        .under(["unshare", "--mount", "bash", "-c", script, "bash"])
+        .under(shell)
         .finish()
         .await;
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
     assert_eq!(work.receiver.accepted()["status"], "COMPLETED");
+}
+
+#[tokio::test]
+async fn a_full_disk_ends_no_run() {
+    let script = r#"
+        mkdir full && mount -t tmpfs -o size=64k none full && ! dd if=/dev/zero of=full/filler bs=4k 2>/dev/null || exit 99
+        exec "$@" >full/stdout 2>full/stderr"#;
+    completes_with_files_in(["unshare", "--mount", "bash", "-c", script, "bash"]).await;
+}
+
+#[tokio::test]
+async fn a_limit_of_the_size_of_files_ends_no_run() {
+    let script = r#"mkdir full && exec prlimit --fsize=64 "$@" >full/stdout 2>full/stderr"#;
+    completes_with_files_in(["bash", "-c", script, "bash"]).await;
 }
 
 #[tokio::test]

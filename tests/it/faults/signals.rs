@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nix::sys::signal::Signal::{self, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM};
+use nix::sys::signal::Signal::{self, SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM, SIGUSR1};
 use nix::sys::signal::killpg;
 use nix::unistd::Pid;
 use tokio::time::sleep;
@@ -42,6 +42,8 @@ async fn the_other_signals_are_reported_by_their_names() {
         ends_the_run(server, SIGINT, 130, "Interrupted"),
         ends_the_run(server, SIGHUP, 129, "HungUp"),
         ends_the_run(server, SIGQUIT, 131, "Quit"),
+        // Of a scheduler.
+        ends_the_run(server, SIGUSR1, 143, "Terminated"),
     );
 }
 
