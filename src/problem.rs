@@ -112,12 +112,28 @@ pub(crate) fn shown(value: &str) -> String {
 #[must_use]
 pub(crate) fn may_be_key(value: &str) -> bool {
     let holds = |kind: fn(char) -> bool| value.chars().any(kind);
-    let is_path = value.contains('/') && !value.contains("://");
-    let is_mixed = holds(|char| char.is_ascii_digit()) && holds(char::is_alphabetic) && value.len() >= 12 && !is_path;
-    is_mixed
+    // Some kinds of keys have slashes; a path is less random.
+    let is_path = value.contains('/')
+        && !value.contains("://")
+        && (value.starts_with(['/', '.', '~']) || value.contains('.') || !is_random(value, 6));
+    let is_mixed = holds(|char| char.is_ascii_digit()) && holds(char::is_alphabetic) && value.len() >= 12;
+    ((is_mixed || is_random(value, 4)) && !is_path)
         || redact::is_token(value)
         || (value.contains("://") && value.contains(['@', '?']))
         || redact::mask_suspected(value) != value
+}
+
+/// Whether letters, capitals and digits alternate as in a random word, on average after at most so many characters. A name of several words
+/// has fewer changes.
+fn is_random(value: &str, per_change: usize) -> bool {
+    let is_change = |pair: &[u8]| {
+        let are_both = pair.iter().all(u8::is_ascii_alphanumeric);
+        let is_capital = pair[0].is_ascii_lowercase() && pair[1].is_ascii_uppercase();
+        are_both && (is_capital || pair[0].is_ascii_digit() != pair[1].is_ascii_digit())
+    };
+    let changes = value.as_bytes().windows(2).filter(|pair| is_change(pair)).count();
+    let length = value.bytes().filter(u8::is_ascii_alphanumeric).count();
+    length >= 12 && changes >= 4 && changes * per_change >= length
 }
 
 /// The known name nearest to what was written, if any is near enough to be meant.
@@ -179,7 +195,21 @@ mod tests {
         {
             assert!(!shown(value).contains(value), "{value}");
         }
-        for value in ["70000", "x", "abc", "3 minutes", "3,5", "tru"] {
+        // Of letters alone, of AWS with slashes, and behind the name of a scheme.
+        for value in ["kQdWxRbTzLmKpJvY", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "Bearer kQdWxRbTzLmKpJvY"] {
+            assert!(!shown(value).contains(value), "{value}");
+        }
+        for value in [
+            "70000",
+            "x",
+            "abc",
+            "3 minutes",
+            "3,5",
+            "tru",
+            "maxOutputTokens",
+            "src/MyApp/Main2Test",
+            "/tmp/A1b2C3d4E5",
+        ] {
             assert_eq!(shown(value), format!("`{value}`"));
         }
         assert_eq!(shown("a\n::error::b"), "`a ::error::b`");

@@ -59,6 +59,8 @@ fn no_path_of_a_server(path: &str) -> Option<&'static str> {
         Some("a variable in a path: no shell replaces it here")
     } else if path.contains("://") {
         Some("an address in place of a path")
+    } else if path.starts_with(['"', '\'']) {
+        Some("a path in quotes")
     } else if has_drive {
         Some("a Windows path, which the agent-server does not understand")
     } else {

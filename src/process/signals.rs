@@ -38,7 +38,7 @@ impl Shutdown {
     /// The operating system's.
     pub(crate) fn install() -> io::Result<Self> {
         // With a handler, a file that reaches the limit of its size (`ulimit -f`) is an error as on a full disk.
-        unix::signal(SignalKind::from_raw(nix::libc::SIGXFSZ))?;
+        let _ = unix::signal(SignalKind::from_raw(nix::libc::SIGXFSZ))?;
         let mut signals = Vec::new();
         for (number, signal) in [
             (nix::libc::SIGHUP, Signal::HangUp),

@@ -28,6 +28,9 @@ impl CollectPattern {
     fn new(text: &str) -> Result<Self, Mistake> {
         let path = Path::new(text.trim());
         let wrong = |what: &str| Mistake::new(format!("{} {what}", shown(text)), HELP);
+        if let Some(other) = of_another_tool(text.trim()) {
+            return Err(wrong(other));
+        }
         let mut names = Vec::new();
         for component in path.components() {
             match component {
@@ -62,6 +65,18 @@ impl CollectPattern {
         let is_plain = |name: &&str| !name.contains(['*', '?', '[']);
         let base: Vec<&str> = self.0.as_str().split('/').take_while(is_plain).collect();
         if base.is_empty() { ".".to_owned() } else { base.join("/") }
+    }
+}
+
+/// What only a shell or another tool reads in a pattern. Here it would match nothing.
+fn of_another_tool(pattern: &str) -> Option<&'static str> {
+    let has_choice = pattern.split('{').skip(1).any(|rest| rest.split('}').next().is_some_and(|of| of.contains(',')));
+    match pattern.chars().next() {
+        Some('~' | '$') => Some("begins with what only a shell replaces"),
+        Some('!') => Some("excludes files, which no pattern does"),
+        _ if pattern.contains('\\') => Some("has a `\\`"),
+        _ if has_choice && pattern.contains('}') => Some("has a choice in braces; give each an item of its own"),
+        _ => None,
     }
 }
 
@@ -115,6 +130,11 @@ mod tests {
             (".", "names no files"),
             ("a**", "is not a pattern"),
             ("[a", "is not a pattern"),
+            ("~/report", "only a shell replaces"),
+            ("$HOME/report", "only a shell replaces"),
+            ("!report/x", "excludes files"),
+            ("report\\**", "has a `\\`"),
+            ("report/*.{xml,html}", "a choice in braces"),
         ] {
             let mistake = CollectPattern::new(pattern).unwrap_err().to_string();
             assert!(mistake.contains(found), "{pattern}: {mistake}");

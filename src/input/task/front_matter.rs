@@ -59,6 +59,14 @@ impl<'t> Parts<'t> {
                     "put such a line above its first field, or use `--plain` if it is part of the prompt",
                 ));
             }
+            if is_task_without_text(&text[start..]) {
+                return Err(Problem::new(
+                    format!("{file}:{}", before + 1),
+                    "fields of a task that stand in no front matter",
+                    "put them as YAML between two lines `---` above the text, name the file .yaml or .json if it has a `prompt`, \
+                     or use `--plain` if they are part of the prompt",
+                ));
+            }
             return Ok(Self { before, front_matter: None, body: text });
         }
         let mut front_matter = String::new();
@@ -149,6 +157,21 @@ fn other_fence<'t>(first: &'t str, mut rest: impl Iterator<Item = &'t str>) -> O
     (closed && has_any).then_some(fence)
 }
 
+/// Whether a text begins with the fields of a task, as JSON, or as YAML that has a `prompt`.
+fn is_task_without_text(text: &str) -> bool {
+    let telling = || RESTRAINING.iter().copied().chain(["prompt"]);
+    if text.starts_with('{') {
+        let first = serde_json::Deserializer::from_str(text).into_iter::<serde_json::Value>().next();
+        return matches!(first, Some(Ok(fields)) if telling().any(|name| fields.get(name).is_some()));
+    }
+    let mut fields = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with([' ', '\t', '#', '-']));
+    let begins =
+        fields.clone().next().is_some_and(|line| has_field(line, ':', TELLING) || has_field(line, ':', &["prompt"]));
+    begins
+        && fields.clone().any(|line| has_field(line, ':', &["prompt"]))
+        && fields.any(|line| has_field(line, ':', TELLING))
+}
+
 /// Whether the line gives a value to one of these fields.
 fn has_field(line: &str, mark: char, fields: &[&str]) -> bool {
     line.split_once(mark).is_some_and(|(name, _)| fields.contains(&name.trim_end().trim_matches('"')))
@@ -183,6 +206,28 @@ mod tests {
                 Ok(Some("name: x\n".to_owned())),
                 "{before:?}"
             );
+        }
+    }
+
+    #[test]
+    fn fields_that_stand_in_no_front_matter_are_refused() {
+        for text in [
+            "{\"limits\": {\"cost\": 1}}\nDo it.",
+            "\n{\n  \"prompt\": \"Do it.\"\n}\n",
+            "name: x\nlimits:\n  cost: 1\nprompt: Do it.\n",
+            "# A task\nprompt: |\n  Do it.\nsecrets: []\n",
+        ] {
+            let error = parts(text).unwrap_err();
+            assert!(error.contains("fields of a task that stand in no front matter"), "{text}: {error}");
+        }
+        for text in [
+            "{\"name\": \"x\"}\nCorrect this JSON.",
+            "{not JSON, limits: 1}",
+            "name: the field that is wrong\nCorrect it.",
+            "Correct this file:\nprompt: x\nlimits: y\n",
+            "prompt: what is a prompt?\n",
+        ] {
+            assert_eq!(parts(text), Ok(None), "{text}");
         }
     }
 

@@ -379,6 +379,10 @@ fn mcp_servers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String,
 fn mcp_server<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
     let server = Value::deserialize(deserializer)?;
     let has = |field: &str| server.get(field).is_some_and(Value::is_string);
+    if server.get("command").is_some_and(Value::is_array) {
+        let help = "write the program as `command`, and what follows as `args: […]`";
+        return Err(de::Error::custom(Mistake::new("a list as `command`", help)));
+    }
     if has("url") == has("command") {
         let found = if has("url") { "both `url` and `command`" } else { "neither `url` nor `command`" };
         let help = "an MCP server has one of the two: `url` for a remote one, `command` for one that is started";

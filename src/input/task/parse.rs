@@ -463,6 +463,14 @@ mod tests {
                  `command` for one that is started",
             ),
             (
+                "prompt: x\nmcp: {a: {command: [npx, -y, x]}}\n",
+                "task.md:2:10: `mcp.a`: a list as `command`; write the program as `command`, and what follows as `args: […]`",
+            ),
+            (
+                "prompt: x\nnotify: ['https://hooks.example.com/abc']\n",
+                "task.md:2:10: invalid value for `notify[0]`; expected fields such as `{url: \"https://hooks.example.com/x\"}`",
+            ),
+            (
                 "prompt: x\nmcp: {a: {url: mcp.example.com/mcp}}\n",
                 "task.md:2:10: `mcp.a`: not an address; write one that starts with http:// or https://",
             ),

@@ -56,9 +56,10 @@ async fn copy(
     collected: &mut Collected,
 ) -> Result<(), String> {
     let found = matching(&list(salvager, patterns, limit).await?, patterns);
-    if found.is_empty() {
-        let names = patterns.iter().map(CollectPattern::as_str);
-        salvager.warnings.warn(format!("no file of the workspace matches `collect`: {}", text::listed(names)));
+    let is_found = |pattern: &&CollectPattern| found.keys().any(|path| pattern.matches(path));
+    let without: Vec<_> = patterns.iter().filter(|pattern| !is_found(pattern)).map(CollectPattern::as_str).collect();
+    if !without.is_empty() {
+        salvager.warnings.warn(format!("no file of the workspace matches `collect`: {}", text::listed(without)));
     }
     let (chosen, mut left_out) = chosen(found);
     // Until it is there.
