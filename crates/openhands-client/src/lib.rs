@@ -1,8 +1,8 @@
-//! A client for OpenHands: conversations with an agent, in a sandbox of OpenHands Cloud or beside any agent-server.
+//! A client for OpenHands: runs conversations with an agent, in a sandbox of OpenHands Cloud or on any agent-server.
 //!
-//! # Connect, and converse
+//! # Connect and converse
 //!
-//! A workspace is a sandbox with an account behind it; a conversation is an agent's work in it.
+//! A workspace is a sandbox together with the account that it belongs to. A conversation is the work of an agent in a workspace.
 //!
 //! ```no_run
 //! # async fn example(api_key: &str) -> Result<(), Box<dyn std::error::Error>> {
@@ -16,7 +16,7 @@
 //!     .start()
 //!     .await?;
 //! conversation.send("Read the current repo and write 3 facts about the project into FACTS.txt.").await?;
-//! conversation.run().await?; // until the turn is over
+//! conversation.run().await?; // waits until the turn is over
 //! conversation.send("Great! Now delete that file.").await?;
 //! conversation.run().await?;
 //! println!("EXAMPLE_COST: {}", conversation.cost());
@@ -48,7 +48,8 @@
 //!
 //! # Inside a sandbox
 //!
-//! A program that runs in a sandbox, such as an automation, opens an [`InsideWorkspace`]. It sends the completion callback.
+//! A program that runs in a sandbox, such as an automation, opens an [`InsideWorkspace`], which also sends the completion
+//! callback.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -62,10 +63,10 @@
 //! # }
 //! ```
 //!
-//! # The map
+//! # Modules
 //!
-//! - [`workspace`]: a sandbox with an account behind it; what most programs start with;
-//! - [`conversation`]: an agent's work, from its first message to its end;
+//! - [`workspace`]: a sandbox with its account; most programs start here;
+//! - [`conversation`]: an agent's work, from the first message to the end;
 //! - [`sandbox`]: commands, files and programs in a sandbox, and the providers of sandboxes;
 //! - [`automation`]: the completion callback of a run.
 
@@ -74,8 +75,8 @@ pub mod conversation;
 pub mod sandbox;
 pub mod workspace;
 
-// What these stand on. No stability promise: these modules are public for the program `openhands-runner` alone. The same holds for
-// every other item with `#[doc(hidden)]`.
+// The lower layers. They are public only for the program `openhands-runner` and have no stability promise, like every other item
+// with `#[doc(hidden)]`.
 #[doc(hidden)]
 pub mod agent_server;
 #[doc(hidden)]
@@ -109,7 +110,7 @@ pub use http::HttpError;
 pub use secret::Secret;
 pub use workspace::{CloudWorkspace, InsideWorkspace, Workspace};
 
-/// The example in the README compiles.
+/// Compiles the example in the README as a test.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,23 +1,23 @@
-//! What a run may spend.
+//! The cost limit of a run.
 
 use super::follow::FollowError;
 use crate::agent_server::wire::Cost;
 
-/// What a run may spend, and what its conversation had cost before it.
+/// The cost limit of a run, and the cost of its conversation before the run.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Budget {
-    /// US dollars.
+    /// In US dollars.
     pub(super) limit: Option<f64>,
     pub(super) spent_before: Cost,
 }
 
 impl Budget {
-    /// US dollars of this run alone.
+    /// Returns the cost of this run alone, in US dollars.
     pub(super) fn spent(self, cost: Cost) -> Option<f64> {
         Some(cost.known()? - self.spent_before.known().unwrap_or(0.0))
     }
 
-    /// Refuses a cost of the conversation that is beyond the limit.
+    /// Fails if the cost of the conversation exceeds the limit.
     pub(super) fn check(self, cost: Cost) -> Result<(), FollowError> {
         let (Some(limit), Some(spent)) = (self.limit, self.spent(cost)) else { return Ok(()) };
         if spent > limit {

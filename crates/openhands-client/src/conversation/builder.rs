@@ -1,4 +1,4 @@
-//! The short way to a conversation.
+//! The builder of a conversation.
 
 use std::fmt;
 use std::time::Duration;
@@ -23,77 +23,78 @@ impl ConversationBuilder {
         Self { server, spec: ConversationSpec::new(ConversationId::random(), agent), on_event: None }
     }
 
-    /// The conversation's id (default: a random one). A conversation that exists under it is continued.
+    /// Sets the conversation's id (default: a random one). If a conversation with this id exists, it is continued.
     #[must_use]
     pub fn id(mut self, id: ConversationId) -> Self {
         self.spec.id = id;
         self
     }
 
-    /// The agent's working directory (default: [`super::DEFAULT_WORKING_DIR`]).
+    /// Sets the agent's working directory (default: [`super::DEFAULT_WORKING_DIR`]).
     #[must_use]
     pub fn working_dir(mut self, directory: impl Into<String>) -> Self {
         self.spec.working_dir = directory.into();
         self
     }
 
-    /// A title for people (default: the server makes one with a call of the LLM).
+    /// Sets a title for people (default: the server generates one with an LLM call).
     #[must_use]
     pub fn title(mut self, title: impl Into<String>) -> Self {
         self.spec.title = Some(title.into());
         self
     }
 
-    /// A tag: a key of lower-case letters and digits, a value of up to 256 characters.
+    /// Adds a tag: a key of lower-case letters and digits, and a value of up to 256 characters.
     #[must_use]
     pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.spec.tags.insert(key.into(), value.into());
         self
     }
 
-    /// Secrets that the agent's commands see as variables.
+    /// Adds secrets. The agent's commands see them as environment variables.
     #[must_use]
     pub fn secrets(mut self, secrets: Secrets) -> Self {
         self.spec.secrets.extend(secrets);
         self
     }
 
-    /// MCP servers whose tools the agent has.
+    /// Sets the MCP servers whose tools the agent can use.
     #[must_use]
     pub fn mcp_servers(mut self, servers: McpServers) -> Self {
         self.spec.mcp = servers;
         self
     }
 
-    /// A plugin, which the server loads at the first message.
+    /// Adds a plugin. The server loads it at the first message.
     #[must_use]
     pub fn plugin(mut self, plugin: PluginSource) -> Self {
         self.spec.plugins.push(plugin);
         self
     }
 
-    /// Steps for one message (default: the server's, 500).
+    /// Sets the maximum number of steps for each message (default: the server's, 500).
     #[must_use]
     pub fn max_iterations(mut self, iterations: u32) -> Self {
         self.spec.max_iterations = Some(iterations);
         self
     }
 
-    /// US dollars that the conversation may spend from now on. The agent is stopped when it has spent more.
+    /// Sets how many US dollars the conversation may spend from now on. An agent that exceeds the limit is stopped.
     #[must_use]
     pub fn cost_limit(mut self, dollars: f64) -> Self {
         self.spec.cost_limit = Some(dollars);
         self
     }
 
-    /// Time for the whole conversation. The agent is stopped then.
+    /// Sets the time limit for the whole conversation. When it is reached, the agent is stopped.
     #[must_use]
     pub fn time_limit(mut self, limit: Duration) -> Self {
         self.spec.time_limit = Some(limit);
         self
     }
 
-    /// The run that the conversation is for: if the program starts again, it finds what it has sent.
+    /// Sets the run that the conversation belongs to. A program that starts again can then tell which messages it has already
+    /// sent.
     #[doc(hidden)]
     #[must_use]
     pub fn run(mut self, run: RunSpec) -> Self {
@@ -101,14 +102,14 @@ impl ConversationBuilder {
         self
     }
 
-    /// Sees every event of the conversation, each once, while [`Conversation::run`] waits.
+    /// Sets a handler that receives every event of the conversation exactly once, while [`Conversation::run`] waits.
     #[must_use]
     pub fn on_event(mut self, handler: impl FnMut(&Event) + Send + 'static) -> Self {
         self.on_event = Some(Box::new(handler));
         self
     }
 
-    /// Starts the conversation, or continues the one that exists under the id.
+    /// Starts the conversation, or continues the existing one with the same id.
     ///
     /// # Errors
     /// [`ConversationError::Request`].

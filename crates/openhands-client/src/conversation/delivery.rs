@@ -1,15 +1,15 @@
-//! Sends one message exactly once, as far as the server lets one know: a message carries no id. Pure: no clock, no I/O.
+//! Decides how to send one message exactly once, as far as the server allows: a message has no id. Pure: no clock, no I/O.
 //!
-//! | the request | the log | then |
+//! | the request | the log | result |
 //! | --- | --- | --- |
 //! | succeeds | | delivered |
-//! | is refused for good | | failed |
+//! | is rejected permanently | | failed |
 //! | fails | holds the message | delivered; its run is started |
-//! | finds no connection | does not hold it, or finds no connection either | sent again, for as long as a server may be away |
+//! | cannot connect | does not hold it, or cannot be reached either | sent again, for as long as a server may be away |
 //! | breaks off | does not hold it, some seconds later | sent again, for as long as a server may be away |
-//! | comes back with an error | does not hold it, some seconds later | sent again, three times in all |
+//! | returns an error | does not hold it, some seconds later | sent again, at most three times in all |
 //! | times out | does not hold it, for as long as a server may be silent | failed: a busy server may store it later |
-//! | fails | cannot be read in that time | failed: sent again, the message might be there twice |
+//! | fails | cannot be read in that time | failed: a second request could store the message twice |
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use super::limits::FollowLimits;
 use crate::http::HttpError;
 use crate::retry::{Retry, Retryable as _};
 
-/// The number of requests that come back with an error.
+/// The maximum number of requests that return an error.
 const MOST_ATTEMPTS: u8 = 3;
 
 /// How a request to send the message failed.
@@ -44,7 +44,7 @@ impl From<&HttpError> for SendFailure {
     }
 }
 
-/// What a look at the log showed.
+/// What reading the log showed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Looked {
     Found,
@@ -53,16 +53,16 @@ pub(super) enum Looked {
     Unreadable,
 }
 
-/// What comes next.
+/// The next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Send the message, after this time.
+    /// Send the message after this time.
     Send { after: Duration },
-    /// Look whether the log holds the message, after this time and until then.
+    /// Check after this time whether the log holds the message, until the given time.
     Look { after: Duration, until: Instant },
-    /// The message is there; start its run.
+    /// The log holds the message; start its run.
     StartRun,
-    /// The message could not be sent, or it is not known whether it was: the error of the request says why.
+    /// The message could not be sent, or may have been sent. The error of the request has the reason.
     Fail,
 }
 
@@ -73,9 +73,9 @@ pub(super) struct Delivery {
     attempts: u8,
     give_up: Instant,
     failure: SendFailure,
-    /// Until when the log is looked at.
+    /// The time until which the log is checked.
     look_until: Instant,
-    /// From when on a log without the message is believed.
+    /// The time from which a log without the message counts as proof.
     believed_from: Instant,
 }
 
@@ -85,12 +85,12 @@ impl Delivery {
         Self { limits, attempts: 0, give_up, failure: SendFailure::Final, look_until: now, believed_from: now }
     }
 
-    /// The number of the last attempt.
+    /// Returns the number of the last attempt.
     pub(super) fn attempts(&self) -> u8 {
         self.attempts
     }
 
-    /// The request has failed.
+    /// Records that the request has failed.
     pub(super) fn failed(&mut self, failure: SendFailure, now: Instant) -> Next {
         self.attempts += 1;
         self.failure = failure;
@@ -105,13 +105,13 @@ impl Delivery {
         Next::Look { after: Duration::ZERO, until: self.look_until }
     }
 
-    /// The log was looked at.
+    /// Records what the log showed.
     pub(super) fn looked(&mut self, looked: Looked, now: Instant) -> Next {
         let pause = self.limits.poll_without_socket / 2;
         match looked {
             Looked::Found => Next::StartRun,
             Looked::Missing if now >= self.believed_from => self.send_again(Duration::ZERO, now),
-            // It never got there.
+            // The request never reached the server.
             Looked::NotConnected if self.failure == SendFailure::NotConnected => self.send_again(pause, now),
             _ if now + pause >= self.look_until => self.look_timed_out(looked, now),
             _ => Next::Look { after: pause, until: self.look_until },
@@ -139,7 +139,7 @@ impl Delivery {
 mod tests {
     use super::*;
 
-    /// Plays the same failure and the same look again and again, and gives what ends it, after how many requests.
+    /// Repeats the same failure and the same result of the check, and returns the final step and the number of requests.
     fn played(failure: SendFailure, look: Looked) -> (Next, u8) {
         let mut now = Instant::now();
         let mut delivery = Delivery::new(FollowLimits::default(), now);

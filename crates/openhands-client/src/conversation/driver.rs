@@ -1,4 +1,4 @@
-//! Does what the state machines say: the client, the socket and the clock of a conversation.
+//! Performs the I/O that the state machines ask for: the client, the socket and the clock of a conversation.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -22,7 +22,7 @@ use crate::ids::ConversationId;
 use crate::retry::{Policy, retry_while_full};
 use crate::text;
 
-/// A request that has ended.
+/// A completed request.
 enum Completed {
     State(Result<ConversationInfo, HttpError>),
     StateTimedOut,
@@ -41,20 +41,20 @@ pub(super) struct Driver {
     updates: VecDeque<Update>,
     actions: VecDeque<Action>,
     pending: Option<BoxFuture<'static, Completed>>,
-    /// A message that is sent while the turn is followed.
+    /// A message that is sent while a turn is followed.
     aside: Option<BoxFuture<'static, ()>>,
     usage: Usage,
     told_cost: Cost,
     events: u64,
-    /// One timer for all waits: an event arms none of its own.
+    /// One timer for all waits, so that no event creates a timer of its own.
     timer: Pin<Box<Sleep>>,
-    /// Since when no one looks.
+    /// The time since which the caller has not waited for updates.
     left_at: Option<Instant>,
     over: Option<TurnEnd>,
 }
 
 impl Driver {
-    /// Subscribes to the conversation, and waits a moment until that works.
+    /// Subscribes to the conversation, and waits a moment for the subscription.
     pub(super) async fn open(server: AgentServer, id: ConversationId, limits: FollowLimits, follow: Follow) -> Self {
         let mut driver = Self {
             socket: Socket::open(&server.client, id, server.capabilities),
@@ -81,7 +81,7 @@ impl Driver {
         driver
     }
 
-    /// Forgets the turn before; what is seen from now on belongs to a new one.
+    /// Forgets the previous turn. Everything seen from now on belongs to a new one.
     pub(super) fn begin_turn(&mut self) {
         self.over = None;
         self.actions.clear();
@@ -89,28 +89,28 @@ impl Driver {
         self.follow.begin_turn(Instant::now());
     }
 
-    /// What the conversation has used, as far as is known.
+    /// Returns the usage of the conversation, as far as it is known.
     pub(super) fn usage(&self) -> &Usage {
         &self.usage
     }
 
-    /// Events that were passed on.
+    /// Returns the number of events that were passed on.
     pub(super) fn events(&self) -> u64 {
         self.events
     }
 
-    /// Whether a turn is being followed.
+    /// Returns whether the turn is over.
     pub(super) fn is_over(&self) -> bool {
         self.over.is_some()
     }
 
-    /// Makes sure that the last message of the turns before is known.
+    /// Makes sure that the last message of the previous turns is known.
     pub(super) async fn know_messages(&mut self) -> Result<(), HttpError> {
         if self.follow.has_gap() { self.history.know_messages().await } else { Ok(()) }
     }
 
-    /// Sends a message while the turn is followed, after those that are still on their way. On some versions the request waits for
-    /// the running command.
+    /// Sends a message while the turn is followed, after the messages that are still being sent. On some server versions the
+    /// request waits for the running command.
     pub(super) fn send_aside(&mut self, message: String) {
         let (client, id) = (self.server.client.clone(), self.id);
         let limit = client.time_limits().busy_request;
@@ -125,10 +125,10 @@ impl Driver {
         }));
     }
 
-    /// The next thing that happens. Cancel safe.
+    /// Waits for the next update. Cancel safe.
     pub(super) async fn next(&mut self) -> Result<Update, FollowError> {
         if let Some(left_at) = self.left_at.take() {
-            // Our own waiting is not the server's silence.
+            // The time in which the caller did not wait is not silence of the server.
             self.follow.not_watched(left_at.elapsed());
         }
         loop {
@@ -271,7 +271,7 @@ impl Driver {
         }
     }
 
-    /// Takes an event that may have been seen before.
+    /// Admits an event, unless it has been seen before.
     fn admit(&mut self, event: Event) {
         if !self.history.admit(&event) {
             return self.step(Input::Alive);
@@ -290,7 +290,7 @@ impl Driver {
         }
     }
 
-    /// Sends a message exactly once, as far as the server lets one know; see [`super::delivery`].
+    /// Sends a message exactly once, as far as the server allows; see [`super::delivery`].
     pub(super) async fn send(&mut self, message: &str) -> Result<(), ConversationError> {
         let failed = |source: HttpError| ConversationError::Request { doing: "send the message", source };
         self.know_messages().await.map_err(failed)?;
@@ -323,7 +323,7 @@ impl Driver {
         }
     }
 
-    /// Starts the run of a message that is stored. May be repeated: a run that is under way is no error.
+    /// Starts the run of a stored message. Can be repeated: a run that is already in progress is not an error.
     pub(super) async fn start_run(&self) -> Result<(), HttpError> {
         let client = &self.server.client;
         let (policy, while_full) = (Policy::setup(client.time_limits()), Policy::run_capacity(client.time_limits()));
@@ -331,8 +331,8 @@ impl Driver {
     }
 }
 
-/// Waits until this time. A timer that is armed for an earlier one is left alone: it rings once too early, which costs less than
-/// to arm it with each event.
+/// Waits until the given time. A timer that is set to an earlier time stays as it is: one early wake-up costs less than setting
+/// the timer at each event.
 async fn wake(timer: &mut Pin<Box<Sleep>>, at: Option<Instant>) {
     let Some(at) = at else { return std::future::pending().await };
     loop {
@@ -346,7 +346,7 @@ async fn wake(timer: &mut Pin<Box<Sleep>>, at: Option<Instant>) {
     }
 }
 
-/// Says in the log what the state machine notes.
+/// Logs a note of the state machine.
 fn log(note: &Note) {
     match note {
         Note::SocketIsBack => tracing::info!("the events socket is back"),

@@ -1,4 +1,4 @@
-//! Why a conversation could not be taken to its end.
+//! Errors of a conversation.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,56 +9,56 @@ use crate::agent_server::wire::Cost;
 use crate::http::HttpError;
 use crate::text;
 
-/// A conversation could not be taken to its end.
+/// A conversation failed.
 ///
-/// `Debug` shows the error and its causes as people read them, because that is what `main` prints of an error that it returns.
+/// `Debug` prints the error and its causes for people, because `main` prints the `Debug` form of an error that it returns.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ConversationError {
     /// A request to start, read or continue the conversation failed.
     #[error("failed to {doing}")]
     Request {
-        /// Such as "start the conversation".
+        /// What the request was for, such as "start the conversation".
         doing: &'static str,
-        /// Why.
+        /// The error of the request.
         source: HttpError,
     },
-    /// The agent-server cannot make the working directory.
+    /// The agent-server cannot create the working directory.
     #[error("the agent-server cannot make the working directory `{path}`")]
     WorkingDir {
-        /// The directory.
+        /// The path of the directory.
         path: String,
-        /// The refusal, with what to do.
+        /// The server's response, with advice.
         source: HttpError,
     },
-    /// A turn could not be followed to its end. Where a cost limit is the reason, the agent has been stopped.
+    /// A turn could not be followed to its end. If the reason is the cost limit, the agent has been stopped.
     #[error("{}", text::chain(error))]
     Follow {
-        /// What the conversation has cost.
+        /// The cost of the conversation.
         cost: Cost,
-        /// Why.
+        /// The reason.
         error: FollowError,
     },
-    /// A turn ended otherwise than it should.
+    /// A turn ended in a way that counts as a failure.
     #[error("{}", end.reason())]
     Ended {
-        /// What the conversation has cost.
+        /// The cost of the conversation.
         cost: Cost,
-        /// How it ended.
+        /// How the turn ended.
         end: TurnEnd,
     },
-    /// The time limit of the conversation was reached, and the agent has been stopped.
+    /// The conversation reached its time limit, and the agent has been stopped.
     #[error("the conversation reached its time limit of {limit:?}")]
     TimeLimit {
-        /// What the conversation has cost.
+        /// The cost of the conversation.
         cost: Cost,
-        /// The limit.
+        /// The time limit.
         limit: Duration,
     },
 }
 
 impl ConversationError {
-    /// What the conversation has cost, as far as is known.
+    /// Returns the cost of the conversation, as far as it is known.
     #[must_use]
     pub fn cost(&self) -> Cost {
         match self {
@@ -67,7 +67,7 @@ impl ConversationError {
         }
     }
 
-    /// Whether the agent may still be at work: [`super::Conversation::stop`] stops it.
+    /// Returns whether the agent may still be working. [`super::Conversation::stop`] stops it.
     #[must_use]
     pub fn agent_may_be_at_work(&self) -> bool {
         match self {

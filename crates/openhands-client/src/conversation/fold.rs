@@ -1,40 +1,40 @@
-//! What is known of a turn, from everything that was seen of it. Pure: no clock, no I/O.
+//! The state of a turn, computed from everything that was seen of it. Pure: no clock, no I/O.
 //!
-//! Two kinds of facts come in: events, in their order ([`Fold::event`]), and states that were read at some moment
-//! ([`Fold::state`]). A status that ends a turn is only a claim at first: a stop hook can veto the agent's finish, and an
-//! event can be a late one of the turn before. [`Fold::claim`] says what is claimed, and how well.
+//! Two kinds of facts come in: events in their order ([`Fold::event`]), and states that were read at some moment
+//! ([`Fold::state`]). A status that ends a turn is only a claim at first: a stop hook can veto the agent's finish, and an event
+//! can be a late one of the previous turn. [`Fold::claim`] returns the claim and how certain it is.
 
 use super::turn::TurnEnd;
 use crate::agent_server::event::{Meaning, ServerError};
 use crate::agent_server::wire::{Cost, Status};
 
-/// Whether the turn is over, as far as is known.
+/// Whether the turn is over, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Claim {
-    /// It continues.
+    /// The turn continues.
     Ongoing,
-    /// A status says that it is over; it may still change.
+    /// A status says that the turn is over, but it may still change.
     Perhaps,
-    /// The server has said its last word on the run (the state that follows a run, from 1.22.1).
+    /// The server has sent its final state of the run (the state event that follows a run, from 1.22.1).
     Certain,
 }
 
-/// What is known of a conversation and its current turn.
+/// The known state of a conversation and its current turn.
 #[derive(Debug, Default)]
 pub(super) struct Fold {
     status: Option<Status>,
     last_word: bool,
     error: Option<ServerError>,
     cost: Cost,
-    /// Messages of the agent without a text since it last did something.
+    /// The number of consecutive agent messages without text.
     empty_responses: u32,
 }
 
-/// The number of messages without a text that counts as being stuck.
+/// The number of consecutive messages without text after which the agent counts as stuck.
 const EMPTY_RESPONSES: u32 = 3;
 
 impl Fold {
-    /// Forgets the turn before; the cost stays.
+    /// Forgets the previous turn. The cost stays.
     pub(super) fn begin_turn(&mut self) {
         self.status = None;
         self.last_word = false;
@@ -42,7 +42,7 @@ impl Fold {
         self.empty_responses = 0;
     }
 
-    /// An event, in its order.
+    /// Adds an event, in its order.
     pub(super) fn event(&mut self, meaning: &Meaning) {
         match meaning {
             Meaning::Status(status) => {
@@ -57,7 +57,7 @@ impl Fold {
                 }
             }
             Meaning::Stats(usage) => self.cost = usage.cost().or(self.cost),
-            // The first one counts: a failing title call adds another (1.50.1, 1.58.0).
+            // The first error counts: a failing title call adds another one (1.50.1, 1.58.0).
             Meaning::Error(error) if self.error.is_none() => self.error = Some(error.clone()),
             Meaning::AgentMessage(text) if text.trim().is_empty() => self.empty_responses += 1,
             Meaning::Action(_) => self.empty_responses = 0,
@@ -65,7 +65,7 @@ impl Fold {
         }
     }
 
-    /// A state read from the server at this moment.
+    /// Adds a state that was read from the server at this moment.
     pub(super) fn state(&mut self, status: Option<Status>, cost: Cost) {
         self.cost = cost.or(self.cost);
         if let Some(status) = status {
@@ -76,7 +76,7 @@ impl Fold {
         }
     }
 
-    /// Whether the turn is over, as far as is known.
+    /// Returns whether the turn is over, as far as it is known.
     #[must_use]
     pub(super) fn claim(&self) -> Claim {
         match (self.end(), self.last_word) {
@@ -86,7 +86,7 @@ impl Fold {
         }
     }
 
-    /// How the turn has ended, if the status is one that ends it.
+    /// Returns how the turn ended, if the status ends a turn.
     #[must_use]
     pub(super) fn end(&self) -> Option<TurnEnd> {
         match self.status.as_ref()? {
@@ -101,13 +101,13 @@ impl Fold {
         }
     }
 
-    /// The last known status.
+    /// Returns the last known status.
     #[must_use]
     pub(super) fn status(&self) -> Option<&Status> {
         self.status.as_ref()
     }
 
-    /// The last known cost.
+    /// Returns the last known cost.
     #[must_use]
     pub(super) fn cost(&self) -> Cost {
         self.cost

@@ -1,4 +1,4 @@
-//! A conversation as a program holds it.
+//! The handle of a conversation: start, send, follow, stop.
 
 use std::fmt;
 use std::time::Duration;
@@ -29,9 +29,9 @@ pub(super) type EventHandler = Box<dyn FnMut(&Event) + Send>;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Update {
-    /// An event of the conversation's log, each once and in order.
+    /// An event of the conversation's log. Each event comes once, and in order.
     Event(Event),
-    /// The conversation has cost this much.
+    /// The cost of the conversation so far.
     Cost(Cost),
     /// The turn is over.
     TurnOver(TurnEnd),
@@ -41,9 +41,9 @@ pub enum Update {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Turn {
-    /// From 1.
+    /// The number of the turn, starting at 1.
     pub number: usize,
-    /// Turns in all.
+    /// The number of turns in the run.
     pub of: usize,
     /// The message to the agent.
     pub message: String,
@@ -51,37 +51,37 @@ pub struct Turn {
 
 /// A conversation on an agent-server.
 ///
-/// [`Conversation::send`] gives the agent a message, with which it starts to work; [`Conversation::run`] waits until the turn is
-/// over. Dropping a conversation, also in the middle of a turn, closes its connections and **leaves the agent at work**: it
-/// finishes its turn on the server, and spends what that costs. [`Conversation::stop`] stops it.
+/// [`Conversation::send`] sends the agent a message and starts its work. [`Conversation::run`] waits until the turn is over.
+/// Dropping a conversation, even in the middle of a turn, closes its connections but **does not stop the agent**: it finishes its
+/// turn on the server, which costs money. [`Conversation::stop`] stops it.
 pub struct Conversation {
     server: AgentServer,
     spec: ConversationSpec,
     created: Created,
     pub(super) driver: Driver,
     on_event: Option<EventHandler>,
-    /// Messages of the run that the conversation held when it was started here.
+    /// The number of messages of the run that the conversation held when this process attached to it.
     found: usize,
-    /// How often the run had sent the agent back to its work by then.
+    /// How many times the run had sent the agent back to work before that.
     sent_back: usize,
-    /// Turns of the run that were begun.
+    /// The number of turns of the run that have begun.
     begun: usize,
-    /// What the conversation had cost before; nothing where the run has yet to begin.
+    /// The cost of the conversation before the run; `None` if the run has not begun.
     spent_before: Option<Cost>,
-    /// The newest events of a conversation that existed, the newest first, and its status.
+    /// The newest events of a conversation that existed before, the newest first, and its status.
     before: (Vec<Event>, Option<Status>),
     ends_at: Option<Instant>,
 }
 
 impl Conversation {
-    /// A conversation of this agent that is to be started.
+    /// Returns a builder for a conversation with this agent.
     #[doc(hidden)]
     #[must_use]
     pub fn builder(server: &AgentServer, agent: Agent) -> ConversationBuilder {
         ConversationBuilder::new(server.clone(), agent)
     }
 
-    /// Starts a conversation, or continues the one that exists under its id.
+    /// Starts a conversation, or continues the existing one with its id.
     ///
     /// # Errors
     /// [`ConversationError::Request`].
@@ -99,10 +99,11 @@ impl Conversation {
         Self::open(server, spec, started, on_event, ends_at).await
     }
 
-    /// Starts what a specification says.
+    /// Starts the conversation that a specification describes.
     ///
     /// # Errors
-    /// [`ConversationError::Request`]; with a status, the server has refused it, and the conversation was not made.
+    /// [`ConversationError::Request`]. If the error has an HTTP status, the server rejected the request and created no
+    /// conversation.
     #[doc(hidden)]
     pub async fn from_spec(server: &AgentServer, spec: ConversationSpec) -> Result<Self, ConversationError> {
         Self::start(server.clone(), spec, None).await
@@ -124,7 +125,7 @@ impl Conversation {
             Created::New => (Vec::new(), None),
             Created::Existing => {
                 let newest = driver.history.skip().await.map_err(request("read the conversation"))?;
-                // A server that has restarted knows the true status when it has read the events.
+                // A restarted server knows the true status only after it has read the events.
                 let policy = Policy::setup(server.client.time_limits());
                 let info = retry("reading the conversation", policy, || server.client.conversation(spec.id)).await;
                 (newest, Some(info.map_err(request("read the conversation"))?.execution_status))
@@ -145,20 +146,20 @@ impl Conversation {
         })
     }
 
-    /// Its id.
+    /// Returns the id of the conversation.
     #[must_use]
     pub fn id(&self) -> ConversationId {
         self.spec.id
     }
 
-    /// The agent-server.
+    /// Returns the agent-server.
     #[doc(hidden)]
     #[must_use]
     pub fn server(&self) -> &AgentServer {
         &self.server
     }
 
-    /// The agent that was described here.
+    /// Returns the agent, if this process described it.
     pub(super) fn agent(&self) -> Option<&Agent> {
         match &self.spec.agent {
             AgentSource::Agent { agent } => Some(agent),
@@ -166,65 +167,66 @@ impl Conversation {
         }
     }
 
-    /// Whether it is new, or existed before.
+    /// Returns whether the conversation is new or existed before.
     #[doc(hidden)]
     #[must_use]
     pub fn created(&self) -> Created {
         self.created
     }
 
-    /// US dollars that it has cost, as far as is known.
+    /// Returns the cost of the conversation in US dollars, as far as it is known.
     #[must_use]
     pub fn cost(&self) -> Cost {
         self.driver.follow.cost()
     }
 
-    /// Tokens and cost for each usage id, as far as is known.
+    /// Returns tokens and cost for each usage id, as far as they are known.
     #[must_use]
     pub fn usage(&self) -> &Usage {
         self.driver.usage()
     }
 
-    /// Its last known status.
+    /// Returns the last known status.
     #[must_use]
     pub fn status(&self) -> Option<&Status> {
         self.driver.follow.status()
     }
 
-    /// Events that were seen here.
+    /// Returns the number of events that this process has seen.
     #[must_use]
     pub fn event_count(&self) -> u64 {
         self.driver.events()
     }
 
-    /// Messages of the run that the conversation holds already.
+    /// Returns the number of messages of the run that the conversation already holds.
     #[doc(hidden)]
     #[must_use]
     pub fn messages_found(&self) -> usize {
         self.found
     }
 
-    /// How often the run had sent the agent back to its work with [`CHECKS_FAILED`](super::CHECKS_FAILED), when the conversation was started here.
+    /// Returns how many times the run had sent the agent back to work with [`CHECKS_FAILED`](super::CHECKS_FAILED) before this
+    /// process attached to the conversation.
     #[doc(hidden)]
     #[must_use]
     pub fn sent_back(&self) -> usize {
         self.sent_back
     }
 
-    /// Gives the agent a message, with which it starts to work. The message is sent once, as far as the server lets one know.
+    /// Sends the agent a message and starts its work. The message is sent once, as far as the server allows.
     ///
     /// # Errors
-    /// [`ConversationError`]: the message was not sent, or it is not known whether it was; or the cost limit is reached already.
+    /// [`ConversationError`]: the message was not sent, or may have been sent; or the cost limit has already been reached.
     pub async fn send(&mut self, message: &str) -> Result<(), ConversationError> {
         self.driver.begin_turn();
         self.driver.follow.budget.check(self.cost()).map_err(|error| self.follow_error(error))?;
         self.driver.send(message).await
     }
 
-    /// Waits until the turn is over, and hands every event to the closure of [`ConversationBuilder::on_event`].
+    /// Waits until the turn is over, and passes every event to the handler of [`ConversationBuilder::on_event`].
     ///
     /// # Errors
-    /// [`ConversationError`]: the turn ended in an error, or could not be followed to its end, or reached a limit.
+    /// [`ConversationError`]: the turn ended with an error, could not be followed to its end, or reached a limit.
     pub async fn run(&mut self) -> Result<TurnEnd, ConversationError> {
         loop {
             match self.next().await? {
@@ -242,11 +244,11 @@ impl Conversation {
         }
     }
 
-    /// The next thing that happens in this turn. Cancel safe. As long as this is not called, the events wait on the server's
-    /// side; time that the caller takes does not count as the server's silence.
+    /// Waits for the next update of this turn. Cancel safe. Events wait on the server's side while no one calls this; the time
+    /// between two calls does not count as silence of the server.
     ///
     /// # Errors
-    /// [`ConversationError`]. At a cost or time limit the agent is stopped first.
+    /// [`ConversationError`]. If a cost or time limit is reached, the agent is stopped first.
     pub async fn next(&mut self) -> Result<Update, ConversationError> {
         let next = match self.ends_at {
             None => self.driver.next().await,
@@ -270,7 +272,7 @@ impl Conversation {
         }
     }
 
-    /// The events of this turn as a stream, which ends with the turn.
+    /// Returns the events of this turn as a stream that ends with the turn.
     pub fn events(&mut self) -> impl Stream<Item = Result<Event, ConversationError>> + '_ {
         unfold(Some(self), async |conversation| {
             let conversation = conversation?;
@@ -285,8 +287,8 @@ impl Conversation {
         })
     }
 
-    /// Stops the agent: `interrupt`, or `pause` where the version has none. A pause is answered only after the running
-    /// command.
+    /// Stops the agent with `interrupt`, or with `pause` if the version has no `interrupt`. The server responds to a pause only
+    /// after the running command.
     ///
     /// # Errors
     /// [`ConversationError::Request`].
@@ -296,33 +298,33 @@ impl Conversation {
     }
 
     async fn stop_at_limit(&self) {
-        // A pause works also if no one waits for its response.
+        // A pause takes effect even if no one waits for its response.
         if let Ok(Err(error)) = timeout(self.server.client.time_limits().stop_agent, self.stop()).await {
             tracing::warn!(error = %text::chain(&error), "the agent could not be stopped");
         }
     }
 
-    /// US dollars of this run alone, as far as is known.
+    /// Returns the cost of this run alone in US dollars, as far as it is known.
     #[doc(hidden)]
     #[must_use]
     pub fn spent(&self) -> Option<f64> {
         self.driver.follow.budget.spent(self.cost())
     }
 
-    /// Tells the agent something in a message beside the turn, which it reads before its next step. Returns at once, like
+    /// Sends the agent a message outside the turns. The agent reads it before its next step. Returns at once, like
     /// [`Conversation::wrap_up`].
     #[doc(hidden)]
     pub fn remind(&mut self, message: impl Into<String>) {
         self.driver.send_aside(message.into());
     }
 
-    /// Asks the agent to wrap up, in a message beside the turn. Returns at once; the message is sent while
+    /// Asks the agent to wrap up, in a message outside the turns. Returns at once; the message is sent while
     /// [`Conversation::next`] waits.
     pub fn wrap_up(&mut self, message: impl Into<String>) {
         self.driver.send_aside(message.into());
     }
 
-    /// Adds secrets, or replaces those with the same names. The agent's next command sees them.
+    /// Adds secrets, and replaces those with the same name. The agent's next command sees them.
     ///
     /// # Errors
     /// [`ConversationError::Request`].
@@ -334,7 +336,7 @@ impl Conversation {
         added.await.map_err(request("add secrets to the conversation"))
     }
 
-    /// The agent's final message, if there is one.
+    /// Reads the agent's final message, if there is one.
     ///
     /// # Errors
     /// [`ConversationError::Request`].
@@ -342,10 +344,10 @@ impl Conversation {
         final_message(&self.server, self.id()).await.map_err(request("read the final message"))
     }
 
-    /// Closes the connections. A turn that is not over is stopped; the conversation stays on the server.
+    /// Closes the connections. A turn that is still in progress is stopped; the conversation stays on the server.
     ///
     /// # Errors
-    /// [`ConversationError::Request`]: the agent may still be at work.
+    /// [`ConversationError::Request`]: the agent may still be working.
     pub async fn close(self) -> Result<(), ConversationError> {
         match self.status() {
             Some(Status::Running) if !self.driver.is_over() => self.stop().await,
@@ -354,10 +356,10 @@ impl Conversation {
     }
 }
 
-/// The turns of a run that may have to start again.
+/// The turns of a run that may have been restarted.
 #[doc(hidden)]
 impl Conversation {
-    /// The turn of the run that is to be begun next: the last one that was sent before, else the first one that was not.
+    /// Returns the next turn to begin: the last one that was sent before, or else the first one that was not.
     #[must_use]
     pub fn upcoming_turn(&self) -> Option<Turn> {
         let messages = self.spec.messages();
@@ -365,14 +367,15 @@ impl Conversation {
         Some(Turn { number: index + 1, of: messages.len(), message: messages.get(index)?.clone() })
     }
 
-    /// Whether someone else's run is under way in a conversation that this run is to continue. A message sent now would be
-    /// taken up by that run, and its end would not be ours; nor is what it costs.
+    /// Returns whether someone else's run is in progress in a conversation that this run continues. That run would pick up a
+    /// message sent now, and neither its end nor its cost would belong to this run.
     #[must_use]
     pub fn is_others_turn(&self) -> bool {
         self.begun == 0 && self.found == 0 && self.before.1 == Some(Status::Running)
     }
 
-    /// Follows the turn of the others, without this run's limits: [`Conversation::next`] gives its events, until it is over.
+    /// Follows the turn of someone else's run, without the limits of this run: [`Conversation::next`] returns its events until it
+    /// is over.
     pub fn follow_others(&mut self) {
         tracing::info!("the conversation has a run under way; waiting for its end");
         self.driver.begin_turn();
@@ -380,7 +383,7 @@ impl Conversation {
         self.before.1 = None;
     }
 
-    /// Begins the upcoming turn of the run: resumes it if its message was sent before, else sends it.
+    /// Begins the upcoming turn: resumes it if its message was sent before, or else sends the message.
     ///
     /// # Errors
     /// [`ConversationError`].
@@ -401,10 +404,10 @@ impl Conversation {
         self.send(&message).await
     }
 
-    /// Continues a turn whose message is there: waits for its run if there is one, else starts it.
+    /// Continues a turn whose message the log holds: waits for its run if there is one, or else starts it.
     async fn resume(&mut self) -> Result<(), ConversationError> {
         let (newest, status) = &self.before;
-        // The newest come first: an error above our message is this turn's.
+        // The newest events come first: an error above our message belongs to this turn.
         let error = newest
             .iter()
             .map(Event::meaning)
@@ -430,7 +433,7 @@ impl Conversation {
         ConversationError::Follow { cost: self.cost(), error }
     }
 
-    /// How long the conversation may still take, where it has a time limit.
+    /// Returns the remaining time of the conversation, if it has a time limit.
     #[doc(hidden)]
     #[must_use]
     pub fn time_left(&self) -> Option<Duration> {
@@ -444,7 +447,7 @@ impl fmt::Debug for Conversation {
     }
 }
 
-/// A failed request as the conversation's error.
+/// Converts a failed request into the conversation's error.
 pub(super) fn request(doing: &'static str) -> impl FnOnce(HttpError) -> ConversationError {
     move |source| ConversationError::Request { doing, source }
 }

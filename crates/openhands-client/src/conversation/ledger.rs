@@ -1,4 +1,4 @@
-//! Which messages of a run its conversation holds already. Pure.
+//! Which messages of a run its conversation already holds. Pure.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,11 @@ use super::is_aside;
 use crate::agent_server::wire::Cost;
 use crate::ids::RunId;
 
-/// How many of the planned messages are there, in their order. Messages of others in between do not count.
+/// Returns how many of the planned messages the conversation holds, in their order. Messages from elsewhere in between do not
+/// count.
 ///
-/// A conversation of the run's own begins with the run's first message, whatever its text: it says which repositories there
-/// are, and an optional one may have come since.
+/// A conversation that belongs to the run alone begins with the run's first message, whatever its text: the message lists the
+/// repositories, and an optional one may have been added since.
 pub(super) fn already_sent(planned: &[String], found: &[String], of_own: bool) -> usize {
     found.iter().filter(|text| !is_aside(text)).fold(0, |sent, text| {
         let is_ours = planned.get(sent) == Some(text) || (of_own && sent == 0 && !planned.is_empty());
@@ -17,13 +18,13 @@ pub(super) fn already_sent(planned: &[String], found: &[String], of_own: bool) -
     })
 }
 
-/// Where a run began in a conversation that others use too, kept in the conversation's tags: a server keeps no sender of
-/// a message.
+/// Where a run began in a conversation that others use too. It is stored in the conversation's tags, because a server does not
+/// store the sender of a message.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Beginning {
-    /// The event id of the last message before the run; nothing for a new conversation.
+    /// The event id of the last message before the run; `None` for a new conversation.
     pub(super) after: Option<String>,
-    /// What the conversation had cost.
+    /// The cost of the conversation before the run.
     pub(super) spent: Cost,
 }
 
@@ -32,7 +33,7 @@ const AFTER: &str = "runnerafter";
 const SPENT: &str = "runnerspent";
 
 impl Beginning {
-    /// The tags that keep it.
+    /// Returns the tags that store it.
     pub(super) fn tags(&self, run: &RunId) -> BTreeMap<String, String> {
         let run_text = run.as_str().chars().take(256).collect();
         let mut tags = BTreeMap::from([(RUN.to_owned(), run_text)]);
@@ -41,7 +42,7 @@ impl Beginning {
         tags
     }
 
-    /// Reads it back, if the tags are of this run.
+    /// Reads it from the tags, if they belong to this run.
     pub(super) fn of_run(run: &RunId, tags: &BTreeMap<String, String>) -> Option<Self> {
         let run_text: String = run.as_str().chars().take(256).collect();
         (tags.get(RUN) == Some(&run_text)).then(|| Self {
@@ -50,7 +51,7 @@ impl Beginning {
         })
     }
 
-    /// All tags without those of an earlier run.
+    /// Returns all tags except those of an earlier run.
     pub(super) fn cleared(mut tags: BTreeMap<String, String>) -> BTreeMap<String, String> {
         tags.retain(|key, _| ![RUN, AFTER, SPENT].contains(&key.as_str()));
         tags

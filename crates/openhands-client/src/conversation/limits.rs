@@ -1,10 +1,10 @@
-//! The time limits of following a conversation.
+//! Time limits for following a conversation.
 
 use std::time::Duration;
 
 use crate::time_limits::TimeLimits;
 
-/// What the state machines need of the time limits.
+/// The time limits that the state machines need.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct FollowLimits {
     pub(super) server_silence: Duration,

@@ -1,4 +1,4 @@
-//! One conversation, from its first message to its end: start or continue it, send messages, follow each turn to its end, keep
+//! One conversation, from the first message to the end: starts or continues it, sends messages, follows each turn, and enforces
 //! the limits.
 //!
 //! ```text
@@ -9,7 +9,7 @@
 //!             Follow (a turn), Delivery (a message): pure state machines
 //! ```
 //!
-//! Knows the agent-server's client; neither callback nor exit code.
+//! This module uses the client of the agent-server. It knows neither the callback nor exit codes.
 
 mod budget;
 mod builder;
@@ -53,29 +53,29 @@ pub use self::spec::DEFAULT_WORKING_DIR;
 pub use self::spec::{ConversationSpec, RunSpec};
 pub use self::turn::TurnEnd;
 
-/// The one message that an agent gets when its time is nearly up.
+/// The message that an agent gets once, when its time is nearly over.
 #[doc(hidden)]
 pub const WRAP_UP: &str = "Your time is nearly up: this run ends in a few seconds. Start nothing new. \
     Finish now, and say in your final message what is done and what is not.";
 
-/// How a message begins that reminds the agent of the limits of its run.
+/// The beginning of a message that reminds the agent of the limits of its run.
 #[doc(hidden)]
 pub const REMINDER: &str = "A reminder of the limits of this run:";
 
-/// How a message begins that sends the agent back to its work, because checks failed.
+/// The beginning of a message that sends the agent back to work because checks failed.
 #[doc(hidden)]
 pub const CHECKS_FAILED: &str = "These checks failed after you finished.";
 
-/// Whether a message of ours is beside the turns: [`WRAP_UP`], or a [`REMINDER`].
+/// Returns whether a message of ours is outside the turns: [`WRAP_UP`], or a [`REMINDER`].
 fn is_aside(message: &str) -> bool {
     message == WRAP_UP || message.starts_with(REMINDER)
 }
 
-/// The arguments of the agent's finish, and its message.
+/// The arguments of the agent's finish action, and its final message.
 #[doc(hidden)]
 pub type LastWords = (Option<Map<String, Value>>, Option<String>);
 
-/// What the agent did last: the arguments of its finish, and its message.
+/// Returns what the agent did last: the arguments of its finish action, and its final message.
 ///
 /// # Errors
 /// [`HttpError`].
@@ -84,7 +84,7 @@ pub async fn last_words(server: &AgentServer, id: ConversationId) -> Result<Last
     let query = EventQuery { source: Some("agent"), newest_first: true, limit: Some(20), ..Default::default() };
     let page = server.client.events(id, &query).await?;
     let (mut finish, mut message) = (None, None);
-    // Only the last thing that the agent did counts: it may have gone on after a finish.
+    // Only the agent's last action counts: it may have continued after a finish.
     for event in page.items.iter().filter_map(|item| Event::parse(item.get())) {
         match event.meaning() {
             Meaning::AgentMessage(text) => message = Some(text.clone()),
@@ -99,7 +99,7 @@ pub async fn last_words(server: &AgentServer, id: ConversationId) -> Result<Last
     Ok((finish, message))
 }
 
-/// The agent's final message, if there is one.
+/// Reads the agent's final message, if there is one.
 ///
 /// # Errors
 /// [`HttpError`].

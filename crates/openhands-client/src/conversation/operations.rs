@@ -1,4 +1,4 @@
-//! Operations on a conversation beside its turns.
+//! Operations on a conversation outside its turns.
 
 use std::collections::BTreeMap;
 
@@ -12,9 +12,9 @@ use crate::ids::ConversationId;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct FoundEvents {
-    /// The events. What is not an event is left out.
+    /// The events. Entries that are not events are left out.
     pub events: Vec<Event>,
-    /// For [`EventQuery::page_id`]; `None` on the last page.
+    /// The value for [`EventQuery::page_id`] that reads the next page; `None` on the last page.
     pub next_page_id: Option<String>,
 }
 
@@ -44,7 +44,7 @@ impl Conversation {
         self.server().client.set_title(self.id(), title).await.map_err(request("set the title"))
     }
 
-    /// Replaces all tags. Agent-server 1.11.5 refuses it (422).
+    /// Replaces all tags. Agent-server 1.11.5 rejects the request (422).
     ///
     /// # Errors
     /// [`ConversationError::Request`].
@@ -52,8 +52,8 @@ impl Conversation {
         self.server().client.set_tags(self.id(), tags).await.map_err(request("set the tags"))
     }
 
-    /// Copies the conversation with its events; returns the id of the copy, which [`super::ConversationBuilder::id`] continues.
-    /// The copy has this conversation's LLM.
+    /// Copies the conversation with its events, and returns the id of the copy, which [`super::ConversationBuilder::id`]
+    /// continues. The copy has the LLM of this conversation.
     ///
     /// # Errors
     /// [`ConversationError::Request`]; its source is [`HttpError::Unsupported`](crate::http::HttpError::Unsupported) on versions
@@ -62,7 +62,7 @@ impl Conversation {
         let fork = ConversationId::random();
         let forked = self.server().client.fork(self.id(), fork, options).await;
         forked.map_err(request("fork the conversation"))?;
-        // The server's copy of the agent lacks the LLM's key (1.58.0, conversation_service.py, fork_conversation).
+        // The server's copy of the agent does not have the LLM's key (1.58.0, conversation_service.py, fork_conversation).
         if let Some(agent) = self.agent() {
             let switched = self.server().client.switch_llm(fork, &agent.llm).await;
             switched.map_err(request("give the fork its LLM"))?;
@@ -78,7 +78,8 @@ impl Conversation {
         self.server().client.condense(self.id()).await.map_err(request("condense the conversation"))
     }
 
-    /// Asks the agent a question beside the conversation, also while it works. The question and the response become no events.
+    /// Asks the agent a question outside the conversation, even while it works. Neither question nor response is stored as an
+    /// event.
     ///
     /// # Errors
     /// [`ConversationError::Request`].
@@ -86,7 +87,7 @@ impl Conversation {
         self.server().client.ask_agent(self.id(), question).await.map_err(request("ask the agent"))
     }
 
-    /// Sets which actions wait for a confirmation. [`Conversation::run`] then returns
+    /// Sets which actions wait for confirmation. For such an action, [`Conversation::run`] returns
     /// [`TurnEnd::WaitingForConfirmation`](super::TurnEnd::WaitingForConfirmation).
     ///
     /// # Errors
@@ -96,7 +97,7 @@ impl Conversation {
         set.map_err(request("set the confirmation policy"))
     }
 
-    /// Lets the agent do the actions that wait. [`Conversation::run`] follows it from there.
+    /// Confirms the actions that wait. [`Conversation::run`] then follows the turn.
     ///
     /// # Errors
     /// [`ConversationError::Request`].
@@ -106,7 +107,7 @@ impl Conversation {
         accepted.map_err(request("confirm the actions"))
     }
 
-    /// Rejects the actions that wait, with a reason for the agent, which continues with its next step.
+    /// Rejects the actions that wait, with a reason for the agent. The agent continues with its next step.
     ///
     /// # Errors
     /// [`ConversationError::Request`].

@@ -1,4 +1,4 @@
-//! What a conversation is started with.
+//! The specification of a conversation.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,14 +13,14 @@ use crate::agent_server::trace::Trace;
 use crate::agent_server::wire::{AgentSource, Secrets, SubAgent};
 use crate::ids::{ConversationId, RunId};
 
-/// Where the agent works in a sandbox.
+/// The agent's default working directory in a sandbox.
 pub const DEFAULT_WORKING_DIR: &str = "/workspace/project";
 
-/// The specification of a conversation. [`super::ConversationBuilder`] is the short way.
+/// The specification of a conversation. [`super::ConversationBuilder`] is the shorter way to start one.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ConversationSpec {
-    /// Its id. A conversation that exists under it is continued.
+    /// The conversation's id. If a conversation with this id exists, it is continued.
     pub id: ConversationId,
     /// The agent.
     pub agent: AgentSource,
@@ -30,55 +30,56 @@ pub struct ConversationSpec {
     pub title: Option<String>,
     /// Tags: keys of lower-case letters and digits, values of up to 256 characters.
     pub tags: BTreeMap<String, String>,
-    /// The account that it belongs to.
+    /// The account that the conversation belongs to.
     pub user_id: Option<String>,
-    /// Where it belongs in traces.
+    /// Where the conversation belongs in traces.
     pub trace: Trace,
-    /// Secrets that the agent's commands see as variables.
+    /// Secrets that the agent's commands see as environment variables.
     pub secrets: Secrets,
-    /// MCP servers whose tools the agent has.
+    /// MCP servers whose tools the agent can use.
     pub mcp: McpServers,
     /// The agent's skills.
     pub skills: Vec<Skill>,
     /// The agent's plugins.
     pub plugins: Vec<PluginSource>,
-    /// JSON Schema of the fields that the finish tool gets besides its message, where the server takes them (1.50.1).
+    /// JSON Schema of the fields that the finish tool gets in addition to its message, if the server supports it (from 1.50.1).
     pub finish_schema: Option<Value>,
-    /// Commands that the agent-server runs around the agent's finish, where it takes a finish schema.
+    /// Commands that the agent-server runs when the agent finishes, if it supports a finish schema.
     pub hook_config: Option<HookConfig>,
-    /// Agents that the agent can give a part of its work, where the server knows them.
+    /// Agents that the agent can delegate work to, if the server supports them.
     #[doc(hidden)]
     pub sub_agents: Vec<SubAgent>,
-    /// Steps for one message; the server's default is 500.
+    /// The maximum number of steps for each message; the server's default is 500.
     pub max_iterations: Option<u32>,
-    /// US dollars that this run may spend. The agent is stopped when it has spent more.
+    /// How many US dollars this run may spend. An agent that exceeds the limit is stopped.
     pub cost_limit: Option<f64>,
-    /// Time for the conversation, from its start. The agent is stopped then.
+    /// The time limit of the conversation, from its start. When it is reached, the agent is stopped.
     pub time_limit: Option<Duration>,
-    /// The run that the conversation is for, if it is to be found again by a run that starts again.
+    /// The run that the conversation belongs to, if a restarted run has to find the conversation again.
     pub run: Option<RunSpec>,
 }
 
-/// A run of several turns, which may have to start again: it finds the messages that it has sent, and sends none twice.
+/// A run of several turns that may be restarted. A restarted run finds the messages that it has sent, and sends none of them
+/// twice.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct RunSpec {
-    /// The run's id, where it has one.
+    /// The run's id, if it has one.
     pub id: Option<RunId>,
-    /// Its messages, each a turn.
+    /// The messages of the run, one for each turn.
     pub messages: Vec<String>,
-    /// Whether the conversation may hold messages of others.
+    /// Whether the conversation may hold messages from elsewhere.
     pub continued: bool,
 }
 
 impl RunSpec {
-    /// A run with these messages, in a conversation of its own.
+    /// Creates a run with these messages, in a conversation that belongs to the run alone.
     #[must_use]
     pub fn new(id: Option<RunId>, messages: Vec<String>) -> Self {
         Self { id, messages, continued: false }
     }
 
-    /// The same in a conversation that may hold messages of others.
+    /// Sets whether the conversation may hold messages from elsewhere.
     #[must_use]
     pub fn continued(mut self, continued: bool) -> Self {
         self.continued = continued;
@@ -87,7 +88,7 @@ impl RunSpec {
 }
 
 impl ConversationSpec {
-    /// A conversation of this agent, in the sandbox's own directory and without limits.
+    /// Creates a specification with this agent, the default working directory and no limits.
     #[must_use]
     pub fn new(id: ConversationId, agent: impl Into<AgentSource>) -> Self {
         Self {
@@ -112,17 +113,17 @@ impl ConversationSpec {
         }
     }
 
-    /// The messages of the run, if there is one.
+    /// Returns the messages of the run, if there is one.
     pub(super) fn messages(&self) -> &[String] {
         self.run.as_ref().map_or(&[], |run| &run.messages)
     }
 
-    /// Whether the conversation may hold messages of others.
+    /// Returns whether the conversation may hold messages from elsewhere.
     pub(super) fn is_continued(&self) -> bool {
         self.run.as_ref().is_some_and(|run| run.continued)
     }
 
-    /// The run's id, where it has one.
+    /// Returns the run's id, if it has one.
     pub(super) fn run_id(&self) -> Option<&RunId> {
         self.run.as_ref()?.id.as_ref()
     }

@@ -1,4 +1,4 @@
-//! Starts a conversation, or attaches to the one that is there.
+//! Starts a conversation, or attaches to an existing one.
 
 use std::collections::BTreeMap;
 
@@ -12,38 +12,38 @@ use crate::agent_server::{AgentServer, AgentServerClient, Capabilities, Event};
 use crate::http::HttpError;
 use crate::retry::{Policy, retry, retry_while_full};
 
-/// The conversation that a run drives, and what of the run it holds already.
+/// The conversation that a run drives, and what it already holds of the run.
 #[derive(Debug)]
 pub(super) struct Started {
     pub(super) created: Created,
-    /// Messages of this run that are there.
+    /// The number of messages of this run that the conversation holds.
     pub(super) sent: usize,
-    /// How often this run has sent the agent back to its work, because checks failed.
+    /// How many times this run has sent the agent back to work because checks failed.
     pub(super) sent_back: usize,
-    /// What the conversation had cost before this run; nothing where the run has yet to begin.
+    /// The cost of the conversation before this run; `None` if the run has not begun.
     pub(super) spent_before: Option<Cost>,
-    /// Whether a stop hook may send the agent back to work. Unknown counts as yes.
+    /// Whether a stop hook may send the agent back to work. Unknown counts as `true`.
     pub(super) may_veto: bool,
 }
 
-/// A conversation that is there, by this run or an earlier one.
+/// An existing conversation, created by this run or an earlier one.
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) created: Created,
     info: ConversationInfo,
-    /// Whether what we bring may send the agent back to work.
+    /// Whether our hooks or plugins may send the agent back to work.
     may_veto: bool,
 }
 
-/// Starts the conversation, or finds it.
+/// Starts the conversation, or finds the existing one.
 pub(super) async fn start_or_find(server: &AgentServer, spec: &ConversationSpec) -> Result<Found, StartError> {
     let AgentServer { client, capabilities } = server;
-    // The tools of a profile are its own.
+    // A profile defines its own tools.
     let takes_fields = capabilities.finish_schema && matches!(spec.agent, AgentSource::Agent { .. });
     let finish_schema = spec.finish_schema.clone().filter(|_| takes_fields);
-    // The program of a hook is not in a container.
+    // The container of a conversation does not contain the program of the hook.
     let hook_config = spec.hook_config.clone().filter(|_| finish_schema.is_some() && !capabilities.own_container);
-    // A plugin may bring hooks of its own.
+    // A plugin may bring its own hooks.
     let may_veto = hook_config.is_some() || !spec.plugins.is_empty();
     let agent = match spec.agent.clone() {
         AgentSource::Profile(profile) => AgentSource::Profile(profile.with_skills(spec.skills.clone())),
@@ -78,7 +78,7 @@ pub(super) async fn start_or_find(server: &AgentServer, spec: &ConversationSpec)
     Ok(Found { created, info, may_veto })
 }
 
-/// Finds out where in the conversation this run is.
+/// Finds out how far this run has come in the conversation.
 pub(super) async fn attach(
     client: &AgentServerClient,
     capabilities: Capabilities,
@@ -103,13 +103,14 @@ pub(super) async fn attach(
     let sent = already_sent(spec.messages(), &found, !spec.is_continued());
     let sent_back = found.iter().filter(|text| text.starts_with(CHECKS_FAILED)).count();
     tracing::info!(conversation_id = %spec.id, sent, "reusing the existing conversation");
-    // Before 1.22.1 the server does not say.
+    // Before 1.22.1 the server does not say whether there are hooks.
     let of_others = spec.is_continued() && (info.hook_config.is_some() || !capabilities.state_after_run);
     let spent_before = beginning.map(|beginning| beginning.spent);
     Ok(Started { created, sent, sent_back, spent_before, may_veto: may_veto || of_others })
 }
 
-/// A new conversation under a given id may be continued by others later; so its tags say from the start where we began.
+/// Others may later continue a new conversation that was started under a given id. So its tags record from the start where this
+/// run began.
 fn first_tags(spec: &ConversationSpec) -> BTreeMap<String, String> {
     let mut tags = spec.tags.clone();
     if let (true, Some(run)) = (spec.is_continued(), spec.run_id()) {
@@ -118,7 +119,7 @@ fn first_tags(spec: &ConversationSpec) -> BTreeMap<String, String> {
     tags
 }
 
-/// Where this run began in the conversation, where that is known.
+/// Returns where this run began in the conversation, if that is known.
 fn known_beginning(spec: &ConversationSpec, info: &ConversationInfo) -> Option<Beginning> {
     if !spec.is_continued() {
         return Some(Beginning { after: None, spent: Cost::default() });
@@ -126,8 +127,8 @@ fn known_beginning(spec: &ConversationSpec, info: &ConversationInfo) -> Option<B
     Beginning::of_run(spec.run_id()?, info.tags.as_ref()?)
 }
 
-/// Begins the run here in a conversation of others: what it has cost so far is not this run's. Not before no one else is at
-/// work in it, whose own mark this one replaces.
+/// Begins the run at this point of a conversation that others use too: the cost so far does not belong to this run. Only called
+/// when no one else is working in the conversation, because this run's mark replaces theirs.
 pub(super) async fn begin_here(
     client: &AgentServerClient,
     capabilities: Capabilities,
@@ -146,7 +147,7 @@ pub(super) async fn begin_here(
     Ok(here.spent)
 }
 
-/// The texts of the messages from our side after an event, the oldest first.
+/// Returns the texts of the user messages after an event, the oldest first.
 async fn user_messages(
     client: &AgentServerClient,
     spec: &ConversationSpec,
@@ -176,13 +177,13 @@ async fn user_messages(
     Ok(texts)
 }
 
-/// The longest title that the server takes.
+/// The longest title that the server accepts.
 const LONGEST_TITLE: usize = 200;
 
 async fn set_title(client: &AgentServerClient, spec: &ConversationSpec) {
     let Some(title) = &spec.title else { return };
     let title: String = title.chars().take(LONGEST_TITLE).collect();
-    // A run is not worth less without its title.
+    // A run without its title is still a valid run.
     if let Err(error) = client.set_title(spec.id, &title).await {
         tracing::warn!(error = %crate::text::chain(&error), "the conversation's title could not be set");
     }

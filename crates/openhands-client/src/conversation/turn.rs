@@ -6,24 +6,24 @@ use crate::agent_server::event::ServerError;
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum TurnEnd {
-    /// The agent has finished.
+    /// The agent finished.
     Finished,
-    /// The run has failed, with the server's reason where it gives one.
+    /// The run failed, with the server's reason if it gives one.
     Error(Option<ServerError>),
-    /// The agent repeats the same step.
+    /// The agent repeated the same step.
     Stuck,
-    /// The LLM answers with nothing, again and again.
+    /// The LLM returned empty responses, several times in a row.
     EmptyResponses,
-    /// Someone else has paused the conversation.
+    /// Someone else paused the conversation.
     Paused,
-    /// The agent waits for a person to allow an action.
+    /// The agent waits until a person confirms an action.
     WaitingForConfirmation,
-    /// The conversation has been deleted.
+    /// The conversation was deleted.
     Deleted,
 }
 
 impl TurnEnd {
-    /// Why the turn is over, for people.
+    /// Returns why the turn is over, for people.
     #[must_use]
     pub fn reason(&self) -> String {
         let reason = match self {

@@ -1,8 +1,8 @@
-//! A working directory that the agent-server cannot make.
+//! Failures to create the agent's working directory.
 //!
-//! The agent-server makes the directory when it starts the conversation. If the file system refuses, it responds with 500 and Python's
-//! `OSError` as `exception`, such as `[Errno 13] Permission denied: '/workspace'` (1.11.5 to 1.58.0, `event_service.py`). A 500 is
-//! worth a retry in general; this one is not.
+//! The agent-server creates the directory when it starts the conversation. If the file system refuses, the server responds with
+//! 500 and with Python's `OSError` as `exception`, such as `[Errno 13] Permission denied: '/workspace'` (1.11.5 to 1.58.0,
+//! `event_service.py`). A 500 is usually worth a retry; this one is not.
 
 use super::ConversationError;
 use crate::http::HttpError;
@@ -11,16 +11,16 @@ use crate::retry::{Retry, Retryable};
 /// Why a request to start a conversation failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StartError {
-    /// The agent-server cannot make the working directory.
+    /// The agent-server cannot create the working directory.
     #[error(transparent)]
     WorkingDir(HttpError),
-    /// Anything else.
+    /// Any other error.
     #[error(transparent)]
     Other(HttpError),
 }
 
 impl StartError {
-    /// The failure of a conversation that was to start in this directory.
+    /// Classifies the error of a request that starts a conversation in this directory.
     pub(super) fn new(error: HttpError, working_dir: &str) -> Self {
         match error {
             HttpError::Status { target, status: status @ 500.., detail, retry_after, body }
@@ -57,10 +57,10 @@ impl Retryable for StartError {
     }
 }
 
-/// Numbers of errors that may pass: I/O error, no process, no memory, too many open files (two), no space.
+/// Errno values of errors that may be temporary: I/O error, no process, no memory, too many open files (two), no space.
 const PASSING: [&str; 6] = ["5", "11", "12", "23", "24", "28"];
 
-/// Whether the text is an error of the file system about the directory or one above it.
+/// Returns whether the text is a file system error about the directory or one of its parents.
 fn is_about(detail: &str, working_dir: &str) -> bool {
     let Some((number, rest)) = detail.split_once("[Errno ").and_then(|(_, rest)| rest.split_once(']')) else {
         return false;

@@ -1,4 +1,4 @@
-//! Whose LLM, secrets and MCP servers an agent gets.
+//! The account of a workspace: its LLM, secrets and MCP servers.
 
 use super::WorkspaceError;
 use super::cloud_source::CloudSource;
@@ -11,7 +11,7 @@ use crate::cloud::CloudClient;
 use crate::ids::ConversationId;
 use crate::secret::Secret;
 
-/// The account behind a sandbox: an OpenHands Cloud account, the agent-server's own settings, or none. Its settings are read once.
+/// The account of a sandbox: an OpenHands Cloud account, the agent-server's own settings, or none. Its settings are read once.
 #[derive(Debug)]
 pub struct AccountClient(Source);
 
@@ -24,32 +24,32 @@ enum Source {
 /// Which of the account's secrets the agent gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretSelection {
-    /// All secrets of the account; none where there is no account.
+    /// All secrets of the account; none if there is no account.
     All,
-    /// These; each must exist.
+    /// The secrets with these names. Each must exist.
     Named(Vec<String>),
 }
 
 impl AccountClient {
-    /// An OpenHands Cloud account.
+    /// Uses an OpenHands Cloud account.
     #[must_use]
     pub fn cloud(client: CloudClient) -> Self {
         Self(Source::Cloud(CloudSource::new(Some(client))))
     }
 
-    /// The agent-server's own settings.
+    /// Uses the agent-server's own settings.
     #[must_use]
     pub fn agent_server(client: AgentServerClient) -> Self {
         Self(Source::Server(ServerSource::new(client)))
     }
 
-    /// No account: no LLM and no secrets.
+    /// Uses no account: there is no LLM and there are no secrets.
     #[must_use]
     pub fn none() -> Self {
         Self(Source::Cloud(CloudSource::new(None)))
     }
 
-    /// The account's LLM: a named profile, or the default.
+    /// Returns the account's LLM: that of a named profile, or the default one.
     ///
     /// # Errors
     /// [`WorkspaceError`].
@@ -60,7 +60,7 @@ impl AccountClient {
         }
     }
 
-    /// References to the account's secrets, for the agent. The values do not pass through this program.
+    /// Returns references to the account's secrets, for the agent. The values do not pass through this program.
     ///
     /// # Errors
     /// [`WorkspaceError`].
@@ -68,7 +68,7 @@ impl AccountClient {
         self.secrets_of(selection, None).await
     }
 
-    /// The same, as far as the agent profile with this id allows them.
+    /// Returns the same as [`AccountClient::secrets`], limited to what the agent profile with this id allows.
     ///
     /// # Errors
     /// [`WorkspaceError`].
@@ -84,8 +84,8 @@ impl AccountClient {
         }
     }
 
-    /// The value of one of the account's secrets, for what a program itself does before the agent starts. `None` if the
-    /// account has no such secret, or there is no account.
+    /// Returns the value of one of the account's secrets, for steps that a program performs before the agent starts. `None` if
+    /// the account has no such secret, or if there is no account.
     ///
     /// # Errors
     /// [`WorkspaceError`].
@@ -96,7 +96,7 @@ impl AccountClient {
         }
     }
 
-    /// The account's MCP servers.
+    /// Returns the account's MCP servers.
     ///
     /// # Errors
     /// [`WorkspaceError`].
@@ -107,7 +107,7 @@ impl AccountClient {
         }
     }
 
-    /// The page on which people see a conversation. `None` if there is no Cloud account.
+    /// Returns the URL of the page that shows a conversation to people. `None` if there is no Cloud account.
     #[must_use]
     pub fn session_url(&self, id: ConversationId) -> Option<String> {
         match &self.0 {
@@ -117,7 +117,7 @@ impl AccountClient {
     }
 }
 
-/// Those of the known secrets that are wanted.
+/// Returns the selected secrets.
 pub(super) fn selected(
     known: Vec<SecretEntry>,
     selection: &SecretSelection,

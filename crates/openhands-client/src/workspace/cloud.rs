@@ -1,4 +1,4 @@
-//! A sandbox in OpenHands Cloud, from outside.
+//! A sandbox in OpenHands Cloud, used from outside.
 
 use std::time::Duration;
 
@@ -29,14 +29,14 @@ pub struct CloudWorkspaceBuilder {
 }
 
 impl CloudWorkspaceBuilder {
-    /// The Cloud API (default: <https://app.all-hands.dev>).
+    /// Sets the URL of the Cloud API (default: <https://app.all-hands.dev>).
     #[must_use]
     pub fn url(mut self, url: Url) -> Self {
         self.key.url = url;
         self
     }
 
-    /// The sandbox spec (default: the account's default one).
+    /// Sets the sandbox spec (default: the default spec of the account).
     #[must_use]
     pub fn sandbox_spec_id(mut self, spec: impl Into<String>) -> Self {
         self.sandbox_spec_id = Some(spec.into());
@@ -51,35 +51,35 @@ impl CloudWorkspaceBuilder {
         self
     }
 
-    /// How long the sandbox may take until it is ready (default 300 s).
+    /// Sets the time limit until the sandbox is ready (default: 300 s).
     #[must_use]
     pub fn init_timeout(mut self, limit: Duration) -> Self {
         self.init_timeout = Some(limit);
         self
     }
 
-    /// How long one call of the Cloud API may take (default 60 s).
+    /// Sets the time limit of one call of the Cloud API (default: 60 s).
     #[must_use]
     pub fn api_timeout(mut self, limit: Duration) -> Self {
         self.api_timeout = Some(limit);
         self
     }
 
-    /// Leaves the sandbox running at the end (default: it is deleted).
+    /// Keeps the sandbox running at the end (default: it is deleted).
     #[must_use]
     pub fn keep_alive(mut self, keep_alive: bool) -> Self {
         self.keep_alive = keep_alive;
         self
     }
 
-    /// Proxies, and certificate authorities beside the built-in ones.
+    /// Sets proxies, and certificate authorities in addition to the built-in ones.
     #[must_use]
     pub fn network(mut self, network: Network) -> Self {
         self.network = network;
         self
     }
 
-    /// Uses these limits for everything else, unless a client is given with [`CloudWorkspaceBuilder::http`], which has its own.
+    /// Sets all other time limits. A client given with [`CloudWorkspaceBuilder::http`] has its own limits.
     #[doc(hidden)]
     #[must_use]
     pub fn time_limits(mut self, limits: TimeLimits) -> Self {
@@ -95,7 +95,7 @@ impl CloudWorkspaceBuilder {
         self
     }
 
-    /// The sandbox, requested and not waited for. Its owner can delete it at any time. Must be called in a tokio runtime.
+    /// Requests a sandbox without waiting for it. Its owner can delete it at any time. Must be called in a tokio runtime.
     ///
     /// # Errors
     /// [`SetupError`].
@@ -121,29 +121,29 @@ impl CloudWorkspaceBuilder {
         Ok(sandbox)
     }
 
-    /// Creates or resumes the sandbox and waits until it can be used. Dropping the future deletes what it has created.
+    /// Creates or resumes the sandbox and waits until it is ready. If the future is dropped, what it has created is deleted.
     ///
     /// # Errors
-    /// [`OpenError`]; then no sandbox is left, unless the error says so.
+    /// [`OpenError`]. In this case no sandbox is left, unless the error says so.
     pub async fn open(self) -> Result<CloudWorkspace, OpenError> {
         let account = |provider: &CloudProvider, id: &_, ready: &_| account_of(id, &provider.sandboxes, ready);
         Ok(CloudWorkspace::of(self.sandbox()?, account).await?)
     }
 }
 
-/// A sandbox in OpenHands Cloud that is ready: commands, files, conversations, the account's LLM and secrets.
+/// A sandbox in OpenHands Cloud: commands, files, conversations, and the account's LLM and secrets.
 pub type CloudWorkspace = RemoteWorkspace<CloudProvider>;
 
 impl CloudWorkspace {
-    /// Creates a sandbox in the account with this key, at <https://app.all-hands.dev>, and waits until it can be used.
+    /// Creates a sandbox in the account with this key, at <https://app.all-hands.dev>, and waits until it is ready.
     ///
     /// # Errors
-    /// [`OpenError`]; then no sandbox is left, unless the error says so.
+    /// [`OpenError`]. In this case no sandbox is left, unless the error says so.
     pub async fn open(api_key: impl Into<Secret>) -> Result<Self, OpenError> {
         Self::builder(api_key).open().await
     }
 
-    /// A workspace in the account with this key, to be opened.
+    /// Returns a builder for a workspace in the account with this key.
     #[must_use]
     pub fn builder(api_key: impl Into<Secret>) -> CloudWorkspaceBuilder {
         CloudWorkspaceBuilder {
@@ -160,7 +160,7 @@ impl CloudWorkspace {
     }
 }
 
-/// The account behind a sandbox of OpenHands Cloud.
+/// Returns the account of a sandbox in OpenHands Cloud.
 #[must_use]
 pub fn account_of(id: &SandboxId, sandboxes: &Sandboxes, ready: &Ready) -> AccountClient {
     let Some(session_key) = ready.access.agent_server.session_key.clone() else { return AccountClient::none() };

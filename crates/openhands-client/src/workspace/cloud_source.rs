@@ -1,4 +1,4 @@
-//! A Cloud account as the source of LLM, secrets and MCP servers.
+//! A Cloud account as the source of the LLM, the secrets and the MCP servers.
 
 use crate::collections::inserted;
 use std::collections::BTreeMap;
@@ -36,7 +36,7 @@ impl CloudSource {
         (secret.name, SecretSource::Lookup { url, headers, description: secret.description })
     }
 
-    /// The account's settings, read once.
+    /// Returns the account's settings. They are read once.
     async fn settings(&self, cloud: &cloud::CloudClient, what: &'static str) -> Result<&UserSettings, WorkspaceError> {
         let read = || {
             retry("reading the account's settings", Policy::cloud_read(cloud.time_limits()), || cloud.user_settings())
@@ -94,7 +94,7 @@ impl CloudSource {
         Ok(self.settings(cloud, "the MCP servers").await?.mcp_servers())
     }
 
-    /// A page of OpenHands Cloud.
+    /// Returns the URL of the conversation's page in OpenHands Cloud.
     pub(super) fn session_url(&self, id: ConversationId) -> Option<String> {
         let account = self.cloud.as_ref()?.account();
         Some(http::join(&account.url, &["canvas", "conversations", &id.to_string()]).into())

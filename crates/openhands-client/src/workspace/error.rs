@@ -1,4 +1,4 @@
-//! Why a workspace cannot be opened, or its account not be read.
+//! Errors of opening a workspace and of reading its account.
 
 use crate::agent_server::ready::ReadyError;
 use crate::http::{HttpError, SetupError};
@@ -13,20 +13,20 @@ pub enum OpenError {
     /// The HTTP client could not be set up.
     #[error(transparent)]
     Setup(#[from] SetupError),
-    /// The sandbox could not be created or used.
+    /// The sandbox could not be created or is not usable.
     #[error(transparent)]
     Sandbox(Box<SandboxError>),
     /// The agent-server is not ready.
     #[error(transparent)]
     Server(Box<ReadyError>),
-    /// A variable has an invalid value.
+    /// An environment variable has an invalid value.
     #[error("{name}: `{value}` is not valid: {expected}")]
     Variable {
-        /// The variable.
+        /// The name of the variable.
         name: &'static str,
         /// Its value.
         value: String,
-        /// What is expected.
+        /// The form that is expected.
         expected: &'static str,
     },
 }
@@ -49,47 +49,47 @@ impl From<SandboxError> for OpenError {
     }
 }
 
-/// The account could not be read, or lacks what was asked for.
+/// The account could not be read, or does not have what was requested.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum WorkspaceError {
     /// A request to the account failed.
     #[error("failed to read {what} of the account")]
     Account {
-        /// "the LLM", "the secrets", "the MCP servers".
+        /// What was read: "the LLM", "the secrets", "the MCP servers".
         what: &'static str,
-        /// Why.
+        /// The error of the request.
         source: HttpError,
     },
-    /// There is no account to ask.
+    /// There is no account.
     #[error("there is no account to take {what} from")]
     NoAccount {
-        /// "the LLM", "the secrets", "the MCP servers".
+        /// What was requested: "the LLM", "the secrets", "the MCP servers".
         what: &'static str,
     },
     /// The account has no LLM settings.
     #[error("the account has no LLM: choose one in its settings, or set LLM_MODEL and LLM_API_KEY")]
     NoLlm,
-    /// The account's agent is another program, which brings its own LLM.
+    /// The account's agent is another program with an LLM of its own.
     #[error(
         "the account's agent is an ACP agent, which has no LLM for the runner's own agent: choose an agent profile \
          (--agent-profile), an LLM profile (--profile), or set LLM_MODEL and LLM_API_KEY"
     )]
     AcpAgent,
-    /// The account has no such profile.
+    /// The account has no profile with this name.
     #[error("the account has no LLM profile `{name}`; it has {}", text::listed(known))]
     NoSuchProfile {
-        /// The name that was asked for.
+        /// The requested name.
         name: String,
-        /// The names that exist.
+        /// The existing names.
         known: Vec<String>,
     },
-    /// The account has no such secrets.
+    /// The account does not have these secrets.
     #[error("the account has no secret {}; it has {}", text::listed(names), text::listed(known))]
     NoSuchSecret {
-        /// The names that were asked for and do not exist.
+        /// The requested names that do not exist.
         names: Vec<String>,
-        /// The names that exist.
+        /// The existing names.
         known: Vec<String>,
     },
 }

@@ -1,4 +1,4 @@
-//! The sandbox that this program runs in, and the completion callback of its run.
+//! A workspace for a program that runs inside a sandbox, with the completion callback of its run.
 
 use std::fmt;
 use std::ops::Deref;
@@ -38,21 +38,21 @@ pub struct InsideWorkspaceBuilder {
 }
 
 impl InsideWorkspaceBuilder {
-    /// The id of this sandbox. With a Cloud API key, it opens the account's LLM and secrets.
+    /// Sets the id of this sandbox. Together with a Cloud API key, it gives access to the account's LLM and secrets.
     #[must_use]
     pub fn sandbox_id(mut self, id: impl Into<String>) -> Self {
         self.sandbox_id = Some(SandboxId::new(id));
         self
     }
 
-    /// The session key of the agent-server.
+    /// Sets the session key of the agent-server.
     #[must_use]
     pub fn session_key(mut self, key: impl Into<Secret>) -> Self {
         self.session_key = Some(key.into());
         self
     }
 
-    /// The port of the agent-server in this sandbox (default 60000).
+    /// Sets the port of the agent-server in this sandbox (default: 60000).
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
         if self.is_own_server {
@@ -61,7 +61,7 @@ impl InsideWorkspaceBuilder {
         self
     }
 
-    /// Uses the agent-server at this URL, and its own settings instead of a Cloud account.
+    /// Uses the agent-server at this URL, and the server's own settings instead of a Cloud account.
     #[must_use]
     pub fn agent_server(mut self, url: Url) -> Self {
         self.agent_server = url;
@@ -69,56 +69,56 @@ impl InsideWorkspaceBuilder {
         self
     }
 
-    /// The key of the Cloud account.
+    /// Sets the API key of the Cloud account.
     #[must_use]
     pub fn api_key(mut self, key: impl Into<Secret>) -> Self {
         self.api_key = Some(key.into());
         self
     }
 
-    /// The Cloud API (default: <https://app.all-hands.dev>).
+    /// Sets the URL of the Cloud API (default: <https://app.all-hands.dev>).
     #[must_use]
     pub fn url(mut self, url: Url) -> Self {
         self.cloud_url = url;
         self
     }
 
-    /// Where the outcome of the run is sent.
+    /// Sets the URL that receives the outcome of the run.
     #[must_use]
     pub fn callback_url(mut self, url: Url) -> Self {
         self.callback_url = Some(url);
         self
     }
 
-    /// The bearer token of the callback (default: the key of the Cloud account).
+    /// Sets the bearer token of the callback (default: the API key of the Cloud account).
     #[must_use]
     pub fn callback_key(mut self, key: impl Into<Secret>) -> Self {
         self.callback_key = Some(key.into());
         self
     }
 
-    /// The id of the run, which the callback carries.
+    /// Sets the id of the run, which is part of the callback.
     #[must_use]
     pub fn run_id(mut self, id: impl Into<String>) -> Self {
         self.run_id = Some(id.into());
         self
     }
 
-    /// How long the delivery of the callback is retried (default 60 s).
+    /// Sets how long the delivery of the callback is retried (default: 60 s).
     #[must_use]
     pub fn callback_budget(mut self, budget: Duration) -> Self {
         self.callback_budget = budget;
         self
     }
 
-    /// How long the agent-server may take until it is ready (default: 120 s).
+    /// Sets the time limit until the agent-server is ready (default: 120 s).
     #[must_use]
     pub fn ready_timeout(mut self, limit: Duration) -> Self {
         self.ready_timeout = limit;
         self
     }
 
-    /// Proxies, and certificate authorities beside the built-in ones.
+    /// Sets proxies, and certificate authorities in addition to the built-in ones.
     #[must_use]
     pub fn network(mut self, network: Network) -> Self {
         self.network = network;
@@ -128,7 +128,7 @@ impl InsideWorkspaceBuilder {
     /// Waits until the agent-server is ready.
     ///
     /// # Errors
-    /// [`OpenError`]. If a callback URL is set, FAILED is sent before this returns.
+    /// [`OpenError`]. If a callback URL is set, FAILED is sent first.
     pub async fn open(self) -> Result<InsideWorkspace, OpenError> {
         let http = Http::new(&self.network, TimeLimits::default())?;
         let address = AgentServerAddress { url: self.agent_server, session_key: self.session_key.clone() };
@@ -169,28 +169,28 @@ impl fmt::Debug for InsideWorkspaceBuilder {
     }
 }
 
-/// The sandbox that this program runs in, or any agent-server at a URL. It derefs to [`Workspace`]. Nothing is created or
-/// deleted. (`saas_runtime_mode` of the Python SDK.)
+/// The sandbox that this program runs in, or any agent-server at a URL. It derefs to [`Workspace`]. It creates and deletes no
+/// sandbox. (`saas_runtime_mode` of the Python SDK.)
 ///
-/// If a callback URL is set, the outcome is sent once: by [`InsideWorkspace::complete`] or [`InsideWorkspace::close`]. A
-/// workspace that is dropped without either, such as by an early return or a panic, sends FAILED: from a thread of its own,
-/// for at most 5 s, while its caller waits; what fails then is only logged. A process that is killed sends nothing; the
-/// program `openhands-runner` has a guardian for that.
+/// If a callback URL is set, the outcome is sent once, by [`InsideWorkspace::complete`] or [`InsideWorkspace::close`]. A
+/// workspace that is dropped without either, for example by an early return or a panic, sends FAILED from a separate thread. The
+/// caller waits for at most 5 s, and a failure is only logged. A process that is killed sends nothing; the program
+/// `openhands-runner` has a guardian for that case.
 #[derive(Debug)]
 pub struct InsideWorkspace {
     workspace: Workspace,
     completion: Option<Completion>,
 }
 
-/// How long the delivery of the callback is retried, unless the builder says otherwise.
-/// How long a program waits for its agent-server.
+/// The default time limit until the agent-server is ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long the delivery of the callback is retried by default.
 const CALLBACK_BUDGET: Duration = Duration::from_secs(60);
-/// How long `Drop` may hold up its caller.
+/// How long `Drop` may block its caller.
 const DROP_BUDGET: Duration = Duration::from_secs(5);
 
 impl InsideWorkspace {
-    /// A workspace with the agent-server on the default port, without an account or a callback, to be opened.
+    /// Returns a builder for a workspace with the agent-server on the default port, without an account or a callback.
     #[must_use]
     pub fn builder() -> InsideWorkspaceBuilder {
         InsideWorkspaceBuilder {
@@ -209,8 +209,8 @@ impl InsideWorkspace {
         }
     }
 
-    /// The same from the variables that the sandbox gives its programs: `InsideWorkspace::from_variables(std::env::vars())`.
-    /// See [`InsideWorkspaceBuilder::variables`].
+    /// Returns a builder with the values of the variables that a sandbox sets for its programs:
+    /// `InsideWorkspace::from_variables(std::env::vars())`. See [`InsideWorkspaceBuilder::variables`].
     ///
     /// # Errors
     /// [`OpenError::Variable`].
@@ -220,7 +220,7 @@ impl InsideWorkspace {
         Self::builder().variables(variables)
     }
 
-    /// Sends the outcome of the run, if a callback URL is set. The run's id is added to the report.
+    /// Sends the outcome of the run, if a callback URL is set. The id of the run is added to the report.
     ///
     /// # Errors
     /// [`CallbackError`].
@@ -261,7 +261,7 @@ impl Drop for InsideWorkspace {
     }
 }
 
-/// Where the outcome goes.
+/// The callback and where it is sent.
 #[derive(Debug)]
 struct Completion {
     http: Http,

@@ -1,13 +1,13 @@
-//! Sandboxes with an account behind them: what most programs start with.
+//! Workspaces: sandboxes with their account. Most programs start here.
 //!
 //! | type | sandbox | account |
 //! | --- | --- | --- |
 //! | [`CloudWorkspace`] | in OpenHands Cloud, created or attached by id | the Cloud account |
 //! | [`DockerWorkspace`] | a local container | the agent-server's own settings |
-//! | [`RuntimeApiWorkspace`] | of the Runtime API | the agent-server's own settings |
+//! | [`RuntimeApiWorkspace`] | a runtime of the Runtime API | the agent-server's own settings |
 //! | [`InsideWorkspace`] | the one that this program runs in, or any agent-server at a URL | the Cloud account, or the agent-server's own settings |
 //!
-//! Each derefs to a [`Workspace`], which has what they share: commands, files, conversations, LLM and secrets.
+//! Each type derefs to a [`Workspace`] with the common operations: commands, files, conversations, LLM and secrets.
 
 mod account;
 mod cloud;

@@ -1,4 +1,4 @@
-//! What a program does in a sandbox of any provider.
+//! Operations in a workspace, the same for all providers.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::http::HttpError;
 use crate::sandbox::copy::{self, Copied, CopyError};
 use crate::sandbox::exec::{self, Command, ExecError, Executed, Running};
 
-/// An agent-server that is ready, and the account behind it.
+/// A ready agent-server together with its account.
 #[derive(Debug)]
 pub struct Workspace {
     pub(super) server: AgentServer,
@@ -21,28 +21,28 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// A workspace of this agent-server and this account.
+    /// Creates a workspace of this agent-server and this account.
     #[doc(hidden)]
     #[must_use]
     pub fn new(server: AgentServer, account: AccountClient) -> Self {
         Self { server, account }
     }
 
-    /// The agent-server, and what its version can do.
+    /// Returns the agent-server, and the capabilities of its version.
     #[doc(hidden)]
     #[must_use]
     pub fn server(&self) -> &AgentServer {
         &self.server
     }
 
-    /// The account behind it.
+    /// Returns the account of the workspace.
     #[doc(hidden)]
     #[must_use]
     pub fn account(&self) -> &AccountClient {
         &self.account
     }
 
-    /// The account's default LLM. Setters override its fields: `workspace.llm().await?.model("gpt-4o").temperature(0.5)`.
+    /// Returns the account's default LLM. Setters override its fields: `workspace.llm().await?.model("gpt-4o").temperature(0.5)`.
     ///
     /// # Errors
     /// [`WorkspaceError`].
@@ -50,7 +50,7 @@ impl Workspace {
         self.account.llm(None).await
     }
 
-    /// The LLM of one of the account's profiles.
+    /// Returns the LLM of one of the account's profiles.
     ///
     /// # Errors
     /// [`WorkspaceError`].
@@ -58,7 +58,7 @@ impl Workspace {
         self.account.llm(Some(name)).await
     }
 
-    /// References to all of the account's secrets. The agent-server reads a value when a command needs it.
+    /// Returns references to all secrets of the account. The agent-server reads a value when a command needs it.
     ///
     /// # Errors
     /// [`WorkspaceError`].
@@ -66,7 +66,7 @@ impl Workspace {
         self.account.secrets(&SecretSelection::All).await
     }
 
-    /// References to these secrets of the account, each of which must exist.
+    /// Returns references to the account's secrets with these names. Each must exist.
     ///
     /// # Errors
     /// [`WorkspaceError`].
@@ -78,7 +78,7 @@ impl Workspace {
         self.account.secrets(&selection).await
     }
 
-    /// The account's MCP servers.
+    /// Returns the account's MCP servers.
     ///
     /// # Errors
     /// [`WorkspaceError`].
@@ -86,13 +86,13 @@ impl Workspace {
         self.account.mcp_servers().await
     }
 
-    /// A conversation of this agent in the sandbox, to be started.
+    /// Returns a builder for a conversation with this agent in the sandbox.
     #[must_use]
     pub fn conversation(&self, agent: Agent) -> ConversationBuilder {
         Conversation::builder(&self.server, agent)
     }
 
-    /// Runs a shell command to its end.
+    /// Runs a shell command and waits until it ends.
     ///
     /// # Errors
     /// [`ExecError`].
@@ -100,7 +100,7 @@ impl Workspace {
         exec::execute(&self.server, &command.into()).await
     }
 
-    /// Starts a shell command. [`Running::follow`] passes on its output as it comes.
+    /// Starts a shell command. [`Running::follow`] passes on its output as it arrives.
     ///
     /// # Errors
     /// [`ExecError`].
@@ -116,7 +116,7 @@ impl Workspace {
         copy::upload(&self.server, from.as_ref(), to).await
     }
 
-    /// Writes bytes to a file in the sandbox, and creates the folders above it.
+    /// Writes bytes to a file in the sandbox, and creates its parent folders.
     ///
     /// # Errors
     /// [`CopyError`].
@@ -140,7 +140,7 @@ impl Workspace {
         copy::download_bytes(&self.server, from).await
     }
 
-    /// What has changed in the git repository at this path, compared with the remote's default branch.
+    /// Returns what has changed in the git repository at this path, compared with the remote's default branch.
     ///
     /// # Errors
     /// [`HttpError`].
@@ -148,7 +148,7 @@ impl Workspace {
         self.server.client.git_changes(repository).await
     }
 
-    /// A file of a git repository, as it was and as it is.
+    /// Returns a file of a git repository in its old and its current version.
     ///
     /// # Errors
     /// [`HttpError`].
@@ -156,10 +156,10 @@ impl Workspace {
         self.server.client.git_diff(file).await
     }
 
-    /// The agent profiles of the agent-server.
+    /// Returns the agent profiles of the agent-server.
     ///
     /// # Errors
-    /// [`HttpError`]; [`HttpError::Unsupported`] where the version has none.
+    /// [`HttpError`]; [`HttpError::Unsupported`] if the version has no agent profiles.
     pub async fn agent_profiles(&self) -> Result<AgentProfileList, HttpError> {
         self.server.client.agent_profiles().await
     }

@@ -1,4 +1,4 @@
-//! A program that is started in a sandbox and left alone.
+//! Starts a program in a sandbox, detached from this one.
 
 use super::{CloudWorkspace, Workspace};
 use crate::sandbox::exec::{self, ExecError};
@@ -7,7 +7,7 @@ use crate::sandbox::program::Program;
 use crate::text;
 use std::fmt;
 
-/// A program that runs in a sandbox, and continues when this one ends.
+/// A program in a sandbox that continues to run when this program ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StartedProgram {
@@ -19,10 +19,10 @@ pub struct StartedProgram {
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum StartProgramError {
-    /// It could not be installed.
+    /// The program could not be installed.
     #[error(transparent)]
     Install(#[from] InstallError),
-    /// It could not be started.
+    /// The installed program could not be started.
     #[error(transparent)]
     Start(#[from] ExecError),
 }
@@ -34,7 +34,7 @@ impl fmt::Debug for StartProgramError {
 }
 
 impl Workspace {
-    /// Installs a program and its files in the sandbox, starts it there, and returns. The program continues when this one ends.
+    /// Installs a program and its files in the sandbox, starts it, and returns. The program continues to run when this one ends.
     ///
     /// # Errors
     /// [`StartProgramError`].
@@ -46,8 +46,8 @@ impl Workspace {
 }
 
 impl CloudWorkspace {
-    /// The same with the variables by which a program in the sandbox finds its agent-server and the account; see
-    /// [`super::InsideWorkspace::from_variables`].
+    /// Starts a program like [`Workspace::start_program`], with the variables that a program in the sandbox needs to find its
+    /// agent-server and the account; see [`super::InsideWorkspace::from_variables`].
     ///
     /// # Errors
     /// [`StartProgramError`].

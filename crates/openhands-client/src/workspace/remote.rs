@@ -1,4 +1,4 @@
-//! A sandbox from outside: a workspace that is deleted at its end.
+//! A workspace used from outside, whose sandbox is deleted at the end.
 
 use std::ops::Deref;
 
@@ -11,10 +11,10 @@ use crate::sandbox::providers::runtime_api::RuntimeApi;
 use crate::sandbox::ready::Ready;
 use crate::sandbox::{Provider, Sandbox, SandboxError};
 
-/// A sandbox that is ready, and the guard of its life. It derefs to [`Workspace`].
+/// A ready sandbox, owned by this value. It derefs to [`Workspace`].
 ///
-/// The sandbox is deleted at the end, unless it is kept alive: best by [`RemoteWorkspace::close`], else by `Drop`; see
-/// [`Sandbox`] for what `Drop` can do.
+/// The sandbox is deleted at the end, unless it is kept alive. Use [`RemoteWorkspace::close`] for that; otherwise `Drop` deletes
+/// it, within the limits that [`Sandbox`] describes.
 #[derive(Debug)]
 pub struct RemoteWorkspace<P: Provider> {
     sandbox: Sandbox<P>,
@@ -24,13 +24,13 @@ pub struct RemoteWorkspace<P: Provider> {
     account: AccountOf<P>,
 }
 
-/// The account behind a sandbox of this provider.
+/// Returns the account of a sandbox of this provider.
 pub(super) type AccountOf<P> = fn(&P, &SandboxId, &Ready) -> AccountClient;
 
-/// A runtime of the Runtime API. The agent-server's own settings give LLM and secrets.
+/// A runtime of the Runtime API. LLM and secrets come from the agent-server's own settings.
 #[cfg(feature = "runtime-api")]
 pub type RuntimeApiWorkspace = RemoteWorkspace<RuntimeApi>;
-/// A local container. The agent-server's own settings give LLM and secrets.
+/// A local container. LLM and secrets come from the agent-server's own settings.
 #[cfg(feature = "docker")]
 pub type DockerWorkspace = RemoteWorkspace<Docker>;
 
@@ -39,16 +39,16 @@ fn settings_of_server<P: Provider>(_: &P, _: &SandboxId, ready: &Ready) -> Accou
 }
 
 impl<P: Provider> RemoteWorkspace<P> {
-    /// Creates a sandbox and waits until it can be used. The agent-server's own settings give LLM and secrets; for those of a
-    /// Cloud account, see [`super::CloudWorkspace::builder`]. Dropping the future deletes what it has created.
+    /// Creates a sandbox and waits until it is ready. LLM and secrets come from the agent-server's own settings; to use those of
+    /// a Cloud account, see [`super::CloudWorkspace::builder`]. If the future is dropped, what it has created is deleted.
     ///
     /// # Errors
-    /// [`SandboxError`]; then no sandbox is left, unless the error says so.
+    /// [`SandboxError`]. In this case no sandbox is left, unless the error says so.
     pub async fn create(provider: P) -> Result<Self, SandboxError> {
         Self::of(Sandbox::create(provider), settings_of_server).await
     }
 
-    /// Waits until this sandbox can be used. One that cannot is deleted, unless it is kept or existed before.
+    /// Waits until this sandbox is ready. If it does not become ready, it is deleted, unless it is kept or existed before.
     pub(super) async fn of(mut sandbox: Sandbox<P>, account: AccountOf<P>) -> Result<Self, SandboxError> {
         let made_ready = async {
             let ready = sandbox.ready().await?;
@@ -60,7 +60,7 @@ impl<P: Provider> RemoteWorkspace<P> {
                 Ok(Self { sandbox, id, ready, workspace, account })
             }
             Err(error) => {
-                // A failure of the deletion is logged; the first error is the reason.
+                // A failure of the deletion is logged; the first error is returned.
                 if sandbox.is_taken() {
                     let _ = sandbox.delete().await;
                 }
@@ -69,26 +69,26 @@ impl<P: Provider> RemoteWorkspace<P> {
         }
     }
 
-    /// The sandbox's id. [`super::CloudWorkspaceBuilder::sandbox_id`] attaches to it again.
+    /// Returns the id of the sandbox. [`super::CloudWorkspaceBuilder::sandbox_id`] attaches to it again.
     #[must_use]
     pub fn id(&self) -> &SandboxId {
         &self.id
     }
 
-    /// The provider of the sandbox.
+    /// Returns the provider of the sandbox.
     #[doc(hidden)]
     pub fn provider(&self) -> &P {
         self.sandbox.provider()
     }
 
-    /// How the agent-server is reached.
+    /// Returns how to reach the agent-server.
     #[doc(hidden)]
     #[must_use]
     pub fn ready(&self) -> &Ready {
         &self.ready
     }
 
-    /// Pauses the sandbox. Until [`RemoteWorkspace::resume`] nothing in it answers.
+    /// Pauses the sandbox. Until [`RemoteWorkspace::resume`], nothing in it responds.
     ///
     /// # Errors
     /// [`SandboxError`].
@@ -96,7 +96,7 @@ impl<P: Provider> RemoteWorkspace<P> {
         self.provider().pause(&self.id).await
     }
 
-    /// Resumes the sandbox, and waits until it can be used again.
+    /// Resumes the sandbox, and waits until it is ready again.
     ///
     /// # Errors
     /// [`SandboxError`].
@@ -108,7 +108,7 @@ impl<P: Provider> RemoteWorkspace<P> {
         Ok(())
     }
 
-    /// Leaves the sandbox running at the end.
+    /// Keeps the sandbox running at the end.
     pub fn keep_alive(&mut self) {
         self.sandbox.keep();
     }
@@ -116,7 +116,7 @@ impl<P: Provider> RemoteWorkspace<P> {
     /// Deletes the sandbox, unless it is kept alive.
     ///
     /// # Errors
-    /// [`SandboxError`]: the sandbox may be left.
+    /// [`SandboxError`]: the sandbox may still exist.
     pub async fn close(mut self) -> Result<(), SandboxError> {
         self.sandbox.delete().await
     }

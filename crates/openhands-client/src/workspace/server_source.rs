@@ -1,4 +1,4 @@
-//! An agent-server's own settings as the source of LLM, secrets and MCP servers: where there is no Cloud account.
+//! An agent-server's own settings as the source of the LLM, the secrets and the MCP servers, if there is no Cloud account.
 
 use crate::collections::inserted;
 use tokio::sync::OnceCell;
@@ -26,7 +26,7 @@ impl ServerSource {
         Self { agent_server, settings: OnceCell::new() }
     }
 
-    /// The server's settings, read once. Versions that have none (before 1.22.1) count as fresh ones.
+    /// Returns the server's settings. They are read once. A version without settings (before 1.22.1) counts as a fresh server.
     async fn settings(&self, what: &'static str) -> Result<&ServerSettings, WorkspaceError> {
         let read = || async {
             match retry("reading the agent-server's settings", Policy::setup(self.agent_server.time_limits()), || {
@@ -41,7 +41,7 @@ impl ServerSource {
         self.settings.get_or_try_init(read).await.map_err(|source| WorkspaceError::Account { what, source })
     }
 
-    /// A named profile; `None` when there is no such profile.
+    /// Returns the LLM of a named profile; `None` if there is no such profile.
     async fn profile(&self, name: &str) -> Result<Option<Llm>, HttpError> {
         match retry("reading the LLM profile", Policy::setup(self.agent_server.time_limits()), || {
             self.agent_server.profile(name)
@@ -54,7 +54,7 @@ impl ServerSource {
         }
     }
 
-    /// The active profile, else the LLM of the settings.
+    /// Returns the LLM of the active profile, or else the LLM of the settings.
     async fn default_llm(&self, what: &'static str) -> Result<Llm, WorkspaceError> {
         let settings = self.settings(what).await?;
         if let Some(active) = &settings.active_profile {
@@ -72,7 +72,7 @@ impl ServerSource {
     }
 
     async fn profile_names(&self) -> Vec<String> {
-        // They only help to understand what is missing.
+        // The names only help to explain what is missing.
         let list = self.agent_server.profiles().await;
         list.map(|list| list.profiles.into_iter().map(|profile| profile.name).collect()).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! What a sandbox tells a program in it through variables.
+//! Environment variables that a sandbox sets for its programs.
 
 use std::collections::HashMap;
 
@@ -7,19 +7,19 @@ use url::Url;
 use super::{InsideWorkspaceBuilder, OpenError};
 
 impl InsideWorkspaceBuilder {
-    /// Fills the builder from variables, such as `std::env::vars()`. An empty variable counts as unset.
+    /// Sets the values of the builder from variables, such as `std::env::vars()`. An empty variable counts as unset.
     ///
     /// | variable | sets |
     /// | --- | --- |
     /// | `SANDBOX_ID` | [`InsideWorkspaceBuilder::sandbox_id`] |
-    /// | `SESSION_API_KEY`, else `OH_SESSION_API_KEYS_0` | [`InsideWorkspaceBuilder::session_key`] |
+    /// | `SESSION_API_KEY`, or else `OH_SESSION_API_KEYS_0` | [`InsideWorkspaceBuilder::session_key`] |
     /// | `AGENT_SERVER_PORT` | [`InsideWorkspaceBuilder::port`] |
     /// | `AGENT_SERVER_URL` | [`InsideWorkspaceBuilder::agent_server`] |
-    /// | `OPENHANDS_API_KEY`, else `OPENHANDS_CLOUD_API_KEY` | [`InsideWorkspaceBuilder::api_key`] |
+    /// | `OPENHANDS_API_KEY`, or else `OPENHANDS_CLOUD_API_KEY` | [`InsideWorkspaceBuilder::api_key`] |
     /// | `OPENHANDS_CLOUD_API_URL` | [`InsideWorkspaceBuilder::url`] |
-    /// | `AUTOMATION_CALLBACK_URL`, else `CALLBACK_URL` | [`InsideWorkspaceBuilder::callback_url`] |
+    /// | `AUTOMATION_CALLBACK_URL`, or else `CALLBACK_URL` | [`InsideWorkspaceBuilder::callback_url`] |
     /// | `AUTOMATION_CALLBACK_API_KEY` | [`InsideWorkspaceBuilder::callback_key`] |
-    /// | `AUTOMATION_RUN_ID`, else `RUN_ID` | [`InsideWorkspaceBuilder::run_id`] |
+    /// | `AUTOMATION_RUN_ID`, or else `RUN_ID` | [`InsideWorkspaceBuilder::run_id`] |
     ///
     /// # Errors
     /// [`OpenError::Variable`]: a URL or the port is invalid.
@@ -64,7 +64,7 @@ impl InsideWorkspaceBuilder {
 }
 
 fn parse_url(name: &'static str, value: String) -> Result<Url, OpenError> {
-    // The value may hold a key, so the error does not repeat it.
+    // The value may contain a key, so the error does not repeat it.
     let invalid = || OpenError::Variable { name, value: "***".to_owned(), expected: "an http or https URL" };
     let url = Url::parse(&value).map_err(|_| invalid())?;
     if matches!(url.scheme(), "http" | "https") { Ok(url) } else { Err(invalid()) }

@@ -1,20 +1,20 @@
-//! What is to be done while a turn is followed.
+//! Actions of following a turn.
 
 use tokio::time::Instant;
 
 use super::FollowError;
 use crate::conversation::turn::TurnEnd;
 
-/// What is to be done.
+/// An action that the driver performs.
 #[derive(Debug)]
 pub(in crate::conversation) enum Action {
-    /// Read the conversation's state, by this time.
+    /// Read the conversation's state, and finish by this time.
     ReadState { by: Option<Instant> },
-    /// Read the log from a little before the last event.
+    /// Read the log, starting a little before the last event.
     ReadLog,
-    /// Start the run, by this time.
+    /// Start the run, and finish by this time.
     StartRun { by: Option<Instant> },
-    /// Say something in the log.
+    /// Write a note to the log of this program.
     Note(Note),
     /// The turn is over.
     Over(TurnEnd),
@@ -22,7 +22,7 @@ pub(in crate::conversation) enum Action {
     Fail(FollowError),
 }
 
-/// What the log says.
+/// A note for the log of this program.
 #[derive(Debug, PartialEq)]
 pub(in crate::conversation) enum Note {
     SocketIsBack,

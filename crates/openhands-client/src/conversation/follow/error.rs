@@ -1,4 +1,4 @@
-//! Why a turn could not be followed to its end.
+//! Errors of following a turn.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,48 +14,48 @@ pub enum FollowError {
     /// The agent-server did not respond for too long.
     #[error("the agent-server did not respond for {} s", silence.as_secs())]
     ServerLost {
-        /// How long it may be silent.
+        /// The longest allowed silence.
         silence: Duration,
         /// The last failed request.
         source: Option<HttpError>,
     },
-    /// The conversation's state could not be read for too long, though the server answers.
+    /// For too long, every request for the conversation's state failed, although the server responds.
     #[error(
         "the agent-server responded {} for {} s",
         if matches!(source, HttpError::Timeout { .. }) { "to no request" } else { "only with errors" },
         limit.as_secs()
     )]
     OnlyErrors {
-        /// How long that may last.
+        /// How long this may last.
         limit: Duration,
         /// The last error.
         source: HttpError,
     },
-    /// The server refuses the session key, several times in a row.
+    /// The server rejected the session key several times in a row.
     #[error("the agent-server refuses the session key")]
     Refused(#[source] HttpError),
-    /// The server is there, and the run of a message does not start.
+    /// The server responds, but the run of a message does not start.
     #[error("the agent-server did not start the run after {starts} requests")]
     NotStarted {
-        /// Requests that the server accepted.
+        /// The number of requests that the server accepted.
         starts: u32,
-        /// The last request that it did not.
+        /// The last request that it did not accept.
         source: Option<HttpError>,
     },
-    /// The conversation has a status that this program does not know, and nothing happens.
+    /// The conversation has a status that this program does not know, and no events arrive.
     #[error("the conversation has the unknown status `{status}`, and nothing happened for {} s", limit.as_secs())]
     UnknownStatus {
-        /// The server's word.
+        /// The status that the server sent.
         status: String,
-        /// How long that may last.
+        /// How long this may last.
         limit: Duration,
     },
-    /// The run has spent more than it may.
+    /// The run has exceeded its cost limit.
     #[error("the run has cost {spent}; its limit is {limit}")]
     OverBudget {
-        /// What this run has cost.
+        /// The cost of this run.
         spent: Cost,
-        /// What it may cost.
+        /// The cost limit of this run.
         limit: Cost,
     },
 }

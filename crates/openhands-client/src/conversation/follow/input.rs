@@ -1,36 +1,36 @@
-//! What can happen while a turn is followed.
+//! Inputs of following a turn.
 
 use crate::agent_server::client::RunStarted;
 use crate::agent_server::event::Meaning;
 use crate::agent_server::wire::{Cost, Status};
 use crate::http::HttpError;
 
-/// What happened.
+/// An input: something that has happened.
 #[derive(Debug)]
 pub(in crate::conversation) enum Input<'e> {
-    /// The socket works from here on.
+    /// The socket is subscribed from now on.
     Subscribed { status: Option<Status>, cost: Cost },
-    /// The socket gave a sign of life.
+    /// The socket showed a sign of life.
     Alive,
-    /// The socket is lost.
+    /// The socket is disconnected.
     Lost,
-    /// An event that was not seen before, from the socket or from the log.
+    /// An event that was not seen before, from the socket or the log.
     Event(&'e Meaning),
     /// The state was read.
     State(Result<StateRead, HttpError>),
-    /// The state was not read within the time that [`super::Action::ReadState`] gave.
+    /// The state was not read within the time limit of [`super::Action::ReadState`].
     StateTimedOut,
     /// A page of the log was read; more may follow.
     LogPage,
-    /// The log was read to its end, or could not be.
+    /// The log was read to its end, or reading it failed.
     LogRead(Result<(), Option<HttpError>>),
-    /// The server answered to the request to start the run, or did not in time.
+    /// The server responded to the request to start the run, or did not respond in time.
     Run(Result<RunStarted, Option<HttpError>>),
-    /// The deadline has come.
+    /// The deadline was reached.
     Tick,
 }
 
-/// A state of the conversation, as the server gave it.
+/// The state of the conversation in a response of the server.
 #[derive(Debug, Clone)]
 pub(in crate::conversation) struct StateRead {
     pub(in crate::conversation) status: Status,

@@ -1,7 +1,8 @@
-//! Follows a conversation until its turn is over: the socket for news, the HTTP state for truth. Pure: no clock, no I/O.
+//! Follows a conversation until its turn is over. The socket is the fast source, the HTTP state is the authoritative one. Pure:
+//! no clock, no I/O.
 //!
-//! [`Follow::step`] takes what happened and gives what is to be done; [`Follow::deadline`] says when to call it with
-//! [`Input::Tick`]. The driver has at most one request under way; a new one takes the place of the one before.
+//! [`Follow::step`] takes an input and returns the actions to perform. [`Follow::deadline`] returns when to call it with
+//! [`Input::Tick`]. The driver has at most one request in progress; a new one replaces the previous one.
 //!
 //! ```text
 //!             poll, reconnect                    claimed end                  confirmed
@@ -34,34 +35,36 @@ use crate::agent_server::client::RunStarted;
 use crate::agent_server::wire::{Cost, Status};
 use crate::http::HttpError;
 
-/// A server that dies again and again is not helped for ever.
+/// The maximum number of resumes in a turn: a server that dies repeatedly is not resumed forever.
 const MOST_RESUMES: u8 = 3;
-/// A conversation that stays idle has its run started so often.
+/// The maximum number of requests to start the run of a conversation that stays idle.
 const MOST_STARTS: u32 = 5;
-/// The same of a turn that began in a pause. It may be a new pause.
+/// The same for a turn that began while the conversation was paused. The pause may be a new one.
 const MOST_STARTS_AFTER_PAUSE: u32 = 2;
-/// A refusal of the key, or an unknown conversation, is believed after this many in a row: a gateway may say it for a moment.
+/// The number of consecutive responses after which a rejected key or an unknown conversation is believed: a gateway may report
+/// either for a moment.
 const BELIEVED: u32 = 3;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Phase {
-    /// Waiting for news; a poll may be under way.
+    /// Waiting for events; a poll may be in progress.
     Following { polling: bool },
-    /// The log is read after a gap; then an idle conversation may have its run started.
+    /// Reading the log after a gap. After that, the run of an idle conversation may have to be started.
     CatchingUp { check_idle: bool },
-    /// The claimed end is being confirmed.
+    /// Confirming the claimed end.
     Confirming { certain: bool },
-    /// A finished conversation is asked to run: one whose stop hook still thinks answers that it is running.
+    /// Asking a finished conversation to run. If its stop hook is still working, the server responds that the conversation is
+    /// running.
     AskingToRun,
-    /// The state after that.
+    /// Reading the state after that.
     AskingState,
-    /// The reason of an error may still come.
+    /// Waiting for the reason of an error, which may still arrive.
     Explaining { until: Instant, look_at: Option<Instant> },
-    /// The run is being started.
+    /// Starting the run.
     Starting { resumes: bool },
-    /// One more look at a server that seems lost: a process that was frozen finds all its times over at once.
+    /// Checking a server that seems lost once more: if this process was frozen, all its time limits expire at once.
     LastLook,
-    /// The rest of the log is read.
+    /// Reading the rest of the log.
     Closing,
 }
 
@@ -70,7 +73,7 @@ enum Phase {
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any two may hold at once")]
 pub(super) struct Follow {
     limits: FollowLimits,
-    /// Whether the version sends the state that follows a run.
+    /// Whether the version sends a state event after a run.
     state_after_run: bool,
     /// Whether a stop hook may send the agent back to work after its finish.
     pub(super) may_veto: bool,
@@ -81,25 +84,25 @@ pub(super) struct Follow {
     connected: bool,
     /// Whether events may have been missed since the log was last read.
     gap: bool,
-    /// Whether the server was away in this turn.
+    /// Whether the server was unavailable during this turn.
     outage: bool,
     claim: Claim,
     confirm_at: Option<Instant>,
     next_poll: Instant,
     turn_began: Instant,
-    /// Whether the conversation was paused when the turn began, and its run was not seen since.
+    /// Whether the conversation was paused when the turn began and has not been seen running since.
     was_paused: bool,
     last_sign: Instant,
     last_event: Instant,
-    /// Since when the state cannot be read, though it was asked for.
+    /// The time since which every request for the state has failed.
     unreadable_since: Option<Instant>,
-    /// Whether there was a response since then, and not only silence.
+    /// Whether there was an error response since then, and not only silence.
     errors: bool,
-    /// Answers in a row that refuse the key, or say that the conversation does not exist.
+    /// The number of consecutive responses that reject the key, or say that the conversation does not exist.
     refusals: u32,
     unknown: u32,
     last_failure: Option<HttpError>,
-    /// Requests to start the run of this turn that were accepted.
+    /// The number of accepted requests to start the run of this turn.
     starts: u32,
     not_started_since: Option<Instant>,
     resumes: u8,
@@ -144,7 +147,7 @@ impl Follow {
         }
     }
 
-    /// Forgets the turn before; what is seen from now on belongs to a new one.
+    /// Forgets the previous turn. Everything seen from now on belongs to a new one.
     pub(super) fn begin_turn(&mut self, now: Instant) {
         self.was_paused = self.fold.status() == Some(&Status::Paused);
         self.fold.begin_turn();
@@ -161,32 +164,32 @@ impl Follow {
         self.answered(now);
     }
 
-    /// Whether events of the socket are taken now. In the other phases a request comes first.
+    /// Returns whether events of the socket are accepted now. In the other phases a request has to complete first.
     pub(super) fn takes_events(&self) -> bool {
         matches!(self.phase, Phase::Following { .. })
     }
 
-    /// Whether events may have been missed.
+    /// Returns whether events may have been missed.
     pub(super) fn has_gap(&self) -> bool {
         self.gap
     }
 
-    /// Whether the socket works.
+    /// Returns whether the socket is connected.
     pub(super) fn is_connected(&self) -> bool {
         self.connected
     }
 
-    /// The last known cost of the conversation.
+    /// Returns the last known cost of the conversation.
     pub(super) fn cost(&self) -> Cost {
         self.fold.cost()
     }
 
-    /// The last known status.
+    /// Returns the last known status.
     pub(super) fn status(&self) -> Option<&Status> {
         self.fold.status()
     }
 
-    /// Time in which no one looked is not the server's silence.
+    /// Excludes a time in which the caller did not wait for updates: it is not silence of the server.
     pub(super) fn not_watched(&mut self, time: Duration) {
         self.last_sign += time;
         self.last_event += time;
@@ -195,12 +198,12 @@ impl Follow {
         }
     }
 
-    /// A state that was read elsewhere.
+    /// Adds a state that was read elsewhere.
     pub(super) fn found(&mut self, status: Option<Status>, cost: Cost) {
         self.fold.state(status, cost);
     }
 
-    /// When a claimed end is to be confirmed, which comes before everything else.
+    /// Returns when a claimed end has to be confirmed. This comes before everything else.
     pub(super) fn urgent(&self) -> Option<Instant> {
         match self.phase {
             Phase::Following { .. } => self.confirm_at,
@@ -208,7 +211,7 @@ impl Follow {
         }
     }
 
-    /// When to call [`Follow::step`] with [`Input::Tick`] at the latest.
+    /// Returns the latest time to call [`Follow::step`] with [`Input::Tick`].
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.phase {
             Phase::Following { polling } => {
@@ -221,7 +224,7 @@ impl Follow {
         }
     }
 
-    /// Takes what happened, and gives what is to be done.
+    /// Takes an input, and returns the actions to perform.
     pub(super) fn step(&mut self, input: Input<'_>, now: Instant) -> Vec<Action> {
         let mut actions = Vec::new();
         match input {
@@ -257,7 +260,7 @@ impl Follow {
         actions
     }
 
-    /// What the time and the known facts ask for.
+    /// Adds the actions that the time and the known facts require.
     fn settle(&mut self, now: Instant, actions: &mut Vec<Action>) {
         if let Phase::Explaining { until, look_at: Some(look_at) } = self.phase
             && look_at <= now
@@ -285,8 +288,8 @@ impl Follow {
         }
     }
 
-    /// Decides when a newly claimed end is confirmed: at once, unless the server is still to send the state that follows
-    /// a run.
+    /// Decides when a newly claimed end is confirmed: at once, unless the server still has to send the state event that follows a
+    /// run.
     fn weigh_claim(&mut self, now: Instant) {
         let claim = self.fold.claim();
         if claim != self.claim {
@@ -327,7 +330,7 @@ impl Follow {
         }
     }
 
-    /// Continues from a state that was just read.
+    /// Continues with a state that was just read.
     fn state_known(&mut self, phase: Phase, now: Instant, actions: &mut Vec<Action>) {
         match phase {
             Phase::Confirming { certain } => match self.fold.end() {
@@ -336,7 +339,8 @@ impl Follow {
                     self.phase = Phase::AskingToRun;
                     actions.push(Action::StartRun { by: Some(self.last_chance(now)) });
                 }
-                // That pause is the one before the turn. A message that comes while the paused run still ends starts no run (1.11.5).
+                // This is the pause from before the turn. A message that arrives while the paused run is still ending starts no
+                // run (1.11.5).
                 Some(TurnEnd::Paused) if self.was_paused && self.starts < MOST_STARTS_AFTER_PAUSE => {
                     self.phase = Phase::Starting { resumes: false };
                     actions.push(Action::StartRun { by: None });
@@ -366,7 +370,7 @@ impl Follow {
         }
     }
 
-    /// An unknown status that lasts while nothing happens is not a turn that one could wait for.
+    /// Returns an error if an unknown status lasts for too long without events: the turn may never end.
     fn stalled(&self, now: Instant) -> Option<FollowError> {
         let limit = self.limits.server_errors;
         match self.fold.status() {
@@ -395,7 +399,7 @@ impl Follow {
                 let source = self.last_failure.take();
                 self.fail(FollowError::ServerLost { silence: self.limits.server_silence, source }, actions);
             }
-            // Other signs of life may wait to be heard.
+            // Other signs of life may still be waiting in the socket.
             _ => {
                 self.confirm_at = self.confirm_at.map(|_| now + self.limits.confirm_again);
                 self.unreadable(now);
@@ -410,7 +414,7 @@ impl Follow {
             self.last_sign = now;
         }
         match error.status() {
-            // Versions differ in what they answer for an unknown conversation.
+            // Versions respond differently for an unknown conversation.
             Some(400 | 404 | 410) => {
                 self.unknown += 1;
                 self.next_poll = now + self.limits.poll_without_socket;
@@ -437,12 +441,12 @@ impl Follow {
         self.unreadable_since.get_or_insert(now);
     }
 
-    /// Ends a wait that has lasted too long: with what the socket said, where it said something.
+    /// Ends a wait that has lasted too long, with what the socket reported if it reported anything.
     fn give_up_or_follow_on(&mut self, now: Instant, actions: &mut Vec<Action>) {
         let since = self.unreadable_since.unwrap_or(now);
         let limit = match self.fold.claim() {
             Claim::Certain => self.limits.server_silence,
-            // The socket is alive: all threads of the server wait for a command of the agent.
+            // The socket is alive: all threads of the server are waiting for commands of the agent.
             Claim::Ongoing if !self.errors => self.limits.server_busy,
             Claim::Perhaps | Claim::Ongoing => self.limits.server_errors,
         };
@@ -465,7 +469,7 @@ impl Follow {
                 self.gap = false;
                 self.sign(now);
             }
-            // The gap stays, and the next answer of the server brings another attempt.
+            // The gap stays. The next response of the server causes another attempt.
             Err(error) => self.last_failure = error.or(self.last_failure.take()),
         }
         match self.phase {
@@ -481,8 +485,8 @@ impl Follow {
         }
     }
 
-    /// The error with its reason, which may come a moment later. An error without one after an outage is a server that
-    /// has started again: its conversation is run again.
+    /// Ends the turn with the error and its reason, which may arrive a moment later. An error without a reason after an outage
+    /// means that the server has restarted: the conversation is run again.
     fn explained(&mut self, until: Instant, now: Instant, actions: &mut Vec<Action>) {
         match self.fold.end() {
             None => self.follow_on(),
@@ -549,7 +553,7 @@ impl Follow {
         self.phase = Phase::Following { polling: false };
     }
 
-    /// What a turn ends with when the server is lost: an end that is certain needs no confirmation.
+    /// Ends a turn whose server is lost: an end that is certain needs no confirmation.
     fn fail(&mut self, error: FollowError, actions: &mut Vec<Action>) {
         let is_loss = matches!(error, FollowError::ServerLost { .. } | FollowError::OnlyErrors { .. });
         actions.push(match (self.fold.claim(), self.fold.end()) {
@@ -568,7 +572,8 @@ impl Follow {
         }
     }
 
-    /// Until when a request may be the server's next sign of life. A busy one takes half a minute for each.
+    /// Returns the time until which a request may bring the server's next sign of life. A busy server takes half a minute for
+    /// each request.
     fn last_chance(&self, now: Instant) -> Instant {
         (self.last_sign + self.limits.server_silence).max(now + self.limits.last_look)
     }
@@ -586,7 +591,7 @@ impl Follow {
     }
 }
 
-/// Whether this comes from the server itself, and not from a gateway.
+/// Returns whether the error comes from the server itself, and not from a gateway.
 fn is_sign_of_life(error: &HttpError) -> bool {
     match error {
         HttpError::Unexpected { .. } | HttpError::TooLarge { .. } => true,

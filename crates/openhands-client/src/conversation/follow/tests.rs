@@ -1,4 +1,4 @@
-//! Every case of a turn as a sequence of inputs, each at its time, and the actions that must follow.
+//! Each case of a turn as a sequence of inputs with their times, and the expected actions.
 
 use serde_json::{Map, json};
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::agent_server::event::{Meaning, ServerError};
 use crate::agent_server::wire::Usage;
 
-/// Plays inputs at times after the beginning of a turn.
+/// Plays inputs at given times after the beginning of a turn.
 struct Play {
     follow: Follow,
     began: Instant,
@@ -39,7 +39,7 @@ impl Play {
         self
     }
 
-    /// Lets time pass as the driver does, answers nothing, and gives all that was asked for until then.
+    /// Lets time pass as the driver does, without any response, and returns all actions up to that time.
     fn wait_until(&mut self, seconds: f64) -> Vec<String> {
         let mut actions = Vec::new();
         while let Some(deadline) = self.follow.deadline() {
@@ -276,7 +276,7 @@ fn a_certain_end_counts_though_the_server_is_lost() {
     assert!(at < 60.0, "{at}");
 }
 
-/// Answers every read of the state with the same error, while the socket gives signs of life and no events.
+/// Responds to every read of the state with the same error, while the socket shows signs of life but sends no events.
 fn only(error: impl Fn() -> HttpError, claim: Option<Meaning>) -> (String, f64) {
     let mut play = play().connected();
     let mut asked = claim.map_or_else(Vec::new, |claim| play.at(0.0, Input::Event(&claim)));
@@ -319,7 +319,7 @@ fn a_state_that_cannot_be_read_is_no_wait_without_an_end() {
     }
 }
 
-/// The socket is alive, and requests are answered by no one: the server is busy, for as long as no response says otherwise.
+/// The socket is alive, and requests get no response: the server counts as busy until a response says otherwise.
 #[test]
 fn a_server_that_only_keeps_requests_waiting_is_busy() {
     let timed_out = || HttpError::Timeout { target: "GET /".to_owned() };

@@ -1,4 +1,4 @@
-//! The conversation's log: which of its events were seen, and how to read the others.
+//! The conversation's log: records which of its events were seen, and reads the others.
 
 mod seen;
 
@@ -15,27 +15,28 @@ use crate::http::HttpError;
 use crate::ids::ConversationId;
 use crate::retry::{Policy, retry};
 
-/// Admits every event once, from whatever source it comes.
+/// Admits every event once, whatever its source.
 #[derive(Debug)]
 pub(super) struct History {
     client: AgentServerClient,
     id: ConversationId,
     seen: Seen,
     last_timestamp: Option<String>,
-    /// The last message from our side that is known.
+    /// The last known user message.
     last_message: Option<String>,
 }
 
-/// Where a reading of the log is. One page at a time, so that a long log never lies in memory.
+/// The position of a reader in the log. It reads one page at a time, so that a long log is never in memory as a whole.
 #[derive(Debug)]
 pub(super) struct Cursor {
     query: EventQuery,
     pages: u32,
-    /// A page id that was given before: after 1, 2, 4, 8 … pages. Where pages lead back to it, they never end (Brent's algorithm).
+    /// A page id that was returned before: after 1, 2, 4, 8 … pages. If pages lead back to it, they never end (Brent's
+    /// algorithm).
     landmark: Option<String>,
 }
 
-/// The largest number of pages of 100 events that are read at once. A server whose pages never end is left alone after them.
+/// The maximum number of pages (of 100 events) that one reading takes. After that, it gives up on a server whose pages never end.
 const MOST_PAGES: u32 = 100_000;
 
 impl History {
@@ -43,10 +44,10 @@ impl History {
         Self { client, id, seen: Seen::default(), last_timestamp: None, last_message: None }
     }
 
-    /// Whether the event has not been seen before. From now on it has.
+    /// Returns whether the event has not been seen before, and marks it as seen.
     pub(super) fn admit(&mut self, event: &Event) -> bool {
         let new = self.seen.is_new(&event.id);
-        // One server writes one format, so that the order of texts is the order of times.
+        // A server uses one timestamp format, so the order of the texts is the order of the times.
         if new && event.timestamp > self.last_timestamp {
             self.last_timestamp.clone_from(&event.timestamp);
         }
@@ -56,14 +57,14 @@ impl History {
         new
     }
 
-    /// Whether the log holds this message from our side after the last one that is known.
+    /// Returns whether the log holds this user message after the last known one.
     pub(super) async fn has_new(&self, message: &str) -> Result<bool, HttpError> {
         let newest = self.newest_messages().await?;
         let mut unknown = newest.iter().take_while(|(id, _)| Some(id) != self.last_message.as_ref());
         Ok(unknown.any(|(_, text)| text == message))
     }
 
-    /// Reads which message from our side is the last one.
+    /// Reads the last user message.
     pub(super) async fn know_messages(&mut self) -> Result<(), HttpError> {
         let newest =
             retry("reading the conversation", Policy::setup(self.client.time_limits()), || self.newest_messages())
@@ -72,9 +73,9 @@ impl History {
         Ok(())
     }
 
-    /// Ids and texts of the newest messages from our side, the newest first.
+    /// Returns ids and texts of the newest user messages, the newest first.
     async fn newest_messages(&self) -> Result<Vec<(String, String)>, HttpError> {
-        // Pauses and interruptions are the user's too.
+        // Pauses and interruptions also have the source `user`.
         let query = EventQuery { source: Some("user"), newest_first: true, limit: Some(20), ..EventQuery::default() };
         let page = self.client.events(self.id, &query).await?;
         let events = page.items.iter().filter_map(|item| Event::parse(item.get()));
@@ -85,7 +86,7 @@ impl History {
         Ok(messages.collect())
     }
 
-    /// Counts what the log holds now as seen, and gives the newest of it, the newest first.
+    /// Marks the events in the log as seen, and returns the newest of them, the newest first.
     pub(super) async fn skip(&mut self) -> Result<Vec<Event>, HttpError> {
         let query = EventQuery { newest_first: true, ..EventQuery::default() };
         let page = retry("reading the conversation", Policy::setup(self.client.time_limits()), || {
@@ -96,12 +97,12 @@ impl History {
         for event in &events {
             self.admit(event);
         }
-        // It may lie further back.
+        // The last user message may be on an older page.
         self.know_messages().await?;
         Ok(events)
     }
 
-    /// Starts to read from a little before the last event seen.
+    /// Returns a cursor a little before the last event seen.
     pub(super) fn cursor(&self) -> Cursor {
         let overlap = self.client.time_limits().log_overlap;
         let since = self.last_timestamp.as_deref().map(|timestamp| a_little_before(timestamp, overlap));
@@ -110,7 +111,8 @@ impl History {
 }
 
 impl Cursor {
-    /// Reads the page at the cursor, with events that may have been seen before; the cursor of the next page, if there is one.
+    /// Reads the page at the cursor. Its events may have been seen before. Also returns the cursor of the next page, if there is
+    /// one.
     pub(super) async fn read(
         mut self,
         client: AgentServerClient,
@@ -118,7 +120,7 @@ impl Cursor {
     ) -> Result<(Vec<Event>, Option<Self>), HttpError> {
         let page = client.events(id, &self.query).await?;
         self.pages += 1;
-        // An unknown page id gives the first page again: ids that repeat would never end, and neither would empty pages.
+        // For an unknown page id the server returns the first page: repeated ids would never end, and neither would empty pages.
         let is_last = page.next_page_id.is_none()
             || page.next_page_id == self.query.page_id
             || page.next_page_id == self.landmark
@@ -133,7 +135,7 @@ impl Cursor {
     }
 }
 
-/// A naive timestamp, a little earlier, in the server's own format.
+/// Returns an earlier naive timestamp, in the server's own format.
 fn a_little_before(timestamp: &str, overlap: Duration) -> String {
     let overlap = SignedDuration::try_from(overlap).unwrap_or(SignedDuration::ZERO);
     let earlier = timestamp.parse::<DateTime>().ok().and_then(|time| time.checked_sub(overlap).ok());
@@ -153,7 +155,7 @@ mod tests {
     use crate::http::{Http, Network};
     use crate::time_limits::TimeLimits;
 
-    /// How many pages are read of a server that answers the first, second … request with these pages.
+    /// Returns how many pages are read from a server that responds to the first, second … request with these pages.
     async fn pages_read(page: impl Fn(usize) -> Value + Send + Sync + 'static) -> usize {
         let (server, asked) = (MockServer::start().await, AtomicUsize::new(0));
         let respond =

@@ -1,12 +1,12 @@
-//! Which events were seen already, in bounded memory.
+//! Records which events were seen, in bounded memory.
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
 
-/// As many ids as fit the overlap of two sources by a wide margin; 16 bytes each.
+/// The number of ids that are stored, with 16 bytes each. It exceeds the overlap of two sources by far.
 const REMEMBERED: usize = 8192;
 
-/// Remembers the last events by id.
+/// Stores the ids of the last events.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     hashes: HashSet<u64>,
@@ -15,7 +15,7 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// Whether the id is seen for the first time. An empty id always is.
+    /// Returns whether the id is seen for the first time. An empty id always counts as new.
     pub(super) fn is_new(&mut self, id: &str) -> bool {
         if id.is_empty() {
             return true;
