@@ -1,9 +1,9 @@
-//! Last duties: work that is due in a place that cannot await, such as a `Drop`.
+//! Cleanup from places that cannot await, such as a `Drop`.
 
 use std::thread;
 
-/// Does the work on a thread and a runtime of its own, and waits for it: a process that ends now would not do it. What the work
-/// uses of HTTP must have been created again ([`crate::http::Http::with_fresh_connections`]).
+/// Runs the work on a separate thread with its own runtime, and waits for it: if the process ended now, the work would be lost.
+/// HTTP clients that the work uses must have been created again ([`crate::http::Http::with_fresh_connections`]).
 pub(crate) fn blocking_cleanup<W>(name: &str, work: W)
 where
     W: AsyncFnOnce() + Send + 'static,

@@ -1,4 +1,5 @@
-//! The end of a command in a sandbox: of its processes and of its files, also when no one knows whether it has begun.
+//! Cleanup of a command in a sandbox: ends its processes and removes its files, even if it is unknown whether the command has
+//! started.
 
 use tokio::time::timeout;
 
@@ -6,8 +7,8 @@ use super::blocking_cleanup::blocking_cleanup;
 use super::shell::{housekeeping, with_argument};
 use crate::agent_server::AgentServer;
 
-/// A command that may be started, or be about to be: with its environment in a file. Unless it is handed over, it is ended and
-/// its folder removed.
+/// A command that may have been started, with its environment in a file. Unless it is handed over, its processes are ended and
+/// its folder is removed.
 #[derive(Debug)]
 pub struct Prepared<'s> {
     server: &'s AgentServer,
@@ -19,12 +20,12 @@ impl<'s> Prepared<'s> {
         Self { server, folder: Some(folder.to_owned()) }
     }
 
-    /// The command is someone's.
+    /// Hands the command over: it is no longer cleaned up.
     pub fn handed_over(mut self) {
         self.folder = None;
     }
 
-    /// Leaves nothing, within 10 s ([`TimeLimits::tidy_up`](crate::time_limits::TimeLimits::tidy_up)).
+    /// Removes everything, within 10 s ([`TimeLimits::tidy_up`](crate::time_limits::TimeLimits::tidy_up)).
     pub async fn undo(&mut self) {
         if let Some(folder) = &self.folder {
             tidy_up(self.server, &end(folder), &left(folder)).await;
@@ -32,7 +33,7 @@ impl<'s> Prepared<'s> {
         self.folder = None;
     }
 
-    /// Leaves it as it is, and says so.
+    /// Leaves the command as it is, and logs a warning.
     pub fn left(mut self) {
         if let Some(folder) = self.folder.take() {
             tracing::warn!("{}", left(&folder));
@@ -48,12 +49,13 @@ impl Drop for Prepared<'_> {
     }
 }
 
-/// The warning when that fails.
+/// Returns the warning for the case that the cleanup fails.
 fn left(folder: &str) -> String {
     format!("files of a command may be left in the sandbox, including its environment: {folder}")
 }
 
-/// Removes what is ours, within 10 s ([`TimeLimits::tidy_up`](crate::time_limits::TimeLimits::tidy_up)); whether that worked. Otherwise the user learns what is left.
+/// Removes what we created, within 10 s ([`TimeLimits::tidy_up`](crate::time_limits::TimeLimits::tidy_up)), and returns whether
+/// that succeeded. If not, it logs what is left.
 pub(super) async fn tidy_up(server: &AgentServer, line: &str, left: &str) -> bool {
     let limit = server.client.time_limits().tidy_up;
     let error = match timeout(limit, housekeeping(server, "tidying up", line)).await {
@@ -65,7 +67,7 @@ pub(super) async fn tidy_up(server: &AgentServer, line: &str, left: &str) -> boo
     false
 }
 
-/// The same where the runtime may be about to end, and cannot be awaited.
+/// Does the same from a place that cannot await because the runtime may be ending.
 pub(super) fn tidy_up_blocking(server: &AgentServer, line: String, left: String) {
     let Some(client) = server.client.with_fresh_connections() else { return };
     let server = AgentServer { client, capabilities: server.capabilities };
@@ -74,10 +76,11 @@ pub(super) fn tidy_up_blocking(server: &AgentServer, line: String, left: String)
     });
 }
 
-/// Ends the command whose folder is `$1`.
+/// The script that ends the command with the folder `$1`.
 const END: &str = include_str!("scripts/end_command.sh");
 
-/// The command line that ends the command with this folder, and what it has started, within 6 s; then it removes the folder.
+/// Returns the command line that ends the command with this folder and everything it has started, within 6 s, and then removes
+/// the folder.
 pub(super) fn end(folder: &str) -> String {
     format!("{}rm -rf {folder}", with_argument(END, folder))
 }

@@ -1,18 +1,19 @@
-//! Creates a sandbox: what is retried, what ends it, and what a failed request has left.
+//! Creates a sandbox: which requests are retried, when creation stops, and how the result of a failed request is cleaned up.
 //!
-//! Two parties share a [`CreationGuard`]: the owner ([`super::Sandbox`]), who lowers the intent, and the task that runs [`make`]. The
-//! task is in one of these states:
+//! Two parties share a [`CreationGuard`]: the owner ([`super::Sandbox`]), who lowers the intent, and the task that runs [`make`].
+//! The task is in one of these states:
 //!
-//! | state | holds | dropped, or not wanted any more |
+//! | state | holds | if it is dropped, or not wanted any more |
 //! | --- | --- | --- |
-//! | looks at the existing sandboxes | nothing | ends |
-//! | request under way | the mutex, [`Leftover::Requested`] | not wanted: ends after the request; dropped: looks for the leftover |
-//! | request failed, leftover looked for | the mutex, [`Leftover::Requested`] | not wanted: finishes; dropped: starts over |
+//! | lists the existing sandboxes | nothing | ends |
+//! | request in progress | the mutex, [`Leftover::Requested`] | not wanted: ends after the request; dropped: looks for the leftover |
+//! | request failed, searching for the leftover | the mutex, [`Leftover::Requested`] | not wanted: finishes; dropped: starts over |
 //! | created | [`Leftover::Created`] | deletes the sandbox |
 //! | taken by the owner | nothing | the owner deletes it |
 //!
-//! The mutex makes the owner wait for a request under way instead of leaving its sandbox unknown. A dropped state does its work on a
-//! thread of its own, at most 30 s ([`crate::time_limits::TimeLimits::sandbox_drop`]). After [`Intent::Forgotten`] nothing is deleted.
+//! Because of the mutex, the owner waits for a request in progress and so learns of its sandbox. A dropped state does its cleanup
+//! on a separate thread, for at most 30 s ([`crate::time_limits::TimeLimits::sandbox_drop`]). After [`Intent::Forgotten`] nothing
+//! is deleted.
 
 use std::sync::Arc;
 
@@ -27,22 +28,22 @@ use crate::ids::SandboxId;
 use crate::retry::{Policy, Retry, Retryable, retry};
 use crate::text;
 
-/// What the owner wants of the sandbox. It only moves down this list.
+/// What the owner wants to happen to the sandbox. The value only moves down this list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Intent {
-    /// It is to be created.
+    /// Create the sandbox.
     Wanted,
-    /// It is not to be requested any more; if it exists, it is deleted.
+    /// Do not request the sandbox any more; if it exists, delete it.
     Unwanted,
-    /// It is not even deleted: the owner has left it to the user.
+    /// Do not delete the sandbox either: the owner has left it to the user.
     Forgotten,
 }
 
-/// What the owner of a sandbox and the task that creates it share.
+/// The state that is shared by the owner of a sandbox and the task that creates it.
 #[derive(Debug)]
 pub(super) struct CreationGuard {
     intent: watch::Sender<Intent>,
-    /// Held while a request for a sandbox is under way, or while its leftover is looked for.
+    /// Held while a request for a sandbox is in progress, or while its leftover is searched for.
     under_way: Mutex<()>,
 }
 
@@ -71,15 +72,15 @@ impl CreationGuard {
         self.under_way.try_lock().is_err()
     }
 
-    /// Waits until the sandbox is not wanted any more and no request is under way.
+    /// Waits until the sandbox is no longer wanted and no request is in progress.
     async fn given_up(&self) {
-        // The sender is ours, so this cannot fail.
+        // This value owns the sender, so the wait cannot fail.
         let _ = self.intent.subscribe().wait_for(|intent| *intent != Intent::Wanted).await;
         let _no_request = self.under_way.lock().await;
     }
 }
 
-/// What has to be undone if it is dropped, unless the owner has forgotten the sandbox: the one `Drop` of this module.
+/// Undoes a creation when it is dropped, unless the owner has forgotten the sandbox. This is the only `Drop` in this module.
 #[derive(Debug)]
 struct Undo<P: Provider> {
     provider: P,
@@ -87,12 +88,12 @@ struct Undo<P: Provider> {
     what: Option<Leftover<P>>,
 }
 
-/// What there may be of a sandbox.
+/// What may exist of a sandbox.
 #[derive(Debug)]
 enum Leftover<P: Provider> {
-    /// A request was sent, and its end is unknown.
+    /// A request was sent, and its result is unknown.
     Requested(Asked<P>),
-    /// A sandbox that no one has taken.
+    /// A sandbox that its owner has not taken.
     Created(SandboxId),
 }
 
@@ -110,7 +111,7 @@ impl<P: Provider> Drop for Undo<P> {
     }
 }
 
-/// A sandbox that is deleted unless its owner takes it.
+/// A new sandbox that is deleted unless its owner takes it.
 #[derive(Debug)]
 pub(super) struct CreatedSandbox<P: Provider> {
     id: SandboxId,
@@ -123,11 +124,11 @@ impl<P: Provider> CreatedSandbox<P> {
         self.id
     }
 
-    /// Deletes it: its owner is gone.
+    /// Deletes the sandbox, because its owner is gone.
     pub(super) async fn delete(mut self) {
         if !self.undo.guard.is_forgotten() {
             tracing::info!(sandbox = %self.id, "the new sandbox is no longer needed: deleting it");
-            // A failure is in the log. If this is cut off, `Drop` deletes it.
+            // The failure is logged. If this future is dropped, `Drop` deletes the sandbox.
             let _ = delete(&self.undo.provider, &self.id).await;
         }
         self.undo.what = None;
@@ -138,9 +139,9 @@ pub(super) fn stopped() -> SandboxError {
     SandboxError::Other { doing: "creating the sandbox", reason: "it was abandoned".to_owned() }
 }
 
-/// Creates a sandbox. A request is retried only if the server has said that it made none, and why that will pass (429): for a short
-/// time where it is asked too often, and for longer where the account has reached its limit of sandboxes. When the
-/// sandbox is not wanted any more, this ends as soon as no request is under way.
+/// Creates a sandbox. A request is retried only if the server has said that it created none and that the reason is temporary
+/// (429): for a short time if the rate limit is reached, and for longer if the account has reached its limit of sandboxes. If the
+/// sandbox is no longer wanted, this function returns as soon as no request is in progress.
 pub(super) async fn make<P: Provider>(
     provider: P,
     guard: Arc<CreationGuard>,
@@ -158,10 +159,10 @@ pub(super) async fn make<P: Provider>(
     }
 }
 
-/// No sandbox was made.
+/// An error after which no sandbox exists.
 #[derive(Debug, thiserror::Error)]
 enum NotMade {
-    /// The account asks too much at the moment.
+    /// The account has sent too many requests.
     #[error(transparent)]
     NotYet(SandboxError),
     #[error(transparent)]
@@ -177,7 +178,7 @@ impl Retryable for NotMade {
     }
 }
 
-/// The same for an account that may have no more sandboxes at the moment, which passes when another one ends.
+/// The same for an account that has reached its limit of sandboxes, until another sandbox ends.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 struct NoCapacity(NotMade);
@@ -198,11 +199,11 @@ impl Retryable for NoCapacity {
 struct Asked<P: Provider> {
     mark: P::Mark,
     at: Instant,
-    /// Whether the server has said that it made none.
+    /// Whether the server has said that it created no sandbox.
     refused: bool,
 }
 
-/// One attempt. What a failed attempt may have created is cleaned up, also if the attempt is dropped.
+/// Makes one attempt. What a failed attempt may have created is cleaned up, even if the attempt is dropped.
 async fn attempt<P: Provider>(provider: P, guard: Arc<CreationGuard>) -> Result<CreatedSandbox<P>, NotMade> {
     let mark =
         retry("listing the sandboxes", Policy::cloud_read(provider.http().time_limits()), || provider.mark()).await;
@@ -213,7 +214,7 @@ async fn attempt<P: Provider>(provider: P, guard: Arc<CreationGuard>) -> Result<
     }
     let mut asked = Asked { mark, at: Instant::now(), refused: false };
     let what = Some(Leftover::Requested(asked.clone()));
-    // Dropped before the lock is released.
+    // It is dropped before the lock is released.
     let mut undo = Undo { provider: provider.clone(), guard: Arc::clone(&guard), what };
     let error = match provider.create(&asked.mark).await {
         Ok(id) => {
@@ -245,14 +246,14 @@ async fn attempt<P: Provider>(provider: P, guard: Arc<CreationGuard>) -> Result<
     })
 }
 
-/// Whether the server may have created a sandbox. If its response cannot be understood, it may have.
+/// Returns whether the server may have created a sandbox. If the response is ambiguous, it may have.
 fn may_have_made_one(error: &HttpError) -> bool {
     error.is_ambiguous()
         || matches!(error, HttpError::Page { .. } | HttpError::Unexpected { .. } | HttpError::TooLarge { .. })
 }
 
-/// Looks for the sandbox that a failed request has left, and deletes it if it is certainly ours ([`super::leftover`]). Otherwise the
-/// candidates are the error; if the provider could not be asked, the one whose id is known in advance.
+/// Searches for the sandbox that a failed request has created, and deletes it if it is certainly ours ([`super::leftover`]).
+/// Otherwise returns the candidates as the error; if the provider could not list them, the sandbox whose id is known in advance.
 async fn clean_up<P: Provider>(provider: &P, asked: &Asked<P>) -> Result<(), Vec<SandboxId>> {
     let limits = provider.http().time_limits();
     let patience = if asked.refused { limits.confirm_again } else { limits.sandbox_shows_up };

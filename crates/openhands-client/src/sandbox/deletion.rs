@@ -1,4 +1,4 @@
-//! Deleting a sandbox, also from places that cannot await.
+//! Deletes a sandbox, also from places that cannot await.
 
 use tokio::time::timeout;
 
@@ -20,7 +20,7 @@ pub(super) async fn delete<P: Provider>(provider: &P, id: &SandboxId) -> Result<
     deleted
 }
 
-/// Runs a last duty from a place that cannot await.
+/// Runs cleanup work from a place that cannot await.
 pub(super) fn blocking<P, W>(provider: &P, work: W)
 where
     P: Provider,

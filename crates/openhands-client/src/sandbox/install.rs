@@ -1,4 +1,4 @@
-//! This program in a sandbox: put there once, and only where it can run.
+//! Installs a program in a sandbox: uploads it once, and only if it can run there.
 
 use std::fmt;
 use std::fs::File;
@@ -11,44 +11,44 @@ use super::shell::ask;
 use crate::agent_server::AgentServer;
 use crate::text;
 
-/// The program could not be installed in the sandbox.
+/// A program could not be installed in the sandbox.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum InstallError {
     /// The file is not a program for Linux.
     #[error("{} is not a program for Linux", path.display())]
     NoProgram {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
     },
     /// The file cannot be read.
     #[error("{} cannot be read", path.display())]
     Unreadable {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The error of the file system.
         source: io::Error,
     },
-    /// It is made for other machines than the sandbox.
+    /// The program was built for another kind of machine than that of the sandbox.
     #[error(
         "{} is built for {ours}, and the sandbox is {theirs}: name a build for {theirs} with `--binary FILE`",
         path.display()
     )]
     Architecture {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What it is made for.
+        /// The machine that the program was built for.
         ours: String,
-        /// What the sandbox is, as `uname -m` has it.
+        /// The machine of the sandbox, as `uname -m` prints it.
         theirs: String,
     },
-    /// It does not start there: a program that is not static misses its libraries.
+    /// The program does not start in the sandbox: if it is not static, its libraries may be missing there.
     #[error("the program does not run in the sandbox: give a static one with --binary (scripts/build-static makes it)")]
     DoesNotRun(#[source] ExecError),
-    /// It could not be copied.
+    /// The program could not be copied.
     #[error(transparent)]
     Copy(#[from] CopyError),
-    /// The sandbox could not be asked.
+    /// A command in the sandbox failed.
     #[error(transparent)]
     Exec(#[from] ExecError),
 }
@@ -62,14 +62,14 @@ impl fmt::Debug for InstallError {
 /// A program that is installed in a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Installed {
-    /// Where.
+    /// The path in the sandbox.
     pub path: String,
-    /// Whether it was put there just now.
+    /// Whether this call uploaded the program.
     pub uploaded: bool,
 }
 
-/// Installs a program in the sandbox, unless the same program is there already. With the argument `probe` it is run there once, before it
-/// counts as installed.
+/// Installs a program in the sandbox, unless the same program is already installed. With the argument `probe`, the program is run
+/// there once before it counts as installed.
 ///
 /// # Errors
 /// [`InstallError`].
@@ -95,8 +95,8 @@ pub async fn install(server: &AgentServer, program: &Path, probe: Option<&str>) 
         return Ok(Installed { path, uploaded: false });
     }
 
-    // Execute-only: the kernel lets no process of the same user attach to it or read its environment.
-    // Under its name only when it is whole and runs: another launch may look at the same time.
+    // Execute-only: the kernel lets no process of the same user attach to it or read its environment. The file gets its final
+    // name only when it is complete and runs, because another launch may check for it at the same time.
     let part = format!("{path}.{}", uuid::Uuid::new_v4().simple());
     upload_file(server, program, &part).await?;
     let (path_quoted, part) = (shell_words::quote(&path), shell_words::quote(&part));
@@ -111,9 +111,9 @@ pub async fn install(server: &AgentServer, program: &Path, probe: Option<&str>) 
 }
 
 struct Program {
-    /// SHA-256, in hexadecimal digits.
+    /// SHA-256 as hexadecimal digits.
     hash: String,
-    /// As `uname -m` has it.
+    /// The machine, as `uname -m` prints it.
     machine: String,
 }
 
@@ -138,10 +138,10 @@ fn examine(path: &Path) -> Result<Program, InstallError> {
     Ok(Program { hash, machine })
 }
 
-/// Bytes of an ELF header up to the machine.
+/// The size of an ELF header up to and including the machine, in bytes.
 const HEAD: usize = 20;
 
-/// `e_machine` of a little-endian ELF file (elf(5)).
+/// Returns the machine from `e_machine` of a little-endian ELF file (elf(5)).
 fn machine(head: &[u8]) -> Option<String> {
     let [0x7f, b'E', b'L', b'F', _, 1, ..] = head else { return None };
     Some(match u16::from_le_bytes([*head.get(18)?, *head.get(19)?]) {

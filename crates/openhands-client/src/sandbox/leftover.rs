@@ -1,64 +1,64 @@
-//! Which of the sandboxes that appeared after a failed request is the one that the request made. Pure.
+//! Decides which of the sandboxes that appeared after a failed request was created by that request. Pure.
 //!
-//! A provider that names its sandboxes (`knows_its_own`) lists only ours. OpenHands Cloud lists every new sandbox of the account, and
-//! another job may create one in the same moment, so the list is looked at until it is settled: long enough after the request for ours
-//! to be listed, and unchanged since the look before.
+//! A provider that can identify our sandboxes (`knows_its_own`) lists only ours. OpenHands Cloud lists every new sandbox of the
+//! account, and another job may create one at the same moment. So the list is read until it is settled: long enough after the
+//! request for our sandbox to be listed, and unchanged since the previous reading.
 //!
-//! | listed | the provider knows its own | refused by the server | settled | time is over | verdict |
+//! | listed | the provider knows its own | the server said that it created none | settled | time limit reached | verdict |
 //! | --- | --- | --- | --- | --- | --- |
-//! | none | any | any | any | no | look once more |
+//! | none | any | any | any | no | check again |
 //! | none | any | any | any | yes | nothing is left |
 //! | one | yes | any | any | any | it is ours |
 //! | one | no | no | yes | any | it is ours |
-//! | one | no | yes | any | any | uncertain: the server says that it made none |
-//! | one | no | no | no | no, or new since the look before | look once more |
+//! | one | no | yes | any | any | uncertain: the server said that it created none |
+//! | one | no | no | no | no, or new since the previous check | check again |
 //! | one | no | no | no | yes | uncertain: ours may not be listed yet |
 //! | several | yes | any | any | any | uncertain: only one can be ours |
 //! | several | no | yes | any | any | uncertain |
 //! | several | no | no | yes | any | uncertain |
-//! | several | no | no | no | no, or new since the look before | look once more |
+//! | several | no | no | no | no, or new since the previous check | check again |
 //! | several | no | no | no | yes | uncertain |
 //!
 //! An uncertain sandbox is never deleted. The user gets its id.
 
-/// What is known when the sandboxes have been listed.
+/// The known facts after the sandboxes were listed.
 #[derive(Debug, Clone, Copy)]
 #[expect(clippy::struct_excessive_bools, reason = "the columns of the table above")]
 pub(super) struct Sighting {
-    /// Sandboxes that are listed and may be ours.
+    /// The number of listed sandboxes that may be ours.
     pub(super) listed: usize,
-    /// Sandboxes that the look before listed; `None` for the first look.
+    /// The number of sandboxes that the previous check listed; `None` for the first check.
     pub(super) listed_before: Option<usize>,
-    /// Whether this look and the one before list the same sandboxes.
+    /// Whether this check and the previous one list the same sandboxes.
     pub(super) is_unchanged: bool,
-    /// Whether the provider lists only ours.
+    /// Whether the provider lists only our sandboxes.
     pub(super) knows_its_own: bool,
-    /// Whether the server has said that it made none.
+    /// Whether the server has said that it created no sandbox.
     pub(super) refused: bool,
-    /// Whether a sandbox of ours would be listed by now.
+    /// Whether enough time has passed for our sandbox to be listed.
     pub(super) had_time_to_show: bool,
-    /// Whether the time for looking is over.
+    /// Whether the time limit is reached.
     pub(super) is_late: bool,
 }
 
-/// What follows from a look at the sandboxes.
+/// The conclusion from a list of sandboxes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// The request has left nothing.
+    /// The request has created nothing.
     Nothing,
-    /// The only one that is listed is ours.
+    /// The only listed sandbox is ours.
     Ours,
-    /// Each of those that are listed may be another job's.
+    /// Each of the listed sandboxes may belong to another job.
     Uncertain,
-    /// It is too early to tell.
+    /// It is too early for a conclusion.
     LookAgain,
 }
 
 impl Sighting {
-    /// Decides by the table above.
+    /// Returns the verdict according to the table above.
     pub(super) fn verdict(self) -> Verdict {
         let is_settled = self.had_time_to_show && self.is_unchanged;
-        // A sandbox that has only now shown up is looked at once more, however late it is.
+        // A sandbox that has only just appeared is checked once more, even after the time limit.
         let is_over = self.is_late && self.listed_before.is_some_and(|before| before > 0);
         match self.listed {
             0 if self.is_late => Verdict::Nothing,

@@ -2,7 +2,7 @@
 //!
 //! [`Workspace`](crate::Workspace) has the operations: [`execute_command`](crate::Workspace::execute_command),
 //! [`upload`](crate::Workspace::upload), [`start_program`](crate::Workspace::start_program) and others.
-//! [`RemoteWorkspace::create`](crate::workspace::RemoteWorkspace::create) takes a provider.
+//! [`RemoteWorkspace::create`](crate::workspace::RemoteWorkspace::create) creates a sandbox of any provider.
 
 pub(crate) mod blocking_cleanup;
 mod command_cleanup;
@@ -48,205 +48,206 @@ use crate::retry::{Retry, Retryable};
 use crate::secret::Secret;
 use crate::text;
 
-/// Creates and deletes sandboxes. Each method is one attempt.
+/// A provider creates and deletes sandboxes. Each method makes a single attempt.
 #[doc(hidden)]
 pub trait Provider: fmt::Debug + Clone + Send + Sync + 'static {
-    /// What distinguishes existing sandboxes from later ones.
+    /// Distinguishes the sandboxes that existed before from later ones.
     type Mark: fmt::Debug + Clone + Send + Sync;
 
-    /// Whether what was made since a mark is certainly ours.
+    /// Returns whether a sandbox that was created since a mark is certainly ours.
     fn knows_its_own(&self) -> bool {
         true
     }
 
-    /// The flag of `openhands-runner` that names this provider, with a space before it; nothing for OpenHands Cloud.
+    /// Returns the flag of `openhands-runner` that selects this provider, with a leading space; empty for OpenHands Cloud.
     fn flag(&self) -> &'static str {
         ""
     }
 
-    /// The id that a sandbox has before it is made, where the provider does not choose it.
+    /// Returns the id of the sandbox before it is created, if it is known by then.
     fn id_in_advance(&self) -> Option<SandboxId> {
         None
     }
 
-    /// Looks at what there is, before a sandbox is made.
+    /// Records which sandboxes exist, before one is created.
     ///
     /// # Errors
     /// [`SandboxError`].
     fn mark(&self) -> impl Future<Output = Result<Self::Mark, SandboxError>> + Send;
 
-    /// Makes a sandbox. It need not be ready. Cutting this off may leave one.
+    /// Creates a sandbox. It does not have to be ready yet. If the future is dropped, a sandbox may be left.
     ///
     /// # Errors
     /// [`SandboxError`].
     fn create(&self, mark: &Self::Mark) -> impl Future<Output = Result<SandboxId, SandboxError>> + Send;
 
-    /// Sandboxes that were made since the mark and may be ours.
+    /// Lists the sandboxes that were created since the mark and may be ours.
     ///
     /// # Errors
     /// [`SandboxError`].
     fn made_since(&self, mark: &Self::Mark) -> impl Future<Output = Result<Vec<SandboxId>, SandboxError>> + Send;
 
-    /// Looks at a sandbox.
+    /// Reads the state of a sandbox.
     ///
     /// # Errors
     /// [`SandboxError`].
     fn look(&self, id: &SandboxId) -> impl Future<Output = Result<SandboxState, SandboxError>> + Send;
 
-    /// Pauses it.
+    /// Pauses a sandbox.
     ///
     /// # Errors
     /// [`SandboxError`].
     fn pause(&self, id: &SandboxId) -> impl Future<Output = Result<(), SandboxError>> + Send;
 
-    /// Resumes it.
+    /// Resumes a sandbox.
     ///
     /// # Errors
     /// [`SandboxError`].
     fn resume(&self, id: &SandboxId) -> impl Future<Output = Result<(), SandboxError>> + Send;
 
-    /// Ends it for good. One that is gone already is no error.
+    /// Deletes a sandbox. It is not an error if the sandbox no longer exists.
     ///
     /// # Errors
     /// [`SandboxError`].
     fn delete(&self, id: &SandboxId) -> impl Future<Output = Result<(), SandboxError>> + Send;
 
-    /// What requests to the agent-server are made with.
+    /// Returns the HTTP client for requests to the agent-server.
     fn http(&self) -> &Http;
 
-    /// How long a sandbox may take until it is ready.
+    /// Returns the time limit until a sandbox is ready.
     fn init_timeout(&self) -> Duration;
 
-    /// The same provider for another runtime.
+    /// Returns the same provider for use in another runtime.
     fn with_fresh_connections(&self) -> Option<Self>;
 }
 
-/// The observed state of a sandbox. Statuses may flap, so one observation does not decide, except for [`SandboxState::Usable`].
+/// The observed state of a sandbox. Statuses may flap, so a single observation is not conclusive, except for
+/// [`SandboxState::Usable`].
 #[doc(hidden)]
 #[derive(Debug, Clone)]
 pub enum SandboxState {
-    /// It has an agent-server with this address and key.
+    /// The sandbox has an agent-server with this address and key.
     Usable(Access),
-    /// It is under way, or does not say where its agent-server is.
+    /// The sandbox is starting, or does not say where its agent-server is.
     Waiting(String),
-    /// It is stopped and can be resumed.
+    /// The sandbox is stopped and can be resumed.
     Paused,
-    /// It has failed, or says so for a moment while it boots.
+    /// The sandbox has failed, or reports so for a moment while it boots.
     Failed {
-        /// Its status.
+        /// The status of the sandbox.
         status: String,
-        /// Why, in the provider's words, where it gives any.
+        /// The provider's reason, if it gives one.
         reason: Option<String>,
     },
-    /// No one knows it.
+    /// The sandbox does not exist.
     Gone,
 }
 
-/// How an agent-server in a sandbox is reached.
+/// How to reach the agent-server in a sandbox.
 #[doc(hidden)]
 #[derive(Debug, Clone)]
 pub struct Access {
-    /// Its address from outside.
+    /// The address from outside.
     pub agent_server: AgentServerAddress,
-    /// Its port inside.
+    /// The port inside the sandbox.
     pub inner_port: Option<u16>,
 }
 
 impl Access {
-    /// An agent-server at this address.
+    /// Creates the access to an agent-server at this address.
     #[must_use]
     pub fn new(url: url::Url, session_key: Option<Secret>, inner_port: Option<u16>) -> Self {
         Self { agent_server: AgentServerAddress { url, session_key }, inner_port }
     }
 
-    /// Its port, as a program in the sandbox finds it.
+    /// Returns the port on which a program in the sandbox reaches the server.
     #[must_use]
     pub fn port_inside(&self) -> Option<u16> {
         self.inner_port.or(self.agent_server.url.port_or_known_default())
     }
 
-    /// A client of it.
+    /// Returns a client for the agent-server.
     #[must_use]
     pub fn client(&self, http: Http) -> agent_server::AgentServerClient {
         agent_server::AgentServerClient::new(http, &self.agent_server)
     }
 }
 
-/// Something about a sandbox has failed.
+/// An operation on a sandbox failed.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum SandboxError {
-    /// The provider's API did not do it.
+    /// A request to the provider's API failed.
     #[error("{doing} failed")]
     Request {
-        /// Such as "creating the sandbox".
+        /// What the request was for, such as "creating the sandbox".
         doing: &'static str,
-        /// Why.
+        /// The error of the request.
         source: HttpError,
     },
-    /// The account may not have more sandboxes.
+    /// The account has reached its limit of sandboxes.
     #[error(
         "the account has reached its limit of sandboxes: pause or delete one (`openhands-runner sandbox list`); {detail}"
     )]
     LimitReached {
-        /// The provider's words.
+        /// The provider's message.
         detail: String,
-        /// When to ask again, if the provider says so.
+        /// The time after which to retry, if the provider gives one.
         retry_after: Option<Duration>,
     },
-    /// It was not usable in time.
+    /// The sandbox was not ready in time.
     #[error("sandbox {id} was not ready within {} s (it is {last})", limit.as_secs())]
     NotReady {
-        /// The sandbox.
+        /// The id of the sandbox.
         id: SandboxId,
-        /// The time that it had.
+        /// The time limit.
         limit: Duration,
-        /// What it said last.
+        /// The last observed state.
         last: String,
-        /// Why its agent-server could not be used.
+        /// Why the agent-server was not usable.
         source: Option<Box<HttpError>>,
     },
-    /// It has failed.
+    /// The sandbox has failed.
     #[error("sandbox {id} has failed: {last}")]
     Failed {
-        /// The sandbox.
+        /// The id of the sandbox.
         id: SandboxId,
-        /// What it says.
+        /// What the provider reports.
         last: String,
     },
-    /// There is no such sandbox.
+    /// The sandbox does not exist.
     #[error("there is no sandbox {id}")]
     Gone {
-        /// The id.
+        /// The id of the sandbox.
         id: SandboxId,
     },
-    /// Its agent-server is another one's, or refuses the key that the provider gave.
+    /// The agent-server belongs to another sandbox, or rejects the key that the provider returned.
     #[error("the agent-server of sandbox {id} refuses the sandbox's own key: another server may have its port")]
     NotOurs {
-        /// The sandbox.
+        /// The id of the sandbox.
         id: SandboxId,
-        /// The refusal.
+        /// The error response of the agent-server.
         source: HttpError,
     },
-    /// It is not certain that a failed request left no sandbox.
+    /// A request failed, and it is not certain that it created no sandbox.
     #[error(
         "the request failed, and may have created a sandbox: {}; delete the one that no one else created with `openhands-runner sandbox delete{flag} ID`",
         if candidates.is_empty() { "look for it with `openhands-runner sandbox list`".to_owned() } else { format!("one of {}", text::listed(candidates)) }
     )]
     MayBeLeft {
-        /// The flag with which `openhands-runner` finds them, with a space before it.
+        /// The flag with which `openhands-runner` finds the sandboxes, with a leading space.
         flag: &'static str,
-        /// Ids of sandboxes that were made at the same time; none when they could not be asked for.
+        /// Ids of sandboxes that were created at the same time; empty if they could not be listed.
         candidates: Vec<SandboxId>,
-        /// The failure of the request.
+        /// The error of the request.
         source: Box<SandboxError>,
     },
-    /// A provider that is no HTTP API failed.
+    /// A provider without an HTTP API failed.
     #[error("{doing} failed: {reason}")]
     Other {
-        /// Such as "starting the container".
+        /// What failed, such as "starting the container".
         doing: &'static str,
-        /// The provider's words.
+        /// The provider's message.
         reason: String,
     },
 }
@@ -258,13 +259,13 @@ impl fmt::Debug for SandboxError {
 }
 
 impl SandboxError {
-    /// A failed request, for `map_err`.
+    /// Converts a failed request, for `map_err`.
     #[doc(hidden)]
     pub fn request(doing: &'static str) -> impl FnOnce(HttpError) -> Self {
         move |source| Self::Request { doing, source }
     }
 
-    /// The failed request, if it was one.
+    /// Returns the error of the request, if this is one.
     #[doc(hidden)]
     #[must_use]
     pub fn http(&self) -> Option<&HttpError> {

@@ -1,4 +1,4 @@
-//! A sandbox that is not left behind.
+//! A sandbox with an owner, who deletes it.
 
 use std::sync::Arc;
 
@@ -13,35 +13,35 @@ use crate::text;
 
 /// A sandbox from the moment at which it is requested.
 ///
-/// Unless it is to be kept, it is deleted: by [`Sandbox::delete`], which returns whether that worked; else by `Drop`, also when a
-/// panic unwinds or a future is dropped. `Drop` cannot be awaited, so it deletes from a thread of its own and holds its caller
-/// up meanwhile, for at most 30 s ([`TimeLimits::sandbox_drop`](crate::time_limits::TimeLimits::sandbox_drop)); what fails then is only logged. A
-/// sandbox whose making is under way is deleted when it has been made; one that was not asked for yet is not asked for any more.
-/// Nothing is deleted by a process that is killed: by SIGKILL, by an abort, or by any signal that it has no handler for, SIGINT and
-/// SIGTERM included, for no `Drop` runs then. Handle them (`tokio::signal::ctrl_c()` in a `select!` beside the work) and drop what
-/// holds the sandbox.
+/// The sandbox is deleted unless it is kept. [`Sandbox::delete`] deletes it and returns whether that succeeded. Otherwise `Drop`
+/// deletes it, also when a panic unwinds or a future is dropped. `Drop` cannot be awaited, so it deletes from a separate thread
+/// and blocks its caller for at most 30 s ([`TimeLimits::sandbox_drop`](crate::time_limits::TimeLimits::sandbox_drop)); a failure
+/// is only logged. A sandbox that is being created is deleted as soon as it exists; a sandbox that was not requested yet is no
+/// longer requested. No `Drop` runs in a process that is killed: by SIGKILL, by an abort, or by any signal without a handler,
+/// including SIGINT and SIGTERM. Handle these signals (`tokio::signal::ctrl_c()` in a `select!` beside the work), and drop the
+/// value that owns the sandbox.
 #[derive(Debug)]
 pub struct Sandbox<P: Provider> {
     provider: P,
     state: State<P>,
     keep: bool,
-    /// Whether it is ours to delete: made by us, or used.
+    /// Whether this value has to delete the sandbox: it created the sandbox or used it.
     taken: bool,
-    /// Shared with the task that makes it.
+    /// Shared with the task that creates the sandbox.
     order: Arc<CreationGuard>,
 }
 
 #[derive(Debug)]
 enum State<P: Provider> {
-    /// A task makes it, and owns it until it is handed over.
+    /// A task creates the sandbox, and owns it until it hands it over.
     Coming(oneshot::Receiver<Result<CreatedSandbox<P>, Arc<SandboxError>>>),
     There(SandboxId),
-    /// Deleted, kept, or never made.
+    /// Deleted, kept, or never created.
     Settled,
 }
 
 impl<P: Provider> Sandbox<P> {
-    /// Asks for a new sandbox. Must be called in a tokio runtime; the rest runs in a task of its own.
+    /// Requests a new sandbox. Must be called in a tokio runtime; the creation continues in a separate task.
     #[must_use]
     pub fn create(provider: P) -> Self {
         let (hand_over, coming) = oneshot::channel();
@@ -55,42 +55,42 @@ impl<P: Provider> Sandbox<P> {
         Self { provider, state: State::Coming(coming), keep: false, taken: true, order }
     }
 
-    /// An existing sandbox. Once it was ready it is deleted like a new one, unless it is kept; until then only by
-    /// [`Sandbox::delete`].
+    /// Uses an existing sandbox. After it was ready once, it is deleted like a new one, unless it is kept. Before that, only
+    /// [`Sandbox::delete`] deletes it.
     #[must_use]
     pub fn existing(provider: P, id: SandboxId) -> Self {
         Self { provider, state: State::There(id), keep: false, taken: false, order: CreationGuard::new() }
     }
 
-    /// Leaves the sandbox alone at the end.
+    /// Keeps the sandbox at the end.
     pub fn keep(&mut self) {
         self.keep = true;
     }
 
-    /// Whether it is left alone at the end.
+    /// Returns whether the sandbox is kept at the end.
     #[must_use]
     pub fn is_kept(&self) -> bool {
         self.keep
     }
 
-    /// Whether nothing is left to be done about it: it is deleted, or was never made.
+    /// Returns whether nothing is left to do for the sandbox: it is deleted, or was never created.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         matches!(self.state, State::Settled)
     }
 
-    /// Whether it is ours to delete: made by us, or ready once.
+    /// Returns whether this value has to delete the sandbox: it created the sandbox, or the sandbox was ready once.
     #[must_use]
     pub fn is_taken(&self) -> bool {
         self.taken
     }
 
-    /// Who makes it.
+    /// Returns the provider of the sandbox.
     pub fn provider(&self) -> &P {
         &self.provider
     }
 
-    /// Its id, once it is known.
+    /// Returns the id of the sandbox, if it is known.
     #[must_use]
     pub fn id(&self) -> Option<&SandboxId> {
         match &self.state {
@@ -99,10 +99,10 @@ impl<P: Provider> Sandbox<P> {
         }
     }
 
-    /// Waits until it is created. Cancel safe.
+    /// Waits until the sandbox is created. Cancel safe.
     ///
     /// # Errors
-    /// [`SandboxError`]; then nothing is left, unless the error says so.
+    /// [`SandboxError`]. In this case nothing is left, unless the error says so.
     #[expect(clippy::missing_panics_doc, reason = "what is made has an id, and its error one owner")]
     pub async fn made(&mut self) -> Result<SandboxId, SandboxError> {
         if let State::Coming(coming) = &mut self.state {
@@ -117,7 +117,7 @@ impl<P: Provider> Sandbox<P> {
         self.id().cloned().ok_or_else(stopped)
     }
 
-    /// Waits until it can be used. Cancel safe.
+    /// Waits until the sandbox is ready. Cancel safe.
     ///
     /// # Errors
     /// [`SandboxError`].
@@ -128,16 +128,16 @@ impl<P: Provider> Sandbox<P> {
         Ok(ready)
     }
 
-    /// Abandons it: nothing deletes it any more, even if it is still being created.
+    /// Abandons the sandbox: nothing deletes it any more, even if it is still being created.
     pub fn forget(self) {
         self.order.lower(Intent::Forgotten);
     }
 
-    /// Deletes it, unless it is kept. One that is being made is waited for, and deleted in any case: no one knows of it. One that
-    /// was not asked for yet is not asked for any more. Cancel safe.
+    /// Deletes the sandbox, unless it is kept. If it is still being created, this waits for it and deletes it in any case,
+    /// because no one else knows of it. If it was not requested yet, it is no longer requested. Cancel safe.
     ///
     /// # Errors
-    /// [`SandboxError`]: it may be left.
+    /// [`SandboxError`]: the sandbox may still exist.
     pub async fn delete(&mut self) -> Result<(), SandboxError> {
         let coming = matches!(self.state, State::Coming(_));
         if self.keep && !coming {
@@ -153,7 +153,7 @@ impl<P: Provider> Sandbox<P> {
                 tracing::error!("{}", text::chain(&left));
                 return Err(left);
             }
-            // It was never made.
+            // No sandbox was created.
             Err(_) => return Ok(()),
         };
         let deleted = delete(&self.provider, &id).await;
@@ -164,7 +164,7 @@ impl<P: Provider> Sandbox<P> {
 
 impl<P: Provider> Drop for Sandbox<P> {
     fn drop(&mut self) {
-        // What is still coming deletes itself: no one receives it.
+        // A sandbox that is still being created deletes itself, because no one receives it.
         self.order.lower(Intent::Unwanted);
         if let (State::There(id), true) = (std::mem::replace(&mut self.state, State::Settled), self.taken && !self.keep)
             && !self.order.is_forgotten()

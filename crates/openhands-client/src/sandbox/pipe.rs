@@ -1,4 +1,4 @@
-//! Pipes between threads that read and write, and bodies that are streamed.
+//! Pipes between streamed bodies and threads that read or write.
 
 use std::io::{self, Read, Write};
 
@@ -6,18 +6,18 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 use tokio::sync::mpsc;
 
-/// Pieces that may wait between a file and a connection.
+/// The maximum number of pieces that wait between a file and a connection.
 const WAITING_PIECES: usize = 8;
-/// Bytes that are handed on at once.
+/// The size of a piece, in bytes.
 const PIECE: usize = 256 * 1024;
 
-/// The writing end of a pipe from a thread into a body.
+/// The writing end of a pipe from a thread to a body.
 pub(super) struct PipeWriter {
     pieces: mpsc::Sender<io::Result<Bytes>>,
     buffer: Vec<u8>,
 }
 
-/// A pipe from a thread into a body.
+/// Creates a pipe from a thread to a body.
 pub(super) fn pipe() -> (PipeWriter, impl Stream<Item = io::Result<Bytes>> + Send + 'static) {
     let (pieces, waiting) = mpsc::channel(WAITING_PIECES);
     let read = stream::unfold(waiting, async |mut waiting| waiting.recv().await.map(|piece| (piece, waiting)));
@@ -39,13 +39,13 @@ impl Write for PipeWriter {
     }
 }
 
-/// The reading end of a pipe from a body into a thread.
+/// The reading end of a pipe from a body to a thread.
 pub(super) struct PipeReader {
     waiting: mpsc::Receiver<Bytes>,
     piece: Bytes,
 }
 
-/// A pipe from a body into a thread.
+/// Creates a pipe from a body to a thread.
 pub(super) fn reverse_pipe() -> (mpsc::Sender<Bytes>, PipeReader) {
     let (pieces, waiting) = mpsc::channel(WAITING_PIECES);
     (pieces, PipeReader { waiting, piece: Bytes::new() })

@@ -1,4 +1,4 @@
-//! A program of this machine that is to run in a sandbox.
+//! A program of this machine for use in a sandbox.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use crate::cloud::CloudKey;
 use crate::ids::SandboxId;
 use crate::secret::Secret;
 
-/// A program for a sandbox: a static Linux binary, its arguments, its environment, and the files that it needs.
+/// A program for a sandbox: a static Linux binary with its arguments, its environment and its files.
 #[derive(Debug, Clone)]
 pub struct Program {
     binary: PathBuf,
@@ -24,7 +24,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// The program in this file.
+    /// Creates a program from the binary at this path.
     #[must_use]
     pub fn new(binary: impl Into<PathBuf>) -> Self {
         Self {
@@ -37,8 +37,8 @@ impl Program {
         }
     }
 
-    /// An argument with which the program ends at once, such as `--version`. It is run so in the sandbox before it is started, which
-    /// distinguishes a program that cannot run there from one that fails (default: it is not).
+    /// Sets an argument with which the program exits at once, such as `--version`. The program is run with it in the sandbox
+    /// before it is started. This distinguishes a program that cannot run there from one that fails (default: no such run).
     #[must_use]
     pub fn probe(mut self, argument: &'static str) -> Self {
         self.probe = Some(argument);
@@ -59,21 +59,21 @@ impl Program {
         self
     }
 
-    /// Sets a variable of its environment. The value is in no command line and in no event.
+    /// Sets an environment variable of the program. The value appears in no command line and in no event.
     #[must_use]
     pub fn env(mut self, name: impl Into<String>, value: impl Into<Secret>) -> Self {
         self.environment.push((name.into(), value.into()));
         self
     }
 
-    /// Puts a file into its working directory, a new folder of the sandbox.
+    /// Puts a file into the program's working directory, a new folder in the sandbox.
     #[must_use]
     pub fn file(mut self, name: impl Into<String>, content: impl Into<Bytes>) -> Self {
         self.files.push((name.into(), content.into()));
         self
     }
 
-    /// The working directory that it gets in the sandbox.
+    /// Returns the working directory of the program in the sandbox.
     #[must_use]
     pub fn folder(&self) -> &str {
         &self.folder
@@ -82,7 +82,7 @@ impl Program {
 
 #[doc(hidden)]
 impl Program {
-    /// Adds the variables by which a program in the sandbox finds its agent-server and the Cloud account.
+    /// Adds the environment variables with which a program in the sandbox finds its agent-server and the Cloud account.
     #[must_use]
     pub fn inside(self, id: &SandboxId, access: &Access, key: &CloudKey) -> Self {
         let program = self
@@ -96,7 +96,7 @@ impl Program {
         }
     }
 
-    /// Adds the variables by which a program in the sandbox finds its agent-server, where no Cloud account is behind it.
+    /// Adds the environment variables with which a program in the sandbox finds its agent-server, if there is no Cloud account.
     #[must_use]
     pub fn beside(self, access: &Access) -> Self {
         let program = self.with_session_key(access);
@@ -113,7 +113,7 @@ impl Program {
         }
     }
 
-    /// Puts the program and its files into the sandbox; returns the command that runs it there.
+    /// Copies the program and its files into the sandbox, and returns the command that runs it there.
     ///
     /// # Errors
     /// [`InstallError`].
@@ -121,7 +121,7 @@ impl Program {
         let installed = install(server, &self.binary, self.probe).await?;
         let message = if installed.uploaded { "program uploaded" } else { "reusing the program in the sandbox" };
         tracing::info!(path = installed.path, "{message}");
-        // The folder exists even if the program brings no files.
+        // The folder is needed even if the program has no files.
         super::shell::housekeeping(server, "creating the program's folder", &format!("mkdir -p {}", self.folder))
             .await?;
         for (name, content) in &self.files {
@@ -132,7 +132,7 @@ impl Program {
         Ok(self.environment.iter().fold(command, |command, (name, value)| command.env(name, value.clone())))
     }
 
-    /// Removes the program's folder and its files from the sandbox. The program itself stays for the next run.
+    /// Removes the program's folder with its files from the sandbox. The program itself stays for the next run.
     ///
     /// # Errors
     /// [`ExecError`].

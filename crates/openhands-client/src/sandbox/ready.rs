@@ -1,8 +1,8 @@
-//! Waiting until a sandbox can be used.
+//! Waits until a sandbox is ready.
 //!
-//! A status proves little: it flaps between STARTING and RUNNING, is ERROR for seconds while the agent-server boots, and
-//! RUNNING before it answers. What counts is the agent-server's own answer, and that it takes the sandbox's key: two sandboxes
-//! were once given the same port (app server 1.11.0).
+//! The status of a sandbox is not reliable: it flaps between STARTING and RUNNING, is ERROR for seconds while the agent-server
+//! boots, and is RUNNING before the server responds. A sandbox is ready when the agent-server responds and accepts the sandbox's
+//! key: two sandboxes were once given the same port (app server 1.11.0).
 
 use std::time::Duration;
 
@@ -16,21 +16,21 @@ use crate::retry::{Policy, Retry, Retryable as _, retry};
 use crate::text;
 use crate::time_limits::TimeLimits;
 
-/// How often the log says that the wait continues.
+/// The interval at which the log reports that the wait continues.
 const TELL: Duration = Duration::from_secs(15);
-/// A key that is refused this often is wrong.
+/// The number of rejections after which the key counts as wrong.
 const REFUSALS: u32 = 5;
 
-/// A sandbox whose agent-server answers and accepts the key.
+/// A sandbox whose agent-server responds and accepts the key.
 #[derive(Debug, Clone)]
 pub struct Ready {
-    /// Its agent-server.
+    /// The agent-server of the sandbox.
     pub server: AgentServer,
-    /// How it is reached.
+    /// How to reach the agent-server.
     pub access: Access,
 }
 
-/// Waits until the sandbox can be used, at most the provider's `init_timeout`. A paused one is resumed.
+/// Waits until the sandbox is ready, at most for the provider's `init_timeout`. A paused sandbox is resumed.
 ///
 /// # Errors
 /// [`SandboxError`].
@@ -59,7 +59,7 @@ pub async fn await_ready<P: Provider>(provider: &P, id: &SandboxId) -> Result<Re
                 Err(error) => last = text::chain(&error),
             }
         } else if let Some(access) = &last_access {
-            // Once it was RUNNING, its address and key stay good while the status flaps.
+            // After the first RUNNING, address and key stay valid while the status flaps.
             match usable(access, provider).await {
                 Ok(server) => return Ok(Ready { server, access: access.clone() }),
                 Err(error) if error.is_refusal() => {
@@ -92,22 +92,22 @@ async fn usable<P: Provider>(access: &Access, provider: &P) -> Result<AgentServe
     Ok(AgentServer { client, capabilities: info.capabilities() })
 }
 
-/// Looks in a row that show a failed sandbox with a reason, until that is believed: a status flaps, a reason does not.
+/// The number of consecutive failed states with a reason after which the failure is believed: a status flaps, a reason does not.
 const EXPLAINED_FAILURES: u32 = 3;
 
-/// What several looks in a row say that may be a verdict.
+/// A state that becomes a verdict if it repeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Bad {
     Failed,
     Gone,
 }
 
-/// Since when the sandbox has shown nothing but this.
+/// A suspicious state, and since when the sandbox has shown nothing else.
 #[derive(Debug, Clone, Copy)]
 struct Suspicion {
     bad: Bad,
     since: Instant,
-    /// Looks in a row that came with a reason.
+    /// The number of consecutive failed states with a reason.
     explained: u32,
 }
 
@@ -121,7 +121,7 @@ struct Wait<'w> {
 }
 
 impl Wait<'_> {
-    /// What the look says; an error where it is a verdict.
+    /// Returns a text for the state, or an error if the state is a verdict.
     fn judge(&mut self, look: &SandboxState, limits: &TimeLimits) -> Result<String, SandboxError> {
         let (text, bad) = match look {
             SandboxState::Usable(_) => ("RUNNING".to_owned(), None),
@@ -178,7 +178,7 @@ impl Wait<'_> {
 mod tests {
     use super::*;
 
-    /// Looks at one sandbox, each after this many seconds, and the number of the look that is a verdict.
+    /// Feeds states to a judge, each after this many seconds, and returns the number of the state that leads to a verdict.
     async fn verdict(looks: impl IntoIterator<Item = (u64, SandboxState)>) -> Option<usize> {
         let id = SandboxId::new("x");
         let now = Instant::now();
@@ -201,13 +201,13 @@ mod tests {
         };
         let waiting = || SandboxState::Waiting("STARTING".to_owned());
         let half = TimeLimits::default().sandbox_error.as_secs() / 2;
-        // With a reason: a few looks.
+        // With a reason: after a few states.
         assert_eq!(verdict((0..9).map(|_| (1, failed(Some("no image"))))).await, Some(3));
         assert_eq!(
             verdict([(1, failed(Some("x"))), (1, failed(Some("x"))), (1, waiting()), (1, failed(Some("x")))]).await,
             None
         );
-        // Without one: some seconds.
+        // Without a reason: after some seconds.
         assert_eq!(verdict([(1, failed(None)), (half, failed(None)), (half, failed(None))]).await, Some(3));
         assert_eq!(
             verdict([(1, failed(None)), (half, waiting()), (half, failed(None)), (1, failed(None))]).await,

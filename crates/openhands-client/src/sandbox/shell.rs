@@ -1,4 +1,4 @@
-//! Short commands of our own in a sandbox, and the scripts that they run.
+//! Short commands of our own in a sandbox, and their scripts.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,32 +7,32 @@ use crate::agent_server::AgentServer;
 use crate::http::HttpError;
 use crate::text;
 
-/// The limit of a command of our own: a few file operations.
+/// The time limit of a command of our own: a few file operations.
 pub(super) const HOUSEKEEPING: Duration = Duration::from_secs(60);
 /// The longest error text of a shell that is kept, in characters.
 const LONGEST_REASON: usize = 600;
 
-/// The command could not be run, or not be followed.
+/// A command could not be run or followed.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ExecError {
     /// The request to the agent-server failed.
     #[error("{doing} failed")]
     Request {
-        /// Such as "starting the command".
+        /// What the request was for, such as "starting the command".
         doing: &'static str,
-        /// Why.
+        /// The error of the request.
         source: HttpError,
     },
-    /// The sandbox cannot run commands as they have to be run.
+    /// The sandbox cannot run commands in the required way.
     #[error("{doing} failed in the sandbox: {reason}")]
     Sandbox {
-        /// Such as "preparing the command".
+        /// What failed, such as "preparing the command".
         doing: &'static str,
         /// The error output of the sandbox's shell.
         reason: String,
     },
-    /// A name that no shell accepts for a variable.
+    /// A name that no shell accepts for an environment variable.
     #[error("`{0}` is not a valid name for a variable")]
     Variable(String),
 }
@@ -54,7 +54,7 @@ pub(super) async fn housekeeping(server: &AgentServer, doing: &'static str, line
     ask(server, doing, line).await.map(drop)
 }
 
-/// Runs a short command and gives what it writes, without the last line break.
+/// Runs a short command and returns its output without the last line break.
 pub(super) async fn ask(server: &AgentServer, doing: &'static str, line: &str) -> Result<String, ExecError> {
     let done = server.client.execute(line, HOUSEKEEPING).await.map_err(ExecError::request(doing))?;
     if done.is_success() {
@@ -68,7 +68,7 @@ pub(super) async fn ask(server: &AgentServer, doing: &'static str, line: &str) -
     Err(ExecError::Sandbox { doing, reason })
 }
 
-/// A script as a command line, with this text as `$1`.
+/// Returns a script as a command line with this text as `$1`.
 pub(super) fn with_argument(script: &str, argument: &str) -> String {
     format!("set -- {}\n{script}", shell_words::quote(argument))
 }
@@ -88,7 +88,7 @@ mod tests {
         Command::new(program).arg("-c").arg(":").stderr(Stdio::null()).status().is_ok_and(|status| status.success())
     }
 
-    /// The shells of this machine that a sandbox may have as its `sh`.
+    /// Returns the shells of this machine that a sandbox may have as its `sh`.
     fn shells() -> Vec<Vec<&'static str>> {
         let mut shells: Vec<Vec<&str>> =
             ["sh", "dash", "bash"].into_iter().filter(|shell| is_there(shell)).map(|shell| vec![shell]).collect();

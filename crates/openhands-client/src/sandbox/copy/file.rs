@@ -1,4 +1,4 @@
-//! One file: its bytes, its size and its permissions.
+//! Copies one file: its content, its size and its permissions.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,17 +14,17 @@ use crate::agent_server::AgentServer;
 use crate::http::Upload;
 use crate::sandbox::shell::ask;
 
-/// Bytes that are read at once.
+/// The number of bytes to read at once.
 const PIECE: usize = 256 * 1024;
 
-/// Copies one file to this path in the sandbox. Its permissions go with it.
+/// Copies one file to this path in the sandbox, with its permissions.
 ///
 /// # Errors
 /// [`CopyError`].
 pub async fn upload_file(server: &AgentServer, from: &Path, to: &str) -> Result<Copied, CopyError> {
     let file = File::open(from).await.map_err(here(from))?;
     let metadata = file.metadata().await.map_err(here(from))?;
-    // No more than was promised of a file that grows.
+    // If the file grows, no more than the announced size is sent.
     let upload = Upload::new(Some(metadata.len()), pieces(file.take(metadata.len())));
     send(server, upload, to).await?;
     let path = shell_words::quote(to);
@@ -56,7 +56,7 @@ pub async fn upload_bytes(server: &AgentServer, content: Bytes, to: &str) -> Res
     send(server, Upload::new(Some(size), stream::once(async { Ok(content) })), to).await
 }
 
-/// Reads a file of the sandbox into memory.
+/// Reads a file in the sandbox into memory.
 ///
 /// # Errors
 /// [`CopyError`].
@@ -71,23 +71,23 @@ pub async fn download_bytes(server: &AgentServer, from: &str) -> Result<Bytes, C
     Ok(content.into())
 }
 
-/// Copies one file out of the sandbox. Its permissions go with it, if the file system here has them. An older file at this path, or
-/// behind a link at this path, is replaced when all of the new one has come. What is no file, such as a device, is written into.
-///
+/// Copies one file out of the sandbox, with its permissions if the local file system supports them. An existing file at this
+/// path, or behind a link at this path, is replaced when the new one is complete. Anything that is not a regular file, such as a
+/// device, is written into.
 /// # Errors
 /// [`CopyError`].
 pub async fn download_file(server: &AgentServer, from: &str, to: &Path) -> Result<Copied, CopyError> {
     let Some(to) = file_of(to).await else {
-        // What is there stays: it may be a file that a shell adds to.
+        // The existing content stays: it may be a file that a shell appends to.
         let file = async { OpenOptions::new().append(true).open(to).await };
         return Ok(Copied { files: 1, bytes: receive(server, from, file, to).await? });
     };
     let mut name = to.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.part", std::process::id()));
     let part = Part(to.with_file_name(name));
-    // It belongs to an earlier process with our id, and has permissions of its own.
+    // A remaining file comes from an earlier process with the same process id, and may have other permissions.
     let _ = tokio::fs::remove_file(&part.0).await;
-    // Only its owner can read it until the permissions are known.
+    // Only the owner can read it until the permissions are known.
     let file = async { new_private_file().open(&part.0).await };
     let bytes = receive(server, from, file, &part.0).await?;
     let mode =
@@ -104,9 +104,9 @@ pub async fn download_file(server: &AgentServer, from: &str, to: &Path) -> Resul
     Ok(Copied { files: 1, bytes })
 }
 
-/// The file at this path, which may be new; `None` for what is not replaced.
+/// Returns the path of the file to replace or create; `None` for anything that is not replaced.
 async fn file_of(path: &Path) -> Option<PathBuf> {
-    // Open files of a process, by whatever name.
+    // Open files of a process, under any name.
     if ["/dev/stdout", "/dev/stderr", "/dev/fd", "/proc"].iter().any(|place| path.starts_with(place)) {
         return None;
     }
@@ -120,17 +120,17 @@ async fn file_of(path: &Path) -> Option<PathBuf> {
     }
 }
 
-/// A file that is still being written. Nothing half-written is left behind, also by a future that is dropped.
+/// An incomplete file. It is removed on drop, so a dropped future leaves no half-written file.
 struct Part(PathBuf);
 
 impl Drop for Part {
     fn drop(&mut self) {
-        // Gone under its own name, or never made.
+        // The file was renamed, or never created.
         let _ = std::fs::remove_file(&self.0);
     }
 }
 
-/// Downloads into what `open` opens when the server has begun to answer.
+/// Downloads into the file that `open` opens when the server starts to respond.
 async fn receive(
     server: &AgentServer,
     from: &str,

@@ -1,4 +1,4 @@
-//! A folder, as a tar archive on its way.
+//! Copies a folder as a streamed tar archive.
 
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::sandbox::exec::{self, Command, Exit, Output};
 use crate::sandbox::pipe::{pipe, reverse_pipe};
 use crate::sandbox::shell::ExecError;
 
-/// Packing and unpacking in the sandbox.
+/// The time limit for packing and unpacking in the sandbox.
 const TAR: Duration = Duration::from_secs(3600);
 
 pub(super) async fn upload_folder(server: &AgentServer, from: &Path, to: &str) -> Result<Copied, CopyError> {
@@ -24,7 +24,8 @@ pub(super) async fn upload_folder(server: &AgentServer, from: &Path, to: &str) -
         let folder = from.to_owned();
         let packing = tokio::task::spawn_blocking(move || pack(&folder, writer));
         let sent = send(server, Upload::new(None, pieces), &archive.path).await;
-        // What keeps a folder from being packed explains a broken transfer, and a broken transfer a packing that was cut off.
+        // If packing failed, its error explains the broken transfer; if the packing was cut off, the error of the transfer
+        // explains it.
         let copied = match (joined(packing.await), sent) {
             (Err(error), Err(sent)) if error.kind() == io::ErrorKind::BrokenPipe => return Err(sent),
             (Err(error), _) => return Err(here(from)(error)),
@@ -40,11 +41,12 @@ pub(super) async fn upload_folder(server: &AgentServer, from: &Path, to: &str) -
     copied
 }
 
-/// An archive in the sandbox, and the `tar` at work on it. Neither outlives this, also where a future is dropped.
+/// An archive in the sandbox, and the `tar` command that uses it. Both are cleaned up on drop, so a dropped future leaves
+/// neither.
 struct Archive<'s> {
     server: &'s AgentServer,
     path: String,
-    /// The folder of the command under way.
+    /// The folder of the running command.
     at_work: Option<String>,
     is_removed: bool,
 }
@@ -77,7 +79,7 @@ impl<'s> Archive<'s> {
         format!("{end}rm -f {}", self.path)
     }
 
-    /// The warning when that fails.
+    /// Returns the warning for the case that the cleanup fails.
     fn left(&self) -> String {
         format!("an archive may be left in the sandbox: {}", self.path)
     }
@@ -96,7 +98,7 @@ impl Drop for Archive<'_> {
     }
 }
 
-/// Packs the folder's content; what is packed goes to `writer`.
+/// Packs the content of the folder into `writer`.
 fn pack(folder: &Path, writer: impl Write) -> io::Result<Copied> {
     let mut archive = tar::Builder::new(writer);
     archive.follow_symlinks(false);
@@ -134,7 +136,7 @@ fn pack_into(
     Ok(())
 }
 
-/// FIFOs, sockets and devices of a folder, which a copy leaves out.
+/// FIFOs, sockets and devices in a folder, which a copy skips.
 #[derive(Debug, Default)]
 struct Skipped {
     count: usize,
@@ -142,7 +144,7 @@ struct Skipped {
 }
 
 impl Skipped {
-    /// Names that the warning shows.
+    /// The number of names that the warning shows.
     const SHOWN: usize = 5;
 
     fn add(&mut self, path: &Path) {
@@ -195,7 +197,7 @@ pub(super) async fn download_folder(server: &AgentServer, from: &str, to: &Path)
         let unpacking = tokio::task::spawn_blocking(move || unpack(reader, &target));
         let received = async {
             while let Some(piece) = download.piece().await.map_err(failed)? {
-                // Refused when unpacking has failed.
+                // The receiver is closed if unpacking has failed.
                 if pieces.send(piece).await.is_err() {
                     break;
                 }
@@ -215,7 +217,7 @@ pub(super) async fn download_folder(server: &AgentServer, from: &str, to: &Path)
 
 /// Unpacks an archive into a folder, and never outside of it.
 pub(super) fn unpack(archive: impl Read, folder: &Path) -> io::Result<Copied> {
-    // The folder above exists: a copy makes its own folder only.
+    // The parent folder exists: a copy creates only its own folder.
     match std::fs::create_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
         made => made?,
@@ -223,7 +225,7 @@ pub(super) fn unpack(archive: impl Read, folder: &Path) -> io::Result<Copied> {
     let mut archive = tar::Archive::new(archive);
     archive.set_preserve_mtime(true);
     let mut skipped = Skipped::default();
-    // The permissions of a folder may forbid to write into it, so they come last, the inner ones first.
+    // The permissions of a folder may forbid writing into it, so they are set last, those of the inner folders first.
     let mut folders = Vec::new();
     for entry in archive.entries()? {
         let mut entry = entry?;
@@ -241,7 +243,7 @@ pub(super) fn unpack(archive: impl Read, folder: &Path) -> io::Result<Copied> {
         entry.unpack_in(folder)?;
     }
     skipped.warn();
-    // To its end: the sender waits for that.
+    // Read to the end: the sender waits for that.
     io::copy(&mut archive.into_inner(), &mut io::sink())?;
     count(folder)
 }
@@ -263,7 +265,7 @@ mod tests {
         assert_eq!(packed, Copied { files: 1, bytes: 7 });
         assert_eq!(unpack(archive.as_slice(), &to).unwrap(), packed);
 
-        // As the `tar` of a sandbox packs it.
+        // Packed as the `tar` of a sandbox does it.
         let output = std::process::Command::new("tar").arg("-cC").arg(&from).args(["-f", "-", "."]).output().unwrap();
         std::fs::remove_dir_all(&to).unwrap();
         assert_eq!(unpack(output.stdout.as_slice(), &to).unwrap(), packed);

@@ -1,8 +1,8 @@
-//! An archive that a sandbox sends: see [`crate::hostile`].
+//! Checks the unpacking of an archive from a sandbox: see [`crate::hostile`].
 
 use super::folder::unpack;
 
-/// Whatever an archive holds, it is unpacked into its folder alone.
+/// Checks that any archive is unpacked only into its own folder.
 pub fn archive(data: &[u8]) {
     let above = tempfile_dir();
     std::fs::write(above.join("canary"), "untouched").expect("a file");
@@ -12,7 +12,7 @@ pub fn archive(data: &[u8]) {
     assert_eq!(left.len(), 1, "unpacked outside of its folder: {left:?}");
     assert_eq!(std::fs::read(above.join("canary")).expect("the file above"), b"untouched");
     if std::fs::remove_dir_all(&above).is_err() {
-        // Folders may have lost the permissions that their removal needs.
+        // Folders may lack the permissions that are needed to remove them.
         let _ = std::process::Command::new("chmod").args(["-R", "u+rwx"]).arg(&above).output();
         std::fs::remove_dir_all(&above).expect("the folder can be removed");
     }

@@ -1,6 +1,6 @@
-//! Files and folders into a sandbox and out of it: streamed, of any size, with their sizes checked.
+//! Copies files and folders into a sandbox and out of it: streamed, of any size, with a check of their sizes.
 //!
-//! A folder travels as a tar archive, which the sandbox's `tar` packs and unpacks; permissions and symbolic links go with it.
+//! A folder is sent as a tar archive, which the sandbox's `tar` packs or unpacks, with permissions and symbolic links.
 
 mod file;
 mod folder;
@@ -23,49 +23,49 @@ use crate::text;
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum CopyError {
-    /// Something on this machine.
+    /// An operation on this machine failed.
     #[error("{path}")]
     Here {
         /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The error of the file system.
         source: io::Error,
     },
-    /// The agent-server did not do it.
+    /// The transfer failed.
     #[error("{doing} {path} failed")]
     Transfer {
-        /// "uploading", "downloading".
+        /// What failed: "uploading", "downloading".
         doing: &'static str,
         /// The path in the sandbox.
         path: String,
-        /// Why.
+        /// The error of the request.
         source: Box<HttpError>,
     },
-    /// A command that belongs to it failed.
+    /// A command in the sandbox that the copy needs failed.
     #[error(transparent)]
     Sandbox(#[from] ExecError),
-    /// A path in the sandbox that does not begin with `/`.
+    /// The path in the sandbox does not begin with `/`.
     #[error("`{0}` is not an absolute path; paths in a sandbox begin with `/`")]
     NotAbsolute(String),
-    /// The folder that is to hold the copy does not exist. Like `cp -r`, a copy makes no folder above its own.
+    /// The folder that should contain the copy does not exist. Like `cp -r`, a copy creates no parent folders.
     #[error("{where_}: there is no folder `{path}` to copy into; create it first", where_ = if *in_sandbox { "in the sandbox" } else { "on this machine" })]
     NoFolder {
         /// The missing folder.
         path: String,
-        /// Whether it is missing in the sandbox, or here.
+        /// Whether it is missing in the sandbox, or on this machine.
         in_sandbox: bool,
     },
-    /// A FIFO, a socket or a device: it has no content that could be copied.
+    /// The path is a FIFO, a socket or a device, which has no content to copy.
     #[error("`{0}` is neither a file nor a folder, and is not copied")]
     NotAFile(String),
-    /// Fewer or more bytes arrived than were sent.
+    /// The copy has a different size than the original.
     #[error("{path} has {found} bytes after the copy instead of {expected}")]
     Size {
-        /// The copy.
+        /// The path of the copy.
         path: String,
-        /// Its size.
+        /// The size of the copy.
         found: u64,
-        /// That of the original.
+        /// The size of the original.
         expected: u64,
     },
 }
@@ -76,13 +76,13 @@ impl fmt::Debug for CopyError {
     }
 }
 
-/// What a copy did.
+/// What a copy has transferred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct Copied {
-    /// Files.
+    /// The number of files.
     pub files: u64,
-    /// Their bytes.
+    /// The number of bytes in them.
     pub bytes: u64,
 }
 
@@ -99,16 +99,16 @@ async fn send(server: &AgentServer, upload: Upload, to: &str) -> Result<(), Copy
     sent.map_err(transfer("uploading", to))
 }
 
-/// What a path in the sandbox is.
+/// The kind of a path in the sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     File,
     Folder,
     /// A FIFO, a socket or a device.
     Special,
-    /// Nothing, in a folder that exists.
+    /// Nothing exists at the path, but its parent folder exists.
     Nothing,
-    /// Nothing, and the folder above is missing, too.
+    /// Neither the path nor its parent folder exists.
     NoFolder,
 }
 
@@ -116,7 +116,7 @@ fn absolute(path: &str) -> Result<(), CopyError> {
     if path.starts_with('/') { Ok(()) } else { Err(CopyError::NotAbsolute(path.to_owned())) }
 }
 
-/// Prints what the path `$1` is.
+/// The script that prints the kind of the path `$1`.
 const KIND: &str = include_str!("../scripts/kind.sh");
 
 async fn kind(server: &AgentServer, path: &str) -> Result<Kind, CopyError> {
@@ -131,14 +131,14 @@ async fn kind(server: &AgentServer, path: &str) -> Result<Kind, CopyError> {
     })
 }
 
-/// The name of a copy inside an existing folder: the last part of the path, as it was written. `None` where `cp -r` copies the
-/// content into the folder itself: `/`, `a/.` and `a/..`, which would lead out of it.
+/// Returns the name of a copy inside an existing folder: the last part of the path as it was written. `None` if `cp -r` copies
+/// the content into the folder itself: `/`, `a/.` and `a/..`, whose names would lead out of the folder.
 fn name_of(path: &str) -> Option<&str> {
     let name = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     (!["", ".", ".."].contains(&name)).then_some(name)
 }
 
-/// The folder that holds this path.
+/// Returns the parent folder of this path.
 fn parent(path: &str) -> &str {
     match path.trim_end_matches('/').rsplit_once('/') {
         Some((parent, _)) if !parent.is_empty() => parent,
@@ -146,8 +146,8 @@ fn parent(path: &str) -> &str {
     }
 }
 
-/// Copies a file or a folder into the sandbox. As with `cp -r`, an existing folder gets the copy under its own name, and the folder
-/// above the copy has to exist. FIFOs, sockets and devices in a folder are skipped with a warning.
+/// Copies a file or a folder into the sandbox. As with `cp -r`, a copy to an existing folder is placed in it under the original
+/// name, and the parent folder of the copy must exist. FIFOs, sockets and devices in a folder are skipped with a warning.
 ///
 /// # Errors
 /// [`CopyError`].
@@ -174,8 +174,8 @@ pub async fn upload(server: &AgentServer, from: &Path, to: &str) -> Result<Copie
     }
 }
 
-/// Copies a file or a folder out of the sandbox. As with `cp -r`, an existing folder gets the copy under its own name, and the
-/// folder above the copy has to exist. FIFOs, sockets and devices in a folder are skipped with a warning.
+/// Copies a file or a folder out of the sandbox. As with `cp -r`, a copy to an existing folder is placed in it under the original
+/// name, and the parent folder of the copy must exist. FIFOs, sockets and devices in a folder are skipped with a warning.
 ///
 /// # Errors
 /// [`CopyError`].
@@ -198,7 +198,7 @@ pub async fn download(server: &AgentServer, from: &str, to: &Path) -> Result<Cop
     if is_folder {
         download_folder(server, from, &target).await
     } else {
-        // If there is nothing at this path, the refusal of the server says so.
+        // If nothing exists at this path, the server's error response says so.
         download_file(server, from, &target).await
     }
 }

@@ -1,4 +1,4 @@
-//! Unix permissions of local files. Systems without them keep their defaults in both directions.
+//! Unix permissions of local files. On systems without them, both directions use the defaults.
 
 use std::fs::Metadata;
 use std::io;
@@ -6,8 +6,8 @@ use std::path::Path;
 
 use tokio::fs::OpenOptions;
 
-/// The start of a shell command that gives the copy at `path`, which is quoted, the permissions of the file with this metadata,
-/// without the special bits. Empty on a system that has no such permissions.
+/// Returns the beginning of a shell command that gives the copy at `path`, which is already quoted, the permissions of the file
+/// with this metadata, without the special bits. Empty on a system without such permissions.
 #[cfg(unix)]
 pub(super) fn chmod_like(metadata: &Metadata, path: &str) -> String {
     use std::os::unix::fs::PermissionsExt as _;
@@ -20,7 +20,7 @@ pub(super) fn chmod_like(_: &Metadata, _: &str) -> String {
     String::new()
 }
 
-/// Gives a file these permissions, without the special bits. Does nothing on a system that has no such permissions.
+/// Gives a file these permissions, without the special bits. Does nothing on a system without such permissions.
 #[cfg(unix)]
 pub(super) async fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     use std::fs::Permissions;
@@ -34,7 +34,7 @@ pub(super) async fn set_mode(_: &Path, _: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// How to create a new file that only its owner can read.
+/// Returns the options that create a new file which only its owner can read.
 pub(super) fn new_private_file() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);

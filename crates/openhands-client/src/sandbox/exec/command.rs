@@ -1,4 +1,4 @@
-//! What is to run in a sandbox, and the script that runs it there.
+//! A command for a sandbox, and the script that runs it there.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::ExecError;
 use crate::secret::Secret;
 
-/// A command that is to run in a sandbox.
+/// A command to run in a sandbox.
 #[derive(Debug, Clone)]
 pub struct Command {
-    /// What the script ends with; the shell that runs the script becomes it.
+    /// The last line of the script. The shell that runs the script replaces itself with this command.
     exec: String,
     directory: Option<String>,
     environment: BTreeMap<String, Secret>,
@@ -35,32 +35,32 @@ impl From<&Command> for Command {
 }
 
 impl Command {
-    /// A line for the sandbox's `sh`.
+    /// Creates a command from a line for the sandbox's `sh`.
     pub fn shell(line: impl AsRef<str>) -> Self {
         Self::program(["sh", "-c", line.as_ref()])
     }
 
-    /// A program with its arguments, each word as it is. No shell stays above it, so that no one but the program holds its
-    /// environment.
+    /// Creates a command from a program with its arguments, each passed unchanged. No shell stays as its parent, so only the
+    /// program holds its environment.
     pub fn program<W: AsRef<str>>(words: impl IntoIterator<Item = W>) -> Self {
         Self { exec: shell_words::join(words), directory: None, environment: BTreeMap::new(), limit: None }
     }
 
-    /// Where it runs. Otherwise in the agent-server's own directory.
+    /// Sets the working directory (default: the agent-server's own directory).
     #[must_use]
     pub fn directory(mut self, directory: impl Into<String>) -> Self {
         self.directory = Some(directory.into());
         self
     }
 
-    /// A variable that it sees, beside those that the agent-server gives.
+    /// Adds an environment variable to those that the agent-server sets.
     #[must_use]
     pub fn env(mut self, name: impl Into<String>, value: impl Into<Secret>) -> Self {
         self.environment.insert(name.into(), value.into());
         self
     }
 
-    /// Ends it after this time.
+    /// Sets a time limit, after which the command is ended.
     #[must_use]
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = Some(limit);
@@ -70,7 +70,7 @@ impl Command {
     pub(super) fn script(&self) -> String {
         use std::fmt::Write as _;
         let mut script = "rm -f -- \"$0\"\n".to_owned();
-        // Writing into a String cannot fail.
+        // Writing to a `String` cannot fail.
         for (name, value) in &self.environment {
             let _ = writeln!(script, "export {name}={}", shell_words::quote(value.expose()));
         }
@@ -81,7 +81,7 @@ impl Command {
         script
     }
 
-    /// Whether a shell takes the names of all variables.
+    /// Checks that a shell accepts the names of all variables.
     ///
     /// # Errors
     /// [`ExecError::Variable`].

@@ -1,4 +1,4 @@
-//! What a command in a sandbox did.
+//! The result of a command in a sandbox.
 
 use std::fmt;
 
@@ -16,9 +16,9 @@ pub enum Output {
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// With this exit code, as the sandbox's shell has it.
+    /// With this exit code, as the sandbox's shell reports it.
     Code(u8),
-    /// Its time limit ended it.
+    /// Ended by its time limit.
     TimedOut,
 }
 
@@ -31,38 +31,38 @@ impl fmt::Display for Exit {
     }
 }
 
-/// What a command did, with all its output.
+/// The result of a command, with all its output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Executed {
-    /// How it ended.
+    /// How the command ended.
     pub exit: Exit,
-    /// What it wrote to standard output.
+    /// The bytes of standard output.
     pub stdout: Vec<u8>,
-    /// What it wrote to standard error.
+    /// The bytes of standard error.
     pub stderr: Vec<u8>,
 }
 
 impl Executed {
-    /// Whether it ended with 0.
+    /// Returns whether the command exited with 0.
     #[must_use]
     pub fn is_success(&self) -> bool {
         self.exit == Exit::Code(0)
     }
 
-    /// Standard output as text.
+    /// Returns standard output as text.
     #[must_use]
     pub fn stdout_text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
 
-    /// Standard error as text.
+    /// Returns standard error as text.
     #[must_use]
     pub fn stderr_text(&self) -> String {
         String::from_utf8_lossy(&self.stderr).into_owned()
     }
 
-    /// The exit code; `None` if the time limit ended the command.
+    /// Returns the exit code; `None` if the time limit ended the command.
     #[must_use]
     pub fn exit_code(&self) -> Option<u8> {
         match self.exit {

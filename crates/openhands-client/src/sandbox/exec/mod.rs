@@ -1,8 +1,9 @@
-//! Shell commands in a sandbox: output as it comes, exit code, time limit, directory, environment.
+//! Shell commands in a sandbox: streamed output, exit code, time limit, working directory, environment.
 //!
-//! The agent-server gives a command's output only at its end or by the MiB, and as text. So the command writes into files of
-//! the sandbox, which are read from where the last look ended; that is also byte for byte. A small script, readable by its
-//! owner alone and removed before the command begins, brings the environment: it is in no command line and in no event.
+//! The agent-server returns a command's output only at its end or in steps of 1 MiB, and as text. So the command writes its
+//! output to files in the sandbox, and each reading continues where the previous one ended; this also keeps the exact bytes. A
+//! small script contains the environment. Only its owner can read it, and it is removed before the command begins, so the
+//! environment appears in no command line and in no event.
 
 mod command;
 mod executed;
@@ -26,17 +27,17 @@ pub use super::shell::ExecError;
 pub use command::Command;
 pub use executed::{Executed, Exit, Output};
 
-/// Becomes the command whose folder is `$1`.
+/// The script that becomes the command with the folder `$1`.
 const START: &str = include_str!("../scripts/start_command.sh");
-/// A time limit for commands without one.
+/// The time limit of commands without one.
 const NO_LIMIT: Duration = Duration::from_secs(30 * 24 * 3600);
-/// The most that is read of an output at once, in bytes.
+/// The maximum number of bytes of output to read at once.
 const PIECE: u64 = 4 * 1024 * 1024;
-/// A command that runs is looked at again after this time at the latest.
+/// The longest time between two checks of a running command.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// A command under way. Dropping it leaves the command alone: end it with [`Running::terminate`].
+/// A running command. Dropping this value does not end the command; [`Running::terminate`] does.
 #[derive(Debug)]
 pub struct Running<'s> {
     server: &'s AgentServer,
@@ -60,13 +61,13 @@ pub async fn start<'s>(server: &'s AgentServer, command: &Command) -> Result<Run
 /// Whether a command was started.
 #[derive(Debug)]
 pub enum Started<'s, S> {
-    /// The command runs.
+    /// The command is running.
     Running(Running<'s>),
-    /// Something else came first. What there is of the command is to be undone.
+    /// `stop` came first. What exists of the command has to be undone.
     Stopped(S, Prepared<'s>),
 }
 
-/// Starts a command, unless `stop` comes first. The command sees an empty standard input.
+/// Starts a command, unless `stop` completes first. The standard input of the command is empty.
 ///
 /// # Errors
 /// [`ExecError`].
@@ -78,8 +79,8 @@ pub async fn start_unless<'s, S>(
     start_with(server, command, None, stop).await
 }
 
-/// Starts a command with this standard input, unless `stop` comes first. The input is stored in the sandbox while it arrives; the
-/// command starts when the input has ended. Its size is limited by the sandbox's disk alone.
+/// Starts a command with this standard input, unless `stop` completes first. The input is stored in the sandbox while it arrives;
+/// the command starts when the input has ended. Only the sandbox's disk limits its size.
 ///
 /// # Errors
 /// [`ExecError`].
@@ -92,7 +93,8 @@ pub async fn start_with_stdin_unless<'s, S>(
     start_with(server, command, Some(Upload::new(None, stdin)), stop).await
 }
 
-/// Starts a command with this folder ([`new_folder`]). **The caller ends it** with [`end_in`], also if this fails or is dropped.
+/// Starts a command with this folder ([`new_folder`]). **The caller must end it** with [`end_in`], even if this fails or is
+/// dropped.
 ///
 /// # Errors
 /// [`ExecError`].
@@ -102,7 +104,7 @@ pub async fn start_in<'s>(server: &'s AgentServer, command: &Command, folder: &s
     Ok(Running::new(server, id, folder.to_owned(), command))
 }
 
-/// The command that was started in this folder ([`new_folder`]), if the agent-server has it among its last ones.
+/// Finds the command that was started in this folder ([`new_folder`]), if it is among the last ones that the agent-server lists.
 ///
 /// # Errors
 /// [`ExecError`].
@@ -111,13 +113,13 @@ pub async fn find_in<'s>(server: &'s AgentServer, folder: &str) -> Result<Option
         retry("looking for the command", Policy::setup(server.client.time_limits()), || server.client.bash_commands());
     let commands = commands.await.map_err(ExecError::request("looking for the command"))?;
     let ours = commands.items.into_iter().find(|command| {
-        // The word is the argument of the script that starts it.
+        // The folder is the argument of the script that starts the command.
         command.command.as_deref().is_some_and(|line| line.starts_with(&with_argument("", folder)))
     });
     Ok(ours.map(|command| Running::started(server, command.id, folder.to_owned())))
 }
 
-/// Ends the command with this folder and what it has started, if it was started at all, and removes the folder.
+/// Ends the command with this folder and everything it has started, if it was started at all, and removes the folder.
 ///
 /// # Errors
 /// [`ExecError`].
@@ -158,14 +160,14 @@ async fn begin(
 ) -> Result<String, ExecError> {
     let script = format!("{folder}/script");
     let input = if stdin.is_some() { " && : >stdin" } else { "" };
-    // In the agent's workspace it is none of the agent's work.
+    // In the agent's workspace, the folder must not count as the agent's work.
     let ignored = if server.client.is_in_container() { " && echo '*' >.gitignore" } else { "" };
-    // The files exist before anything is in them, and only their owner may read them.
+    // The files are created before anything is written to them, and only their owner may read them.
     let prepare =
         format!("umask 077 && mkdir {folder} && cd {folder} && : >script && : >stdout && : >stderr{input}{ignored}");
     housekeeping(server, "preparing the command", &prepare).await?;
     if let Some(stdin) = stdin {
-        // Once: what was read of a stream cannot be sent a second time.
+        // No retry: what was read from a stream cannot be sent a second time.
         let sent = server.client.upload(&format!("{folder}/stdin"), stdin, server.capabilities).await;
         sent.map_err(ExecError::request("sending standard input"))?;
     }
@@ -175,13 +177,14 @@ async fn begin(
     server.client.start_command(&line, limit).await.map_err(ExecError::request("starting the command"))
 }
 
-/// A folder for one command. Its name does not hold ours: a runner in the sandbox looks for its own command by that.
+/// Returns a new folder for one command. Its name does not contain ours, because a runner in the sandbox finds its own command by
+/// that name.
 #[must_use]
 pub fn new_folder() -> String {
     format!("/tmp/sandbox-command-{}", uuid::Uuid::new_v4().simple())
 }
 
-/// The same on this server. Of a container, only the files of the agent's workspace can be read.
+/// Returns a new folder on this server. In a container, only files in the agent's workspace can be read.
 #[must_use]
 pub fn new_folder_on(server: &AgentServer) -> String {
     let folder = new_folder();
@@ -192,7 +195,7 @@ pub fn new_folder_on(server: &AgentServer) -> String {
     }
 }
 
-/// Runs a command to its end, with its output kept.
+/// Runs a command to its end, and collects its output.
 ///
 /// # Errors
 /// [`ExecError`].
@@ -213,21 +216,21 @@ impl<'s> Running<'s> {
         Self { server, id, folder, read: [0; 2], is_limited: command.limit.is_some() }
     }
 
-    /// A command without a limit that was started earlier, by its id and its folder.
+    /// Returns a command without a time limit that was started earlier, by its id and its folder.
     #[doc(hidden)]
     #[must_use]
     pub fn started(server: &'s AgentServer, id: String, folder: String) -> Self {
         Self { server, id, folder, read: [0; 2], is_limited: false }
     }
 
-    /// The agent-server's id of the command.
+    /// Returns the agent-server's id of the command.
     #[doc(hidden)]
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// Looks once whether the command has ended, with one request. Its output is not read.
+    /// Checks once, with one request, whether the command has ended. Does not read its output.
     ///
     /// # Errors
     /// [`ExecError`]; the command may continue.
@@ -238,32 +241,33 @@ impl<'s> Running<'s> {
         Ok(code.map(|code| u8::try_from(code).unwrap_or_else(|_| by_signal(code))))
     }
 
-    /// Passes on the output as it comes, and gives the end. Cancel safe but for output that was being passed on.
+    /// Passes on the output as it arrives, and returns how the command ended. Cancel safe, except for output that was just being
+    /// passed on.
     ///
     /// # Errors
-    /// [`ExecError`]; the command may still run.
+    /// [`ExecError`]; the command may still be running.
     pub async fn follow(&mut self, mut each: impl AsyncFnMut(Output)) -> Result<Exit, ExecError> {
         let mut pause = SHORTEST_PAUSE;
         let started = Instant::now();
         loop {
-            // Read before the output: what was written before the end is there then.
+            // The exit code is read before the output, so that all output from before the end is available.
             let ended = self.exit_code().await?;
             let news = self.pass_on(&mut each).await?;
             if let Some(code) = ended {
-                // For a command without a limit, it is the exit code of SIGHUP.
+                // For a command without a limit, this is the exit code of SIGHUP.
                 let timed_out = self.is_limited && code == TIMED_OUT;
                 self.tidy_up(timed_out).await;
                 let code = || Exit::Code(u8::try_from(code).unwrap_or_else(|_| by_signal(code)));
                 return Ok(if timed_out { Exit::TimedOut } else { code() });
             }
             pause = if news { SHORTEST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
-            // A young command ends soon, more often than not.
+            // A new command usually ends soon.
             let young = started.elapsed() < LONGEST_PAUSE;
             sleep(if young { pause.min(SHORTEST_PAUSE * 2) } else { pause }).await;
         }
     }
 
-    /// The folder with its output (`stdout`, `stderr`), which is removed when it has been followed to its end.
+    /// Returns the folder with the output (`stdout`, `stderr`). It is removed when the command has been followed to its end.
     #[must_use]
     pub fn folder(&self) -> &str {
         &self.folder
@@ -278,7 +282,7 @@ impl<'s> Running<'s> {
         .map_err(ExecError::request("reading the state of the command"))
     }
 
-    /// Everything that is new; whether there was anything.
+    /// Passes on all new output, and returns whether there was any.
     async fn pass_on(&mut self, each: &mut impl AsyncFnMut(Output)) -> Result<bool, ExecError> {
         let mut news = false;
         for (stream, name) in ["stdout", "stderr"].into_iter().enumerate() {
@@ -298,7 +302,7 @@ impl<'s> Running<'s> {
             let Some(mut download) = client.read_from(&path, self.read[stream], PIECE, *capabilities).await? else {
                 return Ok(None);
             };
-            // A server may answer with more than the range: the rest is never read.
+            // A server may respond with more than the requested range; the rest is not read.
             let longest = usize::try_from(PIECE).unwrap_or(usize::MAX);
             let mut bytes = Vec::new();
             while bytes.len() < longest
@@ -313,7 +317,7 @@ impl<'s> Running<'s> {
             .map_err(ExecError::request("reading the command's output"))
     }
 
-    /// Ends the command and what it has started.
+    /// Ends the command and everything it has started.
     ///
     /// # Errors
     /// [`ExecError`].
@@ -321,7 +325,7 @@ impl<'s> Running<'s> {
         end_in(self.server, &self.folder).await
     }
 
-    /// When a command reaches its limit, older agent-servers end only its first process.
+    /// Cleans up: when a command reaches its time limit, older agent-servers end only its first process.
     async fn tidy_up(&self, timed_out: bool) {
         let line = if timed_out { end(&self.folder) } else { format!("rm -rf {}", self.folder) };
         if let Err(error) = housekeeping(self.server, "tidying up", &line).await {
@@ -330,10 +334,10 @@ impl<'s> Running<'s> {
     }
 }
 
-/// The server's exit code of a command whose time limit it has enforced.
+/// The exit code that the server returns for a command that it ended at the time limit.
 const TIMED_OUT: i64 = -1;
 
-/// A negative code is a signal's, as Python has it; a shell's is 128 and more.
+/// Converts the negative code of a signal, as Python has it, into the code of a shell: 128 plus the signal.
 fn by_signal(code: i64) -> u8 {
     u8::try_from(128 - code).unwrap_or(u8::MAX)
 }

@@ -12,21 +12,21 @@ use crate::sandbox::{Access, Provider, SandboxError, SandboxState};
 /// Creates sandboxes in an OpenHands Cloud account. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct CloudProvider {
-    /// The account.
+    /// The account in which sandboxes are created.
     pub sandboxes: Sandboxes,
-    /// The sandbox spec, instead of the account's default one.
+    /// The sandbox spec; `None` uses the default spec of the account.
     pub spec: Option<String>,
-    /// Time for a new sandbox until it is ready.
+    /// The time limit until a new sandbox is ready.
     pub init_timeout: Duration,
 }
 
-/// The newest sandboxes of an account.
+/// The newest sandboxes of an account at some moment.
 #[derive(Debug, Clone)]
 pub struct NewestSandboxes {
     ids: BTreeSet<String>,
-    /// When the newest of them was made.
+    /// When the newest of them was created.
     last_made: Option<String>,
-    /// Whether there are no others.
+    /// Whether they are all sandboxes of the account.
     all: bool,
 }
 
@@ -39,7 +39,7 @@ impl NewestSandboxes {
         }
     }
 
-    /// Whether this one was made later. An older one may come onto the first page when others go.
+    /// Returns whether this sandbox was created later. An older one may move to the first page when others are deleted.
     fn precedes(&self, info: &SandboxInfo) -> bool {
         !self.ids.contains(&info.id)
             && match (self.last_made.as_deref(), made_at(info)) {
@@ -49,7 +49,7 @@ impl NewestSandboxes {
     }
 }
 
-/// The time in UTC, in a form whose order is that of time.
+/// Returns the creation time in UTC, in a form that sorts by time.
 fn made_at(info: &SandboxInfo) -> Option<&str> {
     info.created_at.as_deref().map(|time| time.trim_end_matches("+00:00").trim_end_matches('Z'))
 }
@@ -60,7 +60,7 @@ impl CloudProvider {
     }
 }
 
-/// What a sandbox's description says of it.
+/// Returns the state that the description of a sandbox shows.
 #[must_use]
 pub fn look_of(info: Option<&SandboxInfo>) -> SandboxState {
     let Some(info) = info else { return SandboxState::Gone };
@@ -68,7 +68,7 @@ pub fn look_of(info: Option<&SandboxInfo>) -> SandboxState {
         SandboxStatus::Missing => SandboxState::Gone,
         SandboxStatus::Paused => SandboxState::Paused,
         SandboxStatus::Error => SandboxState::Failed { status: "ERROR".to_owned(), reason: info.failure_reason() },
-        // With an address and a key, the agent-server can be tried, whatever the status is.
+        // With an address and a key, the agent-server can be tried whatever the status is.
         status => match (info.agent_server(), &info.session_api_key) {
             (Some((url, port)), Some(key)) => SandboxState::Usable(Access::new(url, Some(key.clone()), port)),
             (address, key) => SandboxState::Waiting(match status {
@@ -79,7 +79,7 @@ pub fn look_of(info: Option<&SandboxInfo>) -> SandboxState {
     }
 }
 
-/// What a sandbox is that runs and cannot be used.
+/// Describes a sandbox that is running but not usable.
 fn running_without(address: bool, key: bool) -> String {
     let missing = match (address, key) {
         (true, true) => "the Cloud gives neither an address of its agent-server nor a session key",
@@ -101,7 +101,7 @@ fn create_failed(error: HttpError) -> SandboxError {
 impl Provider for CloudProvider {
     type Mark = NewestSandboxes;
 
-    /// Another job of the account may make one at the same time.
+    /// Another job of the account may create a sandbox at the same time.
     fn knows_its_own(&self) -> bool {
         false
     }

@@ -1,7 +1,7 @@
-//! Local Docker as a provider: a container of an agent-server image, through the docker CLI.
+//! Local Docker as a provider of sandboxes: a container of an agent-server image, managed with the docker CLI.
 //!
-//! The official client (`openhands-workspace` 1.58.0, `DockerWorkspace`) leaves the agent-server open to everybody on the machine
-//! unless a key is set; here it always has one, which is in no command line.
+//! Without a key, the official client (`openhands-workspace` 1.58.0, `DockerWorkspace`) leaves the agent-server open to all users
+//! of the machine. Here the server always has a key, which appears in no command line.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -18,39 +18,39 @@ use crate::sandbox::{Access, Provider, SandboxError, SandboxState};
 use crate::secret::Secret;
 use crate::time_limits::TimeLimits;
 
-/// A container. Cheap to clone; clones mean the same container.
+/// A container. Cheap to clone; clones refer to the same container.
 #[derive(Debug, Clone)]
 pub struct Docker {
     http: Http,
     name: String,
     session_key: Secret,
-    /// The docker CLI (default `docker`).
+    /// The docker CLI (default: `docker`).
     pub program: PathBuf,
-    /// The image (default `ghcr.io/openhands/agent-server:latest-python`).
+    /// The image (default: `ghcr.io/openhands/agent-server:latest-python`).
     pub server_image: String,
-    /// The platform (default `linux/amd64`).
+    /// The platform (default: `linux/amd64`).
     pub platform: String,
-    /// Volumes, as `docker run --volume` takes them.
+    /// Volumes, in the form of `docker run --volume`.
     pub volumes: Vec<String>,
-    /// Variables of this process that the container gets.
+    /// Names of environment variables of this process to pass to the container.
     pub forward_env: Vec<String>,
-    /// A network, as `docker run --network` takes it.
+    /// A network, in the form of `docker run --network`.
     pub network: Option<String>,
-    /// Whether the container gets the GPUs.
+    /// Whether the container can use the GPUs.
     pub enable_gpu: bool,
-    /// Time for a container until it is ready, with the time to pull its image.
+    /// The time limit until a container is ready, including the time to pull its image.
     pub init_timeout: Duration,
 }
 
 /// The image of the agent-server that its project publishes.
 pub const DEFAULT_IMAGE: &str = "ghcr.io/openhands/agent-server:latest-python";
-/// The port of the agent-server in its container.
+/// The port of the agent-server in the container.
 const PORT: u16 = 8000;
-/// The variable that gives the agent-server its key.
+/// The environment variable with the key of the agent-server.
 const KEY: &str = "OH_SESSION_API_KEYS_0";
 
 impl Docker {
-    /// A new container of the default image.
+    /// Creates a container of the default image.
     ///
     /// # Errors
     /// [`SetupError`].
@@ -58,7 +58,7 @@ impl Docker {
         Ok(Self::with_http(Http::new(network, TimeLimits::default())?))
     }
 
-    /// The same with this HTTP client and its connections.
+    /// Creates the same with this HTTP client and its connections.
     #[doc(hidden)]
     #[must_use]
     pub fn with_http(http: Http) -> Self {
@@ -77,14 +77,15 @@ impl Docker {
         }
     }
 
-    /// The container's name, which is its id as a sandbox.
+    /// Returns the container's name, which is the id of the sandbox.
     #[doc(hidden)]
     #[must_use]
     pub fn id(&self) -> SandboxId {
         SandboxId::new(&self.name)
     }
 
-    /// The key of the agent-server in a container, which may be another process's: docker shows it to every user who may use docker.
+    /// Returns the key of the agent-server in a container that another process may have started: docker shows it to every user
+    /// who may use docker.
     fn session_key_of(&self, container: &Value) -> Secret {
         let variables = container.pointer("/Config/Env").and_then(Value::as_array);
         let mut values = variables.into_iter().flatten().filter_map(|variable| variable.as_str()?.split_once('='));
@@ -95,7 +96,7 @@ impl Docker {
         let mut words: Vec<String> =
             ["run", "--detach", "--rm", "--ulimit", "nofile=65536:65536"].map(str::to_owned).into();
         words.extend(["--platform", &self.platform, "--name", &self.name].map(str::to_owned));
-        // The port here is docker's choice: no one else can take it in between.
+        // Docker chooses the port on this machine, so no other process can take it in between.
         words.extend(["--publish".to_owned(), format!("127.0.0.1::{PORT}"), "--env".to_owned(), KEY.to_owned()]);
         let several = |flag: &str, values: &[String]| -> Vec<String> {
             values.iter().flat_map(|value| [flag.to_owned(), value.clone()]).collect()
@@ -145,13 +146,13 @@ impl Docker {
     }
 }
 
-/// The words of the docker CLI for a name that it does not know.
+/// Returns whether the docker CLI reports an unknown name.
 fn is_unknown(reason: &str) -> bool {
     reason.to_lowercase().contains("no such")
 }
 
 impl Provider for Docker {
-    /// The name says which one is ours.
+    /// The name identifies our container.
     type Mark = ();
 
     fn flag(&self) -> &'static str {
@@ -172,7 +173,7 @@ impl Provider for Docker {
         match self.docker("starting the container", &words, self.init_timeout).await {
             Ok(_) => Ok(self.id()),
             Err(error) => {
-                // A container that was made and could not be started is left by docker.
+                // Docker leaves a container that was created but could not be started.
                 let _ = self.delete(&self.id()).await;
                 Err(error)
             }

@@ -1,4 +1,4 @@
-//! Who provides sandboxes.
+//! Providers of sandboxes.
 
 pub mod cloud;
 #[cfg(feature = "docker")]

@@ -1,7 +1,8 @@
-//! The Runtime API as a provider: sandboxes from an image of one's own, known by a session id, which is their id here. The API's own
-//! id of a runtime changes when the session gets another runtime.
+//! The Runtime API as a provider: sandboxes from a custom image. The session id of a runtime is the id of the sandbox here,
+//! because the API's own runtime id changes when the session gets another runtime.
 //!
-//! As the official client uses it (`openhands-workspace` 1.58.0, `APIRemoteWorkspace`); no server of it could be tried.
+//! Follows the official client (`openhands-workspace` 1.58.0, `APIRemoteWorkspace`); no server of this API was available for
+//! tests.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,15 +18,15 @@ use crate::sandbox::{Access, Provider, SandboxError, SandboxState};
 use crate::secret::Secret;
 use crate::time_limits::TimeLimits;
 
-/// A runtime of the Runtime API. Cheap to clone; clones mean the same session.
+/// A runtime of the Runtime API. Cheap to clone; clones refer to the same session.
 #[derive(Debug, Clone)]
 pub struct RuntimeApi {
     http: Http,
     url: Url,
     api_key: Secret,
-    /// What the runtime is known by, also across restarts (default: a new one).
+    /// The session id of the runtime, which stays the same across restarts (default: a new one).
     pub session_id: String,
-    /// The image, with an agent-server in it.
+    /// The image, which contains an agent-server.
     pub server_image: String,
     /// The command that starts the agent-server on port 60000.
     pub command: String,
@@ -33,17 +34,17 @@ pub struct RuntimeApi {
     pub image_pull_policy: String,
     /// The share of a machine: 1 (default), 2, 4 or 8.
     pub resource_factor: u8,
-    /// The class of runtimes (default `sysbox-runc`).
+    /// The runtime class (default: `sysbox-runc`).
     pub runtime_class: Option<String>,
-    /// Variables of the agent-server.
+    /// Environment variables of the agent-server.
     pub environment: BTreeMap<String, String>,
-    /// Time for a runtime until it is ready.
+    /// The time limit until a runtime is ready.
     pub init_timeout: Duration,
-    /// Time for one call.
+    /// The time limit of one call.
     pub api_timeout: Duration,
 }
 
-/// What `/start` and `/sessions/{id}` answer.
+/// The response of `/start` and `/sessions/{id}`.
 #[derive(Debug, Deserialize)]
 struct Runtime {
     #[serde(rename = "runtime_id", alias = "id")]
@@ -75,7 +76,7 @@ struct Start<'s> {
 }
 
 impl RuntimeApi {
-    /// A new runtime from this image.
+    /// Creates a runtime from this image.
     ///
     /// # Errors
     /// [`SetupError`].
@@ -88,7 +89,7 @@ impl RuntimeApi {
         Ok(Self::with_http(Http::new(network, TimeLimits::default())?, url, api_key, server_image))
     }
 
-    /// The same with this HTTP client and its connections.
+    /// Creates the same with this HTTP client and its connections.
     #[doc(hidden)]
     #[must_use]
     pub fn with_http(http: Http, url: Url, api_key: impl Into<Secret>, server_image: impl Into<String>) -> Self {
@@ -108,7 +109,7 @@ impl RuntimeApi {
         }
     }
 
-    /// The session's id, which is that of its sandbox.
+    /// Returns the id of the session, which is the id of the sandbox.
     #[doc(hidden)]
     #[must_use]
     pub fn id(&self) -> SandboxId {
@@ -116,7 +117,7 @@ impl RuntimeApi {
     }
 
     fn request(&self, method: Method, segments: &[&str]) -> Request {
-        // The one API whose key has a header of its own.
+        // This is the only API with its own header for the key.
         let request = self.http.request(method, http::join(&self.url, segments)).timeout(self.api_timeout);
         request.api_key(&self.api_key)
     }
@@ -129,12 +130,12 @@ impl RuntimeApi {
         }
     }
 
-    /// The id of the session's runtime.
+    /// Reads the id of the session's runtime.
     async fn runtime_id(&self) -> Result<Option<String>, HttpError> {
         Ok(self.session().await?.and_then(|runtime| runtime.id))
     }
 
-    /// Does something with the session's runtime; whether there is one.
+    /// Performs an action on the session's runtime, and returns whether there is one.
     async fn act(&self, action: &str, limit: Duration) -> Result<bool, HttpError> {
         let Some(id) = self.runtime_id().await? else { return Ok(false) };
         let body = json!({"runtime_id": id});
@@ -174,7 +175,7 @@ impl RuntimeApi {
         self.id_with(&started.map_err(SandboxError::request("creating the sandbox"))?)
     }
 
-    /// The id of a sandbox with this runtime.
+    /// Returns the id of a sandbox with this runtime.
     fn id_with(&self, runtime: &Runtime) -> Result<SandboxId, SandboxError> {
         runtime.id.as_ref().map(|_| self.id()).ok_or_else(|| SandboxError::Other {
             doing: "creating the sandbox",
@@ -184,7 +185,7 @@ impl RuntimeApi {
 }
 
 impl Provider for RuntimeApi {
-    /// The runtime that the session has already. The session's next one is ours.
+    /// The runtime that the session already has. The next runtime of the session is ours.
     type Mark = Option<String>;
 
     fn flag(&self) -> &'static str {
@@ -199,7 +200,7 @@ impl Provider for RuntimeApi {
         self.runtime_id().await.map_err(SandboxError::request("reading the session"))
     }
 
-    /// Attaches to the session's runtime, if there is one.
+    /// Attaches to the session's runtime if there is one, or else starts one.
     async fn create(&self, _: &Option<String>) -> Result<SandboxId, SandboxError> {
         let session = self.session().await.map_err(SandboxError::request("reading the session"))?;
         match session {
