@@ -1,30 +1,30 @@
-//! Where an agent-server is, and the key that opens it.
+//! The address and the session key of an agent-server.
 
 use url::Url;
 
 use crate::secret::Secret;
 
-/// The port of the agent-server in a sandbox.
+/// The default port of the agent-server in a sandbox.
 pub const DEFAULT_PORT: u16 = 60000;
 
-/// An agent-server's address and key.
+/// The address and the session key of an agent-server.
 #[derive(Debug, Clone)]
 pub struct AgentServerAddress {
-    /// Its base address.
+    /// The base URL.
     pub url: Url,
-    /// The session key; a server without keys takes everyone.
+    /// The session key. A server without keys accepts all requests.
     pub session_key: Option<Secret>,
 }
 
 impl AgentServerAddress {
-    /// Whether it is on this machine.
+    /// Returns whether the server runs on this machine.
     #[must_use]
     pub fn is_local(&self) -> bool {
         matches!(self.url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"))
     }
 }
 
-/// The agent-server of this sandbox.
+/// Returns the URL of the agent-server in this sandbox.
 #[must_use]
 pub fn local_agent_server(port: u16) -> Url {
     Url::parse(&format!("http://localhost:{port}")).expect("a valid address")

@@ -1,4 +1,4 @@
-//! What differs between agent-server versions, in one place.
+//! The differences between agent-server versions, in one place.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ pub struct Version {
 }
 
 impl Version {
-    /// Reads `1.58.0`; what follows the third number (`1.58.0rc1`) does not count.
+    /// Parses a version such as `1.58.0`. Anything after the third number (`1.58.0rc1`) is ignored.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut numbers = text.trim().trim_start_matches('v').split('.').map(|part| {
@@ -36,42 +36,43 @@ impl fmt::Display for Version {
 /// How the events socket accepts the session key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SocketAuth {
-    /// `?session_api_key=`: every version takes it, but an address ends in logs.
+    /// `?session_api_key=`: every version accepts it, but URLs appear in logs.
     Query,
     /// `X-Session-API-Key`, from 1.12.0.
     Header,
 }
 
-/// What a version of the agent-server can do, where versions differ.
+/// What a version of the agent-server supports, where versions differ.
 ///
-/// A bound is the earliest release in whose code the change was read, else the earliest in which it was seen.
+/// A bound is the earliest release whose code contains the change, if the code was read, or else the earliest release in which
+/// the change was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one fact about a version, and no two make a state")]
 pub struct Capabilities {
-    /// The version itself, if it was understood.
+    /// The version itself, if it could be parsed.
     pub version: Option<Version>,
     /// How the events socket accepts the session key.
     pub socket_auth: SocketAuth,
-    /// Files are named by `?path=`, from 1.14.0; before, by the end of the address.
+    /// Paths of files are sent as `?path=`, from 1.14.0; before that, at the end of the URL path.
     pub file_query: bool,
-    /// `PATCH /api/conversations/{id}` takes `tags`. Seen from 1.16.1; 1.11.5 answers 422.
+    /// `PATCH /api/conversations/{id}` accepts `tags`. Seen from 1.16.1; 1.11.5 responds with 422.
     pub patch_tags: bool,
     /// `GET /api/conversations/{id}/agent_final_response`, from 1.17.0.
     pub final_response: bool,
-    /// The socket sends `full_state` when a run has ended, after everything else of the run. Seen from 1.22.1.
+    /// The socket sends `full_state` when a run has ended, after all other events of the run. Seen from 1.22.1.
     pub state_after_run: bool,
     /// `POST /api/conversations/{id}/interrupt`, from 1.24.0.
     pub interrupt: bool,
-    /// `mcp_config` is a map by name, from 1.34.0; before, it stands in a `mcpServers` wrapper.
+    /// `mcp_config` is a map by name, from 1.34.0; before that, the map is inside a `mcpServers` wrapper.
     pub flat_mcp: bool,
-    /// The finish tool takes further fields (`response_schema`). Seen from 1.50.1; 1.43.1 has no such tool specification.
+    /// The finish tool accepts additional fields (`response_schema`). Seen from 1.50.1; 1.43.1 has no such tool specification.
     pub finish_schema: bool,
-    /// Each conversation has a container of its own. The server's settings say so, not its version.
+    /// Each conversation has its own container. This depends on the server's settings, not on its version.
     pub own_container: bool,
 }
 
 impl Capabilities {
-    /// Those of a version. An unknown newer version counts as the newest known one.
+    /// Returns the capabilities of a version. An unknown newer version counts as the newest known one.
     #[must_use]
     pub fn of(version: Version) -> Self {
         let since = |major, minor, patch| version >= Version::new(major, minor, patch);
@@ -89,7 +90,7 @@ impl Capabilities {
         }
     }
 
-    /// Those of the newest known version.
+    /// Returns the capabilities of the newest known version.
     #[must_use]
     pub fn newest() -> Self {
         Self { version: None, ..Self::of(Version::new(u32::MAX, 0, 0)) }

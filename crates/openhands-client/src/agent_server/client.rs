@@ -1,7 +1,6 @@
-//! The agent-server's endpoints: one method each, one attempt each.
+//! Client of an agent-server. Each endpoint has one method, and each call makes one attempt.
 //!
-//! The docs of a method say which calls may be repeated. Authentication is the header `X-Session-API-Key` on every
-//! version.
+//! The docs of a method say whether the call may be repeated. All versions authenticate with the header `X-Session-API-Key`.
 
 use reqwest::Method;
 use url::Url;
@@ -16,65 +15,66 @@ use crate::time_limits::TimeLimits;
 
 pub use super::endpoints::{ConfirmationPolicy, Created, EventQuery, ForkOptions, RunStarted};
 
-/// One agent-server. Cheap to clone.
+/// A client of one agent-server. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct AgentServerClient {
     http: Http,
     pub(super) base: Url,
     pub(super) session_key: Option<Secret>,
-    /// The conversation whose container has the commands and the files.
+    /// The conversation whose container runs the commands and has the files.
     container: Option<ConversationId>,
 }
 
 impl AgentServerClient {
-    /// A client of this server.
+    /// Creates a client of this server.
     #[must_use]
     pub fn new(http: Http, server: &AgentServerAddress) -> Self {
         Self { http, base: server.url.clone(), session_key: server.session_key.clone(), container: None }
     }
 
-    /// The same without its connections, which belong to the runtime in which they were made.
+    /// Returns the same client with new connections, because connections belong to the runtime that created them.
     #[must_use]
     pub fn with_fresh_connections(&self) -> Option<Self> {
         Some(Self { http: self.http.with_fresh_connections().ok()?, ..self.clone() })
     }
 
-    /// The time limits of its requests.
+    /// Returns the time limits of its requests.
     #[must_use]
     pub fn time_limits(&self) -> &TimeLimits {
         self.http.time_limits()
     }
 
-    /// The bytes of files that this client and its clones have sent and received so far.
+    /// Returns how many bytes of files this client and its clones have sent and received so far.
     #[must_use]
     pub fn transferred(&self) -> u64 {
         self.http.transferred()
     }
 
-    /// The sum of the sizes of these files in bytes, as far as they are known.
+    /// Returns the sum of the sizes of these files in bytes, as far as they are known.
     #[must_use]
     pub fn announced(&self) -> u64 {
         self.http.announced()
     }
 
-    /// The server's address as it may be shown.
+    /// Returns the server's address in a form without secrets.
     #[must_use]
     pub fn address(&self) -> String {
         http::without_secrets(&self.base).trim_end_matches('/').to_owned()
     }
 
-    /// The same with the commands and the files of this conversation's container. Seen on 1.58.0 (`runtime_router.py`).
+    /// Returns the same client, with the commands and files of this conversation's container. Seen on 1.58.0
+    /// (`runtime_router.py`).
     #[must_use]
     pub fn in_container_of(&self, id: ConversationId) -> Self {
         Self { container: Some(id), ..self.clone() }
     }
 
-    /// Whether the commands and the files are those of a container.
+    /// Returns whether commands and files are those of a container.
     pub(crate) fn is_in_container(&self) -> bool {
         self.container.is_some()
     }
 
-    /// A request to an endpoint of commands or files.
+    /// Starts a request to an endpoint for commands or files.
     pub(super) fn of_machine(&self, method: Method, rest: &[&str]) -> Request {
         match self.container {
             Some(id) => self.of_conversation(method, id, rest),
@@ -97,10 +97,10 @@ impl AgentServerClient {
         self.request(method, &segments)
     }
 
-    /// `GET /ready`, else `GET /alive` where the former is unknown. Needs no key. May be repeated.
+    /// `GET /ready`, or `GET /alive` on a version without `/ready`. Needs no key. May be repeated.
     ///
     /// # Errors
-    /// 503 while the server is initialising; no connection until it listens.
+    /// 503 while the server is initialising; a connection error until it listens.
     pub async fn ready(&self) -> Result<(), HttpError> {
         let ready = self.request(Method::GET, &["ready"]).timeout(self.time_limits().ready_attempt).send().await;
         match ready {
@@ -111,7 +111,7 @@ impl AgentServerClient {
         }
     }
 
-    /// `GET /server_info`: the server's version, and how it is set up. Needs no key. May be repeated.
+    /// `GET /server_info`: the server's version and its setup. Needs no key. May be repeated.
     ///
     /// # Errors
     /// [`HttpError`].
@@ -119,7 +119,7 @@ impl AgentServerClient {
         self.request(Method::GET, &["server_info"]).send().await?.json()
     }
 
-    /// The same: the version alone.
+    /// Reads only the version, like [`AgentServerClient::info`].
     ///
     /// # Errors
     /// [`HttpError`].
@@ -127,7 +127,7 @@ impl AgentServerClient {
         Ok(self.info().await?.version)
     }
 
-    /// Tells a version that lacks an endpoint from a conversation that does not exist: both are a 404.
+    /// Distinguishes a version without the endpoint from a conversation that does not exist: both respond with 404.
     pub(super) async fn or_unsupported<T>(
         &self,
         operation: &'static str,
@@ -142,7 +142,7 @@ impl AgentServerClient {
         }
     }
 
-    /// The error of an endpoint that the version lacks; the endpoint's own error if the version cannot be read.
+    /// Returns the error for an endpoint that the version does not have, or the original error if the version cannot be read.
     pub(super) async fn lacks(&self, operation: &'static str, error: HttpError) -> HttpError {
         match self.version().await {
             Ok(version) => HttpError::Unsupported { operation, version },
@@ -150,11 +150,11 @@ impl AgentServerClient {
         }
     }
 
-    /// The events socket's address, header key, and TLS; see [`super::socket`].
+    /// Returns the address, the key header and the TLS setup of the events socket; see [`super::socket`].
     pub(super) fn socket_endpoint(&self, id: ConversationId) -> SocketEndpoint {
         let mut url = http::join(&self.base, &["sockets", "events", &id.to_string()]);
         let scheme = if url.scheme() == "https" { "wss" } else { "ws" };
-        // Both schemes are special, so the change cannot be refused.
+        // Both schemes are special, so the change cannot fail.
         let _ = url.set_scheme(scheme);
         let proxy = self.http.proxy_of(&url);
         SocketEndpoint {
@@ -167,18 +167,18 @@ impl AgentServerClient {
     }
 }
 
-/// What a socket needs to connect.
+/// The connection parameters of a socket.
 pub(super) struct SocketEndpoint {
     pub(super) url: Url,
     pub(super) session_key: Option<Secret>,
     pub(super) tls: std::sync::Arc<rustls::ClientConfig>,
     pub(super) time_limits: TimeLimits,
-    /// The proxy on the way there.
+    /// The proxy for the connection.
     pub(super) proxy: Option<Url>,
 }
 
 impl ServerInfo {
-    /// What the server can do.
+    /// Returns the capabilities of the server.
     #[must_use]
     pub fn capabilities(&self) -> Capabilities {
         let own_container = self.conversation_runtime.as_deref() == Some("docker");
@@ -186,7 +186,7 @@ impl ServerInfo {
     }
 }
 
-/// Reads a version text; an unknown one counts as the newest known.
+/// Returns the capabilities of a version text. An unknown version counts as the newest known one.
 #[must_use]
 pub fn capabilities_of(version: &str) -> Capabilities {
     match Version::parse(version) {

@@ -1,7 +1,7 @@
-//! One event of a conversation: kept as the server sent it, read only where we decide on it.
+//! One event of a conversation. The text is kept as the server sent it, and only the fields that the client needs are read.
 //!
-//! Only `id` and `kind` of an event are relied on. Every other field may be missing, null or of another type (events of
-//! newer servers leave null fields out); such a field then counts as absent. An unknown kind is never an error.
+//! Only `id` and `kind` of an event are relied on. Any other field may be missing, null or of another type (newer servers leave
+//! null fields out); such a field counts as absent. An unknown kind is not an error.
 
 use std::borrow::Cow;
 
@@ -12,20 +12,20 @@ use serde_json::{Map, Value};
 use super::wire::{Status, Usage};
 use crate::http::json;
 
-/// An event as it arrived, and what it means. Its JSON is read once.
+/// An event as it arrived, and its meaning. Its JSON is parsed once.
 #[derive(Debug, Clone)]
 pub struct Event {
     raw: String,
-    /// Unique in the conversation; empty where the server sent none.
+    /// The id, unique in the conversation; empty if the server sent none.
     pub id: String,
     /// The server's class name, such as `ActionEvent`.
     pub kind: String,
-    /// Naive server-local time, such as `2026-11-22T08:15:35.652534`.
+    /// The time of the event, in the server's local time without an offset, such as `2026-11-22T08:15:35.652534`.
     pub timestamp: Option<String>,
     meaning: Meaning,
 }
 
-/// The fields that any kind of event may have and that are read, each as it stands in the text.
+/// The fields that are read, of any kind of event, each as its JSON text.
 #[derive(Deserialize)]
 struct Fields<'e> {
     #[serde(borrow)]
@@ -43,17 +43,17 @@ struct Fields<'e> {
     error: Option<&'e RawValue>,
 }
 
-/// A field that is read as `T`; of another type it counts as absent.
+/// Reads a field as `T`. A field of another type counts as absent.
 fn read<'e, T: Deserialize<'e>>(raw: Option<&'e RawValue>) -> Option<T> {
     serde_json::from_str(raw?.get()).ok()
 }
 
-/// A text field. Most texts have no escapes and are taken as they are.
+/// Reads a text field. Most texts have no escapes and need no copy.
 fn text(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
     let text = raw?.get();
     match text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
         Some(plain) if !plain.contains('\\') => Some(Cow::Borrowed(plain)),
-        // Python writes half of a surrogate pair, which no text here can hold.
+        // Python may write half of a surrogate pair, which a Rust string cannot hold.
         Some(_) => serde_json::from_str(text)
             .or_else(|_| serde_json::from_str(&json::without_lone_surrogates(text)))
             .ok()
@@ -66,7 +66,7 @@ fn owned(raw: Option<&RawValue>) -> Option<String> {
     text(raw).map(Cow::into_owned)
 }
 
-/// A text for people. A value of another type, which no one has foreseen, is shown as JSON.
+/// Returns a text for people. A value of another type is shown as JSON.
 fn words(value: Option<&Value>) -> Cow<'_, str> {
     match value {
         None | Some(Value::Null) => Cow::Borrowed(""),
@@ -76,11 +76,11 @@ fn words(value: Option<&Value>) -> Cow<'_, str> {
 }
 
 impl Event {
-    /// Takes an event; `None` when the text is not a JSON object.
+    /// Parses an event. Returns `None` if the text is not a JSON object.
     #[must_use]
     pub fn parse(raw: impl Into<String>) -> Option<Self> {
         let raw = raw.into();
-        // A struct is read from an array too.
+        // Without this check, serde would also read the struct from an array.
         let fields: Fields<'_> = serde_json::from_str(&raw).ok().filter(|_| raw.trim_start().starts_with('{'))?;
         let kind = text(fields.kind).unwrap_or_default();
         let meaning = Meaning::new(&kind, &fields, &raw);
@@ -89,31 +89,31 @@ impl Event {
         Some(Self { raw, id, kind, timestamp, meaning })
     }
 
-    /// The event byte for byte.
+    /// Returns the event exactly as the server sent it.
     #[must_use]
     pub fn raw(&self) -> &str {
         &self.raw
     }
 
-    /// What the event means to a run.
+    /// Returns the meaning of the event for a run.
     #[must_use]
     pub fn meaning(&self) -> &Meaning {
         &self.meaning
     }
 
-    /// The arguments of a call of the finish tool as the agent gave them. The event's `action` has only `message` of them.
+    /// Returns all arguments of a call of the finish tool, as the agent gave them. The event's `action` contains only `message`.
     #[must_use]
     pub fn finish_arguments(&self) -> Option<Map<String, Value>> {
         let event: Map<String, Value> = serde_json::from_str(&self.raw).ok()?;
         let call = event.get("tool_call")?;
         let is_finish = event.get("tool_name")?.as_str()? == "finish";
         let text = call.get("arguments").or_else(|| call.get("function")?.get("arguments"))?.as_str()?;
-        // Arguments that are no object are still a call: one that the server refuses.
+        // A call with arguments that are not an object is still a call: the server rejects it.
         is_finish.then(|| serde_json::from_str(text).unwrap_or_default())
     }
 
-    /// The names of the tools that MCP servers give the agent, where this event lists the agent's tools (`SystemPromptEvent`) and
-    /// their kinds.
+    /// Returns the names of the tools from MCP servers, if this event lists the agent's tools with their kinds
+    /// (`SystemPromptEvent`).
     #[must_use]
     pub fn mcp_tools(&self) -> Option<Vec<String>> {
         #[derive(Deserialize)]
@@ -248,34 +248,34 @@ impl Observation {
     }
 }
 
-/// What an event means to a run.
+/// The meaning of an event for a run.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Meaning {
-    /// The conversation's status has changed.
+    /// The status of the conversation has changed.
     Status(Status),
-    /// The conversation's usage has changed.
+    /// The usage of the conversation has changed.
     Stats(Usage),
-    /// The whole state: the first event of every subscription, and from 1.22.1 also the last event of a run.
+    /// The whole state. It is the first event of every subscription, and from 1.22.1 also the last event of a run.
     FullState {
         /// The status, if the event has it.
         status: Option<Status>,
-        /// What the conversation has used so far.
+        /// The usage so far.
         usage: Usage,
     },
-    /// The run has failed; the reason in the server's words.
+    /// The run has failed, with the server's reason.
     Error(ServerError),
-    /// A tool refused the agent's call, or was cut.
+    /// A tool rejected the agent's call, or its output was cut.
     AgentError(String),
     /// The agent uses a tool.
     Action(Action),
-    /// A tool has answered.
+    /// The result of a tool.
     Observation(Observation),
-    /// A message from our side.
+    /// A user message.
     UserMessage(String),
     /// A message of the agent.
     AgentMessage(String),
-    /// Anything else, or of an unexpected shape.
+    /// Anything else, or an event of an unexpected form.
     Other,
 }
 
@@ -284,17 +284,17 @@ pub enum Meaning {
 pub struct Action {
     /// The tool's name, such as `terminal`.
     pub tool: String,
-    /// What the agent says that it does.
+    /// The agent's own description of the step.
     pub summary: Option<String>,
     /// The command, path or message.
     pub detail: Option<String>,
-    /// Whether the agent says with it that it has finished; the detail is its final message.
+    /// Whether the agent finishes with this call. In that case the detail is its final message.
     pub is_finish: bool,
 }
 
 impl Action {
-    /// The agent's own words. Where the LLM gives no summary, the server makes one of the tool's name and its arguments;
-    /// that one does not count.
+    /// Returns the summary that the agent wrote. If the LLM gives no summary, the server generates one from the tool's name and
+    /// arguments; such a summary is ignored.
     #[must_use]
     pub fn own_summary(&self) -> Option<&str> {
         let is_call = |summary: &str| summary.strip_prefix(&self.tool).is_some_and(|rest| rest.starts_with(": {"));
@@ -302,30 +302,30 @@ impl Action {
     }
 }
 
-/// The answer of a tool.
+/// The result of a tool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observation {
     /// The tool's name, such as `terminal`.
     pub tool: String,
     /// The exit code of a command.
     pub exit_code: Option<i64>,
-    /// Whether the tool calls it an error.
+    /// Whether the tool reports an error.
     pub is_error: bool,
 }
 
-/// The server's own conversation error event, whole.
+/// The server's conversation error event with all its fields.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct ServerError(pub Map<String, Value>);
 
 impl ServerError {
-    /// The server's name of the error, such as `MaxIterationsReached` or `LLMAuthenticationError`.
+    /// Returns the server's name of the error, such as `MaxIterationsReached` or `LLMAuthenticationError`.
     #[must_use]
     pub fn code(&self) -> &str {
         self.0.get("code").and_then(Value::as_str).unwrap_or("ConversationError")
     }
 
-    /// The server's explanation. One that is no text is shown as JSON.
+    /// Returns the server's explanation. If it is not a text, it is shown as JSON.
     #[must_use]
     pub fn detail(&self) -> Cow<'_, str> {
         words(self.0.get("detail"))
@@ -407,7 +407,7 @@ mod tests {
         let prompt = r#"{"kind":"SystemPromptEvent","tools":[{"kind":"TerminalTool","title":"terminal"},{"kind":"MCPToolDefinition","title":"search_web"}]}"#;
         assert_eq!(tools(prompt), Some(vec!["search_web".to_owned()]));
         assert_eq!(tools(r#"{"kind":"SystemPromptEvent","tools":[]}"#), Some(Vec::new()));
-        // Tools of an unknown shape are ignored.
+        // Tools of an unknown form are ignored.
         assert_eq!(tools(r#"{"kind":"SystemPromptEvent","tools":[{"type":"function"}]}"#), None);
         assert_eq!(tools(r#"{"kind":"MessageEvent"}"#), None);
     }

@@ -23,12 +23,12 @@ struct Hook {
     timeout: u32,
 }
 
-/// Seconds; what takes longer does not block.
+/// In seconds. A hook that takes longer does not block the agent.
 const TIMEOUT: u32 = 5;
 
 impl HookConfig {
-    /// One command after each use of the finish tool, and one when the agent stops, which may send it back with exit
-    /// code 2. The commands are given to `sh -c`.
+    /// Runs one command after each use of the finish tool, and one when the agent stops, which can send the agent back to work
+    /// with exit code 2. Both commands are passed to `sh -c`.
     #[must_use]
     pub fn around_finish(after_finish: String, at_stop: String) -> Self {
         let hook = |name, command| [Hook { r#type: "command", name, command, timeout: TIMEOUT }];

@@ -1,4 +1,4 @@
-//! What an agent-server sends: see [`crate::hostile`].
+//! Checks of what an agent-server may send: see [`crate::hostile`].
 
 use futures_util::{FutureExt as _, StreamExt as _};
 use serde::de::DeserializeOwned;
@@ -16,7 +16,7 @@ use super::skill::SkillList;
 use super::wire::{BashPage, ConversationInfo, EventPage, FinalResponse, ServerInfo, Usage};
 use crate::http::json;
 
-/// An event of a conversation.
+/// Checks an event of a conversation.
 pub fn event(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let Some(event) = Event::parse(text.as_ref()) else { return };
@@ -25,10 +25,10 @@ pub fn event(data: &[u8]) {
     let _ = format!("{event:?}");
 }
 
-/// The longest message that this test takes, in bytes.
+/// The longest message in this test, in bytes.
 const LONGEST: usize = 1 << 20;
 
-/// Frames of the events socket. The first byte says in which pieces they arrive.
+/// Checks frames of the events socket. The first byte determines in which pieces they arrive.
 pub fn frames(data: &[u8]) {
     let Some((&pieces, frames)) = data.split_first() else { return };
     let config = WebSocketConfig::default().max_message_size(Some(LONGEST));
@@ -41,12 +41,12 @@ pub fn frames(data: &[u8]) {
     short.read_exact(&mut seen).now_or_never().expect("all bytes are there").expect("the head is there");
     assert_eq!(seen, head);
     let cut = messages(short, config.max_frame_size(Some(LONGEST_FRAME)));
-    // A frame that is cut may fail earlier or later than a whole one; what is read until then is the same.
+    // A frame that is cut may fail earlier or later than a whole one, but what is read before that is the same.
     let both = whole.len().min(cut.len());
     assert_eq!(whole[..both], cut[..both]);
 }
 
-/// The messages until the connection ends or fails.
+/// Returns the messages until the connection ends or fails.
 fn messages(stream: impl tokio::io::AsyncRead + Unpin + Send, config: WebSocketConfig) -> Vec<Message> {
     let stream = tokio::io::join(stream, tokio::io::sink());
     let reading = async {
@@ -60,7 +60,7 @@ fn messages(stream: impl tokio::io::AsyncRead + Unpin + Send, config: WebSocketC
     reading.now_or_never().expect("all bytes are there")
 }
 
-/// A body of a response, read as each endpoint would read it.
+/// Checks the body of a response, parsed as each endpoint would parse it.
 pub(crate) fn responses(data: &[u8]) {
     read::<ConversationInfo>(data);
     read::<EventPage>(data);

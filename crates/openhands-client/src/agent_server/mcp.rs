@@ -1,4 +1,4 @@
-//! MCP servers, in the shape that the server's version takes.
+//! MCP servers, in the form that the server's version expects.
 
 use std::fmt;
 
@@ -9,14 +9,14 @@ use super::Capabilities;
 use crate::redact;
 use crate::secret::Secret;
 
-/// MCP servers by name, each an object as the agent-server's settings have it: `{"url","transport","headers"}` or
-/// `{"command","args","env"}`. `Debug` shows the names only, because headers and environments hold keys.
+/// MCP servers by name, each an object in the form of the agent-server's settings: `{"url","transport","headers"}` or
+/// `{"command","args","env"}`. `Debug` shows only the names, because headers and environments may contain keys.
 #[derive(Clone, Default, PartialEq)]
 pub struct McpServers(pub(crate) Map<String, Value>);
 
 impl McpServers {
-    /// Takes them from settings, in which they may stand in a `mcpServers` wrapper. What is not an object and what is not
-    /// enabled is left out, and so are empty fields.
+    /// Reads MCP servers from settings, with or without a `mcpServers` wrapper. Entries that are not an object or not enabled are
+    /// left out, and so are empty fields.
     #[doc(hidden)]
     #[must_use]
     pub fn of_settings(settings: Option<&Value>) -> Self {
@@ -34,27 +34,27 @@ impl McpServers {
         Self(taken.collect())
     }
 
-    /// These, and others that beat them by name.
+    /// Adds other servers, which override those with the same name.
     #[must_use]
     pub fn with(mut self, others: &Map<String, Value>) -> Self {
         self.0.extend(others.clone());
         self
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no servers.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Their names.
+    /// Returns the names of the servers.
     #[must_use]
     pub fn names(&self) -> Vec<&str> {
         self.0.keys().map(String::as_str).collect()
     }
 
-    /// The names of those that give the agent none of these tools. The agent-server puts a server's name before its tools', unless there
-    /// is only one.
+    /// Returns the names of the servers from which the agent has none of these tools. The agent-server prefixes tool names with
+    /// the server's name, unless there is only one server.
     #[must_use]
     pub fn without_tools(&self, tools: &[String]) -> Vec<&str> {
         let is_alone = self.0.len() == 1;
@@ -62,7 +62,7 @@ impl McpServers {
         self.names().into_iter().filter(|name| !gives(name)).collect()
     }
 
-    /// `mcp_config` of an agent: a map by name, for older versions in a wrapper.
+    /// Returns `mcp_config` of an agent: a map by name, in a wrapper for older versions.
     #[doc(hidden)]
     #[must_use]
     pub fn config(&self, capabilities: Capabilities) -> Value {
@@ -70,8 +70,8 @@ impl McpServers {
         if capabilities.flat_mcp || self.is_empty() { servers } else { json!({ "mcpServers": servers }) }
     }
 
-    /// What of them must not be seen: values that their names call secrets, or that look like secrets. The other values are
-    /// words that stand in ordinary text too, such as `production`.
+    /// Returns the secrets in the configuration: values whose names mark them as secrets, or that look like secrets. Other
+    /// values, such as `production`, are words that also appear in ordinary text.
     #[doc(hidden)]
     #[must_use]
     pub fn secrets(&self) -> Vec<Secret> {
@@ -92,10 +92,10 @@ impl McpServers {
     }
 }
 
-/// The secrets of a server's `auth` (agent-server 1.58.0: `value`, `password`, `headers`, and the tokens and client secret of
-/// OAuth's `state` and `authentication`).
+/// Collects the secrets of a server's `auth` (agent-server 1.58.0: `value`, `password`, `headers`, and the tokens and client
+/// secret in OAuth's `state` and `authentication`).
 fn of_auth(name: &str, value: &Value, found: &mut Vec<Secret>) {
-    // `token_type` and the like describe a secret, and are not one.
+    // `token_type` and similar names describe a secret and do not contain one.
     let describes = redact::describes_secret(name);
     match value {
         Value::String(text) if !describes && (name == "value" || redact::is_secret_name(name)) => {

@@ -1,8 +1,7 @@
-//! The agent-server in the sandbox: its wire types, its endpoints, its events socket, and what differs between its
-//! versions.
+//! The agent-server in the sandbox: wire types, endpoints, events socket, and the differences between versions.
 //!
-//! Wire facts were observed on the PyPI package `openhands-agent-server`, versions 1.11.5 to 1.58.2. Nothing here knows
-//! in what order the endpoints are called or when a run is over.
+//! Wire facts were observed on the PyPI package `openhands-agent-server`, versions 1.11.5 to 1.58.2. This module does not know in
+//! which order the endpoints are called or when a run is over.
 
 mod address;
 pub mod capabilities;

@@ -5,7 +5,7 @@ use serde::Serialize;
 /// A plugin that the agent-server loads at the first message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PluginSource {
-    /// `github:owner/repo`, a git address, or a directory on the agent-server's machine.
+    /// `github:owner/repo`, a git URL, or a directory on the agent-server's machine.
     pub source: String,
     /// A branch, a tag or a commit of a git source.
     #[serde(rename = "ref")]
@@ -15,14 +15,14 @@ pub struct PluginSource {
 }
 
 impl PluginSource {
-    /// Where people find the plugin; nothing for a directory. So the official client builds the conversation's tag
-    /// `plugins` (`openhands-sdk` 1.58.0).
+    /// Returns the web page of the plugin; `None` for a directory. The official client builds the conversation's tag `plugins` in
+    /// this way (`openhands-sdk` 1.58.0).
     #[must_use]
     pub fn page(&self) -> Option<String> {
         let base = match self.source.strip_prefix("github:") {
             Some(repo) => format!("https://github.com/{repo}"),
             None if self.source.contains("://") => {
-                // The user part of an address counts as a secret.
+                // The user part of a URL counts as a secret.
                 let url = url::Url::parse(&self.source).ok()?;
                 return Some(crate::http::without_secrets(&url));
             }

@@ -1,4 +1,4 @@
-//! Waiting until the agent-server is there, and learning what it can do.
+//! Waits until the agent-server is ready, and reads its capabilities.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,17 +14,17 @@ use crate::text;
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadyError {
-    /// It was not ready in time.
+    /// The server was not ready in time.
     #[error("the agent-server at {address} was not ready within {} s", limit.as_secs())]
     NotReady {
-        /// Where it was expected.
+        /// The address of the server.
         address: String,
-        /// How long it was waited for.
+        /// The time limit.
         limit: Duration,
-        /// The last answer, or why there was none.
+        /// The last error, if there was one.
         source: Option<HttpError>,
     },
-    /// It is ready and does not report its version.
+    /// The server is ready but does not report its version.
     #[error("the agent-server does not report its version")]
     NoVersion(#[source] HttpError),
 }
@@ -35,10 +35,10 @@ impl fmt::Debug for ReadyError {
     }
 }
 
-/// How often the log says that the wait continues.
+/// The interval at which the log reports that the wait continues.
 const TELL: Duration = Duration::from_secs(10);
 
-/// Waits up to `limit` until the server is ready, then reads its version once.
+/// Waits up to `limit` until the server is ready, and then reads its version once.
 ///
 /// # Errors
 /// [`ReadyError`].

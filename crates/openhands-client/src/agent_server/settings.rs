@@ -1,5 +1,5 @@
-//! The agent-server's own settings, for a server that has no Cloud account behind it: `/api/settings`, `/api/profiles`
-//! and `/api/settings/secrets`, from 1.22.1.
+//! The agent-server's own settings, for a server without a Cloud account: `/api/settings`, `/api/profiles` and
+//! `/api/settings/secrets`, from 1.22.1.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -7,10 +7,10 @@ use serde_json::Value;
 use super::mcp::McpServers;
 use super::wire::Llm;
 
-/// `GET /api/settings`. Keys are readable with `X-Expose-Secrets: plaintext`.
+/// `GET /api/settings`. With `X-Expose-Secrets: plaintext`, the response contains keys in plain text.
 #[derive(Debug, Default, Deserialize)]
 pub struct ServerSettings {
-    /// The LLM profile that is in use, from 1.29.3.
+    /// The active LLM profile, from 1.29.3.
     #[serde(default)]
     pub active_profile: Option<String>,
     #[serde(default)]
@@ -34,19 +34,19 @@ impl std::fmt::Debug for AgentSettings {
 }
 
 impl ServerSettings {
-    /// The LLM, if one with a model is set.
+    /// Returns the LLM, if one with a model is set.
     #[must_use]
     pub fn llm(&self) -> Option<Llm> {
         Llm::of_settings(&self.agent_settings.llm)
     }
 
-    /// Whether the agent is another program, which brings its own LLM.
+    /// Returns whether the agent is another program with an LLM of its own.
     #[must_use]
     pub fn is_acp(&self) -> bool {
         self.agent_settings.agent_kind == "acp"
     }
 
-    /// The MCP servers.
+    /// Returns the MCP servers.
     #[must_use]
     pub fn mcp_servers(&self) -> McpServers {
         McpServers::of_settings(Some(&self.agent_settings.mcp_config))
@@ -61,7 +61,7 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// The LLM, if it has a model.
+    /// Returns the LLM, if it has a model.
     #[must_use]
     pub fn llm(&self) -> Option<Llm> {
         Llm::of_settings(&self.config)
@@ -71,37 +71,37 @@ impl Profile {
 /// `GET /api/profiles`.
 #[derive(Debug, Deserialize)]
 pub struct ProfileList {
-    /// Names only; the rest is not read.
+    /// Only the names are read.
     #[serde(default)]
     pub profiles: Vec<ProfileName>,
 }
 
-/// One LLM profile of the list.
+/// An LLM profile in the list.
 #[derive(Debug, Deserialize)]
 pub struct ProfileName {
-    /// Its name.
+    /// The name of the profile.
     pub name: String,
 }
 
-/// `GET /api/settings/secrets`, and the Cloud API's list of the same shape.
+/// `GET /api/settings/secrets`, and the list of the Cloud API, which has the same form.
 #[derive(Debug, Default, Deserialize)]
 pub struct SecretList {
-    /// Names, never values.
+    /// The names, without values.
     #[serde(default)]
     pub secrets: Vec<SecretEntry>,
 }
 
-/// The query of a list of secrets. Servers without agent profiles ignore it.
+/// Returns the query parameters for a list of secrets. Servers without agent profiles ignore them.
 pub(crate) fn of_profile(agent_profile: Option<&str>) -> Vec<(&'static str, &str)> {
     agent_profile.map(|id| ("agent_profile_id", id)).into_iter().collect()
 }
 
-/// One secret of an account.
+/// A secret of an account.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct SecretEntry {
-    /// Its name, as commands see it.
+    /// The name, which is also the name of the variable that commands see.
     pub name: String,
-    /// What it is for.
+    /// What the secret is for.
     #[serde(default)]
     pub description: Option<String>,
 }

@@ -1,7 +1,7 @@
-//! WebSocket frames of a bounded length, whatever length the server announces.
+//! Limits the length of WebSocket frames, whatever length the server announces.
 //!
-//! tungstenite reserves the announced length of a frame at once. [`ShortFrames`] stands between it and the connection, and passes a
-//! long frame on as fragments (RFC 6455, 5.4). So memory grows with what has arrived, and not with what a peer claims.
+//! tungstenite reserves the announced length of a frame at once. [`ShortFrames`] is placed between it and the connection, and
+//! passes a long frame on as fragments (RFC 6455, 5.4). So memory use depends on what has arrived, not on what a peer announces.
 
 use std::io;
 use std::pin::Pin;
@@ -9,11 +9,11 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncBufRead as _, AsyncRead, AsyncWrite, BufReader, ReadBuf};
 
-/// The longest payload of a frame that is passed on, in bytes. tungstenite has to refuse a longer one: this module cuts no
-/// control frames, which must be short, and no masked frames, which a server must not send.
+/// The longest payload of a frame that is passed on, in bytes. tungstenite has to reject longer ones: this module does not cut
+/// control frames, which must be short, or masked frames, which a server must not send.
 pub(super) const LONGEST_FRAME: usize = 64 * 1024;
 
-/// What is read from the connection at once, in bytes.
+/// The number of bytes to read from the connection at once.
 const READ_AT_ONCE: usize = 16 * 1024;
 
 // Bits of the first byte of a frame.
@@ -25,12 +25,12 @@ const MASKED: u8 = 0x80;
 const LENGTH_OF_2_BYTES: u8 = 126;
 const LENGTH_OF_8_BYTES: u8 = 127;
 
-/// The length of the mask behind the header, in bytes.
+/// The length of the mask after the header, in bytes.
 const MASK_LENGTH: u64 = 4;
 
 const END_OF_HEAD: &[u8] = b"\r\n\r\n";
 
-/// A connection to a WebSocket server, from before the handshake on.
+/// A connection to a WebSocket server, starting before the handshake.
 #[derive(Debug)]
 pub(super) struct ShortFrames<S> {
     connection: BufReader<S>,
@@ -38,7 +38,8 @@ pub(super) struct ShortFrames<S> {
 }
 
 impl<S: AsyncRead> ShortFrames<S> {
-    /// `longest` is the longest payload that a server may announce, in bytes. A longer one is an error of the connection.
+    /// Creates the adapter. `longest` is the longest payload that a server may announce, in bytes; a longer one is a connection
+    /// error.
     pub(super) fn new(connection: S, longest: u64) -> Self {
         Self { connection: BufReader::with_capacity(READ_AT_ONCE, connection), cutter: Cutter::new(longest) }
     }
@@ -51,7 +52,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for ShortFrames<S> {
         loop {
             cutter.put_header(buf);
             let something = buf.filled().len() > before;
-            // Nothing is read for a reader that has something to work on.
+            // Nothing is read from the connection while the reader still has data to process.
             if buf.remaining() == 0 || (something && connection.buffer().is_empty()) {
                 return Poll::Ready(Ok(()));
             }
@@ -61,7 +62,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for ShortFrames<S> {
             }
             match cutter.advance(bytes, buf) {
                 Ok(count) => Pin::new(&mut *connection).consume(count),
-                // The next call finds it again.
+                // The next call reports the error again.
                 Err(_) if something => return Poll::Ready(Ok(())),
                 Err(error) => return Poll::Ready(Err(error)),
             }
@@ -83,19 +84,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ShortFrames<S> {
     }
 }
 
-/// Cuts the frames of a stream of bytes.
+/// Cuts the frames in a stream of bytes.
 #[derive(Debug)]
 struct Cutter {
     longest: u64,
     place: Place,
-    /// A header that is yet to be passed on.
+    /// A header that still has to be passed on.
     header: Vec<u8>,
 }
 
-/// What the next byte of the server belongs to.
+/// The part of the stream that the server's next byte belongs to.
 #[derive(Debug)]
 enum Place {
-    /// The head of the response to the handshake; this many bytes of its end have been seen.
+    /// The head of the handshake response; this many bytes of its end have been seen.
     Head(usize),
     /// The header of a frame; these bytes of it have been seen.
     Header(Vec<u8>),
@@ -105,11 +106,11 @@ enum Place {
 
 #[derive(Debug)]
 struct Payload {
-    /// What is left of the fragment whose header has been passed on, in bytes.
+    /// The remaining bytes of the fragment whose header has been passed on.
     fragment: u64,
-    /// What is left of the frame behind that, in bytes.
+    /// The remaining bytes of the frame after that fragment.
     rest: u64,
-    /// The FIN bit of the frame: its last fragment has it.
+    /// The FIN bit of the frame, which its last fragment gets.
     last: u8,
 }
 
@@ -118,14 +119,15 @@ impl Cutter {
         Self { longest, place: Place::Head(0), header: Vec::new() }
     }
 
-    /// Passes on as much of a header as there is room for.
+    /// Passes on as much of a header as fits.
     fn put_header(&mut self, to: &mut ReadBuf<'_>) {
         let count = self.header.len().min(to.remaining());
         to.put_slice(&self.header[..count]);
         self.header.drain(..count);
     }
 
-    /// Takes some bytes of the server, and returns how many. There have to be bytes, room, and no header that is yet to be passed on.
+    /// Consumes some bytes from the server, and returns their number. Requires bytes, room, and no header that still has to be
+    /// passed on.
     fn advance(&mut self, from: &[u8], to: &mut ReadBuf<'_>) -> io::Result<usize> {
         let room = from.len().min(to.remaining());
         match &mut self.place {
@@ -185,7 +187,7 @@ impl Cutter {
         }
     }
 
-    /// Begins a fragment of the `length` bytes that are left of a frame. `first` has its opcode and its reserved bits.
+    /// Begins a fragment of the remaining `length` bytes of a frame. `first` contains the opcode and the reserved bits.
     fn cut(&mut self, first: u8, length: u64, last: u8) {
         let fragment = length.min(LONGEST_FRAME as u64);
         let rest = length - fragment;
@@ -195,7 +197,7 @@ impl Cutter {
     }
 }
 
-/// The length of the header that begins with these bytes, without the mask.
+/// Returns the length of the header that begins with these bytes, without the mask.
 fn header_length(seen: &[u8]) -> usize {
     match seen.get(1).map(|second| second & !MASKED) {
         Some(LENGTH_OF_2_BYTES) => 4,
@@ -223,7 +225,7 @@ mod tests {
 
     const LONGEST: usize = 32 * 1024 * 1024;
 
-    /// A real client behind the module, and a real server, over a connection that holds this many bytes.
+    /// Returns a real client that uses the module and a real server, over a connection that buffers this many bytes.
     async fn connected(holds: usize) -> (WebSocketStream<ShortFrames<DuplexStream>>, WebSocketStream<DuplexStream>) {
         let (ours, theirs) = duplex(holds);
         let config = WebSocketConfig::default().max_message_size(Some(LONGEST)).max_frame_size(Some(LONGEST_FRAME));
@@ -284,7 +286,7 @@ mod tests {
         assert_eq!(received.unwrap().unwrap().into_text().unwrap().len(), 100_002);
     }
 
-    /// The error of a client that gets these bytes after the handshake.
+    /// Returns the error of a client that receives these bytes after the handshake.
     async fn refused(bytes: &[u8]) -> Error {
         let (mut client, server) = connected(1024).await;
         server.into_inner().write_all(bytes).await.unwrap();

@@ -1,4 +1,4 @@
-//! Skills as the agent-server lists them, and as it takes them for a conversation.
+//! Skills: the form in which the agent-server lists them, and the form that a conversation expects.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,15 +8,15 @@ use serde::{Deserialize, Serialize};
 pub struct SkillSources {
     /// OpenHands' public skills.
     pub public: bool,
-    /// The user's own, in the home directory of the agent-server.
+    /// The user's own skills, in the home directory of the agent-server.
     pub user: bool,
-    /// Those of the account's organisation.
+    /// The skills of the account's organisation.
     pub org: bool,
-    /// Those of the project's directory.
+    /// The skills in the project's directory.
     pub project: bool,
 }
 
-/// Body of `POST /api/skills`. The same on all versions.
+/// Body of `POST /api/skills`, the same on all versions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[expect(clippy::struct_excessive_bools, reason = "the wire has it so")]
 pub struct SkillQuery {
@@ -28,7 +28,7 @@ pub struct SkillQuery {
 }
 
 impl SkillQuery {
-    /// The skills of these sources, with this directory as the project.
+    /// Asks for the skills of these sources, with this directory as the project.
     pub fn new(sources: SkillSources, project_dir: impl Into<String>) -> Self {
         Self {
             load_public: sources.public,
@@ -39,7 +39,7 @@ impl SkillQuery {
         }
     }
 
-    /// Whether anything is asked for.
+    /// Returns whether no source is selected.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         !(self.load_public || self.load_user || self.load_project || self.load_org)
@@ -53,10 +53,10 @@ pub struct SkillList {
     pub skills: Vec<SkillInfo>,
 }
 
-/// What we read of a listed skill.
+/// A listed skill, with the fields that are read.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct SkillInfo {
-    /// Its name.
+    /// The name of the skill.
     pub name: String,
     #[serde(default)]
     content: String,
@@ -73,10 +73,11 @@ pub struct SkillInfo {
     disable_model_invocation: bool,
 }
 
-/// A skill in a conversation's `agent.agent_context.skills`, as the official client makes it (`openhands-sdk` 1.58.0).
+/// A skill in a conversation's `agent.agent_context.skills`, in the form that the official client creates (`openhands-sdk`
+/// 1.58.0).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Skill {
-    /// Its name.
+    /// The name of the skill.
     pub name: String,
     content: String,
     trigger: Option<Trigger>,
@@ -86,7 +87,7 @@ pub struct Skill {
     disable_model_invocation: bool,
 }
 
-/// What makes the agent take a skill up; without one it is always there, or the agent chooses.
+/// When the agent uses a skill. Without a trigger, the skill is always active or the agent chooses it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 enum Trigger {
@@ -107,11 +108,11 @@ impl From<SkillInfo> for Skill {
     }
 }
 
-/// What the agent knows besides its tools.
+/// What the agent knows in addition to its tools.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct AgentContext {
     pub(crate) skills: Vec<Skill>,
-    // The server was asked for them already, by `POST /api/skills`.
+    // The server has already returned these, in the response of `POST /api/skills`.
     load_public_skills: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) system_message_suffix: Option<String>,
@@ -119,7 +120,7 @@ pub(crate) struct AgentContext {
     pub(crate) marketplaces: Vec<Marketplace>,
 }
 
-/// Where plugins are found by their names.
+/// A marketplace, where plugins are found by name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Marketplace {
     pub(crate) name: String,

@@ -1,8 +1,8 @@
-//! The events socket: connect, authenticate, ping, reconnect.
+//! The events socket: connects, authenticates, sends pings, reconnects.
 //!
-//! A [`Socket`] is a stream of [`SocketUpdate`]s that never ends by itself; it does not know when a run is over. It promises no
-//! completeness: what was missed while it was down is for the caller to fetch. The socket is a hint, the HTTP state the
-//! truth.
+//! A [`Socket`] is a stream of [`SocketUpdate`]s without an end; it does not know when a run is over. It does not guarantee
+//! completeness: the caller has to fetch what was missed while the socket was disconnected. The socket gives fast hints, and the
+//! HTTP state is authoritative.
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::net::TcpStream;
@@ -28,24 +28,24 @@ use crate::ids::ConversationId;
 use crate::retry::Policy;
 use crate::time_limits::TimeLimits;
 
-/// What happens on the socket.
+/// An update from the socket.
 #[derive(Debug)]
 pub enum SocketUpdate {
-    /// The subscription works from here on. The state is the one that the server sends first; it is not an event of
-    /// the conversation's log.
+    /// The subscription is active from now on. The state is the one that the server sends first; it is not an event of the
+    /// conversation's log.
     Subscribed {
-        /// The status at this moment, if the frame has it.
+        /// The current status, if the frame has it.
         status: Option<Status>,
-        /// What the conversation has used until this moment.
+        /// The usage of the conversation so far.
         usage: Usage,
     },
     /// An event of the conversation.
     Event(Box<Event>),
-    /// The server has answered a ping.
+    /// The server has responded to a ping.
     Alive,
-    /// The connection is lost or was not made; the next attempt comes by itself.
+    /// The connection was lost or could not be made. The next attempt starts automatically.
     Lost {
-        /// Why, for the log.
+        /// The reason, for the log.
         reason: String,
     },
 }
@@ -57,14 +57,14 @@ pub struct Socket {
     task: JoinHandle<()>,
 }
 
-/// The longest message of the socket, in bytes. One that is longer ends the connection, and the log is read over HTTP.
+/// The longest message on the socket, in bytes. A longer one ends the connection, and the log is read over HTTP.
 const LONGEST_MESSAGE: usize = 32 * 1024 * 1024;
 
-/// Reports that may wait for the reader; more are held back in the connection.
+/// The number of updates that may wait for the reader. Further ones stay in the connection.
 const WAITING_REPORTS: usize = 16;
 
 impl Socket {
-    /// Starts to connect, and retries until dropped. Must be called in a tokio runtime.
+    /// Starts to connect, and retries until it is dropped. Must be called in a tokio runtime.
     #[must_use]
     pub fn open(client: &AgentServerClient, id: ConversationId, capabilities: Capabilities) -> Self {
         let endpoint = client.socket_endpoint(id);
@@ -73,11 +73,11 @@ impl Socket {
         Self { reports, task }
     }
 
-    /// The next report. Cancel safe.
+    /// Waits for the next update. Cancel safe.
     pub async fn next(&mut self) -> SocketUpdate {
         match self.reports.recv().await {
             Some(report) => report,
-            // Only if the task panicked; polling continues without it.
+            // The task has panicked. Polling continues without it.
             None => std::future::pending().await,
         }
     }
@@ -113,7 +113,7 @@ async fn connect(endpoint: &SocketEndpoint, auth: SocketAuth) -> Result<Stream, 
     if let (SocketAuth::Query, Some(key)) = (auth, &endpoint.session_key) {
         url.query_pairs_mut().append_pair("session_api_key", key.expose());
     }
-    // The error is not shown: its text may hold the address, and that the key.
+    // The error is not shown: its text may contain the address with the key.
     let mut request = url.as_str().into_client_request().map_err(|_| "invalid address".to_owned())?;
     request.headers_mut().insert("user-agent", HeaderValue::from_static(USER_AGENT));
     if let (SocketAuth::Header, Some(key)) = (auth, &endpoint.session_key) {
@@ -136,7 +136,7 @@ async fn connect(endpoint: &SocketEndpoint, auth: SocketAuth) -> Result<Stream, 
         .unwrap_or_else(|_| Err("no handshake within the time limit".to_owned()))
 }
 
-/// Opens the connection that the WebSocket protocol is spoken on.
+/// Opens the connection for the WebSocket protocol.
 async fn transport(endpoint: &SocketEndpoint) -> Result<MaybeTlsStream<TcpStream>, String> {
     let stream = tunnel::connect(&endpoint.url, endpoint.proxy.as_ref()).await?;
     if endpoint.url.scheme() != "wss" {
@@ -150,14 +150,14 @@ async fn transport(endpoint: &SocketEndpoint) -> Result<MaybeTlsStream<TcpStream
 
 fn reason_of(error: &tungstenite::Error) -> String {
     match error {
-        // A 403 never says whether a key, an id or a parameter was wrong.
+        // A 403 does not say whether the key, the id or a parameter was wrong.
         tungstenite::Error::Http(response) => format!("the server answered the handshake with {}", response.status()),
         tungstenite::Error::Url(_) => "invalid address".to_owned(),
         other => other.to_string(),
     }
 }
 
-/// Passes on what arrives until the connection ends; then why, or `None` when no one listens any more.
+/// Passes on updates until the connection ends, and returns the reason, or `None` if no one receives the updates any more.
 async fn listen(
     mut stream: Stream,
     limits: &TimeLimits,
@@ -166,7 +166,7 @@ async fn listen(
 ) -> Option<String> {
     let mut ping = interval_at(Instant::now() + limits.socket_ping, limits.socket_ping);
     let mut last_sign = Instant::now();
-    // Armed again when it rings, and not with each message.
+    // Set again when it expires, and not with each message.
     let mut silence = Box::pin(sleep_until(last_sign + limits.socket_silence));
     let mut subscribed = false;
     loop {
@@ -182,7 +182,7 @@ async fn listen(
                 continue;
             }
             _ = ping.tick() => {
-                // A peer that reads nothing would hold the ping back for ever.
+                // A peer that does not read could block the ping forever.
                 match timeout(limits.socket_ping, stream.send(Message::Ping(Bytes::new()))).await {
                     Ok(Ok(())) => continue,
                     Ok(Err(error)) => return Some(reason_of(&error)),

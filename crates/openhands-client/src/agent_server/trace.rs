@@ -3,8 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// Trace fields of `POST /api/conversations`, ignored by versions that do not know them. They are passed on as
-/// they come.
+/// Trace fields of `POST /api/conversations`. Versions that do not know them ignore them. They are passed on unchanged.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Trace {
     /// Attributes of the conversation's span.
@@ -16,10 +15,10 @@ pub struct Trace {
     /// The name of the conversation's span.
     #[serde(rename = "observability_span_name", skip_serializing_if = "Option::is_none")]
     pub span_name: Option<String>,
-    /// The span above it, in the form of the tracing library.
+    /// The parent span, in the form of the tracing library.
     #[serde(rename = "observability_parent_span_context", skip_serializing_if = "Option::is_none")]
     pub parent_span_context: Option<String>,
-    /// The span above it, as W3C Trace Context has it: a header of the request.
+    /// The parent span in the form of W3C Trace Context, sent as a header of the request.
     #[serde(skip)]
     pub traceparent: Option<String>,
 }

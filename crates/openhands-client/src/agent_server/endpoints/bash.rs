@@ -1,5 +1,5 @@
-//! Commands of the agent-server's machine: `/api/bash`. They are not part of any conversation. The container of a conversation has the same
-//! endpoints below the conversation.
+//! Commands on the agent-server's machine: `/api/bash`. They do not belong to a conversation. For the container of a
+//! conversation, the same endpoints exist below the path of the conversation.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::agent_server::AgentServerClient;
 use crate::agent_server::wire::BashPage;
 use crate::http::HttpError;
 
-/// What `POST /api/bash/execute_bash_command` answers. Output over 1 MiB is cut on some versions.
+/// Response of `POST /api/bash/execute_bash_command`. Some versions cut output over 1 MiB.
 #[derive(Debug, Clone, Deserialize)]
 pub struct BashResult {
-    /// -1 when the server's time limit ended it.
+    /// The exit code; -1 if the server ended the command at its time limit.
     #[serde(default)]
     pub exit_code: Option<i64>,
     #[serde(default)]
@@ -24,19 +24,19 @@ pub struct BashResult {
 }
 
 impl BashResult {
-    /// Whether it ended with 0.
+    /// Returns whether the command exited with 0.
     #[must_use]
     pub fn is_success(&self) -> bool {
         self.exit_code == Some(0)
     }
 
-    /// Standard output, as text.
+    /// Returns standard output as text.
     #[must_use]
     pub fn stdout(&self) -> &str {
         self.stdout.as_deref().unwrap_or_default()
     }
 
-    /// Standard error, as text.
+    /// Returns standard error as text.
     #[must_use]
     pub fn stderr(&self) -> &str {
         self.stderr.as_deref().unwrap_or_default()
@@ -49,8 +49,7 @@ struct Started {
 }
 
 impl AgentServerClient {
-    /// Runs a short shell command and waits for its end. **Must not be repeated blindly.** Runs in the server's own
-    /// directory.
+    /// Runs a short shell command in the server's own directory, and waits for its end. **Must not be repeated blindly.**
     ///
     /// # Errors
     /// [`HttpError`].
@@ -63,7 +62,7 @@ impl AgentServerClient {
             .json()
     }
 
-    /// Starts a shell command, which the server ends after `limit`; its id. **Must not be repeated blindly.**
+    /// Starts a shell command, which the server ends after `limit`, and returns its id. **Must not be repeated blindly.**
     ///
     /// # Errors
     /// [`HttpError`].
@@ -77,7 +76,7 @@ impl AgentServerClient {
         Ok(started.id)
     }
 
-    /// A call that needs the session key and changes nothing: whether this is the server that the key belongs to.
+    /// Checks that the session key belongs to this server, with a call that needs the key and changes nothing.
     ///
     /// # Errors
     /// [`HttpError`]; 401 for another server's key.
@@ -90,7 +89,7 @@ impl AgentServerClient {
             .map(drop)
     }
 
-    /// `GET /api/bash/bash_events/search`: the last commands, the newest first. May be repeated.
+    /// `GET /api/bash/bash_events/search`: returns the last commands, the newest first. May be repeated.
     ///
     /// # Errors
     /// [`HttpError`].
@@ -98,7 +97,7 @@ impl AgentServerClient {
         self.bash_events(&[("kind__eq", "BashCommand"), ("sort_order", "TIMESTAMP_DESC"), ("limit", "20")]).await
     }
 
-    /// The same for the outputs of one command: its exit code, if it has ended. May be repeated.
+    /// The same endpoint for the outputs of one command: returns its exit code, if it has ended. May be repeated.
     ///
     /// # Errors
     /// [`HttpError`].

@@ -1,4 +1,4 @@
-//! Conversations: start, read, send, run, stop.
+//! Endpoints of conversations: start, read, send, run, stop.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,35 +12,35 @@ use crate::agent_server::{AgentServerClient, Capabilities};
 use crate::http::HttpError;
 use crate::ids::ConversationId;
 
-/// The response to a change of a conversation.
+/// Response to a change of a conversation.
 #[derive(Deserialize)]
 struct Changed {
     success: bool,
 }
 
-/// Whether a conversation was made by the call or was there before.
+/// Whether a call created a conversation or found an existing one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Created {
-    /// 201: it is new.
+    /// 201: the conversation is new.
     New,
-    /// 200: it was there; the rest of the request's body is ignored.
+    /// 200: the conversation existed; the rest of the request's body is ignored.
     Existing,
 }
 
-/// What `POST /api/conversations/{id}/run` did.
+/// Response of `POST /api/conversations/{id}/run`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunStarted {
-    /// 200: no run was under way; one is now, or the conversation is finished and stays so.
+    /// 200: no run was in progress. Now one is, or the conversation is finished and stays finished.
     Started,
-    /// 409: a run is under way.
+    /// 409: a run is in progress.
     AlreadyRunning,
 }
 
 impl AgentServerClient {
-    /// `POST /api/conversations`. May be repeated: the id is ours.
+    /// `POST /api/conversations`. May be repeated, because the client chooses the id.
     ///
     /// # Errors
-    /// [`HttpError`]; 422 for a body that the server does not take (1.22.1 answers 500 to some).
+    /// [`HttpError`]; 422 for a body that the server does not accept (1.22.1 responds with 500 to some of them).
     pub async fn start_conversation(&self, body: &StartConversation) -> Result<(Created, ConversationInfo), HttpError> {
         let mut request =
             self.request(Method::POST, &["api", "conversations"]).timeout(self.time_limits().busy_request).json(body);
@@ -60,12 +60,12 @@ impl AgentServerClient {
         self.of_conversation(Method::GET, id, &[]).send().await?.json()
     }
 
-    /// `POST …/events` with a user's message that starts a run. **Must not be repeated blindly**: a message carries no
-    /// id, so that the server takes a second one for another message.
+    /// `POST …/events` with a user message that starts a run. **Must not be repeated blindly**: a message has no id, so the
+    /// server treats a repeated request as another message.
     ///
     /// # Errors
-    /// [`HttpError`]. After an ambiguous one, search the events for the message. After a 429 (full server, 1.58.0) the
-    /// message is stored, and only [`AgentServerClient::run`] is to be repeated.
+    /// [`HttpError`]. After an ambiguous error, search the events for the message. After a 429 (server at its limit, 1.58.0) the
+    /// message is stored, and only [`AgentServerClient::run`] has to be repeated.
     pub async fn send_message(&self, id: ConversationId, text: &str, limit: Duration) -> Result<(), HttpError> {
         self.of_conversation(Method::POST, id, &["events"])
             .timeout(limit)
@@ -78,7 +78,7 @@ impl AgentServerClient {
     /// `POST …/run`. May be repeated.
     ///
     /// # Errors
-    /// [`HttpError`]; 429 for a full server (1.58.0).
+    /// [`HttpError`]; 429 if the server is at its limit (1.58.0).
     pub async fn run(&self, id: ConversationId) -> Result<RunStarted, HttpError> {
         match self.of_conversation(Method::POST, id, &["run"]).timeout(self.time_limits().busy_request).send().await {
             Ok(_) => Ok(RunStarted::Started),
@@ -87,8 +87,8 @@ impl AgentServerClient {
         }
     }
 
-    /// Stops the agent: `POST …/interrupt`, or `…/pause` where there is no interrupt. May be repeated. A pause is
-    /// answered only after the running command, an interrupt at once.
+    /// Stops the agent: `POST …/interrupt`, or `…/pause` on versions without it. May be repeated. The server responds to an
+    /// interrupt at once, and to a pause only after the running command.
     ///
     /// # Errors
     /// [`HttpError`].
@@ -101,7 +101,7 @@ impl AgentServerClient {
             .map(drop)
     }
 
-    /// `GET …/agent_final_response`, from 1.17.0: the agent's last message, if there is one. May be repeated.
+    /// `GET …/agent_final_response`, from 1.17.0: returns the agent's last message, if there is one. May be repeated.
     ///
     /// # Errors
     /// [`HttpError`]; 404 on older versions.
@@ -111,7 +111,7 @@ impl AgentServerClient {
         Ok(Some(answer.response).filter(|response| !response.is_empty()))
     }
 
-    /// `PATCH /api/conversations/{id}` with all tags, which replace the ones that are there. May be repeated.
+    /// `PATCH /api/conversations/{id}` with all tags, which replace the existing ones. May be repeated.
     ///
     /// # Errors
     /// [`HttpError`]; 422 on 1.11.5.
@@ -130,7 +130,7 @@ impl AgentServerClient {
     async fn change(&self, id: ConversationId, change: &Value) -> Result<(), HttpError> {
         let response = self.of_conversation(Method::PATCH, id, &[]).json(change).send().await?;
         let Changed { success } = response.json()?;
-        // Seen on 1.11.5 to 1.50.1; 1.58.0 answers 404.
+        // Seen on 1.11.5 to 1.50.1; 1.58.0 responds with 404.
         if success { Ok(()) } else { Err(response.into_not_found("the conversation does not exist")) }
     }
 

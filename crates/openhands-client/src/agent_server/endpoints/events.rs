@@ -1,4 +1,4 @@
-//! Events: search, count, and the confirmation of actions.
+//! Endpoints of events: search, count, and confirmation of actions.
 
 use reqwest::Method;
 use serde::Serialize;
@@ -9,7 +9,7 @@ use crate::agent_server::wire::EventPage;
 use crate::http::HttpError;
 use crate::ids::ConversationId;
 
-/// Which events to search for.
+/// A query for events.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct EventQuery {
     #[serde(rename = "timestamp__gte", skip_serializing_if = "Option::is_none")]
@@ -31,73 +31,75 @@ pub struct EventQuery {
 }
 
 impl EventQuery {
-    /// Events at or after this naive server-local time, such as an [`Event`](crate::Event)'s `timestamp`.
+    /// Selects events at or after this time, in the server's local time without an offset, such as the `timestamp` of an
+    /// [`Event`](crate::Event).
     #[must_use]
     pub fn since(self, time: impl Into<String>) -> Self {
         Self { since: Some(time.into()), ..self }
     }
 
-    /// Events before this naive server-local time.
+    /// Selects events before this time, in the server's local time without an offset.
     #[must_use]
     pub fn before(self, time: impl Into<String>) -> Self {
         Self { before: Some(time.into()), ..self }
     }
 
-    /// Events of this kind: `MessageEvent`, on older versions `openhands.sdk.event.llm_convertible.message.MessageEvent`.
+    /// Selects events of this kind: `MessageEvent`, or on older versions
+    /// `openhands.sdk.event.llm_convertible.message.MessageEvent`.
     #[must_use]
     pub fn kind(self, kind: impl Into<String>) -> Self {
         Self { kind: Some(kind.into()), ..self }
     }
 
-    /// Messages that hold this text, in any case.
+    /// Selects messages that contain this text. Case is ignored.
     #[must_use]
     pub fn body(self, text: impl Into<String>) -> Self {
         Self { body: Some(text.into()), ..self }
     }
 
-    /// Events of this source: `user`, `agent` or `environment`.
+    /// Selects events of this source: `user`, `agent` or `environment`.
     #[must_use]
     pub fn source(self, source: &'static str) -> Self {
         Self { source: Some(source), ..self }
     }
 
-    /// The newest first (default: the oldest first).
+    /// Returns the newest events first (default: the oldest first).
     #[must_use]
     pub fn newest_first(self) -> Self {
         Self { newest_first: true, ..self }
     }
 
-    /// The number of events in a page; the server's maximum is 100.
+    /// Sets the number of events in a page; the server's maximum is 100.
     #[must_use]
     pub fn limit(self, events: u8) -> Self {
         Self { limit: Some(events), ..self }
     }
 
-    /// The page with this id, the `next_page_id` of the page before.
+    /// Selects the page with this id, which is the `next_page_id` of the previous page.
     #[must_use]
     pub fn page_id(self, id: impl Into<String>) -> Self {
         Self { page_id: Some(id.into()), ..self }
     }
 }
 
-/// Which actions of the agent wait for a confirmation.
+/// Which actions of the agent wait for confirmation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind")]
 #[non_exhaustive]
 pub enum ConfirmationPolicy {
-    /// Every action.
+    /// All actions.
     #[serde(rename = "AlwaysConfirm")]
     Always,
-    /// No action: the default.
+    /// No actions (default).
     #[serde(rename = "NeverConfirm")]
     Never,
-    /// The actions that the agent's security analyzer finds risky.
+    /// Actions that the agent's security analyzer considers risky.
     #[serde(rename = "ConfirmRisky")]
     Risky,
 }
 
 impl AgentServerClient {
-    /// `GET …/events/search`. May be repeated. Storage order is not strictly the order of timestamps.
+    /// `GET …/events/search`. May be repeated. The storage order is not strictly the order of the timestamps.
     ///
     /// # Errors
     /// [`HttpError`].
@@ -133,10 +135,10 @@ impl AgentServerClient {
         request.timeout(self.time_limits().busy_request).json(&json!({ "policy": policy })).send().await.map(drop)
     }
 
-    /// `POST …/security_analyzer`: what tells how risky an action is, by the name of its class. May be repeated.
+    /// `POST …/security_analyzer`: sets what rates the risk of an action, by class name. May be repeated.
     ///
     /// # Errors
-    /// [`HttpError`]; 422 for one that the server does not know.
+    /// [`HttpError`]; 422 for an analyzer that the server does not know.
     pub async fn set_security_analyzer(&self, id: ConversationId, kind: &str) -> Result<(), HttpError> {
         let request = self.of_conversation(Method::POST, id, &["security_analyzer"]);
         let body = json!({ "security_analyzer": { "kind": kind } });

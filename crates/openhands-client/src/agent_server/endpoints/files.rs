@@ -1,4 +1,4 @@
-//! Files of the agent-server's machine: `/api/file`.
+//! Files on the agent-server's machine: `/api/file`.
 
 use reqwest::Method;
 
@@ -10,16 +10,16 @@ impl AgentServerClient {
         if capabilities.file_query {
             return self.of_machine(method, &["file", endpoint]).query(&[("path", path)]);
         }
-        // Two slashes: with one, the path counts as relative.
+        // Two slashes are needed: with one, the path counts as relative.
         let mut segments = vec!["file", endpoint];
         segments.extend(path.split('/'));
         self.of_machine(method, &segments)
     }
 
-    /// `POST /api/file/upload`: writes a file, and the folders above it. The path is absolute. May be repeated.
+    /// `POST /api/file/upload`: writes a file and creates its parent folders. The path is absolute. May be repeated.
     ///
     /// # Errors
-    /// [`HttpError`]; 400 (500 on older versions) when the file cannot be written.
+    /// [`HttpError`]; 400 (500 on older versions) if the file cannot be written.
     pub async fn upload(&self, path: &str, upload: Upload, capabilities: Capabilities) -> Result<(), HttpError> {
         self.file(Method::POST, "upload", path, capabilities).send_file(upload).await.map(drop)
     }
@@ -27,12 +27,12 @@ impl AgentServerClient {
     /// `GET /api/file/download`: reads a file. May be repeated.
     ///
     /// # Errors
-    /// [`HttpError`]; 404 where there is none, 400 for a folder.
+    /// [`HttpError`]; 404 if the file does not exist, 400 for a folder.
     pub async fn download(&self, path: &str, capabilities: Capabilities) -> Result<Download, HttpError> {
         self.file(Method::GET, "download", path, capabilities).download().await
     }
 
-    /// The same from an offset, at most `longest` bytes; nothing where the file ends there. May be repeated.
+    /// The same from an offset, with at most `longest` bytes; `None` if the file ends there. May be repeated.
     ///
     /// # Errors
     /// [`HttpError`].
@@ -45,7 +45,7 @@ impl AgentServerClient {
     ) -> Result<Option<Download>, HttpError> {
         let request = self.file(Method::GET, "download", path, capabilities);
         match request.range(offset, offset + longest - 1).download().await {
-            // A proxy may strip the header; then the whole file comes, from its start.
+            // A proxy may remove the header. Then the response contains the whole file from its start.
             Ok(download) if download.status() != 206 && offset > 0 => download.after(offset).await,
             Ok(download) => Ok(Some(download)),
             Err(error) if error.status() == Some(416) => Ok(None),

@@ -1,4 +1,4 @@
-//! Git repositories of the agent-server's machine.
+//! Git repositories on the agent-server's machine.
 
 use reqwest::Method;
 use serde::Deserialize;
@@ -17,14 +17,14 @@ pub struct GitChange {
     pub path: String,
 }
 
-/// A file as it was and as it is.
+/// A file in its old and its current version.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct GitDiff {
-    /// The content before; `None` for a new file.
+    /// The old content; `None` for a new file.
     #[serde(default)]
     pub original: Option<String>,
-    /// The content now; `None` for a deleted file.
+    /// The current content; `None` for a deleted file.
     #[serde(default)]
     pub modified: Option<String>,
 }
@@ -46,11 +46,12 @@ impl AgentServerClient {
         self.git("diff", file).await
     }
 
-    /// The path is a query parameter (1.58.0); 1.11.5 takes it at the end of the address, and redirects from the other form.
+    /// Sends the path as a query parameter (1.58.0). Version 1.11.5 expects it at the end of the URL path, and redirects requests
+    /// of the other form.
     async fn git<T: DeserializeOwned>(&self, endpoint: &str, path: &str) -> Result<T, HttpError> {
         match self.request(Method::GET, &["api", "git", endpoint]).query(&[("path", path)]).send().await {
             Err(error) if matches!(error.status(), Some(307 | 404 | 405)) => {
-                // Two slashes: with one, the path counts as relative.
+                // Two slashes are needed: with one, the path counts as relative.
                 let segments: Vec<&str> = ["api", "git", endpoint].into_iter().chain(path.split('/')).collect();
                 self.request(Method::GET, &segments).send().await?.json()
             }

@@ -1,4 +1,4 @@
-//! The endpoints of the agent-server by subject: one method each, one attempt each.
+//! The endpoints of the agent-server by subject. Each has one method, and each call makes one attempt.
 
 mod bash;
 mod conversations;

@@ -1,4 +1,4 @@
-//! Operations on a conversation beside its turns: pause, interrupt, fork, condense, questions, plugins, deletion.
+//! Operations on a conversation outside its turns: pause, interrupt, fork, condense, questions, plugins, deletion.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::agent_server::wire::Llm;
 use crate::http::HttpError;
 use crate::ids::ConversationId;
 
-/// How a conversation is forked.
+/// Options for forking a conversation.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct ForkOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -25,26 +25,26 @@ pub struct ForkOptions {
 }
 
 impl ForkOptions {
-    /// The title of the fork.
+    /// Sets the title of the fork.
     #[must_use]
     pub fn title(self, title: impl Into<String>) -> Self {
         Self { title: Some(title.into()), ..self }
     }
 
-    /// A tag of the fork.
+    /// Adds a tag to the fork.
     #[must_use]
     pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.tags.insert(key.into(), value.into());
         self
     }
 
-    /// The last event that the fork takes over (default: all events).
+    /// Sets the last event that the fork contains (default: all events).
     #[must_use]
     pub fn from_event_id(self, id: impl Into<String>) -> Self {
         Self { from_event_id: Some(id.into()), ..self }
     }
 
-    /// The fork keeps the cost and the tokens so far (default: it starts at zero).
+    /// Keeps the cost and the tokens so far (default: the fork starts at zero).
     #[must_use]
     pub fn keep_metrics(self) -> Self {
         Self { keep_metrics: true, ..self }
@@ -87,8 +87,8 @@ impl AgentServerClient {
         self.or_unsupported("interrupt", id, sent).await.map(drop)
     }
 
-    /// `POST …/fork`: a copy of the conversation under the id `fork`, idle, with the events so far. Seen on 1.58.0, absent on
-    /// 1.11.5. May be repeated: a second request with the same id is a 409.
+    /// `POST …/fork`: copies the conversation with its events so far to the id `fork`; the copy is idle. Seen on 1.58.0, absent
+    /// on 1.11.5. May be repeated: the response to a second request with the same id is a 409.
     ///
     /// # Errors
     /// [`HttpError`]; [`HttpError::Unsupported`] on older versions.
@@ -110,17 +110,17 @@ impl AgentServerClient {
         self.or_unsupported("switch_llm", id, sent).await.map(drop)
     }
 
-    /// `POST …/condense`: sums up the history with the agent's condenser. May be repeated.
+    /// `POST …/condense`: summarizes the history with the agent's condenser. May be repeated.
     ///
     /// # Errors
-    /// [`HttpError`]; 409 if the agent has no condenser for it (1.58.0).
+    /// [`HttpError`]; 409 if the agent has no suitable condenser (1.58.0).
     pub async fn condense(&self, id: ConversationId) -> Result<(), HttpError> {
         let sent =
             self.of_conversation(Method::POST, id, &["condense"]).timeout(self.time_limits().busy_request).send().await;
         self.or_unsupported("condense", id, sent).await.map(drop)
     }
 
-    /// `POST …/ask_agent`: a question beside the conversation, which gets no event of it. Costs a call of the LLM.
+    /// `POST …/ask_agent`: asks a question outside the conversation, which is not stored as an event. Costs an LLM call.
     ///
     /// # Errors
     /// [`HttpError`].
@@ -139,7 +139,7 @@ impl AgentServerClient {
     pub async fn load_plugin(&self, id: ConversationId, plugin: &str) -> Result<(), HttpError> {
         let request = self.of_conversation(Method::POST, id, &["load_plugin"]).timeout(self.time_limits().busy_request);
         match request.json(&json!({ "plugin_ref": plugin })).send().await {
-            // A plugin that is not found is a 404 with words of its own.
+            // A plugin that does not exist is a 404 with its own message.
             Err(error @ HttpError::Status { .. }) if error.is_unknown_route() => {
                 self.or_unsupported("load_plugin", id, Err(error)).await
             }
@@ -147,7 +147,7 @@ impl AgentServerClient {
         }
     }
 
-    /// `DELETE /api/conversations/{id}`. May be repeated: then it is a 404.
+    /// `DELETE /api/conversations/{id}`. May be repeated: the response is then a 404.
     ///
     /// # Errors
     /// [`HttpError`].

@@ -17,10 +17,10 @@ use crate::secret::Secret;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct AgentProfileInfo {
-    /// Its id.
+    /// The id of the profile.
     #[serde(default)]
     pub id: Option<String>,
-    /// Its name.
+    /// The name of the profile.
     pub name: String,
 }
 
@@ -30,7 +30,7 @@ pub struct AgentProfileInfo {
 pub struct AgentProfileList {
     /// The profiles.
     pub profiles: Vec<AgentProfileInfo>,
-    /// The id of the active one.
+    /// The id of the active profile.
     #[serde(default)]
     pub active_agent_profile_id: Option<String>,
 }
@@ -47,8 +47,8 @@ impl AgentServerClient {
         }
     }
 
-    /// The names of the tools that an agent may have: `usable_tools` of `GET /server_info`, else `GET /api/tools/`, which on older versions
-    /// also names a browser that is not there. May be repeated.
+    /// Returns the names of the tools that an agent may have: `usable_tools` of `GET /server_info`, or else `GET /api/tools/`,
+    /// which on older versions lists a browser even if it is not available. May be repeated.
     ///
     /// # Errors
     /// [`HttpError`].
@@ -60,8 +60,8 @@ impl AgentServerClient {
         }
     }
 
-    /// `GET /openapi.json`: the names of the types that the server knows, such as `AgentDefinition`. Those of which requests and responses
-    /// differ have two: `X-Input` and `X-Output`. May be repeated.
+    /// `GET /openapi.json`: returns the names of the types that the server knows, such as `AgentDefinition`. A type that differs
+    /// between requests and responses has two names: `X-Input` and `X-Output`. May be repeated.
     ///
     /// # Errors
     /// [`HttpError`].
@@ -79,7 +79,7 @@ impl AgentServerClient {
         Ok(document.components.schemas.into_keys().collect())
     }
 
-    /// `POST /api/skills`: the skills of some sources. May be repeated.
+    /// `POST /api/skills`: returns the skills of some sources. May be repeated.
     ///
     /// # Errors
     /// [`HttpError`].
@@ -108,7 +108,7 @@ impl AgentServerClient {
         self.with_keys(&["api", "profiles", name]).send().await?.json()
     }
 
-    /// `GET /api/profiles`: the names of the LLM profiles, from 1.22.1. May be repeated.
+    /// `GET /api/profiles`: returns the names of the LLM profiles, from 1.22.1. May be repeated.
     ///
     /// # Errors
     /// [`HttpError`].
@@ -116,8 +116,8 @@ impl AgentServerClient {
         self.request(Method::GET, &["api", "profiles"]).send().await?.json()
     }
 
-    /// `GET /api/settings/secrets`: names and descriptions, from 1.22.1; those that an agent profile allows, where one is named. May be
-    /// repeated.
+    /// `GET /api/settings/secrets`: returns names and descriptions, from 1.22.1. With an agent profile, only the secrets that it
+    /// allows. May be repeated.
     ///
     /// # Errors
     /// [`HttpError`]; 404 on older versions, or for an unknown profile.
@@ -126,7 +126,7 @@ impl AgentServerClient {
         request.query(&of_profile(agent_profile)).send().await?.json()
     }
 
-    /// A reference to a secret of the server's own settings: `GET /api/settings/secrets/{name}`, plain text, with the
+    /// Returns a reference to a secret in the server's own settings: `GET /api/settings/secrets/{name}`, in plain text, with the
     /// session key.
     #[must_use]
     pub fn secret(&self, name: &str, description: Option<String>) -> SecretSource {
@@ -138,15 +138,15 @@ impl AgentServerClient {
         }
     }
 
-    /// `GET /api/settings/secrets/{name}`: the value of a secret, nothing where there is none, from 1.22.1. May be
-    /// repeated. For what the runner itself does before the agent starts; the agent gets [`AgentServerClient::secret`].
+    /// `GET /api/settings/secrets/{name}`: returns the value of a secret, or `None` if it does not exist; from 1.22.1. May be
+    /// repeated. It is used for steps before the agent starts; the agent itself gets [`AgentServerClient::secret`].
     ///
     /// # Errors
     /// [`HttpError`].
     pub async fn secret_value(&self, name: &str) -> Result<Option<Secret>, HttpError> {
         match self.request(Method::GET, &["api", "settings", "secrets", name]).send().await {
             Ok(answer) => Ok(Some(Secret::new(answer.text().trim())).filter(|secret| !secret.expose().is_empty())),
-            // Also a version without such settings.
+            // This includes versions without such settings.
             Err(error) if error.status() == Some(404) => Ok(None),
             Err(error) => Err(error),
         }

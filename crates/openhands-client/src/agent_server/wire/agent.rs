@@ -6,11 +6,11 @@ use serde_json::{Map, Value};
 use super::llm::Llm;
 use crate::agent_server::skill::{AgentContext, Marketplace, Skill};
 
-/// What the agent of a conversation is made of.
+/// The agent of a conversation: described here, or an agent profile of the server.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub enum AgentSource {
-    /// An agent that is described here.
+    /// An agent that the client describes.
     Agent {
         /// The agent.
         agent: Box<Agent>,
@@ -25,7 +25,8 @@ impl From<Agent> for AgentSource {
     }
 }
 
-/// An agent profile of the server, which names LLM, tools, MCP servers and the secrets that the agent may have. Seen on 1.58.0.
+/// An agent profile of the server, which sets the LLM, the tools, the MCP servers and the secrets that the agent may use. Seen on
+/// 1.58.0.
 #[derive(Debug, Clone, Serialize)]
 pub struct AgentProfile {
     agent_profile_id: String,
@@ -33,8 +34,8 @@ pub struct AgentProfile {
     additions: LaunchAdditions,
 }
 
-/// What a conversation gives to the agent of a profile. The server merges skills by name, and the profile's own win
-/// (sdk 1.58.0, conversation/request.py, `AgentLaunchAdditions`).
+/// What a conversation adds to the agent of a profile. The server merges skills by name, and the profile's own skills override
+/// others (sdk 1.58.0, conversation/request.py, `AgentLaunchAdditions`).
 #[derive(Debug, Clone, Default, Serialize)]
 struct LaunchAdditions {
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -50,20 +51,20 @@ impl LaunchAdditions {
 }
 
 impl AgentProfile {
-    /// The profile with this id.
+    /// Selects the profile with this id.
     #[must_use]
     pub fn new(id: impl Into<String>) -> Self {
         Self { agent_profile_id: id.into(), additions: LaunchAdditions::default() }
     }
 
-    /// With this LLM profile instead of its own.
+    /// Uses this LLM profile instead of the one in the agent profile.
     #[must_use]
     pub fn llm_profile(mut self, name: Option<String>) -> Self {
         self.additions.llm_profile_ref = name;
         self
     }
 
-    /// The same with these skills.
+    /// Adds these skills.
     #[must_use]
     pub(crate) fn with_skills(mut self, skills: Vec<Skill>) -> Self {
         self.additions.skills = skills;
@@ -71,25 +72,25 @@ impl AgentProfile {
     }
 }
 
-/// An agent that the agent of a conversation can give a part of its work. Seen on 1.58.0 (sdk, subagent/schema.py, `AgentDefinition`).
+/// An agent to which the agent of a conversation can delegate work. Seen on 1.58.0 (sdk, subagent/schema.py, `AgentDefinition`).
 #[doc(hidden)]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SubAgent {
-    /// Its name. The server knows one agent of a name, and keeps the first.
+    /// The name. The server has one agent for each name, and keeps the first.
     pub name: String,
-    /// What it is for, for the agent that chooses it.
+    /// What the agent is for. The delegating agent reads this to choose one.
     pub description: String,
-    /// Its system prompt.
+    /// The system prompt.
     pub system_prompt: String,
-    /// Its tools.
+    /// The names of the tools.
     pub tools: Vec<String>,
 }
 
-/// The longest history in events, and how many of its first ones stay.
+/// The maximum length of the history in events, and how many of the first events are kept.
 #[doc(hidden)]
 pub const DEFAULT_CONDENSER_SIZES: (u32, u32) = (80, 4);
 
-/// The default agent, as the official client makes it for command-line use.
+/// The default agent, as the official client creates it for command-line use.
 #[derive(Debug, Clone, Serialize)]
 pub struct Agent {
     kind: &'static str,
@@ -131,7 +132,8 @@ struct SystemPromptArguments {
 }
 
 impl Agent {
-    /// Terminal, file editor, task tracker, and a condenser that sums up long histories with the same LLM.
+    /// Creates the default agent: terminal, file editor, task tracker, and a condenser that summarizes long histories with the
+    /// same LLM.
     #[must_use]
     pub fn default_with(llm: Llm) -> Self {
         let condenser = llm.used_as("condenser");
@@ -152,7 +154,7 @@ impl Agent {
         }
     }
 
-    /// With these tools instead of the default ones.
+    /// Uses these tools instead of the default ones.
     #[doc(hidden)]
     #[must_use]
     pub fn tools<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
@@ -160,7 +162,7 @@ impl Agent {
         self
     }
 
-    /// With one more tool.
+    /// Adds a tool.
     #[doc(hidden)]
     #[must_use]
     pub fn tool(mut self, name: &str) -> Self {
@@ -170,8 +172,8 @@ impl Agent {
         self
     }
 
-    /// With a history of this many events at most, of which the first so many stay as they are when it is summarized; with nothing, the
-    /// history grows without end.
+    /// Sets the maximum length of the history in events, and how many of the first events are kept when it is summarized. With
+    /// `None`, the history grows without limit.
     #[doc(hidden)]
     #[must_use]
     pub fn condenser(mut self, sizes: Option<(u32, u32)>) -> Self {
@@ -181,7 +183,7 @@ impl Agent {
         self
     }
 
-    /// With this text at the end of the system prompt.
+    /// Adds this text at the end of the system prompt.
     #[doc(hidden)]
     #[must_use]
     pub fn system_prompt_suffix(mut self, text: impl Into<String>) -> Self {
@@ -189,24 +191,24 @@ impl Agent {
         self
     }
 
-    /// With a finish tool that takes these fields too (JSON Schema of an object).
+    /// Uses a finish tool that also accepts these fields (JSON Schema of an object).
     #[must_use]
     pub(crate) fn with_finish_fields(mut self, schema: Value) -> Self {
         let params = Map::from_iter([("response_schema".to_owned(), schema)]);
         self.tools.push(Tool { name: "FinishTool".to_owned(), params });
-        // The default tools have one of their own, and two are an error at the first message.
+        // The default tools include a finish tool, and two of them are an error at the first message.
         self.include_default_tools = Some(["ThinkTool"]);
         self
     }
 
-    /// With these MCP servers, in the shape that the server's version takes.
+    /// Uses these MCP servers, in the form that the server's version expects.
     #[must_use]
     pub(crate) fn with_mcp(self, mcp_config: Value) -> Self {
         Self { mcp_config, ..self }
     }
 
-    /// A marketplace, from which [`Conversation::load_plugin`](crate::Conversation::load_plugin) takes plugins: `github:owner/repo`,
-    /// a git address, or a directory on the agent-server's machine.
+    /// Adds a marketplace from which [`Conversation::load_plugin`](crate::Conversation::load_plugin) takes plugins:
+    /// `github:owner/repo`, a git URL, or a directory on the agent-server's machine.
     #[must_use]
     pub fn marketplace(mut self, name: impl Into<String>, source: impl Into<String>) -> Self {
         let marketplace = Marketplace { name: name.into(), source: source.into() };
@@ -214,7 +216,7 @@ impl Agent {
         self
     }
 
-    /// The same with these skills.
+    /// Adds these skills.
     #[must_use]
     pub(crate) fn with_skills(mut self, skills: Vec<Skill>) -> Self {
         self.context.get_or_insert_default().skills = skills;

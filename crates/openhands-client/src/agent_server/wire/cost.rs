@@ -1,4 +1,4 @@
-//! What a conversation has cost.
+//! The cost of a conversation.
 
 use std::fmt;
 
@@ -11,31 +11,31 @@ use serde::{Deserialize, Serialize};
 pub struct Cost(Option<f64>);
 
 impl Cost {
-    /// A known cost.
+    /// Creates a known cost.
     #[must_use]
     pub const fn dollars(dollars: f64) -> Self {
         Self(Some(dollars))
     }
 
-    /// US dollars, if known.
+    /// Returns the US dollars, if they are known.
     #[must_use]
     pub fn known(self) -> Option<f64> {
         self.0
     }
 
-    /// Whether nothing is known.
+    /// Returns whether the cost is unknown.
     #[must_use]
     pub fn is_unknown(&self) -> bool {
         self.0.is_none()
     }
 
-    /// This cost, or the other where this one is unknown.
+    /// Returns this cost, or the other one if this one is unknown.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         Self(self.0.or(other.0))
     }
 
-    /// The larger of both: a cost only grows, and a server may report it late.
+    /// Returns the larger cost: a cost never decreases, and a server may report it late.
     #[must_use]
     pub fn or_more(self, other: Self) -> Self {
         if other.0 > self.0 { other } else { self }

@@ -1,4 +1,4 @@
-//! The LLM that an agent asks.
+//! The LLM of an agent.
 
 use std::fmt;
 
@@ -8,13 +8,13 @@ use serde_json::{Map, Value};
 use crate::redact::secrets_of_field;
 use crate::secret::Secret;
 
-/// An agent-server's LLM object. Its `Debug` shows only the model, because it holds a key.
+/// An LLM object of the agent-server. `Debug` shows only the model, because the object contains a key.
 #[derive(Clone, PartialEq, Default, Serialize)]
 #[serde(transparent)]
 pub struct Llm(pub(crate) Map<String, Value>);
 
 impl Llm {
-    /// An LLM by its model and key.
+    /// Creates an LLM from its model and key.
     #[must_use]
     pub fn new(model: &str, api_key: &str) -> Self {
         Self(Map::from_iter([("model".to_owned(), model.into()), ("api_key".to_owned(), api_key.into())]))
@@ -39,7 +39,7 @@ impl Llm {
         self.set("api_key", key)
     }
 
-    /// Sets the provider's base URL, which the sandbox must reach.
+    /// Sets the provider's base URL, which must be reachable from the sandbox.
     #[must_use]
     pub fn base_url(self, url: &str) -> Self {
         self.set("base_url", url)
@@ -51,25 +51,25 @@ impl Llm {
         self.set("temperature", temperature)
     }
 
-    /// The model's name.
+    /// Returns the name of the model.
     #[must_use]
     pub fn model_name(&self) -> Option<&str> {
         self.text("model")
     }
 
-    /// A field, as it was set.
+    /// Returns the value of a field.
     #[must_use]
     pub fn get(&self, field: &str) -> Option<&Value> {
         self.0.get(field)
     }
 
-    /// A field that is a text and not empty.
+    /// Returns the value of a field if it is a non-empty text.
     #[must_use]
     pub fn text(&self, field: &str) -> Option<&str> {
         self.0.get(field)?.as_str().filter(|text| !text.is_empty())
     }
 
-    /// Its keys, whatever the provider calls them (`api_key`, `aws_secret_access_key`), and those in `extra_headers`.
+    /// Returns its keys, whatever the provider calls them (`api_key`, `aws_secret_access_key`), and those in `extra_headers`.
     #[doc(hidden)]
     #[must_use]
     pub fn secrets(&self) -> Vec<Secret> {
@@ -81,7 +81,7 @@ impl Llm {
             .collect()
     }
 
-    /// The LLM of an account's settings, without the fields that are not set; none without a model.
+    /// Creates an LLM from an account's settings, without the fields that are not set; `None` without a model.
     #[doc(hidden)]
     #[must_use]
     pub fn of_settings(settings: &Value) -> Option<Self> {
@@ -91,7 +91,7 @@ impl Llm {
         llm.model_name().is_some().then_some(llm)
     }
 
-    /// The same LLM for another use, so that the server counts its cost apart.
+    /// Returns the same LLM for another use, so that the server counts its cost separately.
     #[must_use]
     pub fn used_as(&self, usage_id: &str) -> Self {
         let mut fields = self.0.clone();

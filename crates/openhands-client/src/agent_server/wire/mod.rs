@@ -1,6 +1,6 @@
-//! Bodies of the agent-server's HTTP calls.
+//! Request and response bodies of the agent-server.
 //!
-//! Requests hold only what every version takes; answers are read leniently.
+//! Requests contain only what every version accepts. Responses are parsed leniently.
 
 mod agent;
 mod cost;
@@ -30,23 +30,23 @@ pub use usage::{Metrics, Tokens, Usage};
 #[serde(from = "String")]
 #[non_exhaustive]
 pub enum Status {
-    /// Nothing has been asked, or a message waits for a run.
+    /// The conversation has no message yet, or a message waits for a run.
     Idle,
-    /// The agent works.
+    /// The agent is working.
     Running,
     /// Stopped by `pause` or `interrupt`; `run` continues it.
     Paused,
-    /// The agent waits for a person to allow an action.
+    /// The agent waits until a person confirms an action.
     WaitingForConfirmation,
-    /// The agent has finished; a stop hook may still send it back to work.
+    /// The agent has finished. A stop hook may still send it back to work.
     Finished,
-    /// The run has failed. The reason is in a `ConversationErrorEvent`, where there is one.
+    /// The run has failed. The reason is in a `ConversationErrorEvent`, if there is one.
     Error,
-    /// The agent does the same again and again.
+    /// The agent repeats the same step.
     Stuck,
     /// The conversation is being deleted.
     Deleting,
-    /// A status of a newer server.
+    /// A status that only newer servers have.
     Other(String),
 }
 
@@ -66,38 +66,38 @@ impl From<String> for Status {
     }
 }
 
-/// Body of `POST /api/conversations`, in the form that every version takes.
+/// Body of `POST /api/conversations`, in the form that every version accepts.
 #[derive(Debug, Clone, Serialize)]
 pub struct StartConversation {
-    /// Chosen by us: a second request with the same id gives the existing conversation.
+    /// The id, chosen by the client. A second request with the same id returns the existing conversation.
     #[serde(serialize_with = "id_text")]
     pub conversation_id: ConversationId,
     /// The agent.
     #[serde(flatten)]
     pub agent: AgentSource,
-    /// Where it works.
+    /// The agent's working directory.
     pub workspace: LocalWorkspace,
-    /// Steps for one message; the server's default is 500.
+    /// The maximum number of steps for each message; the server's default is 500.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_iterations: Option<u32>,
-    /// Secrets that terminal commands see as variables.
+    /// Secrets that terminal commands see as environment variables.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: Secrets,
-    /// Ignored by 1.11.5.
+    /// Tags. 1.11.5 ignores them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
-    /// A known field from 1.29.3, ignored before.
+    /// The account of the user. Known from 1.29.3, ignored before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_id: Option<String>,
-    /// Loaded at the first message, where one that cannot be loaded is a 500.
+    /// Plugins. The server loads them at the first message, and responds with 500 to it if one cannot be loaded.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub plugins: Vec<PluginSource>,
-    /// Whether the server makes a title with an LLM call. Known to 1.16.1 and later.
+    /// Whether the server generates a title with an LLM call. Known from 1.16.1.
     pub autotitle: bool,
     /// Commands that the server runs at certain events.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hook_config: Option<HookConfig>,
-    /// Seen on 1.58.0, ignored by 1.11.5.
+    /// Agents for delegation. Seen on 1.58.0, ignored by 1.11.5.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub agent_definitions: Vec<SubAgent>,
     /// Where the conversation belongs in traces.
@@ -117,7 +117,7 @@ pub struct LocalWorkspace {
 }
 
 impl LocalWorkspace {
-    /// The workspace in this directory.
+    /// Creates a workspace in this directory.
     pub fn new(working_dir: impl Into<String>) -> Self {
         Self { kind: "LocalWorkspace", working_dir: working_dir.into() }
     }
@@ -138,47 +138,47 @@ struct TextContent<'m> {
 }
 
 impl<'m> SendMessage<'m> {
-    /// A user's message that starts a run.
+    /// Creates a user message that starts a run.
     #[must_use]
     pub fn and_run(text: &'m str) -> Self {
         Self { role: "user", content: [TextContent { r#type: "text", text }], run: true }
     }
 }
 
-/// What we read of `GET /api/conversations/{id}`.
+/// Response of `GET /api/conversations/{id}`, with the fields that are read.
 #[derive(Debug, Clone, Deserialize)]
 pub struct ConversationInfo {
     /// The status.
     pub execution_status: Status,
-    /// What the conversation has used.
+    /// The usage of the conversation.
     #[serde(default, deserialize_with = "lenient_usage")]
     pub stats: Usage,
-    /// Absent on 1.11.5.
+    /// The tags. Absent on 1.11.5.
     #[serde(default)]
     pub tags: Option<BTreeMap<String, String>>,
-    /// Absent on older versions.
+    /// The hooks. Absent on older versions.
     #[serde(default)]
     pub hook_config: Option<Value>,
-    /// The event id of the last message from our side.
+    /// The event id of the last user message.
     #[serde(default)]
     pub last_user_message_id: Option<String>,
 }
 
-/// Usage of another shape says nothing, and is no reason to refuse the whole state.
+/// Reads the usage. Usage of an unexpected form counts as unknown and does not invalidate the whole state.
 #[expect(clippy::unnecessary_wraps, reason = "the signature that serde asks for")]
 fn lenient_usage<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Usage, D::Error> {
     Ok(Box::<RawValue>::deserialize(deserializer).map(|raw| Usage::parse(raw.get())).unwrap_or_default())
 }
 
 impl ConversationInfo {
-    /// The cost so far.
+    /// Returns the cost so far.
     #[must_use]
     pub fn cost(&self) -> Cost {
         self.stats.cost()
     }
 }
 
-/// A page of `GET /api/conversations/{id}/events/search`. Items are kept as they came.
+/// A page of `GET /api/conversations/{id}/events/search`. Items are kept as they arrived.
 #[derive(Debug, Deserialize)]
 pub struct EventPage {
     /// The events.
@@ -188,20 +188,21 @@ pub struct EventPage {
     pub next_page_id: Option<String>,
 }
 
-/// What we read of a command or its output, `GET /api/bash/bash_events/search`. Ids have no dashes here, times are UTC.
+/// A command or its output in `GET /api/bash/bash_events/search`, with the fields that are read. Ids have no dashes here, and
+/// times are in UTC.
 #[derive(Debug, Clone, Deserialize)]
 pub struct BashEvent {
     /// The event's id.
     pub id: String,
-    /// The command's text.
+    /// The text of the command.
     #[serde(default)]
     pub command: Option<String>,
-    /// When it was started.
+    /// The start time of the command.
     pub timestamp: String,
-    /// Seconds until the server ends it.
+    /// The time in seconds after which the server ends the command.
     #[serde(default)]
     pub timeout: Option<f64>,
-    /// For an output: the exit code, on the last one.
+    /// The exit code, on the last output of a command.
     #[serde(default)]
     pub exit_code: Option<i64>,
 }
@@ -213,23 +214,24 @@ pub struct BashPage {
     pub items: Vec<BashEvent>,
 }
 
-/// What we read of `GET /server_info`.
+/// Response of `GET /server_info`, with the fields that are read.
 #[derive(Debug, Deserialize)]
 pub struct ServerInfo {
-    /// Such as `1.58.0`; present on all versions.
+    /// The version, such as `1.58.0`; present on all versions.
     pub version: String,
-    /// The names of the tools that work here. Seen on 1.58.0, absent on 1.11.5.
+    /// The names of the available tools. Seen on 1.58.0, absent on 1.11.5.
     #[serde(default)]
     pub usable_tools: Option<Vec<String>>,
-    /// `local`, or `docker` where each conversation has a container of its own. Seen on 1.58.0 (`server_details_router.py`), absent on 1.11.5.
+    /// `local`, or `docker` if each conversation has its own container. Seen on 1.58.0 (`server_details_router.py`), absent on
+    /// 1.11.5.
     #[serde(default)]
     pub conversation_runtime: Option<String>,
 }
 
-/// Body of `GET /api/conversations/{id}/agent_final_response`.
+/// Response of `GET /api/conversations/{id}/agent_final_response`.
 #[derive(Debug, Deserialize)]
 pub struct FinalResponse {
-    /// Empty when there is none.
+    /// The message; empty if there is none.
     #[serde(default)]
     pub response: String,
 }

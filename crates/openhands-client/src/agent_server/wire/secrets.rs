@@ -1,4 +1,4 @@
-//! Where an agent gets its secrets.
+//! Secrets of an agent, and where their values come from.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,17 +7,17 @@ use serde::Serialize;
 
 use crate::secret::Secret;
 
-/// Where the agent-server takes the value of a secret from.
+/// The source from which the agent-server gets the value of a secret.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind")]
 #[non_exhaustive]
 pub enum SecretSource {
-    /// The server fetches the value when a command needs it: it never passes through us.
+    /// The server fetches the value when a command needs it. The value never passes through this program.
     #[serde(rename = "LookupSecret")]
     Lookup {
-        /// Where it reads the value.
+        /// The URL of the value.
         url: String,
-        /// What it sends with the request.
+        /// The headers of the request.
         headers: BTreeMap<String, String>,
         /// What the secret is for.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -26,7 +26,7 @@ pub enum SecretSource {
     /// The value itself.
     #[serde(rename = "StaticSecret")]
     Static {
-        /// It is not a secret to us.
+        /// The value, as plain text.
         value: String,
     },
 }

@@ -1,4 +1,4 @@
-//! What a conversation has used: tokens and cost, for each usage id.
+//! The usage of a conversation: tokens and cost for each usage id.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::Cost;
 
-/// The largest number of usage ids that are kept. A conversation has one for its agent, one for its condenser, and few more.
+/// The maximum number of usage ids that are kept. A conversation has one for its agent, one for its condenser, and few others.
 const MOST_IDS: usize = 64;
 
 /// `stats.usage_to_metrics`: tokens and cost for each usage id. Empty before the first message.
@@ -19,57 +19,57 @@ pub struct Usage {
     metrics: BTreeMap<String, Metrics>,
 }
 
-/// What one LLM has used.
+/// The usage of one LLM.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Metrics {
-    /// US dollars.
+    /// The cost in US dollars.
     pub cost: Cost,
-    /// Tokens.
+    /// The number of tokens.
     pub tokens: Tokens,
 }
 
-/// Numbers of tokens, as the server counts them.
+/// Token counts, as the server reports them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[non_exhaustive]
 #[serde(default)]
 pub struct Tokens {
-    /// Tokens of prompts.
+    /// Prompt tokens.
     #[serde(rename = "prompt_tokens")]
     pub prompt: u64,
-    /// Tokens of responses.
+    /// Completion tokens.
     #[serde(rename = "completion_tokens")]
     pub completion: u64,
-    /// Tokens of prompts that a cache held.
+    /// Prompt tokens that were read from a cache.
     #[serde(rename = "cache_read_tokens")]
     pub cache_read: u64,
-    /// Tokens of prompts that were written into a cache.
+    /// Prompt tokens that were written to a cache.
     #[serde(rename = "cache_write_tokens")]
     pub cache_write: u64,
-    /// Tokens of responses that the LLM spent on reasoning.
+    /// Completion tokens that the LLM used for reasoning.
     #[serde(rename = "reasoning_tokens")]
     pub reasoning: u64,
 }
 
 impl Usage {
-    /// Reads a `stats` object; of another shape it says nothing.
+    /// Reads a `stats` object. An object of an unexpected form counts as empty.
     #[must_use]
     pub fn parse(stats: &str) -> Self {
         serde_json::from_str(stats).unwrap_or_default()
     }
 
-    /// The metrics by usage id, such as `agent` and `condenser`.
+    /// Returns the metrics by usage id, such as `agent` and `condenser`.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Metrics)> {
         self.metrics.iter().map(|(id, metrics)| (id.as_str(), metrics))
     }
 
-    /// Whether nothing is known.
+    /// Returns whether nothing is known.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.metrics.is_empty()
     }
 
-    /// The sum of all costs; unknown when none is known.
+    /// Returns the sum of all costs; unknown if none is known.
     #[must_use]
     pub fn cost(&self) -> Cost {
         let known = self.metrics.values().filter_map(|metrics| metrics.cost.known());
@@ -79,7 +79,7 @@ impl Usage {
             .unwrap_or_default()
     }
 
-    /// The sum of all tokens.
+    /// Returns the sum of all tokens.
     #[must_use]
     pub fn tokens(&self) -> Tokens {
         self.metrics.values().fold(Tokens::default(), |sum, Metrics { tokens, .. }| Tokens {
@@ -105,7 +105,7 @@ impl<'de> Deserialize<'de> for Usage {
     }
 }
 
-/// The first entries of a map that may be longer.
+/// The first entries of a map, up to the maximum.
 struct Entries(BTreeMap<String, Metrics>);
 
 impl<'de> Deserialize<'de> for Entries {
@@ -136,7 +136,7 @@ impl<'de> Deserialize<'de> for Entries {
     }
 }
 
-/// Metrics without the lists of single calls. A cost that cannot be is unknown.
+/// Reads metrics without the lists of single calls. An impossible cost counts as unknown.
 fn metrics(raw: &str) -> Option<Metrics> {
     #[derive(Deserialize)]
     struct Form<'m> {
