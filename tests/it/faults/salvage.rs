@@ -20,6 +20,8 @@ crate::on_newest_and_oldest!(
     a_signal_leaves_the_work_that_was_done,
     an_agent_that_breaks_off_leaves_the_work_that_was_done,
     what_takes_too_long_to_be_kept_does_not_change_the_outcome,
+    a_runner_that_is_killed_while_it_keeps_the_work_has_completed,
+    a_signal_while_the_work_is_kept_does_not_change_the_outcome,
 );
 
 pub fn git(work: &Work, arguments: &[&str]) {
@@ -111,9 +113,7 @@ async fn what_takes_too_long_to_be_kept_does_not_change_the_outcome(server: &Age
     assert!(result.get("patch").is_none() && result["collected"]["files"] == 1, "{result:#}");
 }
 
-#[tokio::test]
-async fn a_runner_that_is_killed_while_it_keeps_the_work_has_completed() {
-    let server = AgentServer::shared(NEWEST).await;
+async fn a_runner_that_is_killed_while_it_keeps_the_work_has_completed(server: &AgentServer) {
     let (work, run, begun) = held(server).await;
     let running = run.args(["--restart-grace", "500ms"]).start();
     being_kept(&running, &begun).await;
@@ -123,9 +123,7 @@ async fn a_runner_that_is_killed_while_it_keeps_the_work_has_completed() {
     assert_eq!(work.log().1["status"], "COMPLETED");
 }
 
-#[tokio::test]
-async fn a_signal_while_the_work_is_kept_does_not_change_the_outcome() {
-    let server = AgentServer::shared(NEWEST).await;
+async fn a_signal_while_the_work_is_kept_does_not_change_the_outcome(server: &AgentServer) {
     let (work, run, begun) = held(server).await;
     let running = run.start();
     being_kept(&running, &begun).await;

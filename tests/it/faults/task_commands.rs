@@ -16,6 +16,10 @@ crate::on_newest_and_oldest!(
     a_signal_during_a_check_ends_the_command,
     the_time_limit_counts_during_setup,
     the_time_limit_counts_during_a_check,
+    a_runner_that_is_killed_during_setup_is_reported,
+    a_runner_that_is_killed_during_a_check_is_reported,
+    a_run_that_starts_again_during_setup_sets_up_again,
+    a_run_that_starts_again_during_a_check_checks_again,
 );
 
 /// A run whose command of this field waits at its gate, in a repository.
@@ -82,8 +86,7 @@ async fn the_time_limit_counts_during_a_check(server: &AgentServer) {
     the_time_limit_counts_for("checks", "40s", server).await;
 }
 
-async fn a_killed_runner_is_reported_during(field: &str) {
-    let server = AgentServer::shared(NEWEST).await;
+async fn a_killed_runner_is_reported_during(field: &str, server: &AgentServer) {
     let work = Work::on(server).await;
     let running = held_in(field, &work, server).args(["--restart-grace", "500ms"]).start();
     begun(&work, &running).await;
@@ -95,14 +98,12 @@ async fn a_killed_runner_is_reported_during(field: &str) {
     work.let_go(COMMAND);
 }
 
-#[tokio::test]
-async fn a_runner_that_is_killed_during_setup_is_reported() {
-    a_killed_runner_is_reported_during("setup").await;
+async fn a_runner_that_is_killed_during_setup_is_reported(server: &AgentServer) {
+    a_killed_runner_is_reported_during("setup", server).await;
 }
 
-#[tokio::test]
-async fn a_runner_that_is_killed_during_a_check_is_reported() {
-    a_killed_runner_is_reported_during("checks").await;
+async fn a_runner_that_is_killed_during_a_check_is_reported(server: &AgentServer) {
+    a_killed_runner_is_reported_during("checks", server).await;
 }
 
 /// Kills the runner while the command of this field waits, and starts the run again. Gives the report of the second runner, which logs
@@ -125,15 +126,11 @@ async fn started_again_during(field: &str, server: &AgentServer, words: [&str; 2
     report
 }
 
-#[tokio::test]
-async fn a_run_that_starts_again_during_setup_sets_up_again() {
-    let server = AgentServer::shared(NEWEST).await;
+async fn a_run_that_starts_again_during_setup_sets_up_again(server: &AgentServer) {
     started_again_during("setup", server, ["setup command 1 of 1: ", "completed"]).await;
 }
 
-#[tokio::test]
-async fn a_run_that_starts_again_during_a_check_checks_again() {
-    let server = AgentServer::shared(NEWEST).await;
+async fn a_run_that_starts_again_during_a_check_checks_again(server: &AgentServer) {
     let words = ["check 1 of 1: ", "it is not known whether the agent changes the scripts"];
     let report = started_again_during("checks", server, words).await;
     assert_eq!(server.user_messages(report["conversation_id"].as_str().unwrap()).await, ["Do the task."]);
