@@ -121,7 +121,8 @@ async fn a_sandbox_that_is_paused_under_its_run_is_resumed_and_the_run_continues
     assert_eq!(cloud.sandboxes().await, Vec::<Value>::new());
 }
 
-fn outside<const N: usize>(cloud: &CloudServer, arguments: [&str; N]) -> Run {
+/// A command outside of any sandbox, with the account of this server.
+pub fn outside<const N: usize>(cloud: &CloudServer, arguments: [&str; N]) -> Run {
     Run::outside(cloud).args(arguments)
 }
 
@@ -180,72 +181,6 @@ async fn a_sandbox_is_made_used_paused_resumed_and_deleted_by_commands() {
         outside(cloud, ["exec", "--format", "json", "--sandbox", &id, "--", "true"]).finish().await.exits_with(69);
     assert_eq!(gone.json()["error"]["code"], "SandboxUnavailable");
     outside(cloud, ["sandbox", "status", &id]).finish().await.exits_with(69).says(&format!("there is no sandbox {id}"));
-}
-
-#[tokio::test]
-async fn a_run_in_the_cloud_is_driven_from_here_and_leaves_no_sandbox() {
-    let cloud = &CloudServer::lent().await;
-    let (llm, receiver) = (ScriptedLlm::start(0).await.unwrap(), Receiver::start().await);
-    llm.script("Do the task", [Step::terminal("echo ${B_SECRET#top-} > left; pwd"), Step::finish("Done.")]);
-    cloud.set_llm(&llm).await;
-    cloud.set_secret("B_SECRET", "top-other-value").await;
-    // The sandboxes of the tests are on this machine.
-    let work = tempfile::tempdir().unwrap();
-    let task = format!("---\nworking_dir: {}\n---\nDo the task.", work.path().display());
-    let relative = outside(cloud, ["run", "--workspace", "cloud", "task.md"])
-        .file("task.md", "---\nworking_dir: work\n---\nDo the task.");
-    relative.finish().await.exits_with(78).says("working_dir: a relative path");
-    let run = outside(cloud, ["run", "--workspace", "cloud", "--keep-alive", "--format", "json", "task.md"])
-        .file("task.md", &task)
-        .reports_to(&receiver, "cloud-run");
-    let done = run.finish().await.exits_with(0).never_shows("top-other-value").never_shows("sk-inherited-key");
-    assert_eq!(done.json()["message"], "Done.");
-    assert_eq!(receiver.accepted()["status"], "COMPLETED");
-    let kept = cloud.sandboxes().await;
-    let id = kept[0]["id"].as_str().unwrap();
-    assert_eq!(done.json()["sandbox_id"], id);
-    assert_eq!(std::fs::read_to_string(work.path().join("left")).unwrap(), "other-value\n");
-
-    // The conversation of before is in it.
-    let conversation = done.json()["conversation_id"].as_str().unwrap().to_owned();
-    let report = outside(cloud, ["report", "--conversation", &conversation, "--sandbox", id, "--output", "-"]);
-    let page = report.finish().await.exits_with(0).never_shows("top-other-value").stdout;
-    assert!(page.contains("<h1>Conversation</h1>") && page.contains("Done."), "{page}");
-
-    // In the sandbox of before, which stays; what fails is a failure of the run.
-    let again = outside(cloud, ["run", "--workspace", "cloud", "--sandbox", id, "--profile", "none", "task.md"]);
-    again.file("task.md", task.replacen("---\n", "---\nsecrets: [NO_SUCH]\n", 1)).finish().await.exits_with(78);
-    assert_eq!(cloud.sandboxes().await.len(), 1);
-    outside(cloud, ["sandbox", "delete", id]).finish().await.exits_with(0);
-
-    // What the sandbox holds of the changes is fetched before it is deleted.
-    let repository = std::process::Command::new("git").args(["init", "-q"]).arg(work.path()).status().unwrap();
-    assert!(repository.success());
-    llm.script("These checks failed", [Step::terminal("cp left checked"), Step::finish("Done at last.")]);
-    let fields = "---\nsetup: [pwd >set-up]\nchecks: [grep . checked]\ncollect: [left]\n";
-    let run = outside(cloud, ["run", "--workspace", "cloud", "--out", "out", "task.md"]);
-    let run = run.file("task.md", task.replacen("---\n", fields, 1));
-    let done = run.finish().await.exits_with(0).says("sandbox deleted");
-    assert_eq!(done.stdout, "Done at last.\n");
-    let result: Value = serde_json::from_slice(&std::fs::read(done.path("out/result.json")).unwrap()).unwrap();
-    assert_eq!((&result["setup"][0]["status"], &result["check_attempts"]), (&json!("passed"), &json!(2)), "{result:#}");
-    let set_up = std::fs::read_to_string(work.path().join("set-up")).unwrap();
-    assert_eq!(set_up.trim(), work.path().to_str().unwrap());
-    let patch = std::fs::read_to_string(done.path("out/changes.patch")).unwrap();
-    assert!(patch.contains("diff --git a/left b/left\n") && patch.contains("\n+other-value\n"), "{patch}");
-    assert_eq!(std::fs::read_to_string(done.path("out/collected/left")).unwrap(), "other-value\n");
-    assert_eq!(cloud.sandboxes().await, Vec::<Value>::new());
-    let clones = outside(cloud, ["run", "--workspace", "cloud", "task.md"]);
-    let clones =
-        clones.file("task.md", "---\nrepos: [\"https://github.com/octo/alpha\"]\n---\nx").finish().await.exits_with(78);
-    clones.says("repos: a run with `--workspace cloud`").says("use `openhands-runner launch`");
-    Run::new()
-        .args(["run", "--workspace", "cloud", "task.md"])
-        .file("task.md", "x")
-        .finish()
-        .await
-        .exits_with(78)
-        .says("OPENHANDS_API_KEY: not set");
 }
 
 /// A task whose agent works in a folder beside its task file.

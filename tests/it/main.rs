@@ -24,6 +24,7 @@ mod checks;
 mod cloud;
 mod cloud_create;
 mod cloud_faults;
+mod cloud_run;
 mod cloud_sandbox;
 mod corpora;
 mod engines;
