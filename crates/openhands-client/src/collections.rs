@@ -1,8 +1,8 @@
-//! Maps and sets that take little code.
+//! Maps and sets that need little code in the binary.
 
-/// A map or a set of these items, inserted one after the other.
+/// Inserts these items one after the other into a new map or set.
 ///
-/// `collect` makes a B-tree from a sorted list: each type of its items has 4 kB of code of a sort of its own in the binary.
+/// `collect` builds a B-tree from a sorted list, and its sort function takes 4 kB in the binary for each item type.
 pub fn inserted<C: Default + Extend<T>, T>(items: impl IntoIterator<Item = T>) -> C {
     let mut collection = C::default();
     collection.extend(items);

@@ -1,5 +1,6 @@
-//! Input from outside, as hostile as it can be: a function for each place where it comes in. cargo-fuzz calls them with what it makes
-//! up (`fuzz/`); the tests call them with the files of its corpora and with changes of these. A function panics if something is wrong.
+//! Checks of hostile input, with a function for each place where outside data comes in. cargo-fuzz calls the functions with
+//! generated data (`fuzz/`); the tests call them with the files of its corpora and with mutations of these. A function panics if
+//! something is wrong.
 
 #[cfg(test)]
 #[path = "../../../fuzz/changes.rs"]
@@ -12,13 +13,13 @@ pub use crate::sandbox::copy::hostile::archive;
 use crate::redact;
 use crate::secret::{Redactor, Secret};
 
-/// A body of a response, read as each endpoint would read it.
+/// Checks the body of a response, parsed as each endpoint would parse it.
 pub fn responses(data: &[u8]) {
     crate::agent_server::hostile::responses(data);
     crate::cloud::hostile::responses(data);
 }
 
-/// A text from a peer, with a secret of ours in it. The secret is the first line of the data.
+/// Checks a text from a peer that contains one of our secrets. The secret is the first line of the data.
 pub fn redaction(data: &[u8]) {
     let data = String::from_utf8_lossy(data);
     let Some((secret, rest)) = data.split_once('\n') else { return };
@@ -26,7 +27,7 @@ pub fn redaction(data: &[u8]) {
     redactor.learn(&Secret::new(secret));
     let text = format!("{rest}{secret}{rest}");
     let shown = redactor.redact(&text);
-    // What is left alone on purpose is found as a whole.
+    // A value that is not masked on purpose is found unchanged.
     let is_removed = redactor.redact(secret) != secret;
     // Around a mask, other text may look like the secret again.
     if is_removed && !secret.contains('*') {

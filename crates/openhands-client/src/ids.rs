@@ -1,4 +1,4 @@
-//! Ids that must not be mistaken for one another.
+//! Id types, so that different ids cannot be confused.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,23 +6,23 @@ use std::str::FromStr;
 use serde::Deserialize;
 use uuid::Uuid;
 
-/// The automation service's id of a run. Opaque text.
+/// The automation service's id of a run. An opaque text.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
 pub struct RunId(String);
 
-/// The Cloud API's id of a sandbox. Opaque text.
+/// The Cloud API's id of a sandbox. An opaque text.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SandboxId(String);
 
 macro_rules! opaque_id {
     ($id:ident) => {
         impl $id {
-            /// Wraps the id.
+            /// Wraps an id.
             pub fn new(id: impl Into<String>) -> Self {
                 Self(id.into())
             }
 
-            /// The id as text.
+            /// Returns the id as text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -44,21 +44,21 @@ opaque_id!(SandboxId);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 pub struct AutomationId(Uuid);
 
-/// An agent-server's id of a conversation: a UUID, chosen by us.
+/// The agent-server's id of a conversation: a UUID that the client chooses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ConversationId(Uuid);
 
 impl ConversationId {
-    /// Separates our derived ids from everybody else's.
+    /// Separates our derived ids from those of other programs.
     const NAMESPACE: Uuid = Uuid::from_u128(0x6f1e_0a52_4c5b_4d0e_9a4e_51a7_8f2d_3c90);
 
-    /// The same id for the same run, so that a run that starts again finds its conversation (UUID version 5).
+    /// Returns the same id for the same run, so that a restarted run finds its conversation (UUID version 5).
     #[must_use]
     pub fn of_run(run: &RunId) -> Self {
         Self(Uuid::new_v5(&Self::NAMESPACE, run.as_str().as_bytes()))
     }
 
-    /// A new random id.
+    /// Returns a new random id.
     #[must_use]
     pub fn random() -> Self {
         Self(Uuid::new_v4())
@@ -95,7 +95,7 @@ mod tests {
         let id = ConversationId::of_run(&RunId::new("run-1"));
         assert_eq!(id, ConversationId::of_run(&RunId::new("run-1")));
         assert_ne!(id, ConversationId::of_run(&RunId::new("run-2")));
-        // A released version must not change it: a restart may come with a newer binary.
+        // A released version must not change this value: a run may be restarted with a newer binary.
         assert_eq!(id.to_string(), "1b716b4b-78d1-5f02-9247-f78169819a82");
     }
 

@@ -1,27 +1,28 @@
-//! Blocking work beside a runtime, without a pool of threads.
+//! Blocking work outside a runtime, without a thread pool.
 //!
-//! A full pids limit must not keep an outcome from being delivered. The thread pool of the runtime panics when the operating
-//! system refuses a thread; this module then does the work in place.
+//! An outcome must be delivered even if the pids limit is reached. The thread pool of the runtime panics if the operating system
+//! cannot create a thread; this module then does the work on the calling thread.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use tokio::sync::oneshot;
 
-/// Runs blocking work on a thread of its own. Where no thread can be started, the work runs in place and blocks the caller.
+/// Runs blocking work on a separate thread. If no thread can be started, the work runs on the calling thread and blocks the
+/// caller.
 ///
-/// If the future is dropped, a thread that has started continues to the end of its work.
+/// If the future is dropped, a thread that has started completes its work.
 ///
 /// # Panics
-/// With the panic of the work.
+/// If the work panics.
 pub async fn off_thread<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> T {
-    // A failed start of a thread drops its closure, so the work is kept where both ways find it.
+    // If a thread cannot be started, its closure is dropped. So the work is stored where both paths can take it.
     let shared = Arc::new(Mutex::new(Some(work)));
     let (tell, told) = oneshot::channel();
     let of_thread = Arc::clone(&shared);
     let started = thread::Builder::new().name(name.to_owned()).spawn(move || {
         if let Some(work) = take(&of_thread) {
-            // No one waits any more if the caller was dropped.
+            // If the caller was dropped, no one receives the result.
             let _ = tell.send(work());
         }
     });

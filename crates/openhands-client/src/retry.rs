@@ -1,7 +1,7 @@
-//! When to retry. The only user of the `backoff` crate.
+//! Retry policies. This is the only module that uses the `backoff` crate.
 //!
-//! Policies are named after the peer that they spare. Callers classify their errors ([`Retryable`]) and never loop
-//! themselves. Every delay has jitter, every policy an end.
+//! Each policy is named after the peer that it is for. Callers classify their errors ([`Retryable`]) and have no retry loops of
+//! their own. Every delay has jitter, and every policy has an end.
 
 #![expect(clippy::disallowed_types, reason = "this module is the one home of retries")]
 
@@ -15,45 +15,45 @@ use tokio::time::Instant;
 
 use crate::time_limits::{RetryDelays, TimeLimits};
 
-/// Whether an error may go away by itself.
+/// Whether a retry may succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
-    /// The same request would get the same answer.
+    /// The same request would get the same response.
     No,
-    /// Worth another attempt, after the policy's own delay.
+    /// Retry after the policy's own delay.
     Soon,
-    /// The peer named the time to wait (`Retry-After`).
+    /// Retry after the time that the peer has set (`Retry-After`).
     After(Duration),
 }
 
-/// An error that knows whether it may go away by itself.
+/// An error that knows whether a retry may succeed.
 pub trait Retryable: Error {
-    /// See [`Retry`].
+    /// Returns whether and when to retry.
     fn retry(&self) -> Retry;
 
-    /// Whether the peer does not take our key (401).
+    /// Returns whether the peer rejected the key (401).
     fn refuses_key(&self) -> bool {
         false
     }
 
-    /// Whether the peer is at a limit at the moment (429), which passes when something else ends.
+    /// Returns whether the peer has reached a limit (429), until something else ends.
     fn is_full(&self) -> bool {
         false
     }
 }
 
-/// How often, and for how long in all.
+/// How often to retry, and for how long in total.
 #[derive(Debug, Clone, Copy)]
 pub struct Policy {
     delays: RetryDelays,
     budget: Option<Duration>,
-    /// Where attempts differ too much in length for a common budget.
+    /// The maximum number of attempts, if they differ too much in length for a common time budget.
     attempts: Option<u32>,
-    /// How long a key that is refused is tried, where the peer refuses good ones at times.
+    /// How long to retry with a rejected key, if the peer sometimes rejects valid keys.
     refusals: Duration,
 }
 
-/// The longest `Retry-After` that is obeyed; a longer one would outlive the run.
+/// The longest `Retry-After` that is obeyed. A longer wait could exceed the time of the run.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 impl Policy {
@@ -61,61 +61,61 @@ impl Policy {
         Self { delays, budget, attempts: None, refusals: Duration::ZERO }
     }
 
-    /// A local agent-server: it is near, and it may be just starting.
+    /// Policy for a local agent-server, which is close and may just be starting.
     #[must_use]
     pub const fn agent_server(limits: &TimeLimits, budget: Duration) -> Self {
         Self::new(limits.agent_server_delays, Some(budget))
     }
 
-    /// The agent-server while a conversation is set up.
+    /// Policy for the agent-server while a conversation is set up.
     #[must_use]
     pub const fn setup(limits: &TimeLimits) -> Self {
         Self::agent_server(limits, limits.setup_budget)
     }
 
-    /// The agent-server, while as many conversations work in it as may.
+    /// Policy for an agent-server that has reached its limit of active conversations.
     #[must_use]
     pub const fn run_capacity(limits: &TimeLimits) -> Self {
         Self::new(limits.run_capacity_delays, Some(limits.run_capacity))
     }
 
-    /// The Cloud API, which slows down an address with more than 10 requests a second.
+    /// Policy for the Cloud API, which throttles clients with more than 10 requests per second.
     #[must_use]
     pub const fn cloud(limits: &TimeLimits) -> Self {
         Self::new(limits.cloud_delays, Some(limits.cloud_budget))
     }
 
-    /// The same for what only reads, with patience for a key that is refused.
+    /// The same policy for calls that only read, which also retries if the key is rejected.
     #[must_use]
     pub const fn cloud_read(limits: &TimeLimits) -> Self {
         Self { refusals: limits.cloud_refusal, ..Self::cloud(limits) }
     }
 
-    /// A request for a sandbox, while the account is at its limit.
+    /// Policy for creating a sandbox while the account is at its limit.
     #[must_use]
     pub const fn capacity(limits: &TimeLimits) -> Self {
         Self::new(limits.capacity_delays, Some(limits.sandbox_capacity))
     }
 
-    /// A git server, for a clone that failed on the way: its limit is the whole clone's.
+    /// Policy for a git server after a clone failed midway. The time limit is that of the whole clone.
     #[must_use]
     pub const fn git_server(limits: &TimeLimits, attempts: u32) -> Self {
         Self { attempts: Some(attempts), ..Self::new(limits.git_server_delays, None) }
     }
 
-    /// Looks at a sandbox that is not ready yet: without an end, because the wait has its own.
+    /// Policy for reading the state of a sandbox that is not ready yet. It has no end, because the wait has its own limit.
     #[must_use]
     pub const fn cloud_poll(limits: &TimeLimits) -> Self {
         Self::new(limits.cloud_poll_delays, None)
     }
 
-    /// The automation service's callback: patient, because there is only one outcome.
+    /// Policy for the completion callback. Its budget is large, because each run has only one outcome.
     #[must_use]
     pub const fn callback(limits: &TimeLimits, budget: Duration) -> Self {
         Self::new(limits.callback_delays, Some(budget))
     }
 
-    /// The events socket: without an end, because the run has its own.
+    /// Policy for the events socket. It has no end, because the run has its own limit.
     #[must_use]
     pub const fn socket(limits: &TimeLimits) -> Self {
         Self::new(limits.socket_delays, None)
@@ -131,23 +131,23 @@ impl Policy {
             .build()
     }
 
-    /// The bare sequence of delays, for a loop that is more than a retry.
+    /// Returns only the sequence of delays, for a loop that does more than retry.
     #[must_use]
     pub fn delays(self) -> Delays {
         Delays(self.backoff())
     }
 }
 
-/// An endless or bounded sequence of growing, jittered delays.
+/// A bounded or endless sequence of growing delays with jitter.
 pub struct Delays(ExponentialBackoff);
 
 impl Delays {
-    /// The next delay; `None` when the policy's budget is used up.
+    /// Returns the next delay; `None` if the policy's budget is used up.
     pub fn next_delay(&mut self) -> Option<Duration> {
         self.0.next_backoff()
     }
 
-    /// Starts over, after a success.
+    /// Starts again with the first delay, after a success.
     pub fn reset(&mut self) {
         self.0.reset();
     }
@@ -159,8 +159,8 @@ impl fmt::Debug for Delays {
     }
 }
 
-/// Tries `attempt` until it succeeds, fails for good, or the policy's budget is used up; then the last error is
-/// returned. `doing` is what the log says is tried ("reading the account's LLM").
+/// Calls `attempt` until it succeeds, fails with an error that is not worth a retry, or the policy's budget is used up; then
+/// returns the last error. `doing` describes the operation in the log ("reading the account's LLM").
 ///
 /// # Errors
 /// The last error of `attempt`.
@@ -172,8 +172,8 @@ where
     attempt_by(Schedule::new(policy, None), doing, attempt).await
 }
 
-/// The same with a policy of its own for as long as the peer says that it is full ([`Retryable::is_full`]): such a wait ends when
-/// something else does, and is longer than one for a peer that is away.
+/// Retries with a separate policy while the peer reports that it has reached a limit ([`Retryable::is_full`]). Such a wait lasts
+/// until something else ends, so it is longer than a wait for a peer that does not respond.
 ///
 /// # Errors
 /// The last error of `attempt`.
@@ -207,7 +207,7 @@ where
     }
 }
 
-/// The attempts so far. Apart from [`attempt_by`], which the compiler writes once for each caller.
+/// The attempts so far. Separate from [`attempt_by`], which the compiler generates for each caller.
 struct Schedule {
     attempts: u32,
     usual: Budget,
@@ -219,12 +219,12 @@ impl Schedule {
         Self { attempts: 0, usual: Budget::new(policy), while_full: while_full.map(Budget::new) }
     }
 
-    /// The time to the next attempt after one with this error, and a line in the log; `None` if there is none.
+    /// Returns the time until the next attempt after this error, and logs it; `None` if there is no next attempt.
     fn after(&mut self, error: &dyn Retryable, doing: &str) -> Option<Duration> {
         self.attempts += 1;
         let budget = match &mut self.while_full {
             Some(while_full) if error.is_full() => {
-                // It is there.
+                // The peer responds, so the usual budget starts again.
                 self.usual = Budget::new(self.usual.policy);
                 while_full
             }
@@ -241,7 +241,7 @@ impl Schedule {
     }
 }
 
-/// What is used of a policy.
+/// The used part of a policy.
 struct Budget {
     policy: Policy,
     started: Instant,

@@ -1,28 +1,28 @@
-//! How errors, text from outside and lists are shown.
+//! Formatting of errors, lists, and text from outside.
 //!
-//! Text from outside is what a peer, an agent or a stranger wrote. Before it reaches a log, a terminal, a phase or a report,
-//! it passes through [`one_line`], or through [`printable`] where its line breaks matter.
+//! Text from outside was written by a peer, an agent or a stranger. Before it gets into a log, a terminal, a phase or a report,
+//! it passes through [`one_line`], or through [`printable`] if its line breaks matter.
 
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt::{self, Write as _};
 
-/// Shows an error and its causes as `what: why: why`.
+/// Formats an error and its causes as `what: why: why`.
 ///
-/// Errors of this crate never repeat their source in their own text; the code that prints one walks the chain.
+/// Errors of this crate never include their source in their own text; the code that prints an error walks the chain.
 #[must_use]
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        // Writing into a String cannot fail.
+        // Writing to a `String` cannot fail.
         let _ = write!(text, ": {cause}");
         source = cause.source();
     }
     text
 }
 
-/// The innermost cause alone: what is left of a library's chain when its own layers are of no interest.
+/// Returns the text of the innermost cause, for errors of libraries whose outer layers add nothing.
 #[must_use]
 pub fn innermost(error: &dyn Error) -> String {
     let mut cause = error;
@@ -32,17 +32,17 @@ pub fn innermost(error: &dyn Error) -> String {
     cause.to_string()
 }
 
-/// Text from outside as one line of at most `longest` characters and a mark for what is cut.
+/// Returns text from outside as one line of at most `longest` characters, with a mark if it was cut.
 ///
-/// White space is one blank. Terminal escapes, control characters, and marks that are invisible or change the direction of
-/// reading are removed. The line does not start as a workflow command of a CI system does (`::error::`, `##[error]`).
+/// White space becomes one blank. Terminal escapes, control characters, invisible characters and characters that change the
+/// reading direction are removed. The line does not start like a workflow command of a CI system (`::error::`, `##[error]`).
 #[must_use]
 pub fn one_line(text: &str, longest: usize) -> String {
-    // Most texts are such a line already. To see that takes a fraction of what it takes to look at each character.
+    // Most texts already have this form. Checking for it takes a fraction of the time of processing each character.
     if text.len() <= longest && is_plain_line(text) {
         return without_command(text).into_owned();
     }
-    // Nothing that is removed makes a text longer, so that the rest of a huge text need not be looked at.
+    // Removing characters never makes a text longer, so the rest of a huge text can be skipped.
     let (mut line, mut count, mut is_gap, mut is_cut) = (String::new(), 0, false, false);
     for char in without_escapes(text) {
         if char.is_whitespace() {
@@ -70,7 +70,7 @@ pub fn one_line(text: &str, longest: usize) -> String {
     line
 }
 
-/// Words of visible ASCII with one blank between them.
+/// Returns whether the text is words of visible ASCII with one blank between them.
 fn is_plain_line(text: &str) -> bool {
     let mut before = b' ';
     let is_plain = text.bytes().all(|byte| {
@@ -81,7 +81,7 @@ fn is_plain_line(text: &str) -> bool {
     is_plain && before != b' '
 }
 
-/// Text from outside with its line breaks and tabs, and without the rest of what [`one_line`] removes.
+/// Returns text from outside with its line breaks and tabs, but without the other characters that [`one_line`] removes.
 #[must_use]
 pub fn printable(text: &str) -> String {
     let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n' | b'\t'));
@@ -94,9 +94,9 @@ pub fn printable(text: &str) -> String {
     shown
 }
 
-/// The characters of a text, but for the escape sequences of terminals: `ESC [ … m`, `ESC ] … BEL` and the like.
+/// Returns the characters of a text without terminal escape sequences: `ESC [ … m`, `ESC ] … BEL` and similar ones.
 fn without_escapes(text: &str) -> impl Iterator<Item = char> {
-    /// A longer sequence is not one.
+    /// Anything longer is not an escape sequence.
     const LONGEST_SEQUENCE: usize = 4096;
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -113,7 +113,7 @@ fn without_escapes(text: &str) -> impl Iterator<Item = char> {
                 '\u{90}' | '\u{98}' | '\u{9e}' | '\u{9f}' => ('P', rest),
                 char => return Some(char),
             };
-            // A sequence that does not end as one should is text.
+            // A sequence without a valid end counts as text.
             let is_inside = |char: char| if kind == '[' { (' '..='?').contains(&char) } else { !char.is_control() };
             let end = after.char_indices().take(LONGEST_SEQUENCE).find(|(_, char)| !is_inside(*char));
             rest = match end {
@@ -126,8 +126,8 @@ fn without_escapes(text: &str) -> impl Iterator<Item = char> {
     })
 }
 
-/// Whether a character is a control character, or a format character of Unicode that shows nothing: a zero-width one, one that changes
-/// the direction of reading, or a tag.
+/// Returns whether a character is a control character, or an invisible format character of Unicode: a zero-width character, one
+/// that changes the reading direction, or a tag.
 #[must_use]
 pub fn is_invisible(char: char) -> bool {
     char.is_control()
@@ -145,7 +145,7 @@ pub fn is_invisible(char: char) -> bool {
         )
 }
 
-/// A line that is not a workflow command: CI systems obey lines that start with `::`, `##[` or `##vso[`.
+/// Returns a line that is not a workflow command: CI systems execute lines that start with `::`, `##[` or `##vso[`.
 fn without_command(line: &str) -> Cow<'_, str> {
     let start = line.len() - line.trim_start().len();
     let command = &line[start..];
@@ -155,7 +155,7 @@ fn without_command(line: &str) -> Cow<'_, str> {
     Cow::Borrowed(line)
 }
 
-/// A text cut to a length that fits a log line or a callback.
+/// Cuts a text to a length that fits in a log line or a callback.
 #[must_use]
 pub fn bounded(text: &str, longest: usize) -> String {
     let text = text.trim();
@@ -165,7 +165,7 @@ pub fn bounded(text: &str, longest: usize) -> String {
     }
 }
 
-/// The end of a text from a program, which says why it ended.
+/// Returns the end of a program's output, which usually says why the program ended.
 #[must_use]
 pub fn ending(text: &str, longest: usize) -> String {
     let text = text.trim();
@@ -175,7 +175,7 @@ pub fn ending(text: &str, longest: usize) -> String {
     }
 }
 
-/// A list in prose: `a, b and c`; `none` when empty.
+/// Formats a list as prose: `a, b and c`; `none` if it is empty.
 #[must_use]
 pub fn listed<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
     let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();

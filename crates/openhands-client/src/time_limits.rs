@@ -1,11 +1,11 @@
-//! Every time limit, interval and retry budget of the library, as one value.
+//! All time limits, intervals and retry budgets of the library, in one value.
 //!
-//! All are measured on the monotonic clock. An [`Http`](crate::http::Http) client carries the value, so that everything that
-//! is made with the client finds it there.
+//! All are measured with the monotonic clock. An [`Http`](crate::http::Http) client carries the value, so that everything that
+//! uses the client can read it.
 
 use std::time::Duration;
 
-/// Time limits, intervals and retry budgets. [`TimeLimits::default`] is right for all but tests.
+/// Time limits, intervals and retry budgets. [`TimeLimits::default`] is right for everything except tests.
 ///
 /// ```
 /// use std::time::Duration;
@@ -17,124 +17,125 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TimeLimits {
-    /// One look at `/ready` while waiting for an agent-server (5 s).
+    /// One request to `/ready` while waiting for an agent-server (5 s).
     pub ready_attempt: Duration,
 
-    /// Opening a TCP connection, TLS included (5 s).
+    /// Opening a TCP connection, including TLS (5 s).
     pub connect: Duration,
-    /// One call of the agent-server or the Cloud API (40 s). With five runs on two cores, an agent-server took 30 s for a
-    /// `GET`.
+    /// One call of the agent-server or the Cloud API (40 s). With five runs on two cores, a `GET` of an agent-server took 30 s.
     pub request: Duration,
-    /// One call that the agent-server answers only after the command that the agent has running (120 s): `pause`, `run` and
-    /// `events` on some versions.
+    /// One call to which the agent-server responds only after the agent's running command (120 s): `pause`, `run` and `events` on
+    /// some versions.
     pub busy_request: Duration,
-    /// A transfer of a file that moves no byte for this time fails (60 s).
+    /// The time after which a file transfer without progress fails (60 s).
     pub stalled: Duration,
-    /// An idle connection is not used again after this time (4 s): uvicorn closes it after 5 s.
+    /// The time after which an idle connection is not reused (4 s): uvicorn closes it after 5 s.
     pub idle_connection: Duration,
 
-    /// A new sandbox may take this long until it is ready, unless the caller sets another limit (300 s).
+    /// The time until a new sandbox is ready, unless the caller sets another limit (300 s).
     pub sandbox_init: Duration,
     /// One call of the Cloud API about a sandbox, unless the caller sets another limit (60 s).
     pub sandbox_request: Duration,
-    /// A sandbox may report an error without a reason for this long while it boots (20 s; 1.11.0: 5 to 10 s, more on a busy machine).
+    /// How long a booting sandbox may report an error without a reason (20 s; 1.11.0: 5 to 10 s, more on a busy machine).
     pub sandbox_error: Duration,
-    /// A sandbox may be unknown for this long after it was created (15 s).
+    /// How long a sandbox may be unknown after its creation (15 s).
     pub sandbox_unknown: Duration,
-    /// A sandbox whose creation was cut off shows up within this time (20 s): it is listed a second after the request came.
+    /// The time within which a sandbox appears whose creation was cut off (20 s): it is listed a second after the request
+    /// arrived.
     pub sandbox_shows_up: Duration,
-    /// The owner of the only new sandbox is uncertain for this time after the request (3 s): another job's may be listed
-    /// before ours.
+    /// How long after the request the owner of the only new sandbox stays uncertain (3 s): the sandbox of another job may be
+    /// listed before ours.
     pub sandbox_listed: Duration,
-    /// Deleting a sandbox from `Drop`, which blocks its thread (30 s).
+    /// Deleting a sandbox in `Drop`, which blocks its thread (30 s).
     pub sandbox_drop: Duration,
     /// A command of our own in a sandbox: a few file operations (60 s).
     pub housekeeping: Duration,
-    /// Ending a command whose start is uncertain, and removing its files (10 s).
+    /// Ending a command that may have started, and removing its files (10 s).
     pub tidy_up: Duration,
 
     /// All attempts of one call of the Cloud API (90 s).
     pub cloud_budget: Duration,
-    /// The Cloud API may refuse a good key for this long (5 s): such refusals have been seen, and pass by themselves.
+    /// How long the Cloud API may reject a valid key (5 s): such temporary rejections have been seen.
     pub cloud_refusal: Duration,
-    /// While an account is at its limit of sandboxes, the request is repeated for this long (600 s), because other sandboxes end.
+    /// How long the request for a sandbox is retried while the account is at its limit (600 s), because other sandboxes end.
     pub sandbox_capacity: Duration,
     /// All attempts of one call that sets up the conversation (60 s).
     pub setup_budget: Duration,
-    /// An agent-server in which as many conversations work as may is asked again for this long (600 s): others end.
+    /// How long requests to an agent-server at its limit of active conversations are retried (600 s), because other conversations
+    /// end.
     pub run_capacity: Duration,
-    /// One call for skills (60 s): the agent-server may clone the public ones meanwhile.
+    /// One call for skills (60 s): the agent-server may have to clone the public ones first.
     pub skills: Duration,
 
     /// The handshake of the events socket (10 s).
     pub socket_handshake: Duration,
-    /// Between two of our pings on the events socket (10 s); agent-servers before 1.22.1 send none.
+    /// The interval between our pings on the events socket (10 s); agent-servers before 1.22.1 send none.
     pub socket_ping: Duration,
-    /// A socket on which nothing arrives for this time, not even the response to a ping, is replaced (32 s).
+    /// The time after which a socket is replaced if nothing arrives, not even the response to a ping (32 s).
     pub socket_silence: Duration,
-    /// A first subscription may take this long before the run continues with polling (10 s).
+    /// The time limit of the first subscription, after which the run continues with polling (10 s).
     pub subscribe: Duration,
-    /// The state of the conversation is read this often while the socket works (15 s).
+    /// The interval at which the state of the conversation is read while the socket is connected (15 s).
     pub poll_with_socket: Duration,
-    /// The state of the conversation is read this often while the socket is down (2 s).
+    /// The interval at which the state of the conversation is read while the socket is disconnected (2 s).
     pub poll_without_socket: Duration,
-    /// The same while the socket works and the run has a cost limit, for versions that do not send the cost (5 s; to 1.16.1).
+    /// The interval while the socket is connected and the run has a cost limit, for versions that do not send the cost (5 s; to
+    /// 1.16.1).
     pub poll_with_budget: Duration,
-    /// A claimed end of a turn waits this long for the state that follows a run, on versions that send it (2 s).
+    /// How long a claimed end of a turn waits for the state event that follows a run, on versions that send it (2 s).
     pub last_word: Duration,
-    /// A result that could not be confirmed is checked again after this time (1 s).
+    /// The time after which an unconfirmed end is checked again (1 s).
     pub confirm_again: Duration,
-    /// A conversation that is still idle this long after a message has its run started once more (5 s).
+    /// The time after which the run of a conversation that is still idle after a message is started again (5 s).
     pub idle_after_message: Duration,
-    /// The reason of an error may come this long after the error (1 s).
+    /// How long the reason of an error may arrive after the error (1 s).
     pub error_reason: Duration,
-    /// The log is read again from this long before the last event (5 s): storage order is not strictly the order of
-    /// timestamps.
+    /// How far before the last event the log is read again (5 s): the storage order is not strictly the order of the timestamps.
     pub log_overlap: Duration,
-    /// An agent-server that does not respond for this time is lost, and with it the run (45 s). A frozen or restarted one
-    /// that is back earlier is not.
+    /// The time after which an agent-server that does not respond is lost, and the run with it (45 s). A frozen or restarted
+    /// server that is back earlier is not lost.
     pub server_silence: Duration,
-    /// An agent-server that responds only with errors for this time is lost too (300 s).
+    /// The time after which an agent-server that responds only with errors is lost (300 s).
     pub server_errors: Duration,
-    /// An agent-server that keeps the socket alive and responds to no request is believed to be busy for this long (3,600 s).
-    /// On two cores it has six threads for requests. A command of an agent takes one; each new subscription, and the cost of the LLM's last
-    /// answer, take another until that command ends (1.58.2).
+    /// How long an agent-server counts as busy if it keeps the socket alive but responds to no request (3,600 s). On two cores it
+    /// has six threads for requests. A command of an agent takes one. Each new subscription takes another until that command
+    /// ends, and so does storing the cost of the last LLM response (1.58.2).
     pub server_busy: Duration,
-    /// The last look at a server that seems lost (8 s).
+    /// The last check of a server that seems lost (8 s).
     pub last_look: Duration,
-    /// Stopping an agent at a cost or time limit (20 s). A pause works when its answer is not waited for.
+    /// Stopping an agent at a cost or time limit (20 s). A pause takes effect even if its response is not waited for.
     pub stop_agent: Duration,
 
-    /// One attempt to deliver the completion callback (20 s). The service reads the conversation meanwhile, which can take it
-    /// 30 s (1.25.0, with a hung agent-server); a second attempt then finds the run settled.
+    /// One attempt to deliver the completion callback (20 s). Before it responds, the service reads the conversation, which can
+    /// take 30 s (1.25.0, with a hung agent-server); a retry then finds that the run has a final status.
     pub callback_attempt: Duration,
     /// One attempt to post a phase (10 s).
     pub phase_attempt: Duration,
 
-    /// Between attempts at a local agent-server (50 ms to 2 s).
+    /// Delays between requests to a local agent-server (50 ms to 2 s).
     pub agent_server_delays: RetryDelays,
-    /// Between attempts at the Cloud API (500 ms to 10 s).
+    /// Delays between requests to the Cloud API (500 ms to 10 s).
     pub cloud_delays: RetryDelays,
-    /// Between two requests for a sandbox while the account is at its limit (5 to 30 s).
+    /// Delays between requests for a sandbox while the account is at its limit (5 to 30 s).
     pub capacity_delays: RetryDelays,
-    /// Between two requests to an agent-server in which as many conversations work as may (500 ms to 10 s).
+    /// Delays between requests to an agent-server at its limit of active conversations (500 ms to 10 s).
     pub run_capacity_delays: RetryDelays,
-    /// Between looks at a sandbox that is not ready yet (250 ms to 2 s).
+    /// Delays between reads of the state of a sandbox that is not ready yet (250 ms to 2 s).
     pub cloud_poll_delays: RetryDelays,
-    /// Between attempts at a clone (1 s to 5 s).
+    /// Delays between attempts of a clone (1 s to 5 s).
     pub git_server_delays: RetryDelays,
-    /// Between attempts to deliver the completion callback (250 ms to 15 s).
+    /// Delays between attempts to deliver the completion callback (250 ms to 15 s).
     pub callback_delays: RetryDelays,
-    /// Between attempts to open the events socket (100 ms to 5 s).
+    /// Delays between attempts to open the events socket (100 ms to 5 s).
     pub socket_delays: RetryDelays,
 }
 
-/// The delays between the attempts of a retry. They double from the first to the longest, with jitter.
+/// The delays between the attempts of a retry. They double from the first to the longest one, with jitter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryDelays {
-    /// After the first attempt.
+    /// The delay after the first attempt.
     pub first: Duration,
-    /// After this many attempts they do not grow further.
+    /// The longest delay.
     pub longest: Duration,
 }
 

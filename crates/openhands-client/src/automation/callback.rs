@@ -1,7 +1,7 @@
-//! Delivery of the completion callback, on a time budget of its own.
+//! Delivery of the completion callback, with its own time budget.
 //!
-//! Between the runner and the automation service there may be proxies, an ingress in the middle of a rollout, and login
-//! pages. What they say is not final; what the service itself says is.
+//! Between the runner and the automation service there may be proxies, an ingress that is being replaced, and login pages. Their
+//! responses are not final; those of the service are.
 
 use std::fmt;
 use std::time::Duration;
@@ -22,19 +22,19 @@ use crate::text;
 /// How a delivery succeeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivered {
-    /// 2xx: the service took the report.
+    /// 2xx: the service accepted the report.
     Accepted,
-    /// 409: the run's status was settled already.
+    /// 409: the run already had a final status.
     AlreadySettled,
 }
 
-/// What is known of a delivery in progress.
+/// The known result of a delivery in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Progress {
-    /// The service has accepted nothing.
+    /// The service has not accepted the report.
     #[default]
     Nothing,
-    /// It has, or may have.
+    /// The service has accepted the report, or may have.
     Unknown,
 }
 
@@ -42,7 +42,7 @@ pub enum Progress {
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum CallbackError {
-    /// The service refuses the report; another attempt would get the same response.
+    /// The service rejected the report. A retry would get the same response.
     #[error("the completion callback was refused")]
     Refused(#[source] AttemptError),
     /// All attempts failed until the budget was used up.
@@ -50,32 +50,32 @@ pub enum CallbackError {
     BudgetUsedUp {
         /// The budget.
         budget: Duration,
-        /// The last attempt's error, if one ended.
+        /// The error of the last attempt, if an attempt has completed.
         source: Option<AttemptError>,
     },
 }
 
-/// One attempt to deliver the callback has failed.
+/// One attempt to deliver the callback failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AttemptError {
     /// The request failed.
     #[error(transparent)]
     Http(#[from] HttpError),
-    /// A redirect that is not followed, because the key is not for its target.
+    /// A redirect that is not followed, because the key must not be sent to its target.
     #[error("{url}: {status}, a redirect to {location}, which does not get the key")]
     Redirect {
-        /// Where the callback was sent.
+        /// The URL of the callback.
         url: String,
         /// The HTTP status.
         status: u16,
-        /// The target, as it may be shown.
+        /// The target, without secrets.
         location: String,
     },
-    /// A page for people in the place of the service's response: a login page, or a proxy's error page.
+    /// An HTML page instead of the service's response: a login page, or the error page of a proxy.
     #[error("{url}: {status} with an HTML page: this is not the automation service's response")]
     Page {
-        /// Where the callback was sent.
+        /// The URL of the callback.
         url: String,
         /// The HTTP status.
         status: u16,
@@ -88,32 +88,33 @@ impl fmt::Debug for CallbackError {
     }
 }
 
-/// Where a report is sent, and for how long the delivery is retried.
+/// Where a report is sent, and how long the delivery is retried.
 #[derive(Debug, Clone, Copy)]
 pub struct Callback<'c> {
-    /// Makes the requests.
+    /// The HTTP client.
     pub http: &'c Http,
-    /// The address.
+    /// The URL of the callback.
     pub url: &'c Url,
-    /// Its key.
+    /// The bearer token.
     pub key: Option<&'c Secret>,
-    /// All attempts.
+    /// The time budget of all attempts.
     pub budget: Duration,
 }
 
-/// A chain of redirects that is longer than this is a circle.
+/// The longest chain of redirects. A longer one counts as a loop.
 const MOST_REDIRECTS: usize = 5;
 
 impl Callback<'_> {
-    /// Delivers a report, with retries until the budget is used up. 2xx and 409 end the delivery well.
+    /// Delivers a report, with retries until the budget is used up. Both 2xx and 409 end the delivery successfully.
     ///
-    /// - A 2xx counts as soon as its head has arrived, unless it is an HTML page.
-    /// - 307 and 308 to the same host are followed. Another host never gets the key: that is an error which names it.
-    /// - A 4xx is final if its body is the service's own error, a JSON object with `detail`. Before that, a 413 and a 422 are
+    /// - A 2xx counts as soon as the response head has arrived, unless the body is an HTML page.
+    /// - 307 and 308 to the same host are followed. The key is never sent to another host: such a redirect is an error that
+    ///   names the host.
+    /// - A 4xx is final if its body is an error of the service, a JSON object with `detail`. Before that, a 413 or a 422 is
     ///   retried once with [`CompletionReport::plainest`].
-    /// - Everything else is retried. `Retry-After` is honoured.
+    /// - Everything else is retried. `Retry-After` is obeyed.
     ///
-    /// May be called again with the same report: the service answers 409 to a second completion.
+    /// Can be called again with the same report: the service responds with 409 to a second completion.
     ///
     /// # Errors
     /// [`CallbackError`].
@@ -121,8 +122,8 @@ impl Callback<'_> {
         self.deliver_unless_left(report, &Mutex::default()).await
     }
 
-    /// The same for a run that may be handed over meanwhile: each attempt holds `progress`. Between two attempts, a holder of
-    /// `progress` may take the run over as long as it is [`Progress::Nothing`].
+    /// Delivers a report of a run that may be handed over in the meantime: each attempt holds `progress`. Between two attempts,
+    /// another holder of `progress` may take over the run, as long as it is [`Progress::Nothing`].
     ///
     /// # Errors
     /// [`CallbackError`].
@@ -150,10 +151,10 @@ impl Callback<'_> {
         }
     }
 
-    /// One attempt: the report, and if its body is refused, the plainest one.
+    /// Makes one attempt with the report, and if its body is rejected, with the plainest one.
     ///
     /// # Errors
-    /// [`AttemptError`], which knows whether another attempt may help.
+    /// [`AttemptError`], which says whether a retry may help.
     pub async fn attempt(self, report: &CompletionReport) -> Result<Delivered, AttemptError> {
         match self.post(report).await {
             Err(AttemptError::Http(error)) if matches!(error.status(), Some(413 | 422)) => {
@@ -182,13 +183,13 @@ impl Callback<'_> {
     }
 }
 
-/// What a response means that is not an error.
+/// The meaning of a response that is not an error.
 pub(super) enum Judgement {
     Delivered(Delivered),
     Follow(Url),
 }
 
-/// What a response to the callback means, by its head where that is enough.
+/// Returns the meaning of a response to the callback, from its head alone if that is enough.
 pub(super) async fn judge(head: ResponseHead, url: &Url) -> Result<Judgement, AttemptError> {
     let status = head.status();
     let shown = || without_secrets(url);
@@ -222,31 +223,31 @@ pub(super) async fn judge(head: ResponseHead, url: &Url) -> Result<Judgement, At
     Err(error)
 }
 
-/// The automation service speaks JSON.
+/// Returns whether the response is an HTML page: the automation service sends JSON.
 fn is_page(head: &ResponseHead) -> bool {
     head.header(CONTENT_TYPE).is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/html"))
 }
 
-/// The redirects after which the same method and body are sent (RFC 9110, 15.4).
+/// Returns whether the same method and body are sent after this redirect (RFC 9110, 15.4).
 fn keeps_the_request(status: StatusCode) -> bool {
     matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT)
 }
 
-/// Whether a redirect leads to the server that the key is for: to the same host and port, or to the same host over https,
-/// whose certificate proves the host.
+/// Returns whether a redirect leads to the server that the key belongs to: to the same host and port, or to the same host over
+/// https, whose certificate proves the host.
 fn is_same_service(from: &Url, to: &Url) -> bool {
     let is_same_port = from.scheme() == to.scheme() && from.port_or_known_default() == to.port_or_known_default();
     from.host() == to.host() && (is_same_port || (from.scheme() == "http" && to.scheme() == "https"))
 }
 
 impl AttemptError {
-    /// A run that ends at once can be faster than the service's own note that it has started: `Run is PENDING, expected
-    /// RUNNING` (`openhands-automation` 1.25.0).
+    /// Returns whether the run ended before the service recorded its start, which happens to very short runs: `Run is PENDING,
+    /// expected RUNNING` (`openhands-automation` 1.25.0).
     fn is_early(&self) -> bool {
         matches!(self, Self::Http(HttpError::Status { status: 409, detail, .. }) if detail.contains("PENDING"))
     }
 
-    /// Whether the service may nevertheless have accepted the report: it was sent, and no one said what became of it.
+    /// Returns whether the service may have accepted the report anyway: it was sent, and the result is unknown.
     #[must_use]
     pub fn may_be_accepted(&self) -> bool {
         match self {
@@ -269,14 +270,14 @@ impl Retryable for AttemptError {
             Self::Http(HttpError::Status { status: 400..=499, body, .. }) if is_error_of_service(body) => Retry::No,
             Self::Http(HttpError::Status { retry_after, .. }) => retry_after.map_or(Retry::Soon, Retry::After),
             Self::Http(error) => error.retry(),
-            // A deliberate move of the whole service; the others come from what stands before it.
+            // These redirects mean that the whole service has moved; the others come from a server in front of it.
             Self::Redirect { status: 307 | 308, .. } => Retry::No,
             Self::Redirect { .. } | Self::Page { .. } => Retry::Soon,
         }
     }
 }
 
-/// The service's errors are JSON objects with `detail` (`openhands-automation` 1.25.0).
+/// Returns whether the body is an error of the service: a JSON object with `detail` (`openhands-automation` 1.25.0).
 fn is_error_of_service(body: &[u8]) -> bool {
     matches!(serde_json::from_slice(body), Ok(Value::Object(fields)) if fields.contains_key("detail"))
 }

@@ -1,4 +1,4 @@
-//! What creates and changes an automation. The service refuses fields that it does not know, so only what is set is sent.
+//! Creation and changes of automations. The service rejects fields that it does not know, so only fields that are set are sent.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::trigger::Trigger;
 use super::wire::Tarball;
 
-/// An automation to be created.
+/// A new automation.
 #[derive(Debug, Clone, Serialize)]
 pub struct NewAutomation {
     name: String,
@@ -19,27 +19,27 @@ pub struct NewAutomation {
 }
 
 impl NewAutomation {
-    /// An automation with this name, whose runs unpack this tarball and start this command in its folder.
+    /// Creates an automation with this name, whose runs unpack this tarball and start this command in its folder.
     pub fn new(name: impl Into<String>, trigger: Trigger, tarball: Tarball, entrypoint: impl Into<String>) -> Self {
         let (name, entrypoint) = (name.into(), entrypoint.into());
         Self { name, trigger, tarball_path: tarball, entrypoint, more: AutomationUpdate::default() }
     }
 
-    /// What else is set. Its name, trigger, tarball and entrypoint do not count here.
+    /// Sets the other fields. Name, trigger, tarball and entrypoint of `more` are ignored.
     #[must_use]
     pub fn with(mut self, more: AutomationUpdate) -> Self {
         self.more = AutomationUpdate { name: None, trigger: None, tarball_path: None, entrypoint: None, ..more };
         self
     }
 
-    /// What its runs unpack.
+    /// Returns the tarball of its runs.
     #[must_use]
     pub fn tarball(&self) -> &Tarball {
         &self.tarball_path
     }
 }
 
-/// Changes of an automation; what is not set stays.
+/// Changes of an automation. Fields that are not set stay as they are.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct AutomationUpdate {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,70 +72,70 @@ impl AutomationUpdate {
         self
     }
 
-    /// What it is for.
+    /// Changes the description.
     #[must_use]
     pub fn description(mut self, description: impl Into<String>) -> Self {
         self.description = Some(description.into());
         self
     }
 
-    /// What starts its runs.
+    /// Changes the trigger of its runs.
     #[must_use]
     pub fn trigger(mut self, trigger: Trigger) -> Self {
         self.trigger = Some(trigger);
         self
     }
 
-    /// What its runs unpack.
+    /// Changes the tarball that its runs unpack.
     #[must_use]
     pub fn tarball(mut self, tarball: Tarball) -> Self {
         self.tarball_path = Some(tarball);
         self
     }
 
-    /// What its runs start. The service refuses absolute paths, `..` and most special characters of a shell.
+    /// Changes the command that its runs start. The service rejects absolute paths, `..` and most special characters of a shell.
     #[must_use]
     pub fn entrypoint(mut self, entrypoint: impl Into<String>) -> Self {
         self.entrypoint = Some(entrypoint.into());
         self
     }
 
-    /// How long a run may take; the service counts whole seconds (its default: 600 s, at most 1800 s).
+    /// Changes the time limit of a run. The service counts whole seconds (default: 600 s, at most 1800 s).
     #[must_use]
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit.as_secs() + u64::from(limit.subsec_nanos() > 0));
         self
     }
 
-    /// The LLM profile of its runs (default: the profile that is active when the automation is created).
+    /// Changes the LLM profile of its runs (default: the profile that is active when the automation is created).
     #[must_use]
     pub fn model(mut self, profile: impl Into<String>) -> Self {
         self.model = Some(profile.into());
         self
     }
 
-    /// The agent profile of its runs, by its UUID.
+    /// Changes the agent profile of its runs, given by its UUID.
     #[must_use]
     pub fn agent_profile_id(mut self, id: impl Into<String>) -> Self {
         self.agent_profile_id = Some(id.into());
         self
     }
 
-    /// All its tags; up to 10, of up to 50 characters each. From 1.26.0 on.
+    /// Replaces all tags: up to 10, of up to 50 characters each. Supported from 1.26.0.
     #[must_use]
     pub fn tags(mut self, tags: impl IntoIterator<Item: Into<String>>) -> Self {
         self.tags = Some(tags.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Whether its trigger starts runs.
+    /// Sets whether the trigger starts runs.
     #[must_use]
     pub fn active(mut self, is_active: bool) -> Self {
         self.state = Some(if is_active { "ACTIVE" } else { "INACTIVE" });
         self
     }
 
-    /// Whether nothing is set.
+    /// Returns whether no field is set.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         serde_json::to_value(self).is_ok_and(|value| value.as_object().is_some_and(serde_json::Map::is_empty))

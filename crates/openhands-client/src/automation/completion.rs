@@ -6,30 +6,30 @@ use serde_json::{Value, json};
 use crate::agent_server::wire::Cost;
 use crate::ids::ConversationId;
 
-/// The two statuses that the automation service knows.
+/// The status of a run in the completion callback. The automation service accepts these two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "UPPERCASE")]
 pub enum OutcomeStatus {
     /// The task is done.
     Completed,
-    /// Anything else.
+    /// Any other result.
     Failed,
 }
 
-/// How the task went, by the agent's own account. It does not change the run's status: a run whose agent could not do
-/// the task has completed.
+/// The result of the task, as the agent reports it. It does not change the run's status: a run whose agent could not do the
+/// task has completed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TaskOutcome {
-    /// In one word.
+    /// The result in one word.
     pub status: TaskStatus,
-    /// In some sentences.
+    /// The result in a few sentences.
     #[serde(rename = "outcome_summary")]
     pub summary: String,
 }
 
-/// How the task went, in one word. The words are the automation service's own.
+/// The result of the task in one word. The automation service defines the words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -37,42 +37,42 @@ pub struct TaskOutcome {
 pub enum TaskStatus {
     /// The task is done.
     Success,
-    /// Some of it is done.
+    /// A part of the task is done.
     PartialSuccess,
-    /// Something that the agent cannot change is in the way.
+    /// The agent is blocked by something that it cannot change.
     Blocked,
-    /// It cannot be done, or was not.
+    /// The task cannot be done, or was not done.
     Failed,
-    /// The agent does not know.
+    /// The agent does not know the result.
     Unknown,
 }
 
 /// Body of the completion callback, `POST …/v1/runs/{run id}/complete`.
 ///
-/// Any other field is a 422 and a lost completion (`openhands-automation` 1.25.0).
+/// The service rejects any other field with 422, and the completion is lost (`openhands-automation` 1.25.0).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CompletionReport {
     /// COMPLETED or FAILED.
     pub status: OutcomeStatus,
-    /// The run.
+    /// The id of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<String>,
-    /// The conversation.
+    /// The id of the conversation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conversation_id: Option<String>,
-    /// US dollars, left out when unknown.
+    /// The cost in US dollars, left out if it is unknown.
     #[serde(default, skip_serializing_if = "Cost::is_unknown")]
     pub cost: Cost,
-    /// On FAILED: an object in the shape of the server's conversation error event.
+    /// On FAILED: an object in the form of the server's conversation error event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Value>,
-    /// How the task went; services before 1.9.0 refuse it.
+    /// The result of the task. Services before 1.9.0 reject the field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task_outcome: Option<TaskOutcome>,
 }
 
 impl CompletionReport {
-    /// COMPLETED.
+    /// Creates a report with the status COMPLETED.
     #[must_use]
     pub fn completed() -> Self {
         Self {
@@ -85,20 +85,20 @@ impl CompletionReport {
         }
     }
 
-    /// FAILED, with a code in one word and a text for people.
+    /// Creates a report with the status FAILED, a one-word code and a text for people.
     #[must_use]
     pub fn failed(code: &str, detail: &str) -> Self {
         let error = json!({"kind": "ConversationErrorEvent", "source": "environment", "code": code, "detail": detail});
         Self { status: OutcomeStatus::Failed, error: Some(error), ..Self::completed() }
     }
 
-    /// The same with the conversation of the run and its cost.
+    /// Adds the conversation of the run and its cost.
     #[must_use]
     pub fn of_conversation(self, id: ConversationId, cost: Cost) -> Self {
         Self { conversation_id: Some(id.to_string()), cost, ..self }
     }
 
-    /// The same outcome in the fewest words: for a service that refuses the full body.
+    /// Returns the same outcome with as few fields as possible, for a service that rejects the full body.
     #[doc(hidden)]
     #[must_use]
     pub fn plainest(&self) -> Self {

@@ -1,4 +1,4 @@
-//! What the receiver of the completion callback answers: see [`crate::hostile`].
+//! Checks of what the receiver of the completion callback may send: see [`crate::hostile`].
 
 #![expect(clippy::missing_panics_doc, reason = "a panic is what a fuzzer looks for")]
 
@@ -11,7 +11,7 @@ use crate::http::ResponseHead;
 use crate::retry::Retryable as _;
 use crate::text;
 
-/// A response to the callback: a line with the status, lines of headers, an empty line, the body.
+/// Checks a response to the callback: a line with the status, header lines, an empty line, the body.
 pub fn callback(data: &[u8]) {
     let (head, body) = data.split_at(data.windows(2).position(|two| two == b"\n\n").unwrap_or(data.len()));
     let head = String::from_utf8_lossy(head);

@@ -1,7 +1,7 @@
-//! The automation service: what schedules runs, and what wants to know their outcome.
+//! The automation service, which schedules runs and receives their outcome.
 //!
-//! [`AutomationService`] creates, lists, starts and deletes automations from outside. [`CompletionReport`] is what a run sends at its
-//! end. Observed on PyPI `openhands-automation` 1.25.0 and 1.26.0. Nothing here knows conversations.
+//! [`AutomationService`] creates, lists, starts and deletes automations from outside. A run sends a [`CompletionReport`] when it
+//! ends. Observed on PyPI `openhands-automation` 1.25.0 and 1.26.0. This module knows nothing about conversations.
 //!
 //! ```no_run
 //! # async fn example(api_key: &str, tarball: Vec<u8>) -> Result<(), Box<dyn std::error::Error>> {

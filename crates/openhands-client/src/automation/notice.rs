@@ -1,4 +1,4 @@
-//! A notice of a run's outcome, for an address of the user: a webhook, for example of a chat.
+//! Notices of a run's outcome to a URL of the user, for example a webhook of a chat.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::retry::{Policy, Retry, Retryable as _, retry};
 /// A notice could not be delivered.
 #[derive(Debug, thiserror::Error)]
 pub enum NoticeError {
-    /// The receiver refuses it; another attempt would get the same response.
+    /// The receiver rejected the notice. A retry would get the same response.
     #[error("the notice was refused")]
     Refused(#[source] HttpError),
     /// All attempts failed until the budget was used up.
@@ -21,13 +21,13 @@ pub enum NoticeError {
     BudgetUsedUp {
         /// The budget.
         budget: Duration,
-        /// The last attempt's error, if one ended.
+        /// The error of the last attempt, if an attempt has completed.
         source: Option<HttpError>,
     },
 }
 
-/// Posts a notice as JSON, with retries until the budget is used up. `Retry-After` is honoured, and redirects are not followed. The
-/// receiver may get a notice twice: it has no way to say that it has it already.
+/// Posts a notice as JSON, with retries until the budget is used up. `Retry-After` is obeyed, and redirects are not followed. The
+/// receiver may get a notice twice, because it cannot report that it already has it.
 ///
 /// # Errors
 /// [`NoticeError`].

@@ -7,34 +7,34 @@ use url::Url;
 use crate::http::{Http, HttpError};
 use crate::secret::Secret;
 
-/// The longest phase that the service takes, in characters (422 above).
+/// The longest phase that the service accepts, in characters (422 for longer ones).
 pub const LONGEST: usize = 200;
 
-/// Where phases go, `POST …/v1/runs/{run id}/phase`; the service has it from 1.9.0.
+/// The endpoint for phases, `POST …/v1/runs/{run id}/phase`; the service has it from 1.9.0.
 #[derive(Debug, Clone)]
 pub struct PhaseEndpoint {
-    /// Its address.
+    /// The URL.
     pub url: Url,
-    /// The callback's key.
+    /// The key of the callback.
     pub key: Option<Secret>,
 }
 
 /// A phase was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum PhaseError {
-    /// 409: the run is settled; it was cancelled, or ended by someone else.
+    /// 409: the run has a final status; it was cancelled, or someone else ended it.
     #[error("the automation service has settled the run")]
     Settled(#[source] HttpError),
-    /// The endpoint will not take another one either.
+    /// The endpoint will reject other phases too.
     #[error("the automation service accepts no phases")]
     Refused(#[source] HttpError),
-    /// Another attempt may succeed.
+    /// A retry may succeed.
     #[error("the phase was not delivered")]
     NotDelivered(#[source] HttpError),
 }
 
 impl PhaseEndpoint {
-    /// Posts one phase of 1 to [`LONGEST`] characters. One attempt; may be repeated.
+    /// Posts one phase of 1 to [`LONGEST`] characters. Makes one attempt; may be repeated.
     ///
     /// # Errors
     /// [`PhaseError`].

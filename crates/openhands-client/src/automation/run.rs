@@ -1,4 +1,4 @@
-//! Runs as the service describes them.
+//! Runs of an automation, as the service describes them.
 
 use std::fmt;
 
@@ -12,19 +12,19 @@ use crate::ids::{AutomationId, RunId};
 #[serde(from = "String")]
 #[non_exhaustive]
 pub enum RunStatus {
-    /// It waits for its start.
+    /// The run waits for its start.
     Pending,
-    /// It runs.
+    /// The run is in progress.
     Running,
-    /// It has done its work.
+    /// The run has completed.
     Completed,
-    /// It has failed.
+    /// The run has failed.
     Failed,
-    /// Someone has cancelled it.
+    /// The run was cancelled.
     Cancelled,
-    /// It was never started.
+    /// The run was never started.
     Skipped,
-    /// A status of a newer service.
+    /// A status that only newer services have.
     Other(String),
 }
 
@@ -43,7 +43,7 @@ impl From<String> for RunStatus {
 }
 
 impl RunStatus {
-    /// Whether the run is over.
+    /// Returns whether the run is over.
     #[must_use]
     pub fn is_final(&self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Cancelled | Self::Skipped)
@@ -64,17 +64,17 @@ impl fmt::Display for RunStatus {
     }
 }
 
-/// Why a run has failed, as a program can read it.
+/// The reason of a failed run, for programs.
 #[derive(Debug, Clone, Deserialize)]
 #[non_exhaustive]
 pub struct StatusDetail {
-    /// The code that the run gave, such as `Timeout`.
+    /// The code in the run's report, such as `Timeout`.
     #[serde(default)]
     pub code: Option<String>,
-    /// The service's own class of the failure, such as `auth`.
+    /// The service's classification of the failure, such as `auth`.
     #[serde(default)]
     pub kind: Option<String>,
-    /// What happened.
+    /// A description for people.
     #[serde(default)]
     pub detail: Option<String>,
 }
@@ -83,40 +83,40 @@ pub struct StatusDetail {
 #[derive(Debug, Clone, Deserialize)]
 #[non_exhaustive]
 pub struct AutomationRun {
-    /// Its id.
+    /// The id of the run.
     pub id: RunId,
-    /// The automation.
+    /// The id of the automation.
     pub automation_id: AutomationId,
-    /// Its status.
+    /// The status of the run.
     pub status: RunStatus,
-    /// What it does now, or did last.
+    /// The current phase, or the last one.
     #[serde(default)]
     pub current_phase: Option<String>,
-    /// Why it has failed, as text.
+    /// The reason of the failure, as text.
     #[serde(default)]
     pub error_detail: Option<String>,
-    /// Why it has failed, as a program can read it.
+    /// The reason of the failure, for programs.
     #[serde(default)]
     pub status_detail: Option<StatusDetail>,
     /// What triggered it.
     #[serde(default)]
     pub trigger_source: Option<String>,
-    /// Its conversation.
+    /// The id of the conversation.
     #[serde(default)]
     pub conversation_id: Option<String>,
-    /// Its sandbox, in OpenHands Cloud.
+    /// The id of the sandbox in OpenHands Cloud.
     #[serde(default)]
     pub sandbox_id: Option<String>,
-    /// What it has cost, in US dollars.
+    /// The cost of the run, in US dollars.
     #[serde(default)]
     pub cost: Option<f64>,
-    /// When it was triggered (RFC 3339).
+    /// The time at which it was triggered (RFC 3339).
     #[serde(default)]
     pub created_at: Option<String>,
-    /// When it was started (RFC 3339).
+    /// The time at which it was started (RFC 3339).
     #[serde(default)]
     pub started_at: Option<String>,
-    /// When it ended (RFC 3339).
+    /// The time at which it ended (RFC 3339).
     #[serde(default)]
     pub completed_at: Option<String>,
     #[serde(default)]
@@ -124,19 +124,19 @@ pub struct AutomationRun {
 }
 
 impl AutomationRun {
-    /// The final message of its agent.
+    /// Returns the final message of the agent.
     #[must_use]
     pub fn message(&self) -> Option<&str> {
         self.finish("message")
     }
 
-    /// How the agent judges its task: `success`, `partial_success`, `blocked`, `failed` or `unknown`.
+    /// Returns the agent's judgement of the task: `success`, `partial_success`, `blocked`, `failed` or `unknown`.
     #[must_use]
     pub fn task_status(&self) -> Option<&str> {
         self.finish("status")
     }
 
-    /// What the agent says about the outcome of its task.
+    /// Returns the agent's summary of the outcome.
     #[must_use]
     pub fn outcome_summary(&self) -> Option<&str> {
         self.finish("outcome_summary")

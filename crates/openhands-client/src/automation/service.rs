@@ -1,4 +1,4 @@
-//! The endpoints of the automation service for automations and their runs.
+//! The client of the automation service, for automations and their runs.
 
 use bytes::Bytes;
 use reqwest::Method;
@@ -16,18 +16,18 @@ use crate::retry::{Policy, retry};
 use crate::secret::Secret;
 use crate::time_limits::TimeLimits;
 
-/// The largest tarball that the service takes as an upload, in bytes (`MAX_UPLOAD_SIZE` in its `uploads.py`).
+/// The largest tarball that the service accepts as an upload, in bytes (`MAX_UPLOAD_SIZE` in its `uploads.py`).
 pub const LARGEST_UPLOAD: usize = 1024 * 1024;
 
-/// OpenHands Cloud's automation service.
+/// The automation service of OpenHands Cloud.
 const CLOUD_URL: &str = "https://app.all-hands.dev/api/automation";
 
-/// The most items of a page.
+/// The maximum number of items in a page.
 const PAGE: usize = 100;
 
-/// The automation service for an account, from outside. Cheap to clone.
+/// The automation service of an account, used from outside. Cheap to clone.
 ///
-/// Calls that only read are retried; a call that changes something is made once.
+/// Calls that only read are retried. A call that changes something makes one attempt.
 #[derive(Debug, Clone)]
 pub struct AutomationService {
     http: Http,
@@ -36,18 +36,18 @@ pub struct AutomationService {
 }
 
 impl AutomationService {
-    /// The service of OpenHands Cloud, with the key of an account.
+    /// Creates a client of the service in OpenHands Cloud, with the API key of an account.
     ///
     /// # Errors
     /// [`AutomationError::Setup`].
     ///
     /// # Panics
-    /// Never: the address is valid.
+    /// Never: the URL is valid.
     pub fn cloud(api_key: impl Into<Secret>) -> Result<Self, AutomationError> {
         Self::at(Url::parse(CLOUD_URL).expect("a valid address"), api_key)
     }
 
-    /// The service at this address, which ends in `/api/automation`. The key of a self-hosted service is its
+    /// Creates a client of the service at this URL, which ends in `/api/automation`. The key of a self-hosted service is its
     /// `AUTOMATION_LOCAL_API_KEY`.
     ///
     /// # Errors
@@ -56,14 +56,14 @@ impl AutomationService {
         Ok(Self::with_http(Http::new(&Network::default(), TimeLimits::default())?, url, key.into()))
     }
 
-    /// The service at this address, by this HTTP client.
+    /// Creates a client of the service at this URL that uses this HTTP client.
     #[doc(hidden)]
     #[must_use]
     pub fn with_http(http: Http, url: Url, key: Secret) -> Self {
         Self { http, url, key }
     }
 
-    /// The base address.
+    /// Returns the base URL.
     #[must_use]
     pub fn url(&self) -> &Url {
         &self.url
@@ -85,7 +85,7 @@ impl AutomationService {
         retry(doing, policy, read).await
     }
 
-    /// Uploads a gzipped tarball of at most [`LARGEST_UPLOAD`] bytes under a name for people.
+    /// Uploads a gzipped tarball of at most [`LARGEST_UPLOAD`] bytes, with a name for people.
     ///
     /// # Errors
     /// [`AutomationError`]; [`AutomationError::TooLarge`] before anything is sent.
@@ -103,7 +103,7 @@ impl AutomationService {
         })
     }
 
-    /// Deletes an upload. If the service does not have the tarball any more, that is not an error.
+    /// Deletes an upload. It is not an error if the service no longer has the tarball.
     ///
     /// # Errors
     /// [`AutomationError::Request`].
@@ -115,11 +115,10 @@ impl AutomationService {
         }
     }
 
-    /// Creates an automation. If it is unknown whether the service has created it, because the response is lost, the list of
-    /// automations decides.
+    /// Creates an automation. If the response is lost, the list of automations shows whether the service has created it.
     ///
     /// # Errors
-    /// [`AutomationError::Request`]; its source has the service's words about a field that it refuses.
+    /// [`AutomationError::Request`]; its source contains the service's message about a field that it rejects.
     pub async fn create(&self, new: &NewAutomation) -> Result<Automation, AutomationError> {
         let sent = self.request(Method::POST, &[]).json(new).send().await;
         match sent.and_then(|response| response.json()) {
@@ -132,7 +131,7 @@ impl AutomationService {
         .map_err(AutomationError::request("creating the automation"))
     }
 
-    /// All automations that the account can see, the newest first.
+    /// Lists all automations that the account can see, the newest first.
     ///
     /// # Errors
     /// [`AutomationError::Request`].
@@ -150,7 +149,7 @@ impl AutomationService {
         }
     }
 
-    /// An automation.
+    /// Reads an automation.
     ///
     /// # Errors
     /// [`AutomationError`]; [`AutomationError::NoSuchAutomation`] for an unknown id.
@@ -162,17 +161,17 @@ impl AutomationService {
     /// Changes an automation.
     ///
     /// # Errors
-    /// As [`AutomationService::create`], and [`AutomationError::NoSuchAutomation`].
+    /// The errors of [`AutomationService::create`], and [`AutomationError::NoSuchAutomation`].
     pub async fn update(&self, id: AutomationId, update: &AutomationUpdate) -> Result<Automation, AutomationError> {
         let sent = self.request(Method::PATCH, &[&id.to_string()]).json(update).send().await;
         sent.and_then(|response| response.json()).map_err(AutomationError::about("changing the automation", id))
     }
 
-    /// Deletes an automation; its tarball stays ([`AutomationService::delete_upload`]). Runs that wait are skipped, and one
-    /// that runs continues.
+    /// Deletes an automation. Its tarball is kept ([`AutomationService::delete_upload`]). Pending runs are skipped, and a running
+    /// one continues.
     ///
     /// # Errors
-    /// [`AutomationError`]; [`AutomationError::NoSuchAutomation`] if it is not there.
+    /// [`AutomationError`]; [`AutomationError::NoSuchAutomation`] if it does not exist.
     pub async fn delete(&self, id: AutomationId) -> Result<(), AutomationError> {
         let sent = self.request(Method::DELETE, &[&id.to_string()]).send().await;
         sent.map(drop).map_err(AutomationError::about("deleting the automation", id))
@@ -187,7 +186,7 @@ impl AutomationService {
         sent.and_then(|response| response.json()).map_err(AutomationError::about("starting a run", id))
     }
 
-    /// The last runs of an automation, at most 100, the newest first.
+    /// Lists the last runs of an automation, at most 100, the newest first.
     ///
     /// # Errors
     /// [`AutomationError`]; [`AutomationError::NoSuchAutomation`] for an unknown id.
@@ -197,7 +196,7 @@ impl AutomationService {
         page.map(|page| page.runs).map_err(AutomationError::about(doing, id))
     }
 
-    /// One of the last 100 runs of an automation.
+    /// Reads one of the last 100 runs of an automation.
     ///
     /// # Errors
     /// [`AutomationError`]; [`AutomationError::NoSuchRun`] for a run that is not among them.
@@ -206,10 +205,10 @@ impl AutomationService {
         found.ok_or_else(|| AutomationError::NoSuchRun { automation: id, run: run.clone() })
     }
 
-    /// Cancels a run that waits or runs.
+    /// Cancels a pending or running run.
     ///
     /// # Errors
-    /// [`AutomationError::Request`]; 404 for an unknown run, 409 for one that is over.
+    /// [`AutomationError::Request`]; 404 for an unknown run, 409 for a run that is over.
     pub async fn cancel(&self, run: &RunId) -> Result<(), AutomationError> {
         let sent: Result<Response, _> = self.request(Method::POST, &["runs", run.as_str(), "cancel"]).send().await;
         sent.map(drop).map_err(AutomationError::request("cancelling the run"))

@@ -1,9 +1,9 @@
-//! What starts the runs of an automation.
+//! Triggers, which start the runs of an automation.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What starts the runs of an automation.
+/// A trigger, which starts the runs of an automation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Value", into = "Value")]
 #[non_exhaustive]
@@ -17,9 +17,9 @@ pub enum Trigger {
     },
     /// An event that the service receives.
     Event {
-        /// Where it comes from: a source that the service knows, such as `github`, or a custom webhook.
+        /// The source of the event: one that the service knows, such as `github`, or a custom webhook.
         source: String,
-        /// Which events: `pull_request.opened`, `push`, `issue.*`.
+        /// The event types, such as `pull_request.opened`, `push` or `issue.*`.
         on: Vec<String>,
         /// A JMESPath expression that must be true for the event.
         filter: Option<String>,

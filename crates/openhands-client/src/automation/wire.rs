@@ -1,4 +1,4 @@
-//! Automations as the service describes them. Read leniently: what a version lacks is left out.
+//! Automations as the service describes them. Parsed leniently: fields that a version does not send are left out.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,24 +8,24 @@ use serde::{Deserialize, Serialize};
 use super::trigger::Trigger;
 use crate::ids::AutomationId;
 
-/// Where the service has a tarball, or downloads it: `oh-internal://uploads/…` for an upload, or an `https://` address.
+/// Where the tarball is: `oh-internal://uploads/…` for an upload, or an `https://` URL from which the service downloads it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Tarball(String);
 
 impl Tarball {
-    /// A tarball at an address that the service can download.
+    /// Uses a tarball at a URL that the service can download.
     pub fn at(address: impl Into<String>) -> Self {
         Self(address.into())
     }
 
-    /// The address as text.
+    /// Returns the URL as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The id of the upload, if the service has the tarball itself.
+    /// Returns the id of the upload, if the service stores the tarball.
     pub(super) fn upload_id(&self) -> Option<&str> {
         self.0.strip_prefix("oh-internal://uploads/").filter(|id| !id.is_empty())
     }
@@ -41,14 +41,14 @@ impl fmt::Display for Tarball {
 #[derive(Debug, Clone, Deserialize)]
 #[non_exhaustive]
 pub struct Automation {
-    /// Its id.
+    /// The id of the automation.
     pub id: AutomationId,
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// What it is for.
+    /// The description.
     #[serde(default)]
     pub description: Option<String>,
-    /// What starts its runs.
+    /// The trigger of its runs.
     pub trigger: Trigger,
     /// The LLM profile of its runs.
     #[serde(default)]
@@ -56,32 +56,32 @@ pub struct Automation {
     /// The agent profile of its runs.
     #[serde(default)]
     pub agent_profile_id: Option<String>,
-    /// What its runs unpack.
+    /// The tarball that its runs unpack.
     pub tarball_path: Tarball,
-    /// What its runs start.
+    /// The command that its runs start.
     pub entrypoint: String,
-    /// How long a run may take, in seconds.
+    /// The time limit of a run, in seconds.
     #[serde(default)]
     timeout: Option<u64>,
-    /// `ACTIVE`, `INACTIVE` or `DRAFT`. Empty for a service that reports it in another way.
+    /// `ACTIVE`, `INACTIVE` or `DRAFT`. Empty if the service reports the state in another way.
     #[serde(default)]
     pub state: String,
-    /// Why it is not active.
+    /// The reason why it is not active.
     #[serde(default)]
     pub disabled_reason: Option<String>,
-    /// Its tags; none before 1.26.0.
+    /// The tags; empty before 1.26.0.
     #[serde(default)]
     pub tags: Vec<String>,
-    /// When its last run was triggered (RFC 3339).
+    /// The time at which its last run was triggered (RFC 3339).
     #[serde(default)]
     pub last_triggered_at: Option<String>,
-    /// When it was created (RFC 3339).
+    /// The time at which it was created (RFC 3339).
     #[serde(default)]
     pub created_at: Option<String>,
 }
 
 impl Automation {
-    /// How long a run may take.
+    /// Returns the time limit of a run.
     #[must_use]
     pub fn timeout(&self) -> Option<Duration> {
         self.timeout.map(Duration::from_secs)
@@ -94,7 +94,7 @@ pub(super) struct AutomationPage {
     pub(super) automations: Vec<Automation>,
 }
 
-/// `POST /v1/uploads`. A failed upload is a 201 without a path.
+/// `POST /v1/uploads`. The response to a failed upload is a 201 without a path.
 #[derive(Debug, Deserialize)]
 pub(super) struct Uploaded {
     pub(super) tarball_path: Option<Tarball>,

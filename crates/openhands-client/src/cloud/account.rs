@@ -1,28 +1,28 @@
-//! An OpenHands Cloud account, as a sandbox sees it.
+//! An OpenHands Cloud account, used from inside a sandbox.
 
 use url::Url;
 
 use crate::ids::SandboxId;
 use crate::secret::Secret;
 
-/// OpenHands Cloud.
+/// The URL of OpenHands Cloud.
 pub const DEFAULT_URL: &str = "https://app.all-hands.dev";
 
-/// OpenHands Cloud, as an address.
+/// Returns the URL of OpenHands Cloud.
 #[must_use]
 pub fn default_url() -> Url {
     Url::parse(DEFAULT_URL).expect("a valid address")
 }
 
-/// What opens an account's settings to a sandbox.
+/// The keys with which a sandbox reads the settings of an account.
 #[derive(Debug, Clone)]
 pub struct CloudAccount {
-    /// Base of the Cloud API.
+    /// The base URL of the Cloud API.
     pub url: Url,
-    /// The account's key.
+    /// The API key of the account.
     pub api_key: Secret,
-    /// The sandbox that asks.
+    /// The id of the sandbox.
     pub sandbox_id: SandboxId,
-    /// Its session key.
+    /// The session key of the sandbox.
     pub session_key: Secret,
 }

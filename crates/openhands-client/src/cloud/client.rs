@@ -1,4 +1,4 @@
-//! The Cloud API's endpoints: one method each, one attempt each; all may be repeated.
+//! Client of the Cloud API. Each endpoint has one method, and each call makes one attempt; all calls may be repeated.
 
 use reqwest::Method;
 use url::Url;
@@ -10,7 +10,7 @@ use crate::http::{self, Http, HttpError};
 use crate::secret::Secret;
 use crate::time_limits::TimeLimits;
 
-/// The Cloud API as a sandbox sees it. Cheap to clone.
+/// A client of the Cloud API for use inside a sandbox. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct CloudClient {
     http: Http,
@@ -18,19 +18,19 @@ pub struct CloudClient {
 }
 
 impl CloudClient {
-    /// A client for this account.
+    /// Creates a client for this account.
     #[must_use]
     pub fn new(http: Http, account: CloudAccount) -> Self {
         Self { http, account }
     }
 
-    /// The time limits of its HTTP client.
+    /// Returns the time limits of its HTTP client.
     #[must_use]
     pub fn time_limits(&self) -> &TimeLimits {
         self.http.time_limits()
     }
 
-    /// The account that the client asks for.
+    /// Returns the account of the client.
     #[must_use]
     pub fn account(&self) -> &CloudAccount {
         &self.account
@@ -42,7 +42,7 @@ impl CloudClient {
         http::join(&self.account.url, &segments)
     }
 
-    /// `GET /api/v1/users/me?expose_secrets=true` with both keys: the account's settings with plain LLM keys.
+    /// `GET /api/v1/users/me?expose_secrets=true` with both keys: returns the account's settings with LLM keys in plain text.
     ///
     /// # Errors
     /// [`HttpError`]; 401 for a missing or wrong key, and while the sandbox is not RUNNING.
@@ -57,8 +57,8 @@ impl CloudClient {
             .json()
     }
 
-    /// `GET /api/v1/sandboxes/{id}/settings/secrets`: names and descriptions of the account's secrets; those that an agent profile
-    /// allows, where one is named.
+    /// `GET /api/v1/sandboxes/{id}/settings/secrets`: returns names and descriptions of the account's secrets. With an agent
+    /// profile, only the secrets that it allows.
     ///
     /// # Errors
     /// [`HttpError`]; 401 for a wrong key, 403 for another sandbox's id.
@@ -73,8 +73,8 @@ impl CloudClient {
             .json()
     }
 
-    /// `GET /api/v1/sandboxes/{id}/settings/secrets/{name}`: the value of a secret, nothing where there is none. For
-    /// what the runner itself does before the agent starts; the agent gets [`CloudClient::secret_url`].
+    /// `GET /api/v1/sandboxes/{id}/settings/secrets/{name}`: returns the value of a secret, or `None` if it does not exist. It is
+    /// used for steps before the agent starts; the agent itself gets [`CloudClient::secret_url`].
     ///
     /// # Errors
     /// [`HttpError`]; 401 for a wrong key.
@@ -87,7 +87,7 @@ impl CloudClient {
         }
     }
 
-    /// Where the value of a secret is read: `GET /api/v1/sandboxes/{id}/settings/secrets/{name}`, plain text, with the
+    /// Returns the URL of the value of a secret: `GET /api/v1/sandboxes/{id}/settings/secrets/{name}`, in plain text, with the
     /// session key.
     #[must_use]
     pub fn secret_url(&self, name: &str) -> Url {

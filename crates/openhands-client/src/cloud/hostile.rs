@@ -1,9 +1,9 @@
-//! What the Cloud API sends: see [`crate::hostile`].
+//! Checks of what the Cloud API may send: see [`crate::hostile`].
 
 use super::sandboxes::{SandboxInfo, SandboxPage};
 use super::wire::UserSettings;
 
-/// A body of a response, read as each endpoint would read it.
+/// Checks the body of a response, parsed as each endpoint would parse it.
 pub(crate) fn responses(data: &[u8]) {
     let _ = serde_json::from_slice::<SandboxPage>(data);
     let _ = serde_json::from_slice::<UserSettings>(data);

@@ -1,7 +1,7 @@
-//! The Cloud API: owner of sandboxes, LLM settings and secrets.
+//! The Cloud API, which manages sandboxes, LLM settings and secrets.
 //!
-//! Observed on the open-source app server (PyPI `openhands-ai` 1.11.0), which serves the same `/api/v1` paths as
-//! OpenHands Cloud. Nothing here knows conversations.
+//! Observed on the open-source app server (PyPI `openhands-ai` 1.11.0), which serves the same `/api/v1` paths as OpenHands Cloud.
+//! This module knows nothing about conversations.
 
 mod account;
 pub mod client;

@@ -1,4 +1,4 @@
-//! The Cloud API's endpoints for sandboxes: one method each, one attempt each.
+//! Endpoints of the Cloud API for sandboxes. Each has one method, and each call makes one attempt.
 
 use std::time::Duration;
 
@@ -12,15 +12,15 @@ use crate::ids::SandboxId;
 use crate::secret::Secret;
 use crate::text;
 
-/// The longest reason of a failure that is kept, in characters.
+/// The longest failure reason that is kept, in characters.
 const LONGEST_REASON: usize = 600;
 
-/// The key of an OpenHands Cloud account, and where it opens.
+/// The API key of an OpenHands Cloud account, and the URL for which it is valid.
 #[derive(Debug, Clone)]
 pub struct CloudKey {
-    /// Base of the Cloud API.
+    /// The base URL of the Cloud API.
     pub url: Url,
-    /// The account's key.
+    /// The API key of the account.
     pub api_key: Secret,
 }
 
@@ -28,17 +28,17 @@ pub struct CloudKey {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(from = "Option<String>")]
 pub enum SandboxStatus {
-    /// It boots; or it is idle, for 1.11.0 in process mode.
+    /// The sandbox boots; in process mode, 1.11.0 also reports an idle sandbox in this way.
     Starting,
-    /// It runs. Its agent-server may still not answer.
+    /// The sandbox is running. Its agent-server may not respond yet.
     Running,
-    /// It is stopped and can be resumed.
+    /// The sandbox is stopped and can be resumed.
     Paused,
-    /// It has failed; or it boots, for some seconds.
+    /// The sandbox has failed, or it boots, which can take some seconds.
     Error,
-    /// It is gone.
+    /// The sandbox does not exist.
     Missing,
-    /// A status of a newer server.
+    /// A status that only newer servers have.
     Other(String),
 }
 
@@ -78,24 +78,24 @@ impl std::fmt::Display for SandboxStatus {
 /// A sandbox, as the Cloud API describes it.
 #[derive(Debug, Clone, Deserialize)]
 pub struct SandboxInfo {
-    /// Its id.
+    /// The id of the sandbox.
     pub id: String,
-    /// Its status, which flaps.
+    /// The status, which flaps.
     #[serde(default)]
     pub status: SandboxStatus,
-    /// Its session key; null unless RUNNING.
+    /// The session key; null unless RUNNING.
     #[serde(default)]
     pub session_api_key: Option<Secret>,
-    /// Its addresses; null unless RUNNING.
+    /// The URLs; null unless RUNNING.
     #[serde(default)]
     pub exposed_urls: Option<Vec<ExposedUrl>>,
-    /// What it was made from.
+    /// The sandbox spec that it was created from.
     #[serde(default)]
     pub sandbox_spec_id: Option<String>,
-    /// When it was made, UTC.
+    /// The creation time, in UTC.
     #[serde(default)]
     pub created_at: Option<String>,
-    /// Why it has failed, under the names that such fields have in APIs of this kind; 1.11.0 has none of them.
+    /// The reason of a failure, under the names that such fields usually have in similar APIs; 1.11.0 has none of them.
     #[serde(default)]
     error: Value,
     #[serde(default)]
@@ -107,7 +107,8 @@ pub struct SandboxInfo {
 }
 
 impl SandboxInfo {
-    /// Why the sandbox has failed, in the words of the Cloud, as one bounded line. A value of another type counts as none.
+    /// Returns why the sandbox has failed, as the Cloud reports it, in one line of limited length. A value of another type is
+    /// ignored.
     #[must_use]
     pub fn failure_reason(&self) -> Option<String> {
         let fields = [&self.error, &self.error_message, &self.status_reason, &self.detail];
@@ -119,7 +120,7 @@ impl SandboxInfo {
         Some(text::bounded(&line, LONGEST_REASON))
     }
 
-    /// The address of its agent-server, and the port that it has inside.
+    /// Returns the URL of its agent-server, and the server's port inside the sandbox.
     #[must_use]
     pub fn agent_server(&self) -> Option<(Url, Option<u16>)> {
         let exposed = self.exposed_urls.as_ref()?.iter().find(|exposed| exposed.name == AGENT_SERVER)?;
@@ -127,18 +128,18 @@ impl SandboxInfo {
     }
 }
 
-/// The name of the agent-server among the addresses of a sandbox.
+/// The name of the agent-server in the list of a sandbox's URLs.
 const AGENT_SERVER: &str = "AGENT_SERVER";
 
-/// One of a sandbox's addresses.
+/// A URL of a sandbox.
 #[derive(Debug, Clone, Deserialize)]
 pub struct ExposedUrl {
-    /// `AGENT_SERVER`, `VSCODE` …
+    /// The name, such as `AGENT_SERVER` or `VSCODE`.
     pub name: String,
-    /// The address from outside. Only that of the agent-server is used, and read then.
+    /// The URL from outside. It is parsed only for the agent-server, the only one that is used.
     #[serde(default)]
     pub url: Option<String>,
-    /// The port inside.
+    /// The port inside the sandbox.
     #[serde(default)]
     pub port: Option<u16>,
 }
@@ -148,12 +149,12 @@ pub struct ExposedUrl {
 pub struct SandboxPage {
     /// The sandboxes, the newest first.
     pub items: Vec<SandboxInfo>,
-    /// Where the next page begins.
+    /// The id of the next page.
     #[serde(default)]
     pub next_page_id: Option<String>,
 }
 
-/// The Cloud API for an account from outside. Cheap to clone.
+/// A client of the Cloud API for an account, used from outside. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Sandboxes {
     http: Http,
@@ -162,25 +163,25 @@ pub struct Sandboxes {
 }
 
 impl Sandboxes {
-    /// A client whose calls take at most `limit`.
+    /// Creates a client whose calls take at most `limit`.
     #[must_use]
     pub fn new(http: Http, key: CloudKey, limit: Duration) -> Self {
         Self { http, key, limit }
     }
 
-    /// The account's key.
+    /// Returns the API key with its URL.
     #[must_use]
     pub fn key(&self) -> &CloudKey {
         &self.key
     }
 
-    /// What requests are made with.
+    /// Returns the HTTP client.
     #[must_use]
     pub fn http(&self) -> &Http {
         &self.http
     }
 
-    /// The same with connections of its own.
+    /// Returns the same client with new connections.
     ///
     /// # Errors
     /// [`http::SetupError`].
@@ -195,11 +196,11 @@ impl Sandboxes {
         self.http.request(method, url).bearer(&self.key.api_key).timeout(self.limit)
     }
 
-    /// `POST /api/v1/sandboxes`: makes a sandbox and answers when it has booted (1.11.0: 7 to 39 s). **Must not be
-    /// repeated**: one that is cut off may create a sandbox anyway.
+    /// `POST /api/v1/sandboxes`: creates a sandbox, and returns when it has booted (1.11.0: 7 to 39 s). **Must not be repeated**:
+    /// a request that breaks off may still create a sandbox.
     ///
     /// # Errors
-    /// [`HttpError`]; 500 for an unknown spec and for a boot that failed, 429 at the account's limit.
+    /// [`HttpError`]; 500 for an unknown spec or a failed boot, 429 at the account's limit.
     pub async fn create(&self, spec: Option<&str>, limit: Duration) -> Result<SandboxInfo, HttpError> {
         let mut request = self.request(Method::POST, &[]).timeout(limit);
         if let Some(spec) = spec {
@@ -208,7 +209,7 @@ impl Sandboxes {
         request.send().await?.json()
     }
 
-    /// `GET /api/v1/sandboxes?id=`; nothing for an unknown id. May be repeated.
+    /// `GET /api/v1/sandboxes?id=`: returns the sandbox, or `None` for an unknown id. May be repeated.
     ///
     /// # Errors
     /// [`HttpError`].
@@ -218,7 +219,7 @@ impl Sandboxes {
         Ok(found.into_iter().flatten().next())
     }
 
-    /// `GET /api/v1/sandboxes/search`: a page of 100, the newest first. May be repeated.
+    /// `GET /api/v1/sandboxes/search`: returns a page of 100 sandboxes, the newest first. May be repeated.
     ///
     /// # Errors
     /// [`HttpError`].
@@ -244,12 +245,13 @@ impl Sandboxes {
         self.request(Method::POST, &[id.as_str(), "resume"]).timeout(limit).send().await.map(drop)
     }
 
-    /// `DELETE /api/v1/sandboxes/{id}`; whether it was there. May be repeated. About 10 s for a paused sandbox.
+    /// `DELETE /api/v1/sandboxes/{id}`: returns whether the sandbox existed. May be repeated. Takes about 10 s for a paused
+    /// sandbox.
     ///
     /// # Errors
     /// [`HttpError`].
     pub async fn delete(&self, id: &SandboxId) -> Result<bool, HttpError> {
-        // The id in the query is the one that counts.
+        // The server uses the id in the query.
         let request = self.request(Method::DELETE, &[id.as_str()]).query(&[("sandbox_id", id.as_str())]);
         match request.send().await {
             Ok(_) => Ok(true),
@@ -258,7 +260,7 @@ impl Sandboxes {
         }
     }
 
-    /// `GET /api/v1/users/me`: whether the key is good. May be repeated.
+    /// `GET /api/v1/users/me`: checks whether the API key is valid. May be repeated.
     ///
     /// # Errors
     /// [`HttpError`]; 401 for a wrong key.
@@ -268,7 +270,7 @@ impl Sandboxes {
     }
 }
 
-/// Whether this is the account's limit of sandboxes, which lasts until one of them ends: 429 with
+/// Returns whether the account has reached its limit of sandboxes, which lasts until one of them ends: 429 with
 /// `{"detail":{"error":"CONCURRENCY_LIMIT_REACHED"}}`.
 #[must_use]
 pub fn is_account_limit(error: &HttpError) -> bool {

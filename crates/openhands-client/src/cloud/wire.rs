@@ -1,4 +1,4 @@
-//! Answers of the Cloud API.
+//! Responses of the Cloud API.
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -8,14 +8,14 @@ use crate::agent_server::wire::Llm;
 
 /// `GET /api/v1/users/me?expose_secrets=true`: the account's settings.
 ///
-/// Kept as JSON, because the LLM stands in one of several places.
+/// Kept as JSON, because the LLM may be in one of several places.
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
 pub struct UserSettings(Map<String, Value>);
 
 impl UserSettings {
-    /// The account's default LLM, in the order of places: top-level `llm_model`, `llm_api_key`, `llm_base_url`; else
-    /// `agent_settings.llm`.
+    /// Returns the account's default LLM. It is searched in this order: top-level `llm_model`, `llm_api_key`, `llm_base_url`, and
+    /// then `agent_settings.llm`.
     #[must_use]
     pub fn default_llm(&self) -> Option<Llm> {
         let old: Map<String, Value> = ["model", "api_key", "base_url"]
@@ -26,30 +26,30 @@ impl UserSettings {
             return Some(Llm(old));
         }
         let llm = Llm::of_settings(self.0.get("agent_settings")?.get("llm")?)?;
-        // A fresh account names a model and has no key for it (1.11.0).
+        // A new account has a model but no key for it (1.11.0).
         let is_chosen = |field: &String| ["api_key", "base_url"].contains(&field.as_str()) || field.starts_with("aws_");
         llm.0.keys().any(is_chosen).then_some(llm)
     }
 
-    /// Whether the account's agent is another program, which brings its own LLM.
+    /// Returns whether the account's agent is another program with an LLM of its own.
     #[must_use]
     pub fn is_acp(&self) -> bool {
         self.0.get("agent_settings").and_then(|settings| settings.get("agent_kind")).is_some_and(|kind| kind == "acp")
     }
 
-    /// A named LLM profile: `llm_profiles.profiles.<name>`.
+    /// Returns a named LLM profile: `llm_profiles.profiles.<name>`.
     #[must_use]
     pub fn profile(&self, name: &str) -> Option<Llm> {
         Llm::of_settings(self.profiles()?.get(name)?)
     }
 
-    /// The names of all profiles.
+    /// Returns the names of all profiles.
     #[must_use]
     pub fn profile_names(&self) -> Vec<&str> {
         self.profiles().into_iter().flat_map(Map::keys).map(String::as_str).collect()
     }
 
-    /// The account's MCP servers: top-level `mcp_config` with `sse_servers`, `shttp_servers` and `stdio_servers`; else
+    /// Returns the account's MCP servers: top-level `mcp_config` with `sse_servers`, `shttp_servers` and `stdio_servers`, or else
     /// `agent_settings.mcp_config`.
     #[must_use]
     pub fn mcp_servers(&self) -> McpServers {
@@ -65,7 +65,8 @@ impl UserSettings {
     }
 }
 
-/// The lists of an older account's MCP servers: of a server without a name, the name's beginning, and the transport.
+/// The lists of MCP servers of an older account: the field, the prefix for the name of a server without a name, and the
+/// transport.
 const LISTS: [(&str, &str, Option<&str>); 3] = [
     ("sse_servers", "sse", Some("sse")),
     ("shttp_servers", "shttp", Some("streamable-http")),

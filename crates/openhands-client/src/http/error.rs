@@ -1,4 +1,4 @@
-//! A request that did not succeed, and the words that its body has for it.
+//! Errors of HTTP requests, with the message in the response body.
 
 use std::error::Error;
 use std::fmt;
@@ -13,7 +13,7 @@ use crate::text;
 /// The longest error text that is kept, in characters.
 const LONGEST_DETAIL: usize = 600;
 
-/// A request that did not succeed. The text names method and address, never a key, a query or a user part.
+/// A failed HTTP request. The text contains the method and the URL, but never a key, a query or the user part of the URL.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum HttpError {
@@ -25,13 +25,13 @@ pub enum HttpError {
         /// The innermost cause.
         reason: String,
     },
-    /// No complete answer within the limit.
+    /// No complete response arrived within the time limit.
     #[error("{target}: no complete response within the time limit of the request")]
     Timeout {
         /// Method and address.
         target: String,
     },
-    /// The connection broke, before or while the answer came.
+    /// The connection broke, before or while the response arrived.
     #[error("{target}: the connection broke: {reason}")]
     Broken {
         /// Method and address.
@@ -39,7 +39,7 @@ pub enum HttpError {
         /// The innermost cause.
         reason: String,
     },
-    /// The request could not be made from what we were given (a key with a line break, for example).
+    /// The request could not be built from the given values (for example a key with a line break).
     #[error("{target}: the request cannot be made")]
     Invalid {
         /// Method and address.
@@ -47,21 +47,21 @@ pub enum HttpError {
         /// The reason.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// The server answered with a status other than 2xx.
+    /// The server responded with a status other than 2xx.
     #[error("{target}: {status}{}", if detail.is_empty() { String::new() } else { format!(" {detail}") })]
     Status {
         /// Method and address.
         target: String,
         /// The HTTP status.
         status: u16,
-        /// The server's words, bounded.
+        /// The server's message, with limited length.
         detail: String,
         /// `Retry-After`.
         retry_after: Option<Duration>,
-        /// The body, for callers that know its shape.
+        /// The body, for callers that know its format.
         body: Vec<u8>,
     },
-    /// A 2xx response with an HTML page instead of JSON: a wrong address, a proxy, or a login in between.
+    /// A 2xx response with an HTML page instead of JSON: the URL is wrong, or a proxy or login page responded.
     #[error(
         "{target}: the response is an HTML page, not JSON: check the address, and whether a proxy or a login is in between"
     )]
@@ -69,7 +69,7 @@ pub enum HttpError {
         /// Method and address.
         target: String,
     },
-    /// A 2xx response that is not the JSON that the endpoint gives.
+    /// A 2xx response whose JSON does not have the expected form.
     #[error("{target}: the response is not the expected JSON")]
     Unexpected {
         /// Method and address.
@@ -77,7 +77,7 @@ pub enum HttpError {
         /// Where the JSON differs.
         source: serde_json::Error,
     },
-    /// The agent-server's version lacks the endpoint.
+    /// The version of the agent-server does not have the endpoint.
     #[error("agent-server {version} does not support {operation}")]
     Unsupported {
         /// The operation, such as `fork`.
@@ -85,7 +85,7 @@ pub enum HttpError {
         /// The server's version.
         version: String,
     },
-    /// An answer larger than 64 MiB.
+    /// The response is larger than 64 MiB.
     #[error("{target}: the response is larger than {} MiB", LONGEST_RESPONSE / (1024 * 1024))]
     TooLarge {
         /// Method and address.
@@ -113,7 +113,7 @@ impl HttpError {
         }
     }
 
-    /// The HTTP status, when there was one.
+    /// Returns the HTTP status, if there was a response.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         match self {
@@ -122,7 +122,7 @@ impl HttpError {
         }
     }
 
-    /// Whether the server may not know the address: 405, or a 404 without words of its own.
+    /// Returns whether the server may not know the path: a 405, or a 404 without its own message.
     pub(crate) fn is_unknown_route(&self) -> bool {
         match self {
             Self::Status { status: 405, .. } => true,
@@ -131,13 +131,13 @@ impl HttpError {
         }
     }
 
-    /// Whether the server refused our key.
+    /// Returns whether the server rejected the key.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         matches!(self.status(), Some(401 | 403))
     }
 
-    /// Whether it is unknown if the server acted on the request: it was sent and no answer came.
+    /// Returns whether it is unknown if the server processed the request: it was sent, but no response arrived.
     #[must_use]
     pub fn is_ambiguous(&self) -> bool {
         matches!(self, Self::Timeout { .. } | Self::Broken { .. }) || matches!(self.status(), Some(500..))
@@ -169,10 +169,10 @@ impl Retryable for HttpError {
     }
 }
 
-/// The words of an error body. The servers answer `detail` as text, `detail` as a list of `{loc, msg}`, `message`,
+/// Returns the message in an error body. The servers send `detail` as text, `detail` as a list of `{loc, msg}`, `message`,
 /// `exception` (agent-server 500), or plain text.
 pub(super) fn detail(body: &[u8]) -> String {
-    // Half of a surrogate pair, as Python writes it, is an error of the reader here and none of the server's words.
+    // Half of a surrogate pair, as Python may write it, is an error of the JSON parser here, and would hide the server's message.
     let text = json::without_lone_surrogates(&String::from_utf8_lossy(body)).into_owned();
     let words = match serde_json::from_str::<Value>(&text) {
         Ok(Value::Object(fields)) => ["exception", "detail", "message", "error"]

@@ -1,8 +1,8 @@
-//! JSON as Python's `json` writes it, which is not always JSON.
+//! JSON as Python's `json` writes it, which is not always valid JSON.
 
 use std::borrow::Cow;
 
-/// The text with `\\ufffd` in the place of each escape of half a surrogate pair, which no text of ours can hold.
+/// Replaces each escape of half a surrogate pair by `\\ufffd`, because a Rust string cannot hold it.
 #[must_use]
 pub fn without_lone_surrogates(json: &str) -> Cow<'_, str> {
     let mut shown = String::new();
@@ -21,7 +21,7 @@ pub fn without_lone_surrogates(json: &str) -> Cow<'_, str> {
                 copied = start + 6;
                 copied
             }
-            // An escaped backslash hides what follows; a character of another escape may be anything.
+            // After an escaped backslash, the next characters are ordinary ones. The character of another escape may be any.
             _ => start + 1 + json[start + 1..].chars().next().map_or(0, char::len_utf8),
         };
     }

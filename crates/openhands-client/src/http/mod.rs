@@ -1,7 +1,7 @@
-//! The one HTTP client: TLS roots, proxies, time limits, bounded answers, errors without secrets.
+//! The HTTP client: TLS roots, proxies, time limits, size limits, errors without secrets.
 //!
-//! Knows no endpoint. Redirects are never followed, because every request carries a key. An answer is data: it is
-//! read up to a limit and never trusted to be well formed.
+//! This module knows no endpoints. Redirects are never followed, because every request carries a key. A response is untrusted
+//! data: it is read up to a limit, and its form is never taken for granted.
 
 mod error;
 pub mod json;
@@ -35,31 +35,31 @@ pub use proxy::ProxyError;
 pub use reqwest::Method;
 pub use transfer::{Download, Upload};
 
-/// The header that carries a sandbox's session key.
+/// The header with the session key of a sandbox.
 pub const SESSION_KEY_HEADER: HeaderName = HeaderName::from_static("x-session-api-key");
 
-/// What we call ourselves.
+/// The user agent of all requests.
 pub const USER_AGENT: &str = concat!("openhands-runner/", env!("CARGO_PKG_VERSION"));
 
-/// The longest answer that is read, in bytes. A page of 100 events is the largest thing that we ask for.
+/// The longest response that is read, in bytes. The largest requested object is a page of 100 events.
 const LONGEST_RESPONSE: usize = 64 * 1024 * 1024;
 
-/// The most that is read of an error's body, in bytes.
+/// The maximum number of bytes that are read from the body of an error.
 const LONGEST_ERROR: usize = 1024 * 1024;
 
-/// An error's body is read for this long.
+/// The time limit for reading the body of an error.
 const ERROR_BODY: Duration = Duration::from_secs(5);
 
-/// The bytes of files.
+/// Counters of the bytes of files.
 #[derive(Debug, Default)]
 struct Transfers {
-    /// Sent and received so far.
+    /// Bytes sent and received so far.
     moved: AtomicU64,
-    /// To send and to receive, without files of unknown size.
+    /// The total size of the files, without those of unknown size.
     announced: AtomicU64,
 }
 
-/// Makes requests. Cheap to clone; clones share their connections.
+/// An HTTP client. Cheap to clone; clones share their connections.
 #[derive(Clone)]
 pub struct Http {
     client: reqwest::Client,
@@ -71,10 +71,10 @@ pub struct Http {
 }
 
 impl Http {
-    /// A client for these network settings, with these limits for all that is done with it.
+    /// Creates a client with these network settings and these time limits.
     ///
     /// # Errors
-    /// [`SetupError`] when the extra certificates cannot be read or a library refuses its configuration.
+    /// [`SetupError`] if the extra certificates cannot be read or a library rejects its configuration.
     pub fn new(network: &Network, time_limits: TimeLimits) -> Result<Self, SetupError> {
         let tls = network::tls_config(network)?;
         #[expect(clippy::disallowed_methods, reason = "this module is the one home of HTTP clients")]
@@ -103,18 +103,18 @@ impl Http {
         })
     }
 
-    /// The same without its connections, which belong to the runtime in which they were made.
+    /// Returns the same client with new connections, because connections belong to the runtime that created them.
     ///
     /// # Errors
-    /// [`SetupError`], as in [`Http::new`].
+    /// [`SetupError`], as for [`Http::new`].
     pub fn with_fresh_connections(&self) -> Result<Self, SetupError> {
         Self::new(&self.network, *self.time_limits)
     }
 
-    /// A client for what can be used of these settings, and the first complaint about what cannot.
+    /// Creates a client from the valid part of these settings, and returns the first error of the invalid part.
     ///
     /// # Panics
-    /// When a library refuses its defaults, which read nothing that could be wrong.
+    /// If a library rejects its own default configuration.
     #[must_use]
     pub fn lenient(network: &Network, time_limits: TimeLimits) -> (Self, Option<SetupError>) {
         let complaint = match Self::new(network, time_limits) {
@@ -129,37 +129,37 @@ impl Http {
         (http.expect("the defaults are sound"), complaint)
     }
 
-    /// The limits of all that is done with this client.
+    /// Returns the time limits of this client.
     #[must_use]
     pub fn time_limits(&self) -> &TimeLimits {
         &self.time_limits
     }
 
-    /// The bytes of files that this client and its clones have sent and received so far.
+    /// Returns how many bytes of files this client and its clones have sent and received so far.
     #[must_use]
     pub fn transferred(&self) -> u64 {
         self.transfers.moved.load(Ordering::Relaxed)
     }
 
-    /// The sum of the sizes of these files in bytes, as far as they are known.
+    /// Returns the sum of the sizes of these files in bytes, as far as they are known.
     #[must_use]
     pub fn announced(&self) -> u64 {
         self.transfers.announced.load(Ordering::Relaxed)
     }
 
-    /// The TLS configuration, for connections that are not HTTP requests.
+    /// Returns the TLS configuration, for connections that are not HTTP requests.
     #[must_use]
     pub fn tls(&self) -> Arc<rustls::ClientConfig> {
         Arc::clone(&self.tls)
     }
 
-    /// The proxy through which this address is reached, for connections that are not HTTP requests.
+    /// Returns the proxy for this URL, for connections that are not HTTP requests.
     #[must_use]
     pub fn proxy_of(&self, url: &Url) -> Option<Url> {
         self.proxies.of(url).cloned()
     }
 
-    /// A request to be completed with the methods of [`Request`].
+    /// Starts a request. The methods of [`Request`] complete it.
     pub fn request(&self, method: Method, url: Url) -> Request {
         let way = self.proxies.shown(&url).map(|proxy| format!(" (through the proxy {proxy})")).unwrap_or_default();
         let target = format!("{method} {}{way}", without_secrets(&url));
@@ -174,7 +174,7 @@ impl fmt::Debug for Http {
     }
 }
 
-/// A URL as it may be shown: no user part, no query.
+/// Returns a URL without its user part and its query, for output.
 #[must_use]
 pub fn without_secrets(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
@@ -182,7 +182,7 @@ pub fn without_secrets(url: &Url) -> String {
     format!("{}://{host}{port}{}", url.scheme(), url.path())
 }
 
-/// The base URL extended by path segments, each percent-encoded.
+/// Appends path segments to the base URL, each percent-encoded.
 #[must_use]
 pub fn join(base: &Url, segments: &[&str]) -> Url {
     let mut url = base.clone();
@@ -192,7 +192,7 @@ pub fn join(base: &Url, segments: &[&str]) -> Url {
     url
 }
 
-/// One request, not sent yet.
+/// A request that has not been sent yet.
 #[must_use = "a request does nothing until it is sent"]
 pub struct Request {
     builder: reqwest::RequestBuilder,
@@ -213,7 +213,7 @@ impl Request {
         self.secret_header(SESSION_KEY_HEADER, key.expose())
     }
 
-    /// Adds a header that is not a secret. A value that no header can hold is left out.
+    /// Adds a header that is not a secret. A value that is not valid in a header is left out.
     pub fn header(self, name: &'static str, value: &str) -> Self {
         match HeaderValue::from_str(value) {
             Ok(value) => Self { builder: self.builder.header(name, value), ..self },
@@ -221,7 +221,7 @@ impl Request {
         }
     }
 
-    /// Adds the key of an API that has a header of its own for it.
+    /// Adds the key for an API that has its own header for it.
     pub fn api_key(self, key: &Secret) -> Self {
         self.secret_header(HeaderName::from_static("x-api-key"), key.expose())
     }
@@ -232,7 +232,7 @@ impl Request {
                 value.set_sensitive(true);
                 self.builder.header(name, value)
             }
-            // The builder keeps the error and gives it when the request is sent.
+            // The builder stores the error and returns it when the request is sent.
             Err(_) => self.builder.header(name, "\n"),
         };
         Self { builder, ..self }
@@ -248,12 +248,12 @@ impl Request {
         Self { builder: self.builder.json(body), ..self }
     }
 
-    /// Adds a body of bytes, of this media type.
+    /// Adds a body of bytes with this media type.
     pub fn bytes(self, media_type: &'static str, content: impl Into<Bytes>) -> Self {
         Self { builder: self.builder.header(CONTENT_TYPE, media_type).body(content.into()), ..self }
     }
 
-    /// Sets the limit of the whole request (default [`TimeLimits::request`]).
+    /// Sets the time limit of the whole request (default: [`TimeLimits::request`]).
     pub fn timeout(self, limit: Duration) -> Self {
         Self { builder: self.builder.timeout(limit), ..self }
     }
@@ -261,15 +261,15 @@ impl Request {
     /// Sends the request and reads the whole response.
     ///
     /// # Errors
-    /// [`HttpError`]; a response that is not 2xx is one too ([`HttpError::Status`]).
+    /// [`HttpError`], also for a response with a status other than 2xx ([`HttpError::Status`]).
     pub async fn send(self) -> Result<Response, HttpError> {
         Response::read(self.send_for_head().await?).await
     }
 
-    /// Sends the request and waits for the head of the response: the body is still on its way.
+    /// Sends the request and waits for the head of the response. The body is read later.
     ///
     /// # Errors
-    /// [`HttpError`]. The status is not judged here.
+    /// [`HttpError`]. This function does not check the status.
     pub(crate) async fn send_for_head(self) -> Result<ResponseHead, HttpError> {
         let Self { builder, target, .. } = self;
         match builder.send().await {
@@ -287,7 +287,7 @@ pub(crate) struct ResponseHead {
 }
 
 impl ResponseHead {
-    /// A response that a test or a fuzzer has made up.
+    /// Creates a response for a test or a fuzzer.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn of(response: reqwest::Response, url: &Url) -> Self {
         Self { response, target: without_secrets(url) }
@@ -297,13 +297,13 @@ impl ResponseHead {
         self.response.status()
     }
 
-    /// The text of a header. `None` where there is none, or one that is not text.
+    /// Returns the text of a header. `None` if it is missing or not a text.
     pub(crate) fn header(&self, name: HeaderName) -> Option<&str> {
         self.response.headers().get(name)?.to_str().ok()
     }
 
-    /// What a status other than 2xx says. The status decides: a body that is too long, that breaks off or that does not come
-    /// changes nothing.
+    /// Returns the error for a status other than 2xx. The status is decisive: a body that is too long, breaks off or never
+    /// arrives does not change it.
     pub(crate) async fn into_error(mut self) -> HttpError {
         let (status, retry_after) = (self.status().as_u16(), retry_after(self.response.headers(), Timestamp::now()));
         let mut body = Vec::new();
@@ -314,13 +314,13 @@ impl ResponseHead {
                 body.extend_from_slice(&chunk[..chunk.len().min(LONGEST_ERROR - body.len())]);
             }
         };
-        // What has come by then is enough.
+        // The part that has arrived by then is enough.
         let _ = tokio::time::timeout(ERROR_BODY, reading).await;
         HttpError::Status { target: self.target, status, detail: error::detail(&body), retry_after, body }
     }
 }
 
-/// A 2xx response, read whole.
+/// A complete 2xx response.
 #[derive(Debug)]
 pub struct Response {
     status: StatusCode,
@@ -346,29 +346,29 @@ impl Response {
         Ok(Self { status, body, target })
     }
 
-    /// The status, for calls that distinguish cases by it.
+    /// Returns the status, for calls that depend on it.
     #[must_use]
     pub fn status(&self) -> u16 {
         self.status.as_u16()
     }
 
-    /// The error of a server that says in the body of a 200 what others say by 404.
+    /// Returns the error for a server that reports in the body of a 200 what others report with 404.
     pub(crate) fn into_not_found(self, detail: &str) -> HttpError {
         let Self { body, target, .. } = self;
         let status = StatusCode::NOT_FOUND.as_u16();
         HttpError::Status { target, status, detail: detail.to_owned(), retry_after: None, body }
     }
 
-    /// The body as text; what is not UTF-8 is replaced.
+    /// Returns the body as text, with invalid UTF-8 replaced.
     #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The body as JSON.
+    /// Parses the body as JSON.
     ///
     /// # Errors
-    /// [`HttpError::Unexpected`] when it is not JSON of this type.
+    /// [`HttpError::Unexpected`] if it is not JSON of this type.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, HttpError> {
         let whole = serde_json::from_slice(&self.body).or_else(|source| {
             let text = String::from_utf8_lossy(&self.body);
@@ -384,7 +384,7 @@ impl Response {
     }
 }
 
-/// Whether a body is a page for people: HTML.
+/// Returns whether a body is an HTML page.
 fn is_page(body: &[u8]) -> bool {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start();
     let starts =
@@ -392,7 +392,7 @@ fn is_page(body: &[u8]) -> bool {
     ["<!doctype", "<html", "<head", "<body", "<!--", "<?xml"].into_iter().any(starts)
 }
 
-/// `Retry-After` in seconds or as a date (RFC 9110, section 10.2.3). A date that is over means at once.
+/// Reads `Retry-After` in seconds or as a date (RFC 9110, section 10.2.3). A date in the past means: at once.
 fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = value.parse() {

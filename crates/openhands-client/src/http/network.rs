@@ -1,4 +1,4 @@
-//! How servers are reached: TLS roots and proxies.
+//! Network settings: TLS roots and proxies.
 
 use std::error::Error;
 use std::fmt;
@@ -12,48 +12,48 @@ use super::proxy::{Proxies, ProxyError};
 use crate::secret::Secret;
 use crate::text;
 
-/// How the network is reached.
+/// Settings of the network.
 #[derive(Debug, Clone, Default)]
 pub struct Network {
-    /// Certificate authorities beside the built-in ones.
+    /// Certificate authorities in addition to the built-in ones.
     pub ca_file: Option<PathBuf>,
-    /// Proxy for `http://`; its address may hold a password.
+    /// Proxy for `http://`. Its URL may contain a password.
     pub http_proxy: Option<Secret>,
-    /// Proxy for `https://`; its address may hold a password.
+    /// Proxy for `https://`. Its URL may contain a password.
     pub https_proxy: Option<Secret>,
-    /// Proxy for both, where theirs is not given; its address may hold a password.
+    /// Proxy for both, if the specific one is not set. Its URL may contain a password.
     pub all_proxy: Option<Secret>,
     /// Hosts without a proxy.
     pub no_proxy: Option<String>,
 }
 
 impl Network {
-    /// What is wrong with the addresses of the proxies.
+    /// Returns the errors in the URLs of the proxies.
     #[must_use]
     pub fn proxy_errors(&self) -> Vec<ProxyError> {
         Proxies::new(self).err().unwrap_or_default()
     }
 }
 
-/// The client could not be made from the network settings.
+/// The client could not be created with the network settings.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum SetupError {
-    /// `SSL_CERT_FILE` cannot be used.
+    /// `SSL_CERT_FILE` could not be read.
     #[error("failed to read the certificates in {path}")]
     Certificates {
-        /// The file.
+        /// The path of the file.
         path: String,
-        /// Why.
+        /// The error.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// The address of a proxy cannot be used.
+    /// The URL of a proxy is not valid.
     #[error(transparent)]
     Proxy(ProxyError),
-    /// The HTTP client refused its configuration.
+    /// The HTTP client rejected its configuration.
     #[error("failed to set up the HTTP client")]
     Client(#[source] Box<dyn Error + Send + Sync>),
-    /// The TLS library refused its configuration.
+    /// The TLS library rejected its configuration.
     #[error("failed to set up TLS")]
     Tls(#[source] Box<dyn Error + Send + Sync>),
 }
@@ -74,7 +74,7 @@ pub(super) fn tls_config(network: &Network) -> Result<rustls::ClientConfig, Setu
         let pem = std::fs::read(path).map_err(|error| unusable(error.into()))?;
         for certificate in CertificateDer::pem_slice_iter(&pem) {
             let certificate = certificate.map_err(|error| unusable(error.to_string().into()))?;
-            // A system's bundle may hold certificates that this library does not take; the others still count.
+            // A system's bundle may contain certificates that this library rejects; the others are still used.
             if let Err(error) = roots.add(certificate) {
                 tracing::debug!(%error, "skipping an invalid certificate of the extra file");
             }

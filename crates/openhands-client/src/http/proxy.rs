@@ -1,4 +1,4 @@
-//! Which proxy a server is reached through: the rules of curl, for HTTP requests and for the events socket alike.
+//! Selects the proxy for a server with the rules of curl, for HTTP requests and the events socket.
 
 use std::net::IpAddr;
 
@@ -7,18 +7,18 @@ use url::{Host, Url};
 use super::{Network, without_secrets};
 use crate::secret::Secret;
 
-/// An address of a proxy that cannot be used.
+/// The URL of a proxy is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{variable}: {reason}")]
 #[non_exhaustive]
 pub struct ProxyError {
-    /// The name by which users know the setting: `HTTP_PROXY`, `HTTPS_PROXY` or `ALL_PROXY`.
+    /// The name of the setting for users: `HTTP_PROXY`, `HTTPS_PROXY` or `ALL_PROXY`.
     pub variable: &'static str,
-    /// What is wrong. Never the address itself, which may hold a password.
+    /// What is wrong. It never contains the URL itself, which may contain a password.
     pub reason: String,
 }
 
-/// The proxies of a network, and what is reached without one.
+/// The proxies of a network, and the hosts that need none.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Proxies {
     http: Option<Proxy>,
@@ -29,7 +29,7 @@ pub(super) struct Proxies {
 #[derive(Debug, Clone)]
 struct Proxy {
     url: Url,
-    /// The name by which users know the setting.
+    /// The name of the setting for users.
     variable: &'static str,
 }
 
@@ -43,9 +43,9 @@ struct Exemption {
 #[derive(Debug, Clone)]
 enum Hosts {
     Any,
-    /// This host and those below it.
+    /// This host and its subdomains.
     Domain(String),
-    /// Addresses that share their first bits.
+    /// Addresses with the same leading bits.
     Addresses(IpAddr, u32),
 }
 
@@ -61,7 +61,7 @@ impl Proxies {
             }
         };
         let (http, https) = (read("HTTP_PROXY", &network.http_proxy), read("HTTPS_PROXY", &network.https_proxy));
-        // One that no one would use is no mistake.
+        // An invalid `ALL_PROXY` is not an error if it would not be used.
         let all = (network.http_proxy.is_none() || network.https_proxy.is_none())
             .then(|| read("ALL_PROXY", &network.all_proxy))
             .flatten();
@@ -71,7 +71,7 @@ impl Proxies {
         if errors.is_empty() { Ok(Self { http, https, exempt }) } else { Err(errors) }
     }
 
-    /// The proxy for this address. No proxy could reach this machine.
+    /// Returns the proxy for this URL. There is none for this machine, because a proxy could not reach it.
     pub(super) fn of(&self, url: &Url) -> Option<&Url> {
         self.proxy_of(url).map(|proxy| &proxy.url)
     }
@@ -82,14 +82,14 @@ impl Proxies {
         proxy.as_ref().filter(|_| !is_exempt())
     }
 
-    /// How the way to this address is shown, for errors.
+    /// Returns the proxy for this URL as errors show it.
     pub(super) fn shown(&self, url: &Url) -> Option<String> {
         self.proxy_of(url)
             .map(|Proxy { url, variable }| format!("{} of {variable}", without_secrets(url).trim_end_matches('/')))
     }
 }
 
-/// The address of a proxy. Without a scheme it is one of HTTP.
+/// Parses the URL of a proxy. Without a scheme it is an HTTP proxy.
 fn address(proxy: &Secret) -> Result<Url, String> {
     let text = proxy.expose().trim();
     let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
@@ -111,7 +111,7 @@ fn is_this_machine(url: &Url) -> bool {
 }
 
 impl Exemption {
-    /// `*`, `host`, `.host`, `*.host`, an IP address, `10.0.0.0/8`; all but the last also with `:port`.
+    /// Parses `*`, `host`, `.host`, `*.host`, an IP address, or `10.0.0.0/8`; all but the last may have a `:port`.
     fn parse(entry: &str) -> Option<Self> {
         let entry = entry.trim().to_ascii_lowercase();
         let any_port = |hosts| Some(Self { hosts, port: None });

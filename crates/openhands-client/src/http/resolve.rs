@@ -1,4 +1,4 @@
-//! Name resolution by the operating system, which works where no thread can be started.
+//! Name resolution by the operating system, which also works if no thread can be started.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
@@ -7,21 +7,21 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use crate::off_thread::off_thread;
 
-/// Resolves names with the system's own function, on a thread where there can be one.
+/// Resolves names with the system's own function, on a separate thread if one can be started.
 #[derive(Debug)]
 pub(super) struct SystemResolver;
 
 impl Resolve for SystemResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        // The port does not matter: the client sets its own.
+        // The port is not used: the client sets its own.
         Box::pin(async move { Ok(Box::new(addresses(name.as_str(), 0).await?.into_iter()) as Addrs) })
     }
 }
 
-/// The addresses of a host.
+/// Returns the addresses of a host.
 pub(super) async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     if host == "localhost" || host.parse::<IpAddr>().is_ok() {
-        // The hosts file, or the text itself, has the address: no one has to be waited for.
+        // The hosts file, or the text itself, contains the address, so the lookup does not block.
         return lookup(host, port);
     }
     let host = host.to_owned();

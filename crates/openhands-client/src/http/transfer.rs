@@ -1,4 +1,4 @@
-//! Bodies of any size, in both directions: streamed, and limited by their progress instead of their length.
+//! Request and response bodies of any size: streamed, with a limit on the time without progress instead of the total time.
 
 use std::io;
 use std::pin::Pin;
@@ -15,10 +15,10 @@ use uuid::Uuid;
 
 use super::{HttpError, Request, Response, ResponseHead, Transfers};
 
-/// Longer than any transfer: its limit is its progress.
+/// Longer than any transfer, which is limited by its progress.
 const NO_LIMIT: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// A body of pieces that are read while they are sent.
+/// A body in pieces that are read while they are sent.
 pub struct Upload {
     pieces: Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>,
     size: Option<u64>,
@@ -26,7 +26,7 @@ pub struct Upload {
 }
 
 impl Upload {
-    /// A body of this size in bytes, or of an unknown one.
+    /// Creates a body of this size in bytes, or of unknown size.
     pub fn new(size: Option<u64>, pieces: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Self {
         let sent = Arc::new(AtomicU64::new(0));
         let of_pieces = Arc::clone(&sent);
@@ -40,8 +40,10 @@ fn count(counter: &AtomicU64, bytes: usize) {
 }
 
 impl Request {
-    /// Sends the request with a file as its body: the field `file` of a form. The limit is [`TimeLimits::stalled`](crate::time_limits::TimeLimits::stalled) without
-    /// progress; the answer may come [`TimeLimits::busy_request`](crate::time_limits::TimeLimits::busy_request) after the last byte, and later for a large file.
+    /// Sends the request with a file as its body, in the form field `file`. The transfer fails after
+    /// [`TimeLimits::stalled`](crate::time_limits::TimeLimits::stalled) without progress. The response may take
+    /// [`TimeLimits::busy_request`](crate::time_limits::TimeLimits::busy_request) after the last byte, and longer for a large
+    /// file.
     ///
     /// # Errors
     /// [`HttpError`].
@@ -76,7 +78,7 @@ impl Request {
             waited = if now == before { waited + time_limits.stalled } else { Duration::ZERO };
             before = now;
             let complete = size.is_none_or(|size| now >= size);
-            // The server writes the file when all of it has come.
+            // The server writes the file when the whole body has arrived.
             let patience = time_limits.busy_request + Duration::from_secs(now / SLOW_DISK);
             if waited > Duration::ZERO && (!complete || waited > patience) {
                 return Err(stalled);
@@ -84,15 +86,16 @@ impl Request {
         }
     }
 
-    /// Asks only for these bytes of the body, from the first to the last.
+    /// Requests only these bytes of the body, from the first to the last.
     pub fn range(self, first: u64, last: u64) -> Self {
         Self { builder: self.builder.header(RANGE, format!("bytes={first}-{last}")), ..self }
     }
 
-    /// Sends the request and leaves the body to be read piece by piece. Each piece may take [`TimeLimits::stalled`](crate::time_limits::TimeLimits::stalled).
+    /// Sends the request, and leaves the body to be read in pieces. Each piece may take
+    /// [`TimeLimits::stalled`](crate::time_limits::TimeLimits::stalled).
     ///
     /// # Errors
-    /// [`HttpError`]; an answer that is not 2xx is one too.
+    /// [`HttpError`], also for a response with a status other than 2xx.
     pub async fn download(self) -> Result<Download, HttpError> {
         let Self { builder, target, time_limits, transfers } = self;
         let sent = timeout(time_limits.busy_request, builder.timeout(NO_LIMIT).send()).await;
@@ -107,7 +110,7 @@ impl Request {
     }
 }
 
-/// What stands around a file that is the one field, `file`, of a form (RFC 7578).
+/// The text around a file that is the only field, `file`, of a form (RFC 7578).
 struct Form {
     content_type: String,
     head: String,
@@ -116,7 +119,7 @@ struct Form {
 
 impl Form {
     fn of_one_file() -> Self {
-        // Random, so that no file holds it.
+        // Random, so that no file contains it.
         let boundary = Uuid::new_v4().simple();
         Self {
             content_type: format!("multipart/form-data; boundary={boundary}"),
@@ -126,35 +129,35 @@ impl Form {
     }
 }
 
-/// Bytes a second that any disk takes.
+/// A number of bytes per second that any disk can write.
 const SLOW_DISK: u64 = 2 * 1024 * 1024;
 
-/// A body that is being read.
+/// A response body that is being read.
 #[derive(Debug)]
 pub struct Download {
     response: reqwest::Response,
-    /// What has been read already.
+    /// The part that has already been read.
     first: Option<Bytes>,
     target: String,
-    /// How long a piece may take.
+    /// The time limit of a piece.
     stalled: Duration,
     transfers: Arc<Transfers>,
 }
 
 impl Download {
-    /// The status: 200, or 206 for a range.
+    /// Returns the status: 200, or 206 for a range.
     #[must_use]
     pub fn status(&self) -> u16 {
         self.response.status().as_u16()
     }
 
-    /// The size of the body in bytes, if the server announces it. A body that ends earlier is an error.
+    /// Returns the size of the body in bytes, if the server announces it. A body that ends earlier is an error.
     #[must_use]
     pub fn size(&self) -> Option<u64> {
         self.response.content_length()
     }
 
-    /// The same without its first bytes; nothing where it has no more.
+    /// Skips the first bytes of the body. Returns `None` if the body has no more bytes.
     ///
     /// # Errors
     /// [`HttpError`].
@@ -170,7 +173,7 @@ impl Download {
         Ok(None)
     }
 
-    /// The next piece; nothing at the end.
+    /// Reads the next piece; `None` at the end.
     ///
     /// # Errors
     /// [`HttpError`].

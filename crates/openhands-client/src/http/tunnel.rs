@@ -1,4 +1,4 @@
-//! TCP connections for what is not an HTTP request, through the same proxies.
+//! TCP connections that do not carry HTTP requests, through the same proxies.
 
 use percent_encoding::percent_decode_str;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -12,10 +12,10 @@ const LONGEST_HEAD: usize = 16 * 1024;
 
 /// Connects to the host of `target`, directly or through an HTTP proxy.
 ///
-/// Without a time limit of its own. Cancel safe: a dropped call leaves no connection.
+/// Sets no time limit of its own. Cancel safe: a dropped call leaves no connection.
 ///
 /// # Errors
-/// Why there is no connection, without secrets.
+/// The reason why there is no connection, without secrets.
 pub(crate) async fn connect(target: &Url, proxy: Option<&Url>) -> Result<TcpStream, String> {
     let Some(proxy) = proxy else { return open(target).await };
     let shown = without_secrets(proxy);
@@ -39,7 +39,7 @@ async fn open(url: &Url) -> Result<TcpStream, String> {
     let port = url.port_or_known_default().ok_or("an address without a port")?;
     let connected = async { TcpStream::connect(&*resolve::addresses(host, port).await?).await };
     let stream = connected.await.map_err(|error: std::io::Error| error.to_string())?;
-    // Small frames are answers that someone waits for.
+    // A caller may wait for the response in a small frame, so it must not be delayed.
     let _ = stream.set_nodelay(true);
     Ok(stream)
 }
@@ -59,7 +59,7 @@ fn request(target: &Url, proxy: &Url) -> String {
     format!("CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n{authorization}\r\n")
 }
 
-/// The head of the response. Nothing behind it is read: it belongs to the tunnel.
+/// Reads the head of the response, and nothing after it, which belongs to the tunnel.
 async fn head(stream: &mut TcpStream) -> Result<String, String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -77,7 +77,7 @@ mod tests {
 
     use super::*;
 
-    /// A proxy that gives one response, and the request that it got.
+    /// Starts a proxy that sends one response, and returns the request that it received.
     async fn proxy(response: &'static str) -> (Url, tokio::task::JoinHandle<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://me:pass%40word@127.0.0.1:{}", listener.local_addr().unwrap().port());

@@ -1,4 +1,4 @@
-//! The secrets in values that have a name, in arguments and in addresses.
+//! Finds the secrets in named values, in arguments and in URLs.
 
 use percent_encoding::percent_decode_str;
 use url::Url;
@@ -8,21 +8,21 @@ use super::names::{describes_secret, is_of_name, is_secret_by_part, is_secret_na
 use super::{bare, is_random, is_scheme, is_token};
 use crate::secret::Secret;
 
-/// What of an address must not be seen: its user part, and values of its query that are or look like secrets. A short user
-/// name stands in ordinary text too, and is no token.
+/// Returns the secrets in a URL: its user part, and values in its query that are secrets or look like secrets. A short user name
+/// is left out: it also appears in ordinary text and is not a token.
 #[must_use]
 pub fn secrets_of_address(url: &Url) -> Vec<Secret> {
     const SHORTEST_TOKEN: usize = 16;
     let user = Some(url.username()).filter(|user| user.len() >= SHORTEST_TOKEN);
     let pairs = url.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
     let values = pairs.filter(|(name, value)| is_field(name, value) || is_key(name, value)).map(|(_, value)| value);
-    // As it stands in the address, and as it is meant.
+    // Both the encoded and the decoded form.
     let forms = |text: &str| [text.to_owned(), percent_decode_str(text).decode_utf8_lossy().into_owned()];
     user.into_iter().chain(url.password()).chain(values).flat_map(forms).map(Secret::new).collect()
 }
 
-/// What of an address that we were given to use must not be seen: its user part, and every value of its query, whatever they
-/// look like. They open what stands behind the address.
+/// Returns the secrets in a URL that we were configured to use: its user part, and every value in its query, whatever it looks
+/// like. They give access to the service at that URL.
 #[must_use]
 pub fn secrets_of_own_address(url: &Url) -> Vec<Secret> {
     let user = (url.password().is_none() || is_token(url.username())).then(|| url.username());
@@ -33,7 +33,7 @@ pub fn secrets_of_own_address(url: &Url) -> Vec<Secret> {
     texts.flat_map(forms).map(Secret::new).collect()
 }
 
-/// The secrets in the value of a field, a header or a variable of this name.
+/// Returns the secrets in the value of a field, a header or a variable with this name.
 #[must_use]
 pub fn secrets_of_field(name: &str, text: &str) -> Vec<Secret> {
     let mut found = Vec::new();
@@ -46,7 +46,7 @@ pub fn secrets_of_field(name: &str, text: &str) -> Vec<Secret> {
         let values = pairs.filter(|(name, value)| !name.eq_ignore_ascii_case("samesite") && is_random(value));
         found.extend(values.map(|(_, value)| Secret::new(value)));
     }
-    // `Authorization: Bearer X`; if there are several pairs, each word is checked.
+    // `Authorization: Bearer X`. If there are several pairs, each word is checked.
     if let Some((name, value)) = pair(text)
         .filter(|(name, value)| is_argument(name, value) && !value.trim_end_matches('=').contains([';', '&', '=']))
     {
@@ -73,7 +73,7 @@ pub fn secrets_of_field(name: &str, text: &str) -> Vec<Secret> {
     found
 }
 
-/// The secrets among a program's arguments: `--api-key X`, `--header "Authorization: Bearer X"`, addresses.
+/// Returns the secrets in a program's arguments: `--api-key X`, `--header "Authorization: Bearer X"`, URLs.
 #[must_use]
 pub fn secrets_of_arguments<'t>(arguments: impl IntoIterator<Item = &'t str>) -> Vec<Secret> {
     let mut found = Vec::new();
@@ -90,12 +90,12 @@ pub fn secrets_of_arguments<'t>(arguments: impl IntoIterator<Item = &'t str>) ->
     found
 }
 
-/// Whether the value of a field with this name is a secret.
+/// Returns whether the value of a field with this name is a secret.
 fn is_field(name: &str, value: &str) -> bool {
     is_secret_name(name) && (!is_secret_by_part(name) || is_random(value))
 }
 
-/// The same in a command line, where names mean many things, and a value may be another argument.
+/// Does the same for a command line, where names have many meanings and a value may be another argument.
 fn is_argument(name: &str, value: &str) -> bool {
     let is_plain = value.starts_with('/') || value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let are_words = || value.bytes().all(|byte| byte.is_ascii_lowercase() || b"-_.".contains(&byte));
@@ -103,7 +103,7 @@ fn is_argument(name: &str, value: &str) -> bool {
     is_secret_name(name) && !describes_secret(name) && (is_surely_secret_name(name) || may_be())
 }
 
-/// `name=value` and `name: value`.
+/// Splits `name=value` and `name: value`.
 fn pair(text: &str) -> Option<(&str, &str)> {
     let (name, value) = text.split_once(['=', ':'])?;
     let value = bare(value.trim());
@@ -112,14 +112,14 @@ fn pair(text: &str) -> Option<(&str, &str)> {
     is_pair.then_some((name, value))
 }
 
-/// Handles a word that is an address or ends with one.
+/// Returns the secrets in a word that is a URL or ends with one.
 fn secrets_of_address_in(word: &str) -> Vec<Secret> {
     let Some(scheme_end) = word.find("://") else { return Vec::new() };
     let start = word[..scheme_end].rfind(['=', '"', '\'']).map_or(0, |before| before + 1);
     if let Ok(url) = Url::parse(&word[start..]) {
         return secrets_of_address(&url);
     }
-    // A list of hosts, which only databases accept.
+    // The authority may be a list of hosts, which only databases accept.
     let rest = &word[scheme_end + 3..];
     let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
     let user_part = authority.rsplit_once('@').map(|(user_part, _)| user_part);
@@ -130,13 +130,13 @@ fn secrets_of_address_in(word: &str) -> Vec<Secret> {
         .collect()
 }
 
-/// Whether a word is like a token, or a UUID that is not called an id.
+/// Returns whether a word looks like a token, or is a UUID whose name does not call it an id.
 fn is_key(name: &str, word: &str) -> bool {
     let is_id = || parts(name).last().is_some_and(|part| matches!(part.as_str(), "id" | "uuid"));
     is_token(word) || (word.len() == 36 && Uuid::try_parse(word).is_ok() && !is_id())
 }
 
-/// The value without the scheme of an authorization.
+/// Returns the value without the scheme of an authorization.
 #[must_use]
 pub fn key_of(name: &str, text: &str) -> Secret {
     let (scheme, key) = text.trim().split_once(' ').unwrap_or(("", text));

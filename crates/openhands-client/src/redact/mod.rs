@@ -1,7 +1,7 @@
-//! Removes what looks like a secret from text that others will read, where we do not know the secret itself.
+//! Masks text that looks like a secret before others read it, for secrets that we do not know.
 //!
-//! A known prefix of a key, a user part of an address, and the value of a name that clearly is one of a secret. Innocent text
-//! stays: people read these texts.
+//! Masked are words with a known key prefix, the user part of a URL, and the value of a name that clearly belongs to a secret.
+//! Other text is not changed, because people read it.
 
 mod fields;
 mod names;
@@ -12,7 +12,7 @@ pub use self::names::{describes_secret, is_secret_name};
 use self::names::{ends_with_quoted_key, is_secret_name_in_text};
 use crate::secret::MASK;
 
-/// How well-known keys begin.
+/// The prefixes of well-known keys.
 const PREFIXES: &[&str] = &[
     "sk-",
     "sk_live_",
@@ -44,10 +44,10 @@ const PREFIXES: &[&str] = &[
     "eyJ",
 ];
 
-/// What follows a prefix must be this long, in bytes: `sk-learn` is no key.
+/// The minimum number of bytes after a prefix: `sk-learn` is not a key.
 const SHORTEST_KEY: usize = 10;
 
-/// Whether a word is like a token, whatever its name: it begins as keys do, or is long and random.
+/// Returns whether a word looks like a token, whatever its name: it has the prefix of a key, or is long and random.
 #[must_use]
 pub fn is_token(word: &str) -> bool {
     const SHORTEST: usize = 24;
@@ -58,13 +58,13 @@ pub fn is_token(word: &str) -> bool {
     well_known(word) != word || (word.len() >= SHORTEST && is_one_word && (is_mixed || is_hex))
 }
 
-/// Whether a word begins as keys do, and has digits as they have.
+/// Returns whether a word has the prefix of a key and contains digits, as keys do.
 #[must_use]
 pub fn begins_as_key(word: &str) -> bool {
     well_known(word) != word && word.contains(|char: char| char.is_ascii_digit())
 }
 
-/// The text with [`MASK`] in the place of what looks like a key, a password, or the user part of an address.
+/// Replaces anything that looks like a key, a password or the user part of a URL by [`MASK`].
 #[must_use]
 pub fn mask_suspected(text: &str) -> String {
     let mut masked = Vec::new();
@@ -96,24 +96,24 @@ fn is_scheme(word: &str) -> bool {
     matches!(bare(word).to_ascii_lowercase().as_str(), "bearer" | "basic")
 }
 
-/// Whether a word says that a secret comes next: `token:`, `"api_key":`, `--password`.
+/// Returns whether a word announces a secret: `token:`, `"api_key":`, `--password`.
 fn names_a_secret(word: &str) -> bool {
     let name = word.trim_end_matches(['"', '\'']);
     (name.ends_with([':', '=']) || name.starts_with("--")) && is_secret_name_in_text(name)
 }
 
-/// Whether a word that stands behind the name of a secret may be it: it has letters and digits, and is not the name of a file.
+/// Returns whether a word after the name of a secret may be that secret: it has letters and digits, and is not a file name.
 fn may_be_key(word: &str) -> bool {
     let holds = |kind: fn(&char) -> bool| word.chars().any(|char| kind(&char));
     is_random(word) && holds(char::is_ascii_digit) && holds(char::is_ascii_alphabetic) && !word.contains('/')
 }
 
-/// Whether a word is not a word of a language.
+/// Returns whether a word is not a word of a natural language.
 fn is_random(word: &str) -> bool {
     word.len() >= 6 && word.contains(|char: char| !char.is_ascii_lowercase())
 }
 
-/// `https://user:password@host` without its user part.
+/// Returns `https://user:password@host` without its user part.
 fn user_part(word: &str) -> String {
     let Some((scheme, rest)) = word.split_once("://") else { return word.to_owned() };
     let authority = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -143,8 +143,8 @@ fn well_known(word: &str) -> String {
     masked
 }
 
-/// `name=value` and `"name":"value"` without their values, where the name is that of a secret. What follows a value may
-/// hold the next one, as in a query.
+/// Returns `name=value` and `"name":"value"` without the value, if the name is that of a secret. The text after a value may
+/// contain the next pair, as in a query.
 fn assignment(word: &str) -> String {
     let mut shown = String::with_capacity(word.len());
     let mut rest = word;
@@ -156,7 +156,7 @@ fn assignment(word: &str) -> String {
         let (value, others) = value.split_at(value.find(['&', '"', '\'', ')', ']', '}', '\\']).unwrap_or(value.len()));
         let is_secret = !value.is_empty() && (is_secret_name_in_text(name) || ends_with_quoted_key(name));
         if value.starts_with("//") || (!is_secret && value.contains("://")) {
-            // In an address, only the query has names and values.
+            // In a URL, only the query has names and values.
             let query = value.find('?').map_or(value.len(), |at| at + 1);
             shown.push_str(&value[..query]);
             rest = &after[after.len() - others.len() - (value.len() - query)..];
@@ -225,7 +225,7 @@ mod tests {
         for (piece, expected, length) in [
             ("a=b&", "a=b&", 1 << 20),
             (r#""key":"b","#, r#""key":"***","#, 1 << 20),
-            // Each looks for its end in all of the rest.
+            // Each search for the end reads the rest of the text.
             ("a=//?", "a=//?", 1 << 14),
         ] {
             let count = length / piece.len();

@@ -1,6 +1,6 @@
-//! Names that say that their value is a secret.
+//! Names whose values are secrets.
 
-/// How a word of a name ends whose value is a secret, alone or with another word before it, as `dbpassword`.
+/// Endings of words whose values are secrets, alone or after another word, as in `dbpassword`.
 const ENDINGS: &[&str] = &[
     "secret",
     "secrets",
@@ -20,27 +20,27 @@ const ENDINGS: &[&str] = &[
     "authkey",
 ];
 
-/// Words of such names that mean nothing in a longer word, as in `passed`, `author`, `path` and `monkey`.
+/// Words that count only as whole words, and not inside a longer word such as `passed`, `author`, `path` or `monkey`.
 const WORDS: &[&str] = &["auth", "cookie", "cookies", "creds", "jwt", "key", "pass", "pat"];
 
-/// Those of the words that stand in names of other things too.
+/// Words of the list above that also appear in names of other things.
 const VAGUE: &[&str] = &["auth", "cookie", "cookies", "key"];
 
-/// What makes a `key` one that opens something.
+/// Words before `key` that make it a secret.
 const OF_KEYS: &[&str] =
     &["api", "access", "auth", "encryption", "private", "secret", "session", "signing", "subscription"];
 
-/// The last part of a name that describes a secret, and whose value is not one.
+/// Last words of names that describe a secret but whose value is not one.
 const DESCRIPTIONS: &[&str] = &[
     "at", "domain", "enabled", "endpoint", "env", "file", "format", "host", "id", "limit", "max", "method", "mode",
     "name", "path", "policy", "port", "prefix", "provider", "realm", "scheme", "server", "strategy", "through", "type",
     "uri", "url", "user", "username",
 ];
 
-/// How options begin that turn something off.
+/// Prefixes of options that turn something off.
 const NEGATIONS: &[&str] = &["--no-", "--skip-", "--disable-", "--without-"];
 
-/// Whether a name says that its value is a secret. Words of a name count as a whole: `monkey` and `max_tokens` name none.
+/// Returns whether the value of this name is a secret. Only whole words count: `monkey` and `max_tokens` are not such names.
 #[must_use]
 pub fn is_secret_name(name: &str) -> bool {
     let is_negated = NEGATIONS.iter().any(|negation| name.starts_with(negation));
@@ -49,7 +49,8 @@ pub fn is_secret_name(name: &str) -> bool {
         && (has_ending(name) || parts(name).any(|part| WORDS.contains(&part.as_str())))
 }
 
-/// Whether a value of this secret name is one, whatever it looks like: `key`, `auth` and `cookie` stand in many names.
+/// Returns whether the value of this secret name is a secret, whatever it looks like. `key`, `auth` and `cookie` are part of many
+/// other names.
 pub(super) fn is_surely_secret_name(name: &str) -> bool {
     let parts: Vec<String> = parts(name).collect();
     let is_key = parts.windows(2).any(|pair| pair[1] == "key" && OF_KEYS.contains(&pair[0].as_str()));
@@ -57,26 +58,26 @@ pub(super) fn is_surely_secret_name(name: &str) -> bool {
     is_key || has_ending(name) || parts.iter().any(is_word)
 }
 
-/// Whether a name is secret by a word alone that means other things too.
+/// Returns whether a name counts as secret only because of a word that also has other meanings.
 pub(super) fn is_secret_by_part(name: &str) -> bool {
     !is_surely_secret_name(name)
 }
 
-/// Whether a name describes a secret, as `token_type` does.
+/// Returns whether a name describes a secret, as `token_type` does.
 #[must_use]
 pub fn describes_secret(name: &str) -> bool {
     parts(name).last().is_some_and(|part| DESCRIPTIONS.contains(&part.as_str()))
 }
 
-/// Whether the end of a text for people names a secret. A single word such as "pass" or "key" names nothing there: "the tests
-/// pass: …", "Key: value".
+/// Returns whether a text for people ends with the name of a secret. A single word such as "pass" or "key" does not count there:
+/// "the tests pass: …", "Key: value".
 pub(super) fn is_secret_name_in_text(text: &str) -> bool {
     let name = name_at_end(text);
     let is_name = name.starts_with("--") || parts(name).count() > 1;
     is_secret_name(name) && (has_ending(name) || is_name)
 }
 
-/// Whether a text ends with `"key"`, the name of a field in JSON.
+/// Returns whether a text ends with `"key"`, the name of a JSON field.
 pub(super) fn ends_with_quoted_key(text: &str) -> bool {
     let name = name_at_end(text);
     let before = text.rfind(name).and_then(|at| text[..at].chars().next_back());
@@ -96,7 +97,7 @@ pub(super) fn is_of_name(char: char) -> bool {
     char.is_ascii_alphanumeric() || matches!(char, '_' | '-')
 }
 
-/// The parts of `DB_PASS`, `X-Auth` or `dbPass`, in lower case.
+/// Splits `DB_PASS`, `X-Auth` or `dbPass` into its parts, in lower case.
 pub(super) fn parts(name: &str) -> impl Iterator<Item = String> {
     let mut apart = String::with_capacity(name.len());
     let mut before = None;

@@ -1,17 +1,18 @@
-//! The forms in which a secret may stand in a text.
+//! The forms in which a secret may appear in a text.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// What RFC 3986 leaves as it is.
+/// The characters that RFC 3986 does not escape.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// What `encodeURIComponent` of a browser and `quote` of Python leave as it is, besides.
+/// The additional characters that `encodeURIComponent` of a browser and `quote` of Python do not escape.
 const COMPONENT: &AsciiSet = &UNRESERVED.remove(b'/').remove(b'!').remove(b'*').remove(b'\'').remove(b'(').remove(b')');
 
-/// The secret as it is, and as a sink or a peer writes it: JSON-escaped, `Debug`-quoted, quoted for a shell, on one line, in a patch, in
-/// HTML or XML, percent-encoded, in base64, in hexadecimal digits. None is shorter than `shortest` bytes, each stands in the list once.
+/// Returns the secret as it is, and in the forms that a sink or a peer may write: JSON-escaped, `Debug`-quoted, quoted for a
+/// shell, on one line, in a patch, in HTML or XML, percent-encoded, in base64, in hexadecimal digits. No form is shorter than
+/// `shortest` bytes, and each is in the list once.
 pub(super) fn forms(secret: &str, shortest: usize) -> Vec<String> {
     let json = serde_json::Value::from(secret).to_string();
     let json = json[1..json.len() - 1].to_owned();
@@ -22,19 +23,19 @@ pub(super) fn forms(secret: &str, shortest: usize) -> Vec<String> {
         secret.to_owned(),
         secret.split_whitespace().collect::<Vec<_>>().join(" "),
         ascii(&json),
-        // A log line in JSON whose field is already quoted.
+        // A JSON log line whose field is already quoted.
         escaped_again(&debug),
-        // JSON in the arguments of a tool call, which are JSON in a text of an event.
+        // JSON in the arguments of a tool call, which are themselves JSON in a text field of an event.
         escaped_again(&escaped_again(&json)),
         escaped_again(&json),
         json.clone(),
         debug,
         percent.replace("%20", "+"),
     ];
-    // JSON for a page, as Go writes it, and JSON of PHP.
+    // JSON for a web page as Go writes it, and JSON as PHP writes it.
     forms.push(replaced(&json, &[('&', "\\u0026"), ('<', "\\u003c"), ('>', "\\u003e")]));
     forms.push(json.replace('/', "\\/"));
-    // Between single quotes of a shell.
+    // Inside single quotes in a shell.
     forms.push(secret.replace('\'', "'\\''"));
     for (quote, apostrophe) in
         [("&quot;", "&#39;"), ("&quot;", "&#x27;"), ("&#34;", "&#39;"), ("&quot;", "&apos;"), ("\"", "'")]
@@ -43,7 +44,7 @@ pub(super) fn forms(secret: &str, shortest: usize) -> Vec<String> {
         forms.push(replaced(secret, &entities));
     }
     let hex = secret.bytes().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
-    // Few digits would be found in numbers.
+    // A short form would be found in ordinary numbers.
     if hex.len() >= 2 * SHORTEST_HEX {
         forms.extend([hex.to_ascii_uppercase(), hex]);
     }
@@ -62,14 +63,15 @@ pub(super) fn forms(secret: &str, shortest: usize) -> Vec<String> {
     forms
 }
 
-/// The forms whose beginning and end stand alone where a secret is split over texts: as it is, and in JSON, and in JSON in it.
+/// Returns the forms whose beginning and end are searched separately, in case a secret is split over texts: as it is, in JSON,
+/// and in JSON inside JSON.
 pub(super) fn forms_in_pieces(secret: &str) -> [String; 3] {
     let json = serde_json::Value::from(secret).to_string();
     let json = json[1..json.len() - 1].to_owned();
     [secret.to_owned(), escaped_again(&json), json]
 }
 
-/// Bytes of a secret that is looked for in hexadecimal digits.
+/// The minimum number of bytes of a secret that is searched in hexadecimal digits.
 const SHORTEST_HEX: usize = 8;
 
 fn replaced(text: &str, replacements: &[(char, &str)]) -> String {
@@ -83,7 +85,7 @@ fn replaced(text: &str, replacements: &[(char, &str)]) -> String {
     result
 }
 
-/// JSON as Python writes it, in ASCII.
+/// Returns JSON as Python writes it, in ASCII.
 fn ascii(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for char in json.chars() {
@@ -101,7 +103,7 @@ fn escaped_again(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"")
 }
 
-/// `%2b` instead of `%2B`.
+/// Writes `%2b` instead of `%2B`.
 fn lower_case_escapes(percent: &str) -> String {
     let mut after_percent = 0_u8;
     let lower = |char: char| {
@@ -112,13 +114,14 @@ fn lower_case_escapes(percent: &str) -> String {
     percent.chars().map(lower).collect()
 }
 
-/// What is always there of the secret in base64 when this many bytes (modulo 3) stand before it, in both alphabets: in
-/// `Basic` credentials a user name does. A short core would be found in other text too.
+/// Returns the part of the secret's base64 form that does not depend on its neighbours, in both alphabets, if this many bytes
+/// (modulo 3) come before it, such as the user name in `Basic` credentials. A short core is left out, because it would be found
+/// in other text too.
 fn base64_at(secret: &str, offset: usize) -> Vec<String> {
     const SHORTEST_CORE: usize = 10;
     let bytes: Vec<u8> = std::iter::repeat_n(0, offset).chain(secret.bytes()).collect();
     let encoded = STANDARD_NO_PAD.encode(&bytes);
-    // A character at either end may hold bits of what stands beside the secret.
+    // A character at either end may contain bits of the neighbouring bytes.
     let first = (offset * 8).div_ceil(6);
     let last = bytes.len() * 8 / 6;
     let core = encoded.get(first..last).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Values that must not be seen. Nothing here knows where a secret comes from or what it opens.
+//! Values that must not be shown. This module does not know where a secret comes from or what it gives access to.
 
 mod forms;
 mod needle;
@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 pub use self::redactor::Redactor;
 
-/// A key or token. `Debug` prints `***`; there is no `Display`, and [`Secret::expose`] is the one way to the value.
+/// A key or token. `Debug` prints `***`, there is no `Display`, and only [`Secret::expose`] returns the value.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
@@ -21,7 +21,7 @@ impl Secret {
         Self(value.into())
     }
 
-    /// The value itself, for the moment in which it is sent.
+    /// Returns the value itself. Call it only where the value is sent.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -46,7 +46,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What stands in the place of a removed secret.
+/// The text that replaces a secret.
 pub const MASK: &str = "***";
 
 #[cfg(test)]

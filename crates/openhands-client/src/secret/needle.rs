@@ -1,28 +1,28 @@
-//! What is looked for of a secret: all of it, its beginning, its end.
+//! The parts of a secret that are searched: the whole, the beginning, the end.
 
 use std::ops::Range;
 
-/// The shortest piece of a secret that is looked for alone, in bytes.
+/// The shortest piece of a secret that is searched on its own, in bytes.
 const SHORTEST_PIECE: usize = 8;
-/// A piece is at least this part of its secret.
+/// A piece is at least this fraction of its secret.
 const PARTS: usize = 4;
 
-/// Something of a secret.
+/// A form of a secret, or a piece of it, to search for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Needle {
     /// The secret in one of its forms.
     form: String,
-    /// What has to be in a text of it.
+    /// The part of the form that must be in a text.
     least: Range<usize>,
 }
 
 impl Needle {
-    /// All of this form.
+    /// Searches for the whole form.
     pub(super) fn whole(form: String) -> Self {
         Self { least: 0..form.len(), form }
     }
 
-    /// The beginning and the end of a secret, each long enough to say something of it.
+    /// Searches for the beginning and the end of a secret, if each is long enough.
     pub(super) fn pieces(secret: &str) -> Vec<Self> {
         let (all, least) = (secret.len(), secret.len().div_ceil(PARTS).max(SHORTEST_PIECE));
         if least >= all {
@@ -32,12 +32,12 @@ impl Needle {
         vec![piece(0..least), piece(all - least..all)]
     }
 
-    /// What a text must have where this is found.
+    /// Returns the bytes that a text must contain.
     pub(super) fn as_bytes(&self) -> &[u8] {
         &self.form.as_bytes()[self.least.clone()]
     }
 
-    /// How far the secret stands around this place of a text, if it does.
+    /// Returns how far the secret extends around this position of a text, if it is there.
     pub(super) fn place_in(&self, text: &str, at: usize) -> Option<Range<usize>> {
         let (bytes, form) = (text.as_bytes(), self.form.as_bytes());
         if !bytes[at..].starts_with(self.as_bytes()) {
@@ -51,17 +51,17 @@ impl Needle {
     }
 }
 
-/// How many bytes two sequences have in common at their beginning.
+/// Returns the length of the common prefix of two byte sequences.
 fn common<'b>(one: impl Iterator<Item = &'b u8>, other: impl Iterator<Item = &'b u8>) -> usize {
     one.zip(other).take_while(|(one, other)| one == other).count()
 }
 
-/// Whether letters, capitals and digits alternate in a piece as they do in random ones. Words, names, versions, dates and addresses stand in
-/// ordinary text, too: `release-2024.1` or `https://s3.example.com` at the beginning of a secret is no reason to mask it there.
+/// Returns whether letters, capitals and digits alternate in a piece as in random text. Words, names, versions, dates and addresses
+/// also appear in ordinary text: `release-2024.1` or `https://s3.example.com` at the beginning of a secret is not masked on its own.
 fn is_random(piece: &str) -> bool {
-    /// More than an abbreviation such as `i18n` has, or a version such as `v1b2`.
+    /// More changes than in an abbreviation such as `i18n`, or a version such as `v1b2`.
     const FEWEST_CHANGES: usize = 3;
-    /// Letters and digits of a random piece for each change, at most.
+    /// The maximum number of letters and digits for each change in a random piece.
     const PER_CHANGE: usize = 4;
     let is_change = |pair: &[u8]| {
         let (one, other) = (pair[0], pair[1]);

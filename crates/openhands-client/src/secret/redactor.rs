@@ -1,4 +1,4 @@
-//! The removal of secrets from text that leaves the process.
+//! Removes known secrets from text that leaves the process.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -10,11 +10,11 @@ use super::forms::{forms, forms_in_pieces};
 use super::needle::Needle;
 use super::{MASK, Secret};
 
-/// A shorter value is not removed from text: it would take ordinary words with it.
+/// The minimum length of a value that is masked, in bytes. Masking shorter values would also mask ordinary words.
 const SHORTEST_REDACTED: usize = 6;
 
-/// Values that stand where a key is wanted and none is needed, and names that everyone knows. They are no secrets, and stand
-/// in ordinary text. Compared without regard to case.
+/// Placeholders for a key that is not needed, and well-known names. They are not secrets and appear in ordinary text. Compared
+/// without regard to case.
 const KNOWN_WORDS: &[&str] = &[
     "anonymous",
     "anything",
@@ -54,41 +54,41 @@ const KNOWN_WORDS: &[&str] = &[
     "x-token-auth",
 ];
 
-/// Removes the secrets that the process has learned so far from text that is about to leave it.
+/// Removes all secrets that the process has learned so far from text that leaves it.
 ///
-/// A secret is found in every form in which a sink or a peer writes it: as it is, JSON-escaped, quoted, percent-encoded, in
-/// base64. Its beginning and its end are found alone, too, so that a secret that is split over two texts is in neither of them. A text is read
-/// once, however many secrets there are. Clones share one list, so that a secret learned in the middle
-/// of a run is removed from the log from then on.
+/// A secret is found in every form that a sink or a peer may write: as it is, JSON-escaped, quoted, percent-encoded, in base64.
+/// Its beginning and its end are also found separately, so that a secret that is split over two texts is masked in both. A text
+/// is scanned once, however many secrets there are. Clones share one list: a secret that is learned during a run is masked in the
+/// log from then on.
 #[derive(Clone, Default)]
 pub struct Redactor {
     known: Arc<RwLock<Known>>,
 }
 
-/// What begins every form, so that one look tells whether any can start at a place.
+/// The first bytes of a form. One lookup tells whether any form can start at a position.
 type Start = [u8; 4];
 
-/// What is looked for of all secrets.
+/// The forms of all secrets to search for.
 #[derive(Default)]
 struct Known {
     secrets: Vec<Secret>,
-    /// What starts so.
+    /// The forms and pieces with the same first bytes.
     needles: HashMap<Start, Vec<Needle>>,
     filter: Filter,
 }
 
-/// Says of almost every place in a text that nothing of a secret starts there, by a dozen instructions (callgrind). A look into the map would hash
-/// each place with SipHash.
+/// Rules out almost every position of a text with a dozen instructions (callgrind). A lookup in the map would hash each position
+/// with SipHash.
 #[derive(Default)]
 struct Filter {
-    /// A bit for each hash. Empty until a secret is known; 8 KiB stay sparse with the forms of hundreds of secrets.
+    /// A bit for each hash. Empty until a secret is known. 8 KiB stay sparse with the forms of hundreds of secrets.
     bits: Vec<u64>,
 }
 
 impl Filter {
     const WORDS: usize = 1 << 10;
 
-    /// The word and the bit of a start, by the upper 16 bits of Fibonacci hashing.
+    /// Returns the word and the bit of a start, from the upper 16 bits of Fibonacci hashing.
     fn place(start: Start) -> (usize, u64) {
         let hash = u32::from_le_bytes(start).wrapping_mul(0x9e37_79b1) >> 16;
         ((hash >> 6) as usize, 1 << (hash & 63))
@@ -107,8 +107,8 @@ impl Filter {
 }
 
 impl Redactor {
-    /// Removes this value from now on. Values under 6 bytes, and words such as `default` that stand for "no key", are left
-    /// alone.
+    /// Masks this value from now on. Values under 6 bytes are ignored, and so are words such as `default` that stand for "no
+    /// key".
     pub fn learn(&self, secret: &Secret) {
         let value = secret.expose();
         if value.len() < SHORTEST_REDACTED || KNOWN_WORDS.iter().any(|word| word.eq_ignore_ascii_case(value.trim())) {
@@ -122,7 +122,7 @@ impl Redactor {
         }
     }
 
-    /// The text with every learned secret replaced by [`MASK`].
+    /// Returns the text with every learned secret replaced by [`MASK`].
     #[must_use]
     pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
@@ -153,7 +153,8 @@ impl Known {
         }
     }
 
-    /// Where secrets stand in a text. Those that overlap or touch are one place: nothing of either is left.
+    /// Returns the positions of secrets in a text. Positions that overlap or touch are merged, so that no part of a secret is
+    /// left.
     fn places_in(&self, text: &str) -> Vec<Range<usize>> {
         let mut places: Vec<Range<usize>> = Vec::new();
         if self.needles.is_empty() {
@@ -163,7 +164,7 @@ impl Known {
             let Some(start) = window.first_chunk().filter(|start| self.filter.may_hold(**start)) else { continue };
             let Some(needles) = self.needles.get(start) else { continue };
             for mut place in needles.iter().filter_map(|needle| needle.place_in(text, at)) {
-                // The end of a secret is known when places before it have been found.
+                // The full extent of a secret is known only when the positions before it have been found.
                 while let Some(last) = places.pop_if(|last| place.start < last.end) {
                     place = last.start.min(place.start)..last.end.max(place.end);
                 }
