@@ -1,10 +1,10 @@
-//! How long the agent's LLM and its tools took, by the times of the conversation's events.
+//! The time that the agent's LLM and its tools took, from the timestamps of the conversation's events.
 
 use jiff::civil::DateTime;
 use openhands_client::agent_server::Event;
 use openhands_client::agent_server::event::Meaning;
 
-/// Who took the time before an event, and how many seconds of it.
+/// What took the time before an event, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Spent {
     /// The LLM.
@@ -13,42 +13,42 @@ pub(crate) enum Spent {
     Tools(f64),
 }
 
-/// What an event is among the agent's steps.
+/// The meaning of an event for the agent's steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     /// The end of a response of the LLM.
     Llm,
     /// The end of a tool.
     Tool,
-    /// The begin of the agent's work, or what takes nobody's time.
+    /// The beginning of the agent's work, or an event that took neither LLM time nor tool time.
     Other,
 }
 
-/// The agent's steps so far, whatever the time.
+/// The agent's steps so far, without their times.
 #[derive(Debug, Default)]
 pub(crate) struct AgentSteps {
-    /// Responses of the LLM.
+    /// The number of LLM responses.
     pub(crate) iterations: u64,
-    /// Tools that are at work.
+    /// The number of tools that are running.
     busy_tools: u32,
 }
 
 impl AgentSteps {
-    /// Whether a tool is at work: the LLM is asked again when it has ended.
+    /// Returns whether a tool is running. When it has ended, the LLM is called again.
     #[must_use]
     pub(crate) const fn is_at_tools(&self) -> bool {
         self.busy_tools > 0
     }
 
-    /// The action that a tool was to do is not done, and no event tells so.
+    /// Records that the pending action of a tool was not performed, for which there is no event.
     pub(crate) fn no_tool_is_at_work(&mut self) {
         self.busy_tools = 0;
     }
 
-    /// Takes an event. `None` if it is no step, or one in the middle of another.
+    /// Adds an event. Returns `None` if it is not a step, or is a step within another.
     pub(crate) fn see(&mut self, event: &Event) -> Option<Step> {
         match event.meaning() {
-            // Several actions of one response come one after another.
+            // Several actions of one response run one after another.
             Meaning::Action(_) if self.is_at_tools() => {
                 self.busy_tools += 1;
                 None
@@ -67,7 +67,7 @@ impl AgentSteps {
                 self.busy_tools -= 1;
                 Some(Step::Tool)
             }
-            // A message begins the agent's work; one that comes in between changes nothing of it.
+            // A message starts the agent's work. A message in between does not affect it.
             Meaning::UserMessage(_) if self.is_at_tools() => None,
             Meaning::Observation(_) | Meaning::AgentError(_) | Meaning::UserMessage(_) => Some(Step::Other),
             _ => None,
@@ -75,23 +75,23 @@ impl AgentSteps {
     }
 }
 
-/// The agent's work, by the times of its events.
+/// The agent's work, measured by the timestamps of its events.
 #[derive(Debug, Default)]
 pub(crate) struct AgentWork {
-    /// Its steps.
+    /// The agent's steps.
     pub(crate) steps: AgentSteps,
-    /// Seconds of the LLM.
+    /// LLM time in seconds.
     pub(crate) llm: f64,
-    /// Seconds of tools.
+    /// Tool time in seconds.
     pub(crate) tools: f64,
-    /// Whether an event with a readable time was seen.
+    /// Whether an event with a valid timestamp was seen.
     pub(crate) is_timed: bool,
-    /// When the agent began what it does now.
+    /// The start of the agent's current step.
     since: Option<DateTime>,
 }
 
 impl AgentWork {
-    /// Takes an event, and tells whose work it ends and how many seconds that took.
+    /// Adds an event. Returns what it completes, with the time that this took.
     pub(crate) fn see(&mut self, event: &Event) -> Option<Spent> {
         let step = self.steps.see(event)?;
         let now: Option<DateTime> = event.timestamp.as_deref().and_then(|time| time.parse().ok());
@@ -129,12 +129,12 @@ mod tests {
         let result = r#""kind":"ObservationEvent""#;
         for (fields, seconds) in [
             (&*user, "00"),
-            // Two at a time, after three seconds of the LLM; three and four seconds of tools.
+            // Two tools at once, after three seconds of LLM time; three and four seconds of tool time.
             (action, "03"),
             (action, "03.5"),
             (result, "06"),
             (result, "10"),
-            // Cut by an error.
+            // Ended by an error.
             (action, "11"),
             (r#""kind":"AgentErrorEvent""#, "13"),
             (&*agent, "15"),

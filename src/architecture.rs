@@ -1,10 +1,10 @@
-//! The floors of both packages: a module uses only what stands below it.
+//! Tests the layering of both packages: a module uses only the modules below it.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The modules of a package, the top floor first. Modules of one floor do not know each other.
+/// The modules of a package, with the top floor first. Modules on the same floor do not use each other.
 type Floors = &'static [&'static [&'static str]];
 
 const PROGRAM: Floors = &[
@@ -36,7 +36,7 @@ const LIBRARY: Floors = &[
     &["collections", "ids", "off_thread", "secret", "text", "time_limits"],
 ];
 
-/// Tests of the program against itself, which look at everything.
+/// Tests of the whole program, which may use all modules.
 const TESTS: &[&str] = &["architecture", "documentation", "hostile"];
 
 fn root() -> PathBuf {
@@ -56,19 +56,19 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The top-level module that a file belongs to.
+/// Returns the top-level module of a file.
 fn module_of(file: &Path, source: &Path) -> String {
     let first = file.strip_prefix(source).unwrap().components().next().unwrap();
     first.as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned()
 }
 
-/// The text of a file without its comments and its tests.
+/// Returns the text of a file without its comments and its tests.
 fn code(text: &str) -> String {
     let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
     code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 
-/// The top-level modules that a text names by `crate::`, without its comments and its tests.
+/// Returns the top-level modules that a text names with `crate::`, outside of comments and tests.
 fn used(text: &str) -> BTreeSet<String> {
     let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
     let code: String = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
@@ -87,7 +87,7 @@ fn used(text: &str) -> BTreeSet<String> {
     names
 }
 
-/// Every arrow of a package that does not point down, as text.
+/// Returns each use of a module that is not on a lower floor, as text.
 fn arrows_that_point_up(source: &Path, floors: Floors) -> Vec<String> {
     let floor = |module: &str| floors.iter().position(|floor| floor.contains(&module));
     let mut wrong = Vec::new();
@@ -101,7 +101,7 @@ fn arrows_that_point_up(source: &Path, floors: Floors) -> Vec<String> {
             continue;
         };
         for to in used(&fs::read_to_string(&file).unwrap()) {
-            // A name that is not a module stands in the crate's root.
+            // A name that is not a module is an item of the crate root.
             let is_module = source.join(&to).is_dir() || source.join(format!("{to}.rs")).exists();
             if is_module && to != from && floor(&to).is_none_or(|there| there <= here) {
                 wrong.push(format!("{} -> {to}", file.strip_prefix(source).unwrap().display()));
@@ -119,7 +119,7 @@ fn the_programs_modules_use_only_what_stands_below_them() {
 #[test]
 fn the_librarys_modules_use_only_what_stands_below_them() {
     let source = root().join("crates/openhands-client/src");
-    // A package of the program alone comes without the library's sources.
+    // The archive of the program's package does not contain the sources of the library.
     if source.exists() {
         assert_eq!(arrows_that_point_up(&source, LIBRARY), [""; 0]);
     }

@@ -1,4 +1,4 @@
-//! The README and the pages of `docs/` against the code.
+//! Tests that the README and the pages in `docs/` agree with the code.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ const ENVIRONMENT: &str = include_str!("../docs/environment.md");
 const OUTCOME: &str = include_str!("../docs/outcome.md");
 const TROUBLESHOOTING: &str = include_str!("../docs/troubleshooting.md");
 
-/// README.md and the pages of `docs/`: where each is, and its text.
+/// Returns path and text of README.md and of each page in `docs/`.
 fn pages() -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let docs = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
@@ -68,7 +68,7 @@ fn every_failure_stands_beside_the_help_that_people_get() {
 
 #[test]
 fn the_advice_is_about_failures_that_exist() {
-    // The agent-server's own.
+    // These codes come from the agent-server.
     let others = ["LLMAuthenticationError", "MaxIterationsReached"];
     let rows = rows(TROUBLESHOOTING, "code");
     assert!(rows.len() > 10);
@@ -97,7 +97,7 @@ fn the_links_between_the_pages_lead_to_something() {
         for link in links.filter(|link| !link.starts_with("http")) {
             let (file, section) = link.split_once('#').unwrap_or((link, ""));
             let target = path.parent().unwrap().join(file);
-            // The archive of the package has no other package.
+            // The package archive does not contain the other package.
             if file.contains("crates/") && !target.exists() {
                 continue;
             }
@@ -128,7 +128,7 @@ fn the_figures_of_the_readme_are_those_of_the_benchmarks() {
     ] {
         let shown = readme.split(before).nth(1).and_then(|rest| rest.split(unit).next()).unwrap();
         let shown: f64 = shown.parse().unwrap_or_else(|_| panic!("{name}: {shown} in the README"));
-        // `scripts/bench page` writes the page, on a quiet machine.
+        // `scripts/bench page` writes this page, on a quiet machine.
         let Ok(page) = &benchmarks else { continue };
         let row = page.lines().find_map(|line| line.trim().strip_prefix(name)).unwrap();
         let measured: f64 = row.split_whitespace().next().unwrap().parse().unwrap();

@@ -1,4 +1,4 @@
-//! Files that are written whole or not at all.
+//! Atomic writes: a file is written as a whole or not at all.
 
 use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
@@ -6,19 +6,19 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{OFlags, fcntl_setfl};
 
-/// Replaces the content of a file, or makes it. As with `cp`, a link stays and what it points to is written, also where nothing is
-/// there yet; the mode of an older file is kept.
+/// Replaces the content of a file, or creates it. As with `cp`, a link stays and its target is written, even if the target does
+/// not exist yet. The mode of an existing file is kept.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let path = &behind_links(path)?;
     let older = path.symlink_metadata().ok();
     if older.as_ref().is_some_and(|there| !there.is_file()) {
-        // A device or a pipe is written to, and stays. One without a reader must not hold up what else gets the result.
+        // A device or a pipe is kept and written to. If it has no reader, it must not block the other receivers of the result.
         let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
         let mut file = std::fs::File::options().write(true).custom_flags(flags.bits().cast_signed()).open(path)?;
         fcntl_setfl(&file, OFlags::empty())?;
         return file.write_all(content);
     }
-    // The name cannot be foreseen, and the file is new: another user of the folder cannot have put a link there.
+    // The name is random and the file must not exist yet, so another user of the folder cannot have put a link there.
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.tmp", uuid::Uuid::new_v4().simple()));
     let temporary = path.with_file_name(name);
@@ -32,18 +32,18 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         })
         .and_then(|()| std::fs::rename(&temporary, path));
     if written.is_err() {
-        // Nothing half-written is left behind; the first error is the one to report.
+        // Removes the incomplete file. The first error is reported.
         let _ = std::fs::remove_file(&temporary);
     }
     written
 }
 
-/// Adds lines to the end of a file, or makes it. They begin on a line of their own, whatever the file ends with.
+/// Appends lines to a file, or creates it. They start on a new line, even if the file does not end with a line break.
 pub(crate) fn append(path: &Path, lines: &str) -> io::Result<()> {
     appended(path, lines).map(drop)
 }
 
-/// The same, on the disk when this returns.
+/// Does the same, and returns after the data is on the disk.
 pub(crate) fn append_synced(path: &Path, lines: &str) -> io::Result<()> {
     appended(path, lines)?.sync_data()
 }
@@ -55,16 +55,16 @@ fn appended(path: &Path, lines: &str) -> io::Result<std::fs::File> {
     if about.is_file() && about.len() > 0 {
         file.read_exact_at(&mut last, about.len() - 1)?;
     }
-    // In one piece, so that no other process writes between the two.
+    // Written in one call, so that no other process writes in between.
     let lines = if last == *b"\n" { lines.to_owned() } else { format!("\n{lines}") };
     file.write_all(lines.as_bytes())?;
     Ok(file)
 }
 
-/// What a path means when links at its end are followed. A link of another user is refused: it may point to a file that this
-/// user alone may write.
+/// Follows the links at the end of a path, and returns its target. A link that belongs to another user is an error: it may point
+/// to a file that only this user may write.
 fn behind_links(path: &Path) -> io::Result<PathBuf> {
-    /// Longer chains are loops.
+    /// A longer chain counts as a loop.
     const MOST_LINKS: usize = 40;
     let own = rustix::process::geteuid().as_raw();
     let mut path = path.to_owned();
@@ -75,7 +75,7 @@ fn behind_links(path: &Path) -> io::Result<PathBuf> {
             }
             Ok(there) if there.is_symlink() => {
                 let target = std::fs::read_link(&path)?;
-                // An absolute target takes the place of the whole.
+                // An absolute target replaces the whole path.
                 path = path.parent().unwrap_or(Path::new("")).join(target);
             }
             _ => return Ok(path),
@@ -132,7 +132,7 @@ mod tests {
         let (path, link) = (directory.path().join("precious"), directory.path().join("link"));
         std::fs::write(&path, b"precious").unwrap();
         std::os::unix::fs::symlink(&path, &link).unwrap();
-        // Only root can give a link to another user.
+        // Only root can make another user the owner of a link.
         if std::os::unix::fs::lchown(&link, Some(65534), None).is_err() {
             return;
         }

@@ -1,6 +1,6 @@
-//! Input from outside, as hostile as it can be: a function for each place where it comes into the program. cargo-fuzz calls them with
-//! what it makes up (`fuzz/`); the tests call them with the files of its corpora and with changes of these. A function panics if
-//! something is wrong. What servers send comes into the library, which has the same for it.
+//! Checks of hostile input, with a function for each place where outside data enters the program. cargo-fuzz calls the functions
+//! with generated data (`fuzz/`); the tests call them with the files of its corpora and with mutations of these. A function
+//! panics if something is wrong. The library has the same for data from servers.
 
 #[cfg(test)]
 #[path = "../fuzz/changes.rs"]
@@ -22,7 +22,7 @@ use crate::plan::RunPlan;
 use crate::report::{StoryReader, page};
 use crate::sinks::jsonl;
 
-/// A task file, up to the plan of its run. The first byte says its format.
+/// Checks a task file, up to the plan of its run. The first byte determines its format.
 pub(crate) fn task(data: &[u8]) {
     let Some((format, text)) = data.split_first() else { return };
     let format = match format % 4 {
@@ -43,7 +43,7 @@ pub(crate) fn task(data: &[u8]) {
     }
 }
 
-/// A template and the payload for it, with a NUL between them.
+/// Checks a template with the payload for it, separated by a NUL.
 pub(crate) fn template(data: &[u8]) {
     let data = String::from_utf8_lossy(data);
     let (text, payload) = data.split_once('\0').unwrap_or((&data, "{}"));
@@ -58,7 +58,7 @@ pub(crate) fn template(data: &[u8]) {
     }
 }
 
-/// The events of a run, each a line, as a step of the story in its report.
+/// Checks the events of a run, one per line, as steps in its report.
 pub(crate) fn story(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let redactor = Redactor::default();

@@ -1,5 +1,5 @@
-//! A writer that never waits: a thread of its own passes the lines on. If its reader is slow, lines are dropped rather than
-//! delaying the run. Where no thread can be started, lines are written in place.
+//! A log writer that never blocks: a separate thread writes the lines. If the reader is slow, lines are dropped instead of
+//! delaying the run. If no thread can be started, the caller writes the lines itself.
 
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -9,22 +9,22 @@ use std::time::{Duration, Instant};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// How long the end of the process waits until what was said is written.
+/// How long the end of the process waits until all lines are written.
 const LAST_LINES: Duration = Duration::from_secs(1);
-/// Between two attempts to put the end into a full queue.
+/// The interval between two attempts to put the end marker into a full queue.
 const RETRY: Duration = Duration::from_millis(5);
 
-/// What the thread does with what it writes on.
+/// A job that the writing thread performs with the output.
 type Job<W> = Box<dyn FnOnce(&mut W) + Send>;
 
 enum Message<W> {
     Line(Vec<u8>),
     Job(Job<W>),
-    /// Everything before it is written when this is signalled.
+    /// Signals that everything before it is written.
     End(SyncSender<()>),
 }
 
-/// Where lines are put.
+/// Accepts lines.
 pub(crate) struct LogWriter<W>(Way<W>);
 
 enum Way<W> {
@@ -41,10 +41,10 @@ impl<W> Clone for LogWriter<W> {
     }
 }
 
-/// Drop it last: it waits a moment until what was put before is written.
+/// Drop this last: dropping it waits a moment until the previous lines are written.
 pub(crate) struct LogGuard<W>(Option<SyncSender<Message<W>>>);
 
-/// A writer in front of `out`. At most this many lines wait.
+/// Starts a writer in front of `out`. At most `waiting` lines wait in its queue.
 pub(crate) fn start<W: Write + Send + 'static>(waiting: usize, out: W) -> (LogWriter<W>, LogGuard<W>) {
     let (queue, lines) = sync_channel(waiting);
     let out = Arc::new(Mutex::new(out));
@@ -56,7 +56,7 @@ pub(crate) fn start<W: Write + Send + 'static>(waiting: usize, out: W) -> (LogWr
 }
 
 impl<W: Send + 'static> LogWriter<W> {
-    /// Does something between two lines. Like a line, it is dropped where too much waits; false then.
+    /// Runs a job between two lines. Like a line, it is dropped if the queue is full; returns `false` in that case.
     pub(crate) fn between_lines(&self, job: impl FnOnce(&mut W) + Send + 'static) -> bool {
         match &self.0 {
             Way::Queue(queue) => queue.try_send(Message::Job(Box::new(job))).is_ok(),
@@ -72,7 +72,7 @@ fn write_all<W: Write>(lines: Receiver<Message<W>>, out: &Mutex<W>) {
     let mut out = out.lock().unwrap_or_else(PoisonError::into_inner);
     for message in lines {
         match message {
-            // A closed standard error is no reason to end.
+            // The program continues if standard error is closed.
             Message::Line(line) => _ = out.write_all(&line),
             Message::Job(job) => job(&mut out),
             Message::End(told) => {
@@ -86,7 +86,7 @@ fn write_all<W: Write>(lines: Receiver<Message<W>>, out: &Mutex<W>) {
 impl<W: Write> Write for LogWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &self.0 {
-            // A full queue drops the line.
+            // If the queue is full, the line is dropped.
             Way::Queue(queue) => _ = queue.try_send(Message::Line(bytes.to_vec())),
             Way::InPlace(out) => out.lock().unwrap_or_else(PoisonError::into_inner).write_all(bytes)?,
         }

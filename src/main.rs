@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! argv + environment + task file
-//!       │ input: parse, validate: every problem at once, before anything is started
+//!       │ input: parse and validate; reports all problems together, before anything is started
 //!       ▼
 //!    RunPlan ──────► prepare ──────► conversation ──────► Outcome ──► callback, exit code, result
 //!  (plain value)   repositories,     send turns,        (plain value)
@@ -12,27 +12,27 @@
 //!                                        └──► sinks: progress, standard output, phases
 //! ```
 //!
-//! The library `openhands-client` talks to the servers. Here is what belongs to this process. From the top floor down; each
-//! uses only what stands below it (a test checks that):
+//! The library `openhands-client` talks to the servers. This package has everything that belongs to the process. Its modules,
+//! from the top floor down; each uses only the modules below it (a test checks this):
 //!
-//! - [`start`]: from the arguments to a command;
-//! - [`run`]: one run, from the plan to the exit code; [`commands`]: everything else that the program does;
-//! - [`prepare`]: what a run does before its conversation;
-//! - [`sinks`]: who sees what a run does;
-//! - [`process`]: guardian, PID 1, signals, and what others may see of this process;
-//! - [`batch_report`]: what a batch has done, as a page, a table and a test report;
-//! - [`export`]: the run in the formats of other tools; [`report`]: what happened in a run, read from the lines of its events;
-//! - [`plan`]: what a run is going to do, as a plain value; [`batch`]: which row of a batch runs next, and what was done for each;
-//! - [`logging`];
-//! - [`view`]: in which form people see the run on standard error;
+//! - [`start`]: starts the command that the arguments select;
+//! - [`run`]: one run, from the plan to the exit code; [`commands`]: all other commands of the program;
+//! - [`prepare`]: the steps of a run before its conversation;
+//! - [`sinks`]: the outputs of a run;
+//! - [`process`]: guardian, PID 1, signals, and what other processes may see of this one;
+//! - [`batch_report`]: the results of a batch as a page, a table and a test report;
+//! - [`export`]: the run in the formats of other tools; [`report`]: the events of a run as a report;
+//! - [`plan`]: the plan of a run, as a plain value; [`batch`]: the next row of a batch, and the records of all rows;
+//! - [`logging`]: the log on standard error;
+//! - [`view`]: the form in which people see the run on standard error;
 //! - [`cli`]: the command line;
 //! - [`input`]: the environment and the task file;
-//! - [`outcome`]: how a run ended, and what follows from that;
-//! - [`batch_folder`]: what all runs of a batch leave on disk;
-//! - [`agent_result`]: what the agent is asked to give at its end; [`agent_work`]: how long its LLM and its tools took;
-//!   [`paint`]: how lines look; [`problem`]: what a user has to correct; [`run_folder`]: what a run leaves on disk; [`screen`]: standard error
-//!   with a line that changes in place; [`stored_events`]: the log of a conversation;
-//! - [`files`]: files that are written whole or not at all.
+//! - [`outcome`]: how a run ended, and the consequences;
+//! - [`batch_folder`]: the files of all runs of a batch;
+//! - [`agent_result`]: the object that the agent returns at its end; [`agent_work`]: the time that its LLM and its tools took;
+//!   [`paint`]: the colours of lines; [`problem`]: errors that the user has to correct; [`run_folder`]: the files of a run;
+//!   [`screen`]: standard error with lines that change in place; [`stored_events`]: the stored events of a conversation;
+//! - [`files`]: atomic writes of files.
 
 mod agent_result;
 mod agent_work;
@@ -87,7 +87,8 @@ fn main() -> ExitCode {
     {
         return ExitCode::from(exit_code.0);
     }
-    // A panic of the run is an outcome; this is one of the program around it, which its guardian reports.
+    // A panic in a run is handled there and becomes its outcome. This one is a panic outside of the run, which the guardian
+    // reports.
     std::panic::catch_unwind(|| resources::on_enough_stack(start::start))
         .unwrap_or(ExitCode::from(outcome::ExitCode::INTERNAL.0))
 }

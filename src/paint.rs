@@ -1,22 +1,22 @@
-//! Kinds of lines, and how they look.
+//! Kinds of output lines, and their colours.
 
 use anstyle::{AnsiColor, Style};
 
-/// A line for people, without secrets and without what a terminal obeys.
+/// A line for people, without secrets and terminal control sequences.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Line {
     pub(crate) kind: Kind,
     pub(crate) text: String,
-    /// Whether it may take several rows.
+    /// Whether the line may be wrapped to several rows.
     pub(crate) is_whole: bool,
 }
 
-/// What a line is about.
+/// The kind of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A turn begins.
     Heading,
-    /// A step that went well, or anything else.
+    /// A successful step, or any other line.
     Plain,
     /// A step that failed.
     Warning,
@@ -27,12 +27,12 @@ pub(crate) enum Kind {
 }
 
 impl Line {
-    /// A line that is cut to the width of the terminal.
+    /// Creates a line that is cut to the width of the terminal.
     pub(crate) fn new(kind: Kind, text: impl Into<String>) -> Self {
         Self { kind, text: text.into(), is_whole: false }
     }
 
-    /// A line that is shown complete.
+    /// Creates a line that is shown in full.
     pub(crate) fn whole(kind: Kind, text: impl Into<String>) -> Self {
         Self { is_whole: true, ..Self::new(kind, text) }
     }
@@ -49,7 +49,7 @@ impl Kind {
         }
     }
 
-    /// The text as it is written.
+    /// Returns the text with the colours of this kind.
     pub(crate) fn paint(self, text: &str, has_colors: bool) -> String {
         if !has_colors {
             return text.to_owned();

@@ -1,4 +1,4 @@
-//! What is wrong with something that the user gave: where, what was found, what to do.
+//! Errors in the user's input: where, what was found, and what to do.
 
 use std::fmt;
 
@@ -6,49 +6,49 @@ use openhands_client::{redact, text};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// One thing that the user has to correct.
+/// An error that the user has to correct.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Problem {
-    /// A variable, a flag, or file, line and column.
+    /// The place: a variable, a flag, or file, line and column.
     pub(crate) place: String,
-    /// What is there. Never a secret.
+    /// What was found. It never contains a secret.
     pub(crate) found: String,
-    /// What would be right.
+    /// What is expected.
     pub(crate) help: String,
 }
 
 impl Problem {
-    /// A problem at a place.
+    /// Creates a problem at a place.
     pub(crate) fn new(place: impl Into<String>, found: impl Into<String>, help: impl Into<String>) -> Self {
         Self { place: place.into(), found: found.into(), help: help.into() }
     }
 
-    /// The same with each text changed.
+    /// Returns the problem with each text changed.
     pub(crate) fn map(&self, change: impl Fn(&str) -> String) -> Self {
         Self::new(change(&self.place), change(&self.found), change(&self.help))
     }
 }
 
-/// What is wrong with a value whose place is not known where it is checked. As a text it passes through a parser, which knows the
+/// An invalid value whose place is unknown where it is checked. It passes through a parser as text, and the parser knows the
 /// place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{found}{BETWEEN}{help}")]
 pub(crate) struct Mistake {
-    /// What is there. Never a secret.
+    /// What was found. It never contains a secret.
     pub(crate) found: String,
-    /// What would be right.
+    /// What is expected.
     pub(crate) help: String,
 }
 
 const BETWEEN: &str = "; help: ";
 
 impl Mistake {
-    /// A mistake.
+    /// Creates a mistake.
     pub(crate) fn new(found: impl Into<String>, help: impl Into<String>) -> Self {
         Self { found: found.into(), help: help.into() }
     }
 
-    /// The mistake that a text is.
+    /// Parses the text of a mistake.
     #[must_use]
     pub(crate) fn of_text(text: &str) -> Option<Self> {
         text.split_once(BETWEEN).map(|(found, help)| Self::new(found, help))
@@ -57,7 +57,7 @@ impl Mistake {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A place may hold the name of a field, and what was found words of a stranger.
+        // The place may contain the name of a field, and the other texts may contain words of a stranger.
         let line = |text: &str| text::one_line(&redact::mask_suspected(text), LONGEST_PART);
         write!(f, "{}: {}; {}", line(&self.place), line(&self.found), line(&self.help))
     }
@@ -66,12 +66,12 @@ impl fmt::Display for Problem {
 /// The longest part of a problem that is shown, in characters.
 const LONGEST_PART: usize = 1000;
 
-/// All that the user has to correct before a run can start, in one message.
+/// All errors that the user has to correct before a run can start, in one message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) struct Problems(pub(crate) Vec<Problem>);
 
 impl Problems {
-    /// All problems of several parts of the input.
+    /// Joins the problems of several parts of the input.
     pub(crate) fn of(parts: impl IntoIterator<Item = Self>) -> Self {
         Self(parts.into_iter().flat_map(|part| part.0).collect())
     }
@@ -95,11 +95,11 @@ impl From<Problem> for Problems {
     }
 }
 
-/// A value as an error may show it: short, on one line, and only if it can be no key. A user pastes a key into the wrong place
-/// at times.
+/// Returns a value as an error may show it: short, on one line, and only if it cannot be a key, because users sometimes paste a
+/// key into the wrong place.
 #[must_use]
 pub(crate) fn shown(value: &str) -> String {
-    /// Longer words are shown by their length.
+    /// For longer words, only the length is shown.
     const LONGEST: usize = 40;
     let value = value.trim();
     if may_be_key(value) || value.chars().count() > LONGEST {
@@ -108,11 +108,12 @@ pub(crate) fn shown(value: &str) -> String {
     format!("`{}`", text::one_line(value, LONGEST))
 }
 
-/// Whether a word is like a key: it begins as one, is random, mixes letters and digits, or is an address with a password.
+/// Returns whether a word looks like a key: it has the prefix of a key, is random, mixes letters and digits, or is a URL with a
+/// password.
 #[must_use]
 pub(crate) fn may_be_key(value: &str) -> bool {
     let holds = |kind: fn(char) -> bool| value.chars().any(kind);
-    // Some kinds of keys have slashes; a path is less random.
+    // Some kinds of keys contain slashes, but a path is less random.
     let is_path = value.contains('/')
         && !value.contains("://")
         && (value.starts_with(['/', '.', '~']) || value.contains('.') || !is_random(value, 6));
@@ -123,8 +124,8 @@ pub(crate) fn may_be_key(value: &str) -> bool {
         || redact::mask_suspected(value) != value
 }
 
-/// Whether letters, capitals and digits alternate as in a random word, on average after at most so many characters. A name of several words
-/// has fewer changes.
+/// Returns whether letters, capitals and digits alternate as in a random word, on average after at most `per_change` characters.
+/// A name of several words has fewer changes.
 fn is_random(value: &str, per_change: usize) -> bool {
     let is_change = |pair: &[u8]| {
         let are_both = pair.iter().all(u8::is_ascii_alphanumeric);
@@ -136,14 +137,14 @@ fn is_random(value: &str, per_change: usize) -> bool {
     length >= 12 && changes >= 4 && changes * per_change >= length
 }
 
-/// The known name nearest to what was written, if any is near enough to be meant.
+/// Returns the known name that is most similar to the written one, if any is similar enough.
 #[must_use]
 pub(crate) fn nearest<'k>(written: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
-    // `script` is no `description` (0.85), and `parameter` means `params` (0.88).
+    // `script` is not a misspelled `description` (0.85), but `parameter` is a misspelled `params` (0.88).
     const NEAR_ENOUGH: f64 = 0.86;
     known
         .into_iter()
-        // Two short words may share half of their letters and have different meanings.
+        // Two short words may share half of their letters without being related.
         .filter(|name| written.chars().count() > 2 || name.chars().count() <= 4)
         .map(|name| (strsim::jaro_winkler(&written.to_lowercase(), &name.to_lowercase()), name))
         .filter(|(likeness, _)| *likeness > NEAR_ENOUGH)
@@ -151,7 +152,7 @@ pub(crate) fn nearest<'k>(written: &str, known: impl IntoIterator<Item = &'k str
         .map(|(_, name)| name)
 }
 
-/// The advice for an unknown name: the nearest known one if there is one, and all of them.
+/// Returns advice for an unknown name: the most similar known one, if there is one, and all known names.
 #[must_use]
 pub(crate) fn did_you_mean(written: &str, known: &[&str]) -> String {
     let all = text::listed(known.iter().map(|name| format!("`{name}`")));
@@ -195,7 +196,7 @@ mod tests {
         {
             assert!(!shown(value).contains(value), "{value}");
         }
-        // Of letters alone, of AWS with slashes, and behind the name of a scheme.
+        // A key of letters only, an AWS key with slashes, and a key after a scheme.
         for value in ["kQdWxRbTzLmKpJvY", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "Bearer kQdWxRbTzLmKpJvY"] {
             assert!(!shown(value).contains(value), "{value}");
         }

@@ -1,11 +1,11 @@
-//! Standard error with lines at its end that change in place: one for a run, a table for a batch. Only the thread of the log writes on
-//! it, so that nothing tears those lines.
+//! Standard error with lines at its end that change in place: one for a run, a table for a batch. Only the log thread writes to
+//! it, so nothing breaks these lines.
 //!
-//! Each line is drawn narrower than the terminal. When the terminal becomes narrower, it wraps the lines, and the rows that they
-//! take by then are erased. The cursor is never hidden: a runner that is killed leaves a usable terminal.
+//! Each line is drawn narrower than the terminal. If the terminal becomes narrower, it wraps the lines, and all rows that they
+//! then occupy are erased. The cursor is never hidden, so a killed runner leaves the terminal usable.
 //!
-//! `indicatif` 0.18.6 does not do that. It erases the rows that the line had when it was drawn. In a tmux whose width went from 80 to 40
-//! columns, rows of the old line stayed, with `{msg}` and with `{wide_msg}`, and a line above was lost.
+//! `indicatif` 0.18.6 does not do this: it erases the number of rows that the line had when it was drawn. In tmux, when the width
+//! changed from 80 to 40 columns, rows of the old line stayed, with `{msg}` and with `{wide_msg}`, and a line above was lost.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -15,35 +15,35 @@ use rustix::stdio::stderr;
 use rustix::termios::tcgetwinsize;
 use unicode_width::UnicodeWidthChar as _;
 
-/// The width and the height that are assumed if the terminal does not report them.
+/// Width and height to assume if the terminal does not report them.
 const DEFAULT_WIDTH: usize = 80;
 const DEFAULT_HEIGHT: usize = 24;
 
-/// A place for lines, and below them for some that change.
+/// An output for lines, with lines below them that change.
 pub(crate) struct Screen<W> {
     out: W,
-    /// Columns of the terminal.
+    /// Returns the number of columns of the terminal.
     width: fn() -> usize,
-    /// The lines that change; nothing where there are none.
+    /// The lines that change; empty if there are none.
     live: String,
-    /// Columns of each line that stands there now.
+    /// The number of columns of each line that is currently drawn.
     drawn: Vec<usize>,
 }
 
 impl<W: Write> Screen<W> {
-    /// Without live lines, until there are some.
+    /// Creates a screen without live lines.
     pub(crate) fn new(out: W, width: fn() -> usize) -> Self {
         Self { out, width, live: String::new(), drawn: Vec::new() }
     }
 
-    /// Replaces the live lines. An empty text takes them away.
+    /// Replaces the live lines. An empty text removes them.
     pub(crate) fn live(&mut self, lines: String) {
         self.live = lines;
-        // A closed standard error is no reason to end.
+        // The program continues if standard error is closed.
         let _ = self.put(b"");
     }
 
-    /// Writes text above the live lines, in one piece with their erasing and drawing.
+    /// Writes text above the live lines, in one write together with erasing and drawing them.
     fn put(&mut self, text: &[u8]) -> io::Result<()> {
         if self.drawn.is_empty() && self.live.is_empty() {
             return self.out.write_all(text);
@@ -75,13 +75,13 @@ impl<W: Write> Write for Screen<W> {
     }
 }
 
-/// The columns of the terminal at standard error.
+/// Returns the number of columns of the terminal at standard error.
 #[must_use]
 pub(crate) fn width() -> usize {
     width_of(stderr())
 }
 
-/// The columns of a terminal.
+/// Returns the number of columns of a terminal.
 #[must_use]
 pub(crate) fn width_of(terminal: impl AsFd) -> usize {
     tcgetwinsize(terminal).map_or(DEFAULT_WIDTH, |size| match size.ws_col {
@@ -90,7 +90,7 @@ pub(crate) fn width_of(terminal: impl AsFd) -> usize {
     })
 }
 
-/// The rows of the terminal at standard error.
+/// Returns the number of rows of the terminal at standard error.
 #[must_use]
 pub(crate) fn height() -> usize {
     tcgetwinsize(stderr()).map_or(DEFAULT_HEIGHT, |size| match size.ws_row {
@@ -99,14 +99,14 @@ pub(crate) fn height() -> usize {
     })
 }
 
-/// What erases lines of this many columns, at whose end the cursor is.
+/// Returns the control sequence that erases lines of this many columns, with the cursor at their end.
 fn erase(drawn: &[usize], width: usize) -> String {
     let rows: usize = drawn.iter().map(|columns| columns.div_ceil(width.max(1)).max(1)).sum();
     let mut sequence = "\r".to_owned();
     match rows {
         0 => return String::new(),
         1 => {}
-        // Writing into a String cannot fail.
+        // Writing to a `String` cannot fail.
         rows => _ = write!(sequence, "\u{1b}[{}A", rows - 1),
     }
     sequence + "\u{1b}[J"
@@ -116,7 +116,7 @@ fn columns(line: &str) -> usize {
     line.chars().filter_map(char::width).sum()
 }
 
-/// A line that takes at most this many columns.
+/// Cuts a line to this many columns.
 #[must_use]
 pub(crate) fn cut(line: &str, longest: usize) -> String {
     if columns(line) <= longest {

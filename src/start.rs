@@ -1,4 +1,4 @@
-//! From the arguments to a command: the runtime, the signals, the log, and which command it is.
+//! Starts the program: the runtime, the signals, the log, and the command that the arguments select.
 
 use std::process::ExitCode;
 
@@ -20,9 +20,9 @@ use crate::process::signals::Shutdown;
 use crate::view::ErrorForm;
 use crate::{commands, logging, outcome, run};
 
-/// Runs what the arguments ask for.
+/// Runs the command that the arguments select.
 pub(crate) fn start() -> ExitCode {
-    // A signal that comes before its handler is in place waits.
+    // A signal that arrives before its handler is installed stays pending.
     let _ = SigSet::all().thread_block();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -34,7 +34,7 @@ pub(crate) fn start() -> ExitCode {
         }
     };
     let exit_code = runtime.block_on(dispatch());
-    // A thread that is stuck in a full pipe must not hold up the end.
+    // A thread that is blocked by a full pipe must not delay the exit.
     runtime.shutdown_background();
     exit_code
 }
@@ -43,7 +43,7 @@ async fn dispatch() -> ExitCode {
     let Ok(shutdown) = Shutdown::install() else {
         return ExitCode::from(outcome::ExitCode::INTERNAL.0);
     };
-    // The parent process may have left signals blocked too.
+    // The parent process may have blocked signals too.
     let _ = SigSet::all().thread_unblock();
     let (restart, mut environment) = environment();
     let (log_format, command) = match Cli::read() {
@@ -87,7 +87,7 @@ async fn dispatch() -> ExitCode {
             let message = environment.redactor.redact(&message).into_owned();
             let _ = std::io::Write::write_all(&mut std::io::stderr(), message.as_bytes());
             match () {
-                // The run that the variables name may be at work: this is not it.
+                // The run that the variables name may be in progress, and this process is not part of it.
                 () if !cli::means_a_run(std::env::args_os().nth(1).as_deref()) => {
                     return ExitCode::from(outcome::ExitCode::USAGE.0);
                 }
@@ -125,7 +125,7 @@ fn start_log(format: LogFormat, color: ColorChoice, is_quiet: bool, environment:
     log
 }
 
-/// What the process was given: its own variables, and those that PID 1 keeps out of them, with what else PID 1 has for it.
+/// Returns the environment of the process: its own variables, those that PID 1 keeps out of it, and the other state from PID 1.
 fn environment() -> (Option<RestartState>, Environment) {
     let own = Environment::of_process();
     let (restart, environment) = match RestartState::inherit(&own.raw) {

@@ -1,4 +1,4 @@
-//! The stored events of a conversation, from the first one, page by page: a long log never lies in memory.
+//! Reads the stored events of a conversation from the first one, page by page, so that a long log is never in memory as a whole.
 
 use openhands_client::agent_server::AgentServerClient;
 use openhands_client::conversation::EventQuery;
@@ -6,10 +6,10 @@ use openhands_client::http::HttpError;
 use openhands_client::ids::ConversationId;
 use serde_json::value::RawValue;
 
-/// Pages of 100 events. A server whose pages never end is left alone after them.
+/// The maximum number of pages (of 100 events). After that, reading gives up on a server whose pages never end.
 const MOST_PAGES: u32 = 100_000;
 
-/// The pages that are still to be read.
+/// The pages that have not been read yet.
 #[derive(Debug)]
 pub(crate) struct StoredEvents<'c> {
     client: &'c AgentServerClient,
@@ -20,12 +20,12 @@ pub(crate) struct StoredEvents<'c> {
 }
 
 impl<'c> StoredEvents<'c> {
-    /// Those of this conversation.
+    /// Creates a reader for this conversation.
     pub(crate) fn of(client: &'c AgentServerClient, id: ConversationId) -> Self {
         Self { client, id, page_id: None, pages: 0, is_over: false }
     }
 
-    /// The next events as the server sends them; nothing after the last one.
+    /// Reads the next events as the server sends them; `None` after the last one.
     ///
     /// # Errors
     /// [`HttpError`].
@@ -37,7 +37,7 @@ impl<'c> StoredEvents<'c> {
         let query = self.page_id.iter().fold(query, EventQuery::page_id);
         let page = self.client.events(self.id, &query).await?;
         self.pages += 1;
-        // An unknown page id gives the first page again.
+        // For an unknown page id the server returns the first page again.
         self.is_over = page.items.is_empty() || page.next_page_id.is_none() || page.next_page_id == self.page_id;
         self.page_id = page.next_page_id;
         Ok(Some(page.items))

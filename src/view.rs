@@ -1,11 +1,11 @@
-//! In which form people see a run on standard error: the one place that decides it.
+//! Decides in which form people see a run on standard error. No other module decides this.
 
 use std::io::{self, IsTerminal as _};
 
 use crate::cli::{ColorChoice, LogFormat, OutputFormat, RunArgs, ViewArgs};
 use crate::input::env::RawEnv;
 
-/// How a run is shown.
+/// The form in which a run is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     /// Steps, a live line and a summary, on a terminal.
@@ -16,20 +16,20 @@ pub(crate) enum Form {
     GitHub,
 }
 
-/// How an error is shown.
+/// The form in which an error is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ErrorForm {
-    /// To people: what is wrong, where, and what to do.
+    /// For people: what is wrong, where, and what to do.
     People {
-        /// Whether it has colours.
+        /// Whether the text has colours.
         has_colors: bool,
     },
-    /// As a line of the log.
+    /// As a log line.
     Log,
 }
 
 impl ErrorForm {
-    /// The form for this process.
+    /// Returns the form for this process.
     #[must_use]
     pub(crate) fn of_process(format: LogFormat, color: ColorChoice, raw: &RawEnv) -> Self {
         Self::new(format, color, raw, io::stderr().is_terminal())
@@ -44,7 +44,7 @@ impl ErrorForm {
     }
 }
 
-/// Whether people watch a command on standard error that has no view of its own choice.
+/// Returns whether standard error is a terminal with a live view, for commands without options for the view.
 #[must_use]
 pub(crate) fn is_watched(format: LogFormat, raw: &RawEnv) -> bool {
     format == LogFormat::Text && !is_in_github(raw) && can_draw(raw, io::stderr().is_terminal())
@@ -69,22 +69,22 @@ fn can_draw(raw: &RawEnv, is_terminal: bool) -> bool {
     is_terminal && raw.term.as_deref() != Some("dumb")
 }
 
-/// What people see.
+/// The view of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct View {
-    /// How a run is shown.
+    /// The form in which the run is shown.
     pub(crate) form: Form,
     /// Whether the live view has colours.
     pub(crate) has_colors: bool,
-    /// How an error is shown.
+    /// The form in which an error is shown.
     pub(crate) errors: ErrorForm,
-    /// Whether standard output is a terminal, and shows the answer itself.
+    /// Whether standard output is a terminal, which then shows the answer.
     pub(crate) shows_output: bool,
-    /// What was asked for.
+    /// The options of the user.
     pub(crate) args: ViewArgs,
 }
 
-/// What standard error and standard output are.
+/// Which outputs are terminals.
 #[derive(Debug, Clone, Copy)]
 struct Terminals {
     stderr: bool,
@@ -92,7 +92,7 @@ struct Terminals {
 }
 
 impl View {
-    /// The view of this process.
+    /// Returns the view of this process.
     #[must_use]
     pub(crate) fn of_process(args: &RunArgs, raw: &RawEnv) -> Self {
         let terminals = Terminals { stderr: io::stderr().is_terminal(), stdout: io::stdout().is_terminal() };
@@ -100,7 +100,7 @@ impl View {
     }
 
     fn new(args: &RunArgs, raw: &RawEnv, terminals: Terminals) -> Self {
-        // Its lines would stand in the middle of the live one.
+        // The lines on standard output would interrupt the live line.
         let is_disturbed = terminals.stdout && args.format == OutputFormat::Jsonl;
         let form = match args.log_format {
             LogFormat::Text if is_in_github(raw) => Form::GitHub,

@@ -1,4 +1,4 @@
-//! The values of the account's secrets that the agent gets, for the redactor alone.
+//! Reads the values of the account's secrets that the agent gets, only for the redactor.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use openhands_client::text;
 use openhands_client::workspace::AccountClient;
 use tokio::time::timeout;
 
-/// Values that are asked for at once.
+/// The number of values to read at the same time.
 const AT_ONCE: usize = 8;
 
-/// Teaches the redactor the values of these secrets: a command of the agent may print one in a form that the agent-server does not mask,
-/// such as base64. A value that cannot be read in time is a warning.
+/// Adds the values of these secrets to the redactor: a command of the agent may print one in a form that the agent-server does
+/// not mask, such as base64. If a value cannot be read in time, the run warns.
 pub(super) async fn learn_values(account: &AccountClient, secrets: &Secrets, limit: Duration, redactor: &Redactor) {
     let mut learned = 0;
     let learn = async {

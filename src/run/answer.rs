@@ -1,4 +1,4 @@
-//! What the agent gives at its end besides its message.
+//! The object that the agent returns at its end, in addition to its message.
 
 use openhands_client::agent_server::AgentServer;
 use openhands_client::agent_server::hooks::HookConfig;
@@ -10,7 +10,7 @@ use openhands_client::retry::{Policy, retry};
 use crate::agent_result::{AgentResult, FinishFields, ResultSpec};
 use crate::outcome::{Failure, FailureKind};
 
-/// What the agent of a conversation was asked for.
+/// What the agent of a conversation was asked to return.
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) conversation: ConversationId,
@@ -18,18 +18,18 @@ pub(super) struct Asked {
     pub(super) fields: FinishFields,
 }
 
-/// This program as the commands around the agent's finish. The server finds it if it runs in this sandbox; a command that it
-/// does not find blocks nothing.
+/// Returns this program as the commands that run when the agent finishes. The server finds it if it runs in this sandbox; a
+/// command that is not found blocks nothing.
 pub(super) fn hooks() -> Option<HookConfig> {
     let program = std::env::current_exe().ok()?;
     let program = shell_words::quote(program.to_str()?).into_owned();
     Some(HookConfig::around_finish(format!("{program} hook finish"), format!("{program} hook stop")))
 }
 
-/// The object that the agent was asked for, if it was.
+/// Returns the object that the agent was asked for, if any.
 ///
 /// # Errors
-/// The [`Failure`] that ends the run: the answer cannot be read, or is not what was asked for.
+/// The [`Failure`] that ends the run: the object cannot be read, or has the wrong form.
 pub(super) async fn answer(server: &AgentServer, asked: &Asked) -> Result<Option<AgentResult>, Failure> {
     if !matches!(asked.result_spec, ResultSpec::Schema(_)) {
         return Ok(None);
@@ -44,8 +44,8 @@ pub(super) async fn answer(server: &AgentServer, asked: &Asked) -> Result<Option
         .map_err(|error| Failure::new(FailureKind::InvalidAnswer, error.to_string()))
 }
 
-/// The failure of a run whose agent was asked for an object. An agent that is stopped while it calls the finish tool again and again,
-/// with fields that the server refuses, has not given the object: that is the reason.
+/// Explains the failure of a run whose agent was asked for an object. If the agent is stopped while it repeatedly calls the
+/// finish tool with fields that the server rejects, the missing object is the reason.
 pub(super) async fn explain(failure: Failure, server: &AgentServer, asked: &Asked) -> Failure {
     let ended_by = failure.code();
     let is_asked = matches!(asked.result_spec, ResultSpec::Schema(_));
@@ -61,7 +61,8 @@ pub(super) async fn explain(failure: Failure, server: &AgentServer, asked: &Aske
     }
 }
 
-/// How the task went by the agent's own account, if it was asked and says so. The run has completed without it.
+/// Returns the result of the task as the agent reports it, if it was asked for it and reports one. Without it, the run has still
+/// completed.
 ///
 /// # Errors
 /// [`HttpError`].

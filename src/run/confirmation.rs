@@ -1,4 +1,4 @@
-//! Which actions of the agent need a confirmation. No one is there to give it, so the runner rejects them.
+//! Actions of the agent that need confirmation. No one can give it during a run, so the runner rejects them.
 
 use openhands_client::agent_server::{AgentServer, ConfirmationPolicy};
 use openhands_client::conversation::Conversation;
@@ -6,18 +6,18 @@ use openhands_client::conversation::Conversation;
 use crate::input::task::agent::{AgentChoice, Confirmation};
 use crate::outcome::Failure;
 
-/// What the agent is told of a rejected action.
+/// The message to the agent about a rejected action.
 pub(super) const REASON: &str = "This action needs a confirmation, and no one is here to give it. Continue without it.";
 
-/// A turn in which more actions are rejected ends.
+/// The maximum number of rejected actions in a turn. After that, the turn ends.
 pub(super) const MOST_REJECTIONS: u32 = 10;
 
-/// Whether the runner rejects actions that wait for a confirmation.
+/// Returns whether the runner rejects actions that wait for confirmation.
 pub(super) fn rejects(choice: &AgentChoice) -> bool {
     choice.confirmation_policy.is_some_and(|policy| policy != Confirmation::Never)
 }
 
-/// Sets what the task says of a conversation that has no message yet.
+/// Sets the confirmation policy of the task in a conversation that has no message yet.
 ///
 /// # Errors
 /// The [`Failure`] that ends the run.

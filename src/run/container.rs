@@ -1,5 +1,5 @@
-//! An agent-server that gives each conversation a container of its own (`conversation_runtime: docker`). The agent works there, so the
-//! commands of the task run there, and the agent's work is kept from there.
+//! An agent-server that gives each conversation its own container (`conversation_runtime: docker`). The agent works in the
+//! container, so the task's commands run there, and the agent's work is collected from there.
 
 use openhands_client::agent_server::{AgentServer, CONTAINER_WORKSPACE};
 use openhands_client::ids::ConversationId;
@@ -7,11 +7,11 @@ use openhands_client::ids::ConversationId;
 use crate::outcome::{Failure, FailureKind};
 use crate::plan::RunPlan;
 
-/// Whether the run can have its repositories there: the container sees the working directory of this machine, unless that has the same
-/// name as the container's own.
+/// Checks that the run can use its repositories in the container: the container sees the working directory of this machine,
+/// unless that has the same name as the container's own working directory.
 ///
 /// # Errors
-/// It cannot.
+/// The run cannot use them.
 pub(super) fn check(server: &AgentServer, plan: &RunPlan) -> Result<(), Failure> {
     let is_own = plan.conversation.working_dir.trim_end_matches('/') == CONTAINER_WORKSPACE;
     if !server.capabilities.own_container || plan.repos.is_empty() || !is_own {
@@ -24,7 +24,7 @@ pub(super) fn check(server: &AgentServer, plan: &RunPlan) -> Result<(), Failure>
     Err(Failure::new(FailureKind::InvalidInput, detail))
 }
 
-/// The server and the directory at which the agent of this conversation works.
+/// Returns the server and the directory in which the agent of this conversation works.
 pub(super) fn workplace(server: &AgentServer, id: ConversationId, working_dir: &str) -> (AgentServer, String) {
     if server.capabilities.own_container {
         tracing::info!("the conversation has a container of its own");

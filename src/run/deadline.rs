@@ -1,7 +1,7 @@
-//! When the agent-server will end this very process.
+//! The time at which the agent-server will end this process.
 //!
-//! An automation's entrypoint is a bash command of the agent-server, which kills it at a time-out that stands in no
-//! variable. The command's own event has it.
+//! The entrypoint of an automation is a bash command of the agent-server, which kills it at a time limit. No variable contains
+//! this limit, but the event of the command does.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,10 +12,10 @@ use openhands_client::http::HttpError;
 
 use crate::process::ancestry::Ancestry;
 
-/// How long this process may still live, if the agent-server started it: `None` when none of its unfinished commands is
-/// ours. Ours is the one whose text stands in our `ancestry`, else one that names the `program` and was started when this
-/// process was: other runs may be under way in the same agent-server. Without a `program`, for a server that may be on
-/// another machine, the ancestry alone counts.
+/// Returns how long the agent-server will let this process live, if it started the process; `None` if none of its unfinished
+/// commands is ours. Our command is the one whose text is in our `ancestry`, or else one that names the `program` and was started
+/// at the same time as this process: the agent-server may also have started other runs. If `program` is `None`, for a server that
+/// may be on another machine, only the ancestry counts.
 ///
 /// # Errors
 /// [`HttpError`].
@@ -34,10 +34,10 @@ pub(crate) async fn time_left(
     Ok(None)
 }
 
-/// Between a command's event and the start of its process, on a busy machine.
+/// The maximum time between the event of a command and the start of its process, on a busy machine.
 const START_OF_COMMAND: SignedDuration = SignedDuration::from_secs(5);
 
-/// Commands that may be ours and whose time is not over, the likeliest first.
+/// Returns the commands that may be ours and whose time is not over, the most likely first.
 fn candidates<'c>(
     commands: &'c [BashEvent],
     ancestry: &Ancestry,
@@ -49,7 +49,8 @@ fn candidates<'c>(
         left(command, now)?;
         let is_above_us = ancestry.arguments.iter().any(|argument| argument == text);
         let started: Timestamp = command.timestamp.parse().ok()?;
-        // The command's shell, which we may have replaced, is started right after the command's event is made.
+        // The shell of the command, which this process may have replaced, is started right after the event of the command is
+        // created.
         let apart = ancestry.started.unwrap_or(now).duration_since(started).abs();
         let is_our_time = ancestry.started.is_none() || apart <= START_OF_COMMAND;
         let names_us = program.is_some_and(|program| text.contains(program));

@@ -1,4 +1,4 @@
-//! Takes the conversation of a run through its turns, and hands the sinks what happens.
+//! Takes the conversation of a run through its turns, and passes what happens to the sinks.
 
 use std::pin::pin;
 
@@ -18,18 +18,18 @@ use crate::outcome::{Failure, FailureKind};
 use crate::process::footprint::give_back_code;
 use crate::sinks::{Record, Sinks};
 
-/// What the agent learns of the run's limits meanwhile.
+/// What the agent is told about the run's limits during the run.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Told {
-    /// When the agent is asked to wrap up; no further message is sent then.
+    /// When the agent is asked to wrap up. After that, no further message is sent.
     pub(super) wrap_up_at: Option<Instant>,
-    /// What the agent is reminded of.
+    /// The limits that the agent is reminded of.
     pub(super) reminded: Reminded,
-    /// Whether the agent is told that an action that needs a confirmation is rejected.
+    /// Whether an action that needs confirmation is rejected.
     pub(super) rejects: bool,
 }
 
-/// Starts the conversation of the run, or continues the one that exists. `state` is kept up to date meanwhile.
+/// Starts the conversation of the run, or continues the existing one. Keeps `state` up to date.
 ///
 /// # Errors
 /// The [`Failure`] that ends the run.
@@ -41,7 +41,7 @@ pub(super) async fn open(
 ) -> Result<Conversation, Failure> {
     let id = spec.id;
     if spec.run.as_ref().is_none_or(|run| !run.continued) {
-        // From here on it may exist, and in a run that starts again its agent may be at work.
+        // From here on, the conversation may exist, and in a restarted run its agent may be working.
         state.send_modify(|state| (state.conversation_id, state.at_work) = (Some(id), true));
     }
     let conversation = Conversation::from_spec(server, spec).await.inspect_err(|error| {
@@ -58,20 +58,20 @@ pub(super) async fn open(
     Ok(conversation)
 }
 
-/// Takes the conversation through its turns. Dropping a future of it leaves the agent at work.
+/// Takes the conversation through its turns. Dropping one of its futures does not stop the agent.
 pub(super) struct Driver<'d> {
     conversation: &'d mut Conversation,
     mcp: McpStart,
     limits: Limits,
-    /// Kept up to date meanwhile.
+    /// Kept up to date during the run.
     state: &'d watch::Sender<RunState>,
     warnings: &'d Warnings,
-    /// Turns so far.
+    /// The number of turns so far.
     turns: usize,
 }
 
 impl<'d> Driver<'d> {
-    /// Drives this conversation.
+    /// Creates a driver of this conversation.
     pub(super) fn new(
         conversation: &'d mut Conversation,
         mcp: McpStart,
@@ -82,12 +82,12 @@ impl<'d> Driver<'d> {
         Self { conversation, mcp, limits: Limits::new(told), state, warnings, turns: 0 }
     }
 
-    /// Drives the conversation through all turns of the run.
+    /// Takes the conversation through all turns of the run.
     ///
     /// # Errors
     /// The [`Failure`] that ends the run.
     pub(super) async fn drive(&mut self, sinks: &mut Sinks) -> Result<(), Failure> {
-        // A turn needs little of what has led to it.
+        // A turn needs little of the code that ran before it.
         give_back_code();
         while let Some(turn) = self.conversation.upcoming_turn() {
             let (number, of) = (turn.number, turn.of);
@@ -120,7 +120,7 @@ impl<'d> Driver<'d> {
         Ok(())
     }
 
-    /// One more turn, with this message, behind those of the run.
+    /// Adds a turn with this message after those of the run.
     ///
     /// # Errors
     /// The [`Failure`] that ends the run.
@@ -139,12 +139,12 @@ impl<'d> Driver<'d> {
         Ok(())
     }
 
-    /// How often an earlier runner of the run, or this one before a pause, has sent the agent back to its work.
+    /// Returns how many times an earlier runner of the run, or this one before a pause, has sent the agent back to work.
     pub(super) fn sent_back(&self) -> usize {
         self.conversation.sent_back()
     }
 
-    /// Whether there is time for one more turn: the agent was not asked to wrap up, and would not be at once.
+    /// Returns whether there is time for another turn: the agent was not asked to wrap up, and would not be asked at once.
     pub(super) fn has_time(&self) -> bool {
         !self.state.borrow().cut_short && self.limits.wrap_up_at.is_none_or(|at| Instant::now() < at)
     }
@@ -162,7 +162,7 @@ impl<'d> Driver<'d> {
     }
 }
 
-/// Waits for the end of someone else's turn, however it ends.
+/// Waits for the end of someone else's turn, whether it fails or not.
 async fn follow_others(
     conversation: &mut Conversation,
     sinks: &mut Sinks,
@@ -178,17 +178,17 @@ async fn follow_others(
     }
 }
 
-/// How a turn of ours ended well.
+/// How a turn of this run ended successfully.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Followed {
-    /// The agent has finished.
+    /// The agent finished.
     Finished,
-    /// The agent has finished after it was asked to wrap up.
+    /// The agent finished after it was asked to wrap up.
     WrappedUp,
 }
 
-/// Follows the turn to its end. When time runs out, the agent gets one message: the run's own limit ends a turn that does not end by
-/// itself.
+/// Follows the turn to its end. When time runs out, the agent gets one message. If the turn does not end after it, the run's own
+/// limit ends it.
 async fn follow(
     conversation: &mut Conversation,
     sinks: &mut Sinks,
@@ -201,7 +201,7 @@ async fn follow(
     loop {
         let update = tokio::select! {
             biased;
-            // Pinned where it is made: moving it would copy 4 kB for each event.
+            // Pinned where it is created: moving it would copy 4 kB for each event.
             update = pin!(conversation.next()) => update?,
             () = at(limits.wrap_up_at), if !asked_to_wrap_up => {
                 tracing::warn!("the time limit is near; asking the agent to wrap up");
@@ -237,13 +237,13 @@ async fn follow(
     }
 }
 
-/// What the agent learns of the run's limits, and what it has used of them.
+/// What the agent is told about the run's limits, and how much of them the run has used.
 struct Limits {
     wrap_up_at: Option<Instant>,
     reminders: Reminders,
     steps: AgentSteps,
     rejects: bool,
-    /// In this turn.
+    /// The number of rejected actions in this turn.
     rejected: u32,
 }
 
@@ -256,7 +256,7 @@ impl Limits {
         self.rejects && self.rejected < MOST_REJECTIONS
     }
 
-    /// The action that waits is not done.
+    /// Records that the waiting action is rejected.
     fn reject(&mut self) {
         self.rejected += 1;
         self.steps.no_tool_is_at_work();
@@ -272,8 +272,8 @@ impl Limits {
         self.steps.see(event);
     }
 
-    /// When the agent is to be reminded, if it can be: only while a tool is at work is it certain that the agent has a further step.
-    /// A message behind its last one would start it again.
+    /// Returns when to remind the agent, if possible: only while a tool is running is it certain that the agent has a further
+    /// step. A message after its last step would start it again.
     fn remind_at(&self) -> Option<Instant> {
         self.reminders.next_at().filter(|_| self.steps.is_at_tools())
     }

@@ -1,4 +1,4 @@
-//! The end of a run folder's log: what the events socket has not brought.
+//! Completes the log of a run folder with the events that the socket did not deliver.
 
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ use crate::run_folder::{EventLog, RunFolder};
 use crate::sinks::jsonl;
 use crate::stored_events::StoredEvents;
 
-/// A conversation that still gets events is read so often.
+/// How many times a conversation that still gets events is read.
 const MOST_READINGS: u32 = 3;
 
-/// Makes the log of the folder equal to the server's: every stored event once, in the server's order. What cannot be completed in
-/// time is a warning.
+/// Makes the log in the folder equal to the server's: every stored event once, in the server's order. If it cannot be completed
+/// in time, the run warns.
 pub(super) async fn complete_events(
     folder: &RunFolder,
     server: &AgentServer,
@@ -27,7 +27,7 @@ pub(super) async fn complete_events(
     warnings: &Warnings,
     limit: Duration,
 ) {
-    // A log of one runner without a gap is complete already.
+    // A log of a single runner without a gap is already complete.
     let Some(written) = folder.with(|folder| {
         let log = folder.log.as_ref().filter(|_| !folder.is_continued());
         log.and_then(EventLog::events_in_order)
@@ -61,7 +61,7 @@ async fn complete(
     Err("the conversation still gets events".to_owned())
 }
 
-/// Writes the log again from the server's. How many events it has.
+/// Writes the log again from the server's log, and returns the number of events.
 async fn read_again(
     folder: &RunFolder,
     server: &AgentServer,

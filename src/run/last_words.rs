@@ -1,4 +1,4 @@
-//! The last requests to the agent-server, once it is decided how a run ended.
+//! The last requests to the agent-server, after it is decided how the run ended.
 
 use openhands_client::agent_server::AgentServer;
 use openhands_client::conversation;
@@ -10,7 +10,7 @@ use super::answer::{Asked, task_outcome};
 use crate::input::time_limits::{ShutdownBudgets, ShutdownLimits};
 use crate::outcome::{FailureKind, LastWords, Verdict};
 
-/// How long the last words may take of a run that failed so, or that completed just before it would have.
+/// Returns how long the last requests may take after this failure, or after a completed run.
 pub(super) fn budgets(ending: Option<FailureKind>, is_outside: bool, limits: &ShutdownLimits) -> ShutdownBudgets {
     match ending {
         Some(FailureKind::HungUp | FailureKind::Interrupted | FailureKind::Quit | FailureKind::Terminated) => {
@@ -25,7 +25,7 @@ pub(super) fn budgets(ending: Option<FailureKind>, is_outside: bool, limits: &Sh
     }
 }
 
-/// Whether the agent may still be at work when a run ends so.
+/// Returns whether the agent may still be working after this failure.
 fn leaves_agent_at_work(kind: FailureKind) -> bool {
     matches!(
         kind,
@@ -43,8 +43,7 @@ fn leaves_agent_at_work(kind: FailureKind) -> bool {
     )
 }
 
-/// Stops an agent that is still at work, and reads its final message, how the task went by its own account, and what it has
-/// cost.
+/// Stops an agent that is still working, and reads its final message, the result of the task as it reports it, and the cost.
 pub(super) async fn last_words(
     verdict: &Verdict,
     server: Option<&AgentServer>,
@@ -57,7 +56,7 @@ pub(super) async fn last_words(
     let at_work = at_work && verdict.failure.as_ref().is_some_and(|failure| leaves_agent_at_work(failure.kind));
     let stop = async {
         if at_work {
-            // A pause is answered only after the running command; it works nevertheless.
+            // The server responds to a pause only after the running command, but the pause takes effect anyway.
             let stop = server.client.stop(id, server.capabilities);
             if in_time("the agent could not be stopped", budgets, stop).await.is_none() {
                 tracing::warn!("the agent may still be at work: the agent-server has not confirmed its end in time");
@@ -66,7 +65,7 @@ pub(super) async fn last_words(
     };
     let message = in_time("no final message", budgets, conversation::final_message(server, id));
     let info = async {
-        // If a turn was not followed to its end, its last cost is still unread. Older servers report the tokens only here.
+        // If a turn was not followed to its end, its last cost has not been read. Older servers report the tokens only here.
         if at_work || !knows_usage {
             in_time("no final cost", budgets, server.client.conversation(id)).await
         } else {
@@ -108,7 +107,7 @@ mod tests {
         let [inside, outside] =
             [false, true].map(|is_outside| budgets(Some(FailureKind::Terminated), is_outside, &limits));
         assert!(inside.agent + inside.output + inside.callback < Duration::from_millis(800));
-        // A TLS handshake and a request take three round trips of 80 ms and more.
+        // A TLS handshake and a request take three round trips of 80 ms or more.
         assert!(outside.agent >= Duration::from_secs(1));
     }
 }

@@ -1,4 +1,4 @@
-//! When a run ends at the latest: by the task, or by the agent-server that has started us.
+//! The time at which a run ends at the latest: set by the task, or by the agent-server that started this process.
 
 use std::time::Duration;
 
@@ -13,15 +13,15 @@ use crate::outcome::{Failure, FailureKind};
 use crate::plan::RunPlan;
 use crate::process::ancestry::Ancestry;
 
-/// When a run ends, and why.
+/// The time at which a run ends, and the reason.
 pub(super) struct Limit {
     at: Instant,
     reason: String,
 }
 
 impl Limit {
-    /// The nearest of the limits that the user has set. At a deadline everything has to be over, so that what follows the agent's work, in
-    /// this time, comes before it.
+    /// Returns the earliest limit that the user has set. At a deadline everything must be over, so the steps after the agent's
+    /// work, which take `for_salvage`, have to come before it.
     pub(super) fn of_user(
         started: Instant,
         timeout: Option<Duration>,
@@ -37,35 +37,36 @@ impl Limit {
         Self { at: started + limit, reason: format!("the run reached its time limit of {limit:?}") }
     }
 
-    /// One that is over ends the run at once.
+    /// Returns the limit for a deadline. A deadline in the past ends the run at once.
     fn of_deadline(deadline: Timestamp) -> Self {
         let left = Duration::try_from(deadline.duration_since(Timestamp::now())).unwrap_or_default();
         Self { at: Instant::now() + left, reason: format!("the run reached its deadline, {deadline}") }
     }
 
-    /// Not so early that the agent of a run that continues could not be found and stopped.
+    /// Moves the limit back, if necessary, so that a continuing run can still find its agent and stop it.
     pub(super) fn with_time_to_attach(self, time: Duration) -> Self {
         Self { at: self.at.max(Instant::now() + time), ..self }
     }
 
-    /// Earlier by this time, for what comes behind the agent's work; not where that would leave the agent no time to speak of.
+    /// Moves the limit forward by this time, for the steps after the agent's work, unless that would leave too little time for
+    /// the agent.
     fn leaving(self, time: Duration) -> Self {
         let is_long = self.at > Instant::now() + time * 4;
         Self { at: if is_long { self.at - time } else { self.at }, ..self }
     }
 
-    /// When the run ends at the latest.
+    /// Returns when the run ends at the latest.
     pub(super) fn at(&self) -> Instant {
         self.at
     }
 
-    /// When the agent is asked to wrap up. A run that is as short as its landing is not asked.
+    /// Returns when the agent is asked to wrap up. In a run that is not longer than twice the landing time, it is not asked.
     pub(super) fn wrap_up_at(&self, landing: Duration) -> Option<Instant> {
         (self.at > Instant::now() + landing * 2).then(|| self.at - landing)
     }
 }
 
-/// The task's limit, or the one of our process where that comes first.
+/// Returns the task's limit, or the limit of this process if that is earlier.
 pub(super) async fn earliest(
     own: Option<Limit>,
     server: &AgentServer,
@@ -79,7 +80,7 @@ pub(super) async fn earliest(
     }
 }
 
-/// The work, unless the limit comes first.
+/// Runs the work until the limit.
 pub(super) async fn within<T>(limit: Option<&Limit>, work: impl Future<Output = T>) -> Result<T, Failure> {
     match limit {
         None => Ok(work.await),
@@ -89,13 +90,14 @@ pub(super) async fn within<T>(limit: Option<&Limit>, work: impl Future<Output = 
     }
 }
 
-/// The limit that the agent-server has set for this process, if it started us: early enough to report before it.
+/// Returns the limit that the agent-server has set for this process, if it started the process: early enough to report the
+/// outcome before it.
 async fn limit_of_process(server: &AgentServer, plan: &RunPlan) -> Option<Limit> {
     if matches!(plan.account, Account::OfSandbox(_)) {
         return None;
     }
     let program = std::env::current_exe().ok()?.file_name()?.to_string_lossy().into_owned();
-    // By a name of its own the server may be this machine's or another's.
+    // A server with another host name may be on this machine or on another.
     let program = plan.agent_server.is_local().then_some(program.as_str());
     match deadline::time_left(&server.client, &Ancestry::of_process(), program).await {
         Ok(left) => left.map(|left| {

@@ -1,4 +1,4 @@
-//! Whether the MCP servers of a conversation give the agent their tools.
+//! Checks whether the MCP servers of a conversation provide their tools to the agent.
 //!
 //! An agent-server starts them with the first message. A newer one (1.58.0) leaves out a server that it cannot start or that does not
 //! respond, and reports nothing. An older one (1.11.5, 1.22.1) fails the message, or hangs if the server's command is missing.
@@ -32,13 +32,13 @@ impl McpStart {
         }
     }
 
-    /// The failure of a turn. Where no one has seen the agent's tools yet, the MCP servers may be its cause.
+    /// Explains the failure of a turn. If no list of the agent's tools was seen yet, the MCP servers may be the cause.
     pub(super) fn explain(&self, mut failure: Failure) -> Failure {
         let Some(servers) = self.0.as_ref().filter(|_| failure.kind == FailureKind::AgentServerUnreachable) else {
             return failure;
         };
         let names = servers.names().iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        // Writing into a String cannot fail.
+        // Writing to a `String` cannot fail.
         let _ = write!(
             failure.detail,
             " (the agent-server was starting the agent's MCP servers: {names}; check that their commands exist in the sandbox and that \

@@ -1,4 +1,4 @@
-//! One run inside a sandbox, from the environment to the exit code. The only module that knows all the others.
+//! One run in a sandbox, from the environment to the exit code. This is the only module that uses all others.
 //!
 //! ```text
 //! environment ─► Reporting (lenient, first) ─► guardian
@@ -57,11 +57,11 @@ use crate::sinks::terminal::tell_failure;
 use crate::sinks::{Record, Sinks, Stage};
 use crate::view::View;
 
-/// Runs a task in this sandbox, reports its outcome, and gives the exit code.
+/// Runs a task in this sandbox, reports its outcome, and returns the exit code.
 ///
-/// From the moment in which the reporting part of the environment is read, every way out delivers one outcome.
+/// As soon as the reporting part of the environment has been read, every exit path delivers exactly one outcome.
 ///
-/// `restart` is what PID 1 has for the run, where that is this program; `lines` is where people see it.
+/// `restart` is the state that PID 1 stores for the run, if this program is PID 1. `lines` is the output for people.
 pub(crate) async fn run(
     mut args: RunArgs,
     mut environment: Environment,
@@ -104,7 +104,7 @@ pub(crate) async fn run(
     exit_code
 }
 
-/// The run itself: plan, own agent-server, work; until its end, or a signal.
+/// Executes the run: plan, own agent-server, work; until its end or a signal.
 async fn execute(
     run: &Run<'_>,
     report: &mut Reporter,
@@ -127,7 +127,7 @@ async fn execute(
     if let Some(group) = own_server.as_ref().and_then(ServerProcess::group) {
         report.ends_with_us(group);
     }
-    // A conversation needs little of what the start has used.
+    // A conversation needs little of the code that ran at the start.
     give_back_code();
     let work = async {
         tokio::select! {
@@ -141,7 +141,7 @@ async fn execute(
     Box::pin(ends_or_signal(work, shutdown)).await
 }
 
-/// What follows from a verdict: the agent is stopped, the outcome is completed and published, and what was ours is ended.
+/// Completes a run after its verdict: stops the agent, publishes the outcome, and ends the processes of the run.
 async fn finish(
     verdict: Verdict,
     run: &Run<'_>,
@@ -160,11 +160,11 @@ async fn finish(
     let outcome = verdict.with(last_words, run.sandbox_id().await).warning(run.warnings()).knowing(facts);
     report.hand_over(&outcome);
     let is_told = report.publish(&outcome, sinks, budgets).await;
-    // Not where the guardian still has to deliver the outcome: it begins when this process has ended.
+    // Not if the guardian still has to deliver the outcome: it starts when this process has ended.
     if budgets.salvages_last && is_told && run.salvage(outcome.verdict(), budgets).await {
         report.amend(&outcome.salvaging(run.salvaged(), run.warnings()), sinks).await;
     }
-    // Not before: the automation service looks at the conversation when it gets the outcome.
+    // Not earlier: when the automation service gets the outcome, it reads the conversation.
     if let Some(server) = own_server {
         server.stop(budgets.server).await;
     }
@@ -174,7 +174,7 @@ async fn finish(
     }
 }
 
-/// Reports a command line that cannot be understood.
+/// Reports an invalid command line.
 pub(crate) async fn refuse_usage(
     environment: Environment,
     message: String,
@@ -202,7 +202,7 @@ fn bug(panic: &(dyn std::any::Any + Send)) -> Failure {
     Failure::new(FailureKind::InternalError, format!("a bug in openhands-runner: {}", words.unwrap_or("a panic")))
 }
 
-/// The end of `work`, or the signal that comes before it. A panic is an end too.
+/// Returns the end of `work`, or the signal that comes before it. A panic counts as an end.
 async fn ends_or_signal<T>(
     work: impl Future<Output = Result<T, Failure>>,
     shutdown: &mut Shutdown,

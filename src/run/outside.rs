@@ -15,14 +15,14 @@ use crate::outcome::Failure;
 use crate::prepare::provider::AnyProvider;
 use crate::prepare::sandbox::{leave, sandbox_of};
 
-/// Outlives the work in it: whatever ends the run, the sandbox is still there to be deleted.
+/// Outlives the work in the sandbox, so that the sandbox can be deleted however the run ends.
 #[derive(Debug, Default)]
 pub(super) struct Outside {
     sandbox: tokio::sync::Mutex<Option<Sandbox<AnyProvider>>>,
 }
 
 impl Outside {
-    /// Makes the sandbox, or takes the named one, and waits until it can be used.
+    /// Creates the sandbox, or attaches to the named one, and waits until it is ready.
     pub(super) async fn ready(
         &self,
         args: &RunArgs,
@@ -41,10 +41,10 @@ impl Outside {
         Ok((account, ready.server))
     }
 
-    /// Resumes the sandbox if it was paused under the run: whether the run can continue in it.
+    /// Resumes the sandbox if it was paused during the run, and returns whether the run can continue in it.
     ///
     /// # Errors
-    /// The sandbox cannot be used any more.
+    /// The sandbox is no longer usable.
     pub(super) async fn wake(&self) -> Result<bool, Failure> {
         let slot = self.sandbox.lock().await;
         let Some((sandbox, id)) = slot.as_ref().and_then(|sandbox| Some((sandbox, sandbox.id()?))) else {
@@ -52,7 +52,7 @@ impl Outside {
         };
         let provider = sandbox.provider();
         let policy = Policy::cloud_read(provider.http().time_limits());
-        // If the provider does not say, the failure that led here is the reason.
+        // If the provider does not respond, the original failure is the reason.
         let look = retry("reading the status of the sandbox", policy, || provider.look(id)).await;
         if !matches!(look, Ok(SandboxState::Paused)) {
             return Ok(false);
@@ -62,20 +62,20 @@ impl Outside {
         Ok(true)
     }
 
-    /// The sandbox's id, once it is known.
+    /// Returns the id of the sandbox, if it is known.
     pub(super) async fn id(&self) -> Option<SandboxId> {
         self.sandbox.lock().await.as_ref()?.id().cloned()
     }
 
-    /// Deletes the sandbox, unless it is to stay.
+    /// Deletes the sandbox, unless it is kept.
     pub(super) async fn delete(&self) {
         if let Some(sandbox) = self.sandbox.lock().await.as_mut() {
-            // A failure is in the log; the outcome of the run stands.
+            // A failure is logged; it does not change the outcome of the run.
             let _ = sandbox.delete().await;
         }
     }
 
-    /// The process ends now: what is still there stays, and the user is informed.
+    /// Leaves an existing sandbox, because the process ends now, and informs the user.
     pub(super) fn forget(self) {
         if let Some(sandbox) = self.sandbox.into_inner() {
             leave(sandbox);

@@ -1,4 +1,4 @@
-//! When the agent is reminded of the limits of its run. Pure: the clock and the counts come from outside.
+//! Decides when the agent is reminded of the limits of its run. Pure: the caller passes the time and the counts.
 
 use std::time::Duration;
 
@@ -6,27 +6,28 @@ use jiff::SignedDuration;
 use openhands_client::conversation::REMINDER;
 use tokio::time::Instant;
 
-/// The parts of a limit that are left when the agent is reminded.
+/// The remaining fractions of a limit at which the agent is reminded.
 const PARTS: [f64; 2] = [0.25, 0.1];
 
 /// The limits that the agent is reminded of.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Reminded {
-    /// When the run has started, and when it ends at the latest.
+    /// The start of the run, and its latest end.
     pub(super) time: Option<(Instant, Instant)>,
-    /// US dollars that the run may spend.
+    /// The cost limit of the run, in US dollars.
     pub(super) cost: Option<f64>,
-    /// Steps that the agent may take for one message.
+    /// The maximum number of steps for each message.
     pub(super) iterations: Option<u32>,
-    /// A reminder that would leave less time is not worth its interruption.
+    /// The shortest remaining time for which a reminder is worth the interruption.
     pub(super) least_time: Duration,
 }
 
-/// Which reminders are due. Each part of each limit is reported once; if two are due together, the agent gets the last.
+/// The reminders that are due. Each fraction of each limit is reported once; if two are due together, the agent gets the last
+/// one.
 #[derive(Debug, Default)]
 pub(super) struct Reminders {
     limits: Reminded,
-    /// How many of [`PARTS`] were reported.
+    /// The number of [`PARTS`] that were reported.
     time: usize,
     cost: usize,
     iterations: usize,
@@ -37,19 +38,20 @@ impl Reminders {
         Self { limits, ..Self::default() }
     }
 
-    /// The steps count for each message on its own.
+    /// Starts a turn: the steps are counted for each message.
     pub(super) fn begin_turn(&mut self) {
         self.iterations = 0;
     }
 
-    /// When the next reminder of the time is due.
+    /// Returns when the next reminder of the time is due.
     pub(super) fn next_at(&self) -> Option<Instant> {
         let (started, ends) = self.limits.time?;
         let left = (ends - started).mul_f64(*PARTS.get(self.time)?);
         (left >= self.limits.least_time).then(|| ends - left)
     }
 
-    /// The message of what is due now, if anything is: after this many dollars of this run, and steps of this turn.
+    /// Returns the message with the reminders that are due now, if any, for this cost of the run in US dollars and these steps of
+    /// the turn.
     pub(super) fn due(&mut self, now: Instant, spent: f64, iterations: u64) -> Option<String> {
         let mut parts = Vec::new();
         let mut time_is_due = false;
@@ -83,7 +85,7 @@ impl Reminders {
     }
 }
 
-/// Whether so little is left that the agent needs a reminder that it has not had yet.
+/// Returns whether so little is left that the agent needs a reminder that it has not had yet.
 fn is_due(told: &mut usize, left: f64) -> bool {
     let reached = PARTS.iter().filter(|part| left <= **part).count();
     let is_due = reached > *told;
@@ -108,7 +110,7 @@ mod tests {
         assert_eq!(at(35), None);
         assert!(at(37).unwrap().contains(" 3m of the time left."));
         assert_eq!(at(39), None);
-        // Late for both.
+        // Both reminders are overdue.
         let mut late = Reminders::new(Reminded { time, ..Reminded::default() });
         assert!(late.due(started + MINUTE * 39, 0.0, 0).unwrap().contains(" 1m of the time left."));
         assert_eq!(late.next_at(), None);

@@ -1,4 +1,4 @@
-//! Where the outcome of a run goes: guardian, result, callback.
+//! The receivers of a run's outcome: guardian, result, callback.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -34,19 +34,21 @@ use crate::process::signals::Shutdown;
 use crate::sinks::phases::{Phases, SettledElsewhere};
 use crate::sinks::{Record, Sinks, jsonl};
 
-/// Between two costs that the guardian hears of.
+/// The minimum time between two costs that the guardian gets.
 const BETWEEN_COSTS: Duration = Duration::from_millis(300);
 
-/// A guardian without the run's name is the last one to be started: the name is taken by a stranger, or changes hands all the time.
+/// The maximum number of attempts to start a guardian under the run's name. The last one has no name: another program holds the
+/// name, or its holder keeps changing.
 const MOST_GUARDIANS: u8 = 3;
 
-/// Whether nothing but a known cost has changed, which may wait: of a runner that is killed meanwhile the cost is a little too low.
+/// Returns whether only a known cost has changed. Such an update may wait: if the runner is killed in the meantime, the reported
+/// cost is slightly too low.
 fn is_only_a_further_cost(told: &RunState, known: &RunState) -> bool {
     let facts = |state: &RunState| (state.conversation_id, state.at_work, state.deadline);
     facts(told) == facts(known) && !told.cost.is_unknown()
 }
 
-/// Made from what can be used of the environment, whatever else is wrong with it.
+/// Created from the valid part of the environment, whatever else is wrong with it.
 pub(super) struct Reporter {
     pub(super) http: Http,
     reporting: Reporting,
@@ -72,23 +74,23 @@ impl Reporter {
         Self { http, reporting, network, time_limits, redactor: environment.redactor.clone(), guardian: None }
     }
 
-    /// The sink that posts phases, if they are wanted, and the signal that the run is settled without us.
+    /// Returns the sink that posts phases, if phases are wanted, and the signal that someone else has settled the run.
     pub(super) fn phases(&self) -> Option<(Phases, SettledElsewhere)> {
         let endpoint = PhaseEndpoint { url: self.reporting.phase_url.clone()?, key: self.reporting.phase_key.clone() };
         Some(Phases::to(endpoint, self.http.clone(), self.redactor.clone(), &self.time_limits.run))
     }
 
-    /// Puts a guardian behind the run, or takes over the run from a runner that died.
+    /// Starts a guardian for the run, or takes over the run of a runner that died.
     ///
     /// # Errors
-    /// Another runner is at work on the run, or a signal came before it was ours.
+    /// Another runner is executing the run, or a signal came first.
     pub(super) async fn guard(
         &mut self,
         has_folder: bool,
         restart: Option<&RestartState>,
         shutdown: &mut Shutdown,
     ) -> Result<(), Failure> {
-        // Without a callback there may be a run folder to end, or someone to tell.
+        // Without a callback, there may still be a run folder to complete, or a notice to deliver.
         if self.reporting.callback_url.is_none() && self.reporting.notify.is_empty() && !has_folder {
             return Ok(());
         }
@@ -96,10 +98,10 @@ impl Reporter {
         let limits = self.time_limits.guardian;
         for attempt in 1..=MOST_GUARDIANS {
             let offer = self.take_over(shutdown).await?;
-            // A stranger who has the name must not keep the run from having a guardian.
+            // Another program that holds the name must not prevent the run from having a guardian.
             let config = if attempt < MOST_GUARDIANS { config.clone() } else { config.clone().without_name() };
             match Guardian::start(config, &limits, &self.silence(RunState::default())) {
-                // Another runner of the run was faster: it is asked next.
+                // Another runner of the run was faster: ask it in the next iteration.
                 Ok(Started::Occupied) => continue,
                 Ok(Started::Armed(guardian)) => {
                     if let (Some(restart), Some(pid)) = (restart, guardian.pid()) {
@@ -117,10 +119,10 @@ impl Reporter {
         Ok(())
     }
 
-    /// Asks for the run of an earlier runner, if there is one.
+    /// Takes over the run of an earlier runner, if there is one.
     ///
     /// # Errors
-    /// Another runner is at work on the run, or a signal came before it was ours.
+    /// Another runner is executing the run, or a signal came first.
     async fn take_over(&self, shutdown: &mut Shutdown) -> Result<Option<Offer>, Failure> {
         let Some(run_id) = &self.reporting.run_id else { return Ok(None) };
         let (key, limits) = (RunKey::new(run_id.as_str(), self.reporting.key.as_ref()), self.time_limits.guardian);
@@ -141,15 +143,15 @@ impl Reporter {
         }
     }
 
-    /// The id of the run, if it has one.
+    /// Returns the id of the run, if it has one.
     pub(super) fn run_id(&self) -> Option<&RunId> {
         self.reporting.run_id.as_ref()
     }
 
-    /// Who gets the result, in addition to those that the environment names. A run that had nothing to deliver gets a guardian now.
+    /// Adds receivers of the result to those that the environment names. A run that had nothing to deliver gets its guardian now.
     ///
     /// # Errors
-    /// Those of [`Reporter::guard`].
+    /// The errors of [`Reporter::guard`].
     pub(super) async fn notifies(
         &mut self,
         notify: Vec<Notify>,
@@ -169,18 +171,18 @@ impl Reporter {
         Ok(())
     }
 
-    /// The guardian ends this run folder if the runner cannot.
+    /// Tells the guardian to complete this run folder if the runner cannot.
     pub(super) fn has_folder(&mut self, folder: PathBuf) {
         self.tell(|guardian| guardian.folder(folder));
     }
 
-    /// Whether someone delivers the outcome if we do not.
+    /// Returns whether the guardian delivers the outcome if this process does not.
     pub(super) fn is_guarded(&self) -> bool {
         self.guardian.is_some()
     }
 
-    /// Keeps the guardian informed, for as long as it is polled: of the conversation and of the first cost at once, of further
-    /// costs a few times a second. The last one always arrives.
+    /// Sends updates to the guardian, for as long as it is polled: the conversation and the first cost at once, further costs a
+    /// few times a second. The last one always arrives.
     pub(super) async fn keep_informed(&mut self, mut known: watch::Receiver<RunState>) {
         let mut told = RunState::default();
         while known.changed().await.is_ok() {
@@ -199,34 +201,34 @@ impl Reporter {
         std::future::pending::<()>().await;
     }
 
-    /// What the guardian says of a runner that is frozen beyond its time.
+    /// Returns the will for a runner that is frozen beyond its time limit.
     fn overdue(&self, known: RunState) -> LastWill {
         let detail = "the run reached its time limit, and its runner did not react: it is frozen";
         self.will(&self.verdict(Err(Failure::new(FailureKind::Timeout, detail)), known).alone())
     }
 
-    /// What the guardian says of a runner that ends without a word.
+    /// Returns the will for a runner that ends without reporting.
     fn silence(&self, known: RunState) -> LastWill {
         let failure =
             Failure::new(FailureKind::RunnerDied, "the runner ended without an outcome; it was probably killed");
         self.will(&self.verdict(Err(failure), known).alone())
     }
 
-    /// What the guardian does of an outcome.
+    /// Returns the will for an outcome.
     fn will(&self, outcome: &Outcome) -> LastWill {
         let result = outcome.short_result(&self.redactor);
         let notices = self.notices(&result);
         LastWill { report: Some(self.report(outcome)), notices, record: jsonl::terminal(&result) }
     }
 
-    /// What the webhook of the user gets for such a result.
+    /// Returns the notices for the user's webhooks about this result.
     fn notices(&self, result: &RunResult) -> Vec<Notice> {
         let is_told = |notify: &&Notify| notify.on == NotifyOn::Always || result.error.is_some();
         let told = self.reporting.notify.iter().filter(is_told).filter_map(Notify::url);
         told.map(|url| Notice { url, body: notice::body(result, self.reporting.name.as_deref()) }).collect()
     }
 
-    /// A process group that must not outlive the run.
+    /// Tells the guardian to end this process group together with the run.
     pub(super) fn ends_with_us(&mut self, group: u32) {
         self.tell(|guardian| guardian.end_with_us(group));
     }
@@ -255,29 +257,30 @@ impl Reporter {
         }
     }
 
-    /// The report to the automation service.
+    /// Returns the report to the automation service.
     fn report(&self, outcome: &Outcome) -> CompletionReport {
         let report = outcome.report(&self.redactor);
-        // A service without phases refuses a body with a task outcome.
+        // A service without phases rejects a body with a task outcome.
         let task_outcome = report.task_outcome.filter(|_| self.reporting.phase_url.is_some());
         CompletionReport { task_outcome, ..report }
     }
 
-    /// Decides how the run ended. From now on the outcome arrives, whatever becomes of this process.
+    /// Decides how the run ended. From now on the outcome is delivered, whatever happens to this process.
     pub(super) fn decide(&mut self, ended: Result<Option<AgentResult>, Failure>, known: RunState) -> Verdict {
         let verdict = self.verdict(ended, known);
         self.hand_over(&verdict.alone());
         verdict
     }
 
-    /// Gives the guardian the report to deliver if this process cannot.
+    /// Gives the guardian the report, to deliver it if this process cannot.
     pub(super) fn hand_over(&mut self, outcome: &Outcome) {
         let will = self.will(outcome);
         self.tell(|guardian| guardian.outcome(&will));
     }
 
-    /// Result and standard output, then the callback: a service that knows the outcome may delete the sandbox. Then the notices.
-    /// Whether the service knows, and nothing of the callback is left to the guardian.
+    /// Publishes the result and standard output, then sends the callback, because a service that knows the outcome may delete the
+    /// sandbox, and then the notices. Returns whether the service knows the outcome and the guardian has no callback left to
+    /// deliver.
     pub(super) async fn publish(&mut self, outcome: &Outcome, sinks: &mut Sinks, budgets: ShutdownBudgets) -> bool {
         let result = outcome.result(&self.redactor);
         if timeout(budgets.output, sinks.record(&Record::Result(&result))).await.is_err() {
@@ -290,12 +293,12 @@ impl Reporter {
         is_told
     }
 
-    /// Writes what has become known behind the published result into the files that have it.
+    /// Adds facts that became known after publication to the result files.
     pub(super) async fn amend(&self, outcome: &Outcome, sinks: &mut Sinks) {
         sinks.record(&Record::Amended(&outcome.result(&self.redactor))).await;
     }
 
-    /// Delivers the callback. Whether that is done, or given up for good, and nothing of it is left to the guardian.
+    /// Delivers the callback. Returns whether this is done, or has failed permanently, with nothing left for the guardian.
     async fn report_to_service(&self, outcome: &Outcome, budgets: ShutdownBudgets) -> bool {
         let Some(url) = &self.reporting.callback_url else { return true };
         let report = self.report(outcome);
@@ -320,13 +323,13 @@ impl Reporter {
         }
     }
 
-    /// Delivers the notices; what cannot be delivered now is the guardian's.
+    /// Delivers the notices. The guardian delivers those that cannot be delivered now.
     async fn notify(&mut self, outcome: &Outcome, result: &RunResult, budgets: ShutdownBudgets) {
         let notices = self.notices(result);
         if notices.is_empty() {
             return self.settled();
         }
-        // The service knows: from here on the guardian has nothing but the notices.
+        // The service knows the outcome, so from here on the guardian only has to deliver the notices.
         let will = LastWill { report: None, ..self.will(outcome) };
         self.tell(|guardian| guardian.outcome(&will));
         let told = notices.iter().map(|to| deliver(&self.http, &to.url, &to.body, budgets.callback));

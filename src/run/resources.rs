@@ -1,4 +1,4 @@
-//! What the agent works with, of the account's: LLM, secrets, MCP servers.
+//! The agent's resources from the account: LLM, secrets, MCP servers.
 
 use openhands_client::agent_server::mcp::McpServers;
 use openhands_client::agent_server::wire::{AgentSource, Llm, SecretSource, Secrets};
@@ -10,20 +10,20 @@ use super::account_secrets::learn_values;
 use crate::plan::{LlmBase, RunPlan};
 use crate::prepare::agent::{ChosenProfile, agent};
 
-/// What the agent works with, of the account's.
+/// The agent's resources from the account.
 #[derive(Debug)]
 pub(super) struct AgentResources {
-    /// What it is made of.
+    /// The source of the agent.
     pub(super) agent: AgentSource,
-    /// Its model, where this program knows it.
+    /// The model, if this program knows it.
     pub(super) model: Option<String>,
-    /// Secrets that its commands see as variables.
+    /// Secrets that the agent's commands see as environment variables.
     pub(super) secrets: Secrets,
-    /// MCP servers whose tools it has.
+    /// MCP servers whose tools the agent can use.
     pub(super) mcp: McpServers,
 }
 
-/// Asks for all at once. What is secret of it, the redactor learns.
+/// Requests all resources at the same time, and adds their secrets to the redactor.
 pub(super) async fn resources(
     account: &AccountClient,
     plan: &RunPlan,
@@ -71,7 +71,7 @@ pub(super) async fn resources(
     }
     let id = plan.conversation.id;
     if let Some(value) = account.session_url(id).filter(|_| plan.conversation.run_id.is_some()) {
-        // For a person who reads what the agent writes elsewhere, such as a comment.
+        // For readers of texts that the agent writes elsewhere, such as a comment.
         secrets.entry("AUTOMATION_SESSION_URL".to_owned()).or_insert(SecretSource::Static { value });
     }
     Ok(AgentResources { agent, model, secrets, mcp })
@@ -95,7 +95,7 @@ async fn llm(account: &AccountClient, plan: &RunPlan, redactor: &Redactor) -> Re
     Ok(llm)
 }
 
-/// The account's default; some LLMs need no more than what the task says of them.
+/// Returns the account's default LLM. Some LLMs need no more than the fields in the task.
 async fn default_llm(account: &AccountClient, plan: &RunPlan) -> Result<Llm, WorkspaceError> {
     let names_model = plan.llm.fields.get("model").is_some_and(|model| !model.is_null());
     match account.llm(None).await {

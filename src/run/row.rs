@@ -1,4 +1,4 @@
-//! The row of a run: which one it is, where its folder is, and under which id it runs.
+//! The row of a run: selects it, its folder, and the id of its run.
 
 use std::path::Path;
 
@@ -13,17 +13,17 @@ use crate::problem::{Problem, Problems};
 
 /// The row of a run, if it has one.
 pub(super) enum Chosen {
-    /// The row to run, if the run has one.
+    /// The row to run; `None` for a run without rows.
     Row(Option<Row>),
-    /// The run of this row has completed before: there is nothing to do.
+    /// The run of this row has already completed: nothing is left to do.
     Done(Row),
 }
 
-/// Finds the row. With `--out`, the run gets a folder of its own in the folder of the batch, and the id that follows from both: a row
-/// that is started again continues its run.
+/// Finds the row. With `--out`, the run gets its own folder inside the folder of the batch, and an id derived from both, so that
+/// a row that is started again continues its run.
 ///
 /// # Errors
-/// There is no such row, or the folder cannot be used.
+/// The row does not exist, or its folder is not usable.
 pub(super) async fn choose(args: &mut RunArgs, environment: &mut Environment) -> Result<Chosen, Failure> {
     let RowArgs { rows, row, row_file } = &args.row;
     if let Some(file) = row_file.clone() {
@@ -50,7 +50,7 @@ pub(super) async fn choose(args: &mut RunArgs, environment: &mut Environment) ->
     Ok(Chosen::Row(Some(row)))
 }
 
-/// A row as a batch writes it beside the task.
+/// Reads a row that a batch wrote next to the task.
 fn uploaded(file: &Path) -> Result<Row, Problem> {
     let wrong = |found: String| Problem::new(file.display().to_string(), found, "give a row as `batch` writes it");
     let text = std::fs::read(file).map_err(|error| wrong(format!("cannot be read ({error})")))?;

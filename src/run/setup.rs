@@ -1,4 +1,4 @@
-//! The task's `setup`: commands before the first message.
+//! The task's `setup`: commands that run before the first message.
 
 use openhands_client::text;
 
@@ -7,10 +7,10 @@ use crate::outcome::{CommandResult, Failure, FailureKind};
 use crate::plan::commands::CommandPlan;
 use crate::sinks::{Duty, Record, Sinks};
 
-/// The longest end of an output in the reason of a failure, in characters.
+/// The longest end of an output that the reason of a failure contains, in characters.
 const LONGEST_OUTPUT: usize = 1500;
 
-/// Runs the commands in their order. `know` gets what each did.
+/// Runs the commands in their order. `know` gets the result of each.
 ///
 /// # Errors
 /// The [`Failure`] that ends the run: [`FailureKind::SetupFailed`] for the first command that fails.

@@ -1,4 +1,4 @@
-//! Runs a command of the task file in the sandbox, through the agent-server and where the agent works.
+//! Runs a command of the task file in the sandbox, through the agent-server and in the place where the agent works.
 
 use std::mem;
 use std::sync::{Mutex, PoisonError};
@@ -15,17 +15,17 @@ use crate::plan::commands::CommandPlan;
 /// Runs a command line with standard error in standard output, so that both are in the order in which they were written.
 const LINE: &str = "exec 2>&1; if command -v bash >/dev/null; then exec bash -c \"$1\"; fi; exec sh -c \"$1\"";
 
-/// The number of bytes at the end of an output that are kept.
+/// The number of bytes that are kept from the end of an output.
 const KEPT: usize = 64 * 1024;
 
-/// The agent-server enforces the time limit of a command. One that has restarted meanwhile does not, and then the runner does, after this
-/// time.
+/// The agent-server enforces the time limit of a command. If it has restarted in the meantime it does not, and then the runner
+/// ends the command this long after the limit.
 const BEYOND_LIMIT: Duration = Duration::from_secs(30);
 
 /// Runs the commands of a run, one at a time.
 #[derive(Debug, Default)]
 pub(super) struct TaskCommands {
-    /// The folder of the command that may be under way.
+    /// The folder of the command that may be running.
     folder: Mutex<Option<String>>,
 }
 
@@ -55,7 +55,7 @@ impl TaskCommands {
         Ok(CommandResult { name: plan.name.clone(), status, exit_code, seconds, output: tail.text() })
     }
 
-    /// Ends a command that the end of the run has cut off, within this time.
+    /// Ends a command that was still running when the run ended, within this time.
     pub(super) async fn end(&self, server: &AgentServer, limit: Duration) {
         let Some(folder) = self.may_be_under_way(None) else { return };
         let reason = match timeout(limit, exec::end_in(server, &folder)).await {
@@ -71,7 +71,7 @@ impl TaskCommands {
     }
 }
 
-/// Where the commands of a run are run.
+/// The place where the commands of a run are executed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place<'p> {
     pub(super) commands: &'p TaskCommands,
@@ -80,10 +80,10 @@ pub(super) struct Place<'p> {
 }
 
 impl Place<'_> {
-    /// Runs a command to its end. Dropping the future leaves it alone, until [`TaskCommands::end`].
+    /// Runs a command to its end. Dropping the future does not end the command; [`TaskCommands::end`] does.
     ///
     /// # Errors
-    /// The [`Failure`] that ends the run: the command could not be run. A command that fails is no error.
+    /// The [`Failure`] that ends the run: the command could not be run. A command that fails is not an error.
     pub(super) async fn run(&self, plan: &CommandPlan) -> Result<CommandResult, Failure> {
         self.commands.run(self.server, self.working_dir, plan).await
     }

@@ -1,4 +1,4 @@
-//! What the user of a run is warned of: in the log at once, in the result at the end.
+//! Warnings for the user of a run: logged at once, and listed in the result.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -7,13 +7,13 @@ use std::sync::{Mutex, PoisonError};
 pub(super) struct Warnings(Mutex<Vec<String>>);
 
 impl Warnings {
-    /// Warns the user.
+    /// Logs a warning and keeps it for the result.
     pub(super) fn warn(&self, warning: String) {
         tracing::warn!("{warning}");
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(warning);
     }
 
-    /// All of them, the oldest first.
+    /// Returns all warnings, the oldest first.
     pub(super) fn all(&self) -> Vec<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -1,4 +1,4 @@
-//! A run while it is under way: its plan, its agent-server, its conversation.
+//! A run in progress: its plan, its agent-server, its conversation.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -73,24 +73,24 @@ use crate::sinks::terminal::Terminal;
 use crate::sinks::{Record, Sinks, Stage};
 use crate::view::{Form, View};
 
-/// An account whose runs pause each other's sandboxes all the time is too small for them.
+/// The maximum number of pauses. Beyond that, the account is too small for its runs, which keep pausing each other's sandboxes.
 const MOST_PAUSES: u32 = 20;
 
-/// Where the agent works.
+/// The place where the agent works.
 struct Workplace {
-    /// With the commands and the files of the agent's machine.
+    /// The server, with the commands and files of the agent's machine.
     server: AgentServer,
     working_dir: String,
-    /// What is kept besides the patch.
+    /// The files to collect in addition to the patch.
     collect: Vec<CollectPattern>,
 }
 
-/// A run while it is under way.
+/// A run in progress.
 pub(super) struct Run<'r> {
     args: &'r RunArgs,
     environment: &'r Environment,
     row: Result<Option<Row>, Failure>,
-    /// For a run that PID 1 has restarted: when it first started, and the key of its own agent-server.
+    /// For a run that PID 1 has restarted: the time of its first start, and the key of its own agent-server.
     restart: Option<&'r RestartState>,
     started: Instant,
     known: watch::Sender<RunState>,
@@ -103,12 +103,12 @@ pub(super) struct Run<'r> {
     tally: Tally,
     limits: Arc<watch::Sender<LimitsInForce>>,
     known_facts: Mutex<Facts>,
-    /// Where the agent works and what is kept of it, once the conversation is there.
+    /// The place where the agent works and the files to collect, as soon as the conversation exists.
     workspace: OnceLock<Workplace>,
 }
 
 impl<'r> Run<'r> {
-    /// A run that begins now, or continues since its first start.
+    /// Creates a run that begins now, or continues since its first start.
     pub(super) fn new(
         args: &'r RunArgs,
         environment: &'r Environment,
@@ -137,10 +137,10 @@ impl<'r> Run<'r> {
         }
     }
 
-    /// Who sees what the run does.
+    /// Returns the outputs of the run.
     pub(super) fn sinks(&self, lines: &Lines) -> Sinks {
         let (args, redactor) = (self.args, || self.environment.redactor.clone());
-        // What can be slow comes last: standard output may have a reader that is.
+        // Outputs that may be slow come last: standard output may have a slow reader.
         let mut sinks = Sinks::default().with(self.tally.clone());
         let view = View::of_process(args, &self.environment.raw);
         match view.form {
@@ -196,7 +196,7 @@ impl<'r> Run<'r> {
         Ok(Some(path))
     }
 
-    /// Gives up a run folder in which the agent works.
+    /// Refuses a run folder inside the agent's workspace.
     fn folder_is_outside_of(&self, plan: &RunPlan) -> Result<(), Failure> {
         if self.args.workspace != WorkspaceKind::Inside || !is_this_machine(&plan.agent_server.url) {
             return Ok(());
@@ -208,14 +208,14 @@ impl<'r> Run<'r> {
         })
     }
 
-    /// Completes the log of the run folder, as far as the time allows.
+    /// Completes the log of the run folder, as far as time allows.
     pub(super) async fn complete_log(&self, verdict: &Verdict, budgets: ShutdownBudgets) {
         let (Some(server), Some(id)) = (self.server.get(), verdict.conversation_id) else { return };
         let redactor = &self.environment.redactor;
         folder::complete_events(&self.folder, server, id, redactor, &self.warnings, budgets.folder).await;
     }
 
-    /// Keeps the agent's work, as far as the time allows. Whether there could be any.
+    /// Collects the agent's work, as far as time allows, and returns whether there could be any.
     pub(super) async fn salvage(&self, verdict: &Verdict, budgets: ShutdownBudgets) -> bool {
         let (Some(place), Some(_)) = (self.workspace.get(), verdict.conversation_id) else { return false };
         let salvage = self.salvager(place).salvage(&place.collect, budgets.salvage).await;
@@ -223,7 +223,7 @@ impl<'r> Run<'r> {
         true
     }
 
-    /// What was kept.
+    /// Returns what was collected.
     pub(super) fn salvaged(&self) -> Salvage {
         self.known_facts.lock().unwrap_or_else(PoisonError::into_inner).salvage.clone()
     }
@@ -238,7 +238,7 @@ impl<'r> Run<'r> {
         }
     }
 
-    /// Warns of checks whose scripts are not those with which the run began.
+    /// Warns about checks whose scripts have changed since the beginning of the run.
     fn warn_of_changed_scripts(&self) {
         let checks = self.known_facts.lock().unwrap_or_else(PoisonError::into_inner).checks.clone();
         for CheckResult { command, changed } in checks.iter().filter(|check| !check.changed.is_empty()) {
@@ -250,7 +250,7 @@ impl<'r> Run<'r> {
         }
     }
 
-    /// What was measured and counted.
+    /// Returns the measured and counted values.
     pub(super) fn facts(&self, last_words: &LastWords) -> Facts {
         let known = self.known_facts.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut facts = self.tally.facts();
@@ -271,46 +271,46 @@ impl<'r> Run<'r> {
         know(&mut self.known_facts.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Whether an earlier process of the run was killed.
+    /// Returns whether an earlier process of the run was killed.
     fn is_resumed(&self) -> bool {
         self.restart.is_some_and(|restart| !restart.elapsed.is_zero())
     }
 
-    /// What PID 1 has for the run, where that is this program.
+    /// Returns the state that PID 1 stores for the run, if this program is PID 1.
     pub(super) fn restart(&self) -> Option<&RestartState> {
         self.restart
     }
 
-    /// What is known of the conversation now.
+    /// Returns what is currently known of the conversation.
     pub(super) fn state(&self) -> RunState {
         *self.known.borrow()
     }
 
-    /// What is known of the conversation, whenever that changes.
+    /// Returns a receiver for changes of this state.
     pub(super) fn watch(&self) -> watch::Receiver<RunState> {
         self.known.subscribe()
     }
 
-    /// Ends a command of the task that the end of the run has cut off.
+    /// Ends a command of the task that was still running when the run ended.
     pub(super) async fn end_command(&self, budgets: ShutdownBudgets) {
         if let Some(place) = self.workspace.get() {
             self.commands.end(&place.server, budgets.agent).await;
         }
     }
 
-    /// Stops the agent if it may be at work, and reads what it said last.
+    /// Stops the agent if it may be working, and reads its last message.
     pub(super) async fn last_words(&self, verdict: &Verdict, budgets: ShutdownBudgets) -> LastWords {
         let at_work = self.state().at_work;
         last_words(verdict, self.server.get(), self.asked.get(), at_work, self.tally.knows_usage(), budgets).await
     }
 
-    /// Whether the agent-server is on another machine.
+    /// Returns whether the agent-server is on another machine.
     pub(super) fn is_from_outside(&self) -> bool {
         let url = self.server.get().and_then(|server| Url::parse(&server.client.address()).ok());
         url.is_some_and(|url| !is_this_machine(&url))
     }
 
-    /// Warns of what is odd about a completed run.
+    /// Warns about a completed run that is unusual.
     pub(super) fn warn_of(&self, verdict: &Verdict, last_words: &LastWords) {
         let says_nothing = last_words.message.as_deref().is_none_or(|message| message.trim().is_empty());
         if verdict.failure.is_none() && says_nothing {
@@ -318,27 +318,27 @@ impl<'r> Run<'r> {
         }
     }
 
-    /// What the user was warned of.
+    /// Returns the warnings of the run.
     pub(super) fn warnings(&self) -> Vec<String> {
         self.warnings.all()
     }
 
-    /// The id of the sandbox of a run that is driven from outside.
+    /// Returns the id of the sandbox of a run that is driven from outside.
     pub(super) async fn sandbox_id(&self) -> Option<SandboxId> {
         self.sandbox.id().await
     }
 
-    /// Deletes that sandbox, unless it is to stay.
+    /// Deletes that sandbox, unless it is kept.
     pub(super) async fn delete_sandbox(&self) {
         self.sandbox.delete().await;
     }
 
-    /// The process ends now: a sandbox that is still there stays, and the user is informed.
+    /// Leaves an existing sandbox, because the process ends now, and informs the user.
     pub(super) fn forget_sandbox(self) {
         self.sandbox.forget();
     }
 
-    /// Ends a run whose keys another process may have read, where the user wants that.
+    /// Fails if another process may have read the keys of this run and the user wants that to end the run.
     pub(super) fn refuse_tracer(&self) -> Result<(), Failure> {
         if self.args.refuse_tracer && is_traced() {
             let detail = "another process traces this one and can read its keys (--refuse-tracer)";
@@ -378,7 +378,7 @@ impl<'r> Run<'r> {
         std::future::pending::<()>().await;
     }
 
-    /// Everything that the user gave, checked as a whole before anything is started.
+    /// Checks the complete input of the user before anything is started, and returns the plan.
     pub(super) async fn plan(&self) -> Result<RunPlan, Failure> {
         let args = self.args;
         let source = match &args.prompt {
@@ -392,14 +392,14 @@ impl<'r> Run<'r> {
         let load = move || {
             let of_messages = |task: &Task| {
                 let mut problems = check_messages(task, &payload, &params);
-                // A task that cannot be read has no configuration yet.
+                // The configuration of a task that could not be read is not missing.
                 problems.retain(|problem| problem.found != NO_CONFIG);
                 problems
             };
             if is_plain { source.load_plain() } else { source.load_checked(row.as_ref(), &of_messages) }
         };
         let raw = self.environment.raw.clone();
-        // A pipe that stays open must not hold up signals.
+        // Reading from a pipe that stays open must not block signals.
         let task = off_thread("task file", move || given_by_service(load(), &raw));
         let flags = Overrides {
             agent_server_url: args.agent_server_url.clone(),
@@ -420,7 +420,7 @@ impl<'r> Run<'r> {
                 let provider = args.workspace.provider();
                 let timeout = args.overrides.timeout.or(task.limits.timeout);
                 let limit = Limit::of_user(self.started, timeout, settings.deadline, self.for_salvage());
-                // Filling in the messages may take a moment, in which signals and the time limit count.
+                // Rendering the messages may take a moment, in which signals and the time limit still apply.
                 let filling_in = off_thread("messages", move || {
                     let whole = RunPlan::new(settings, task, limits)?;
                     match provider {
@@ -444,17 +444,17 @@ impl<'r> Run<'r> {
         Ok(plan)
     }
 
-    /// The limit that the user has set.
+    /// Returns the limit that the user has set.
     fn limit(&self, plan: &RunPlan) -> Option<Limit> {
         Limit::of_user(self.started, plan.timeout, plan.deadline, self.for_salvage())
     }
 
-    /// The time that keeping the agent's work may take before the run has to be over.
+    /// Returns how long collecting the agent's work may take before the run has to be over.
     fn for_salvage(&self) -> Duration {
         if self.args.out.is_some() { self.environment.time_limits.shutdown.for_salvage } else { Duration::ZERO }
     }
 
-    /// What the agent learns of the run's limits.
+    /// Returns what the agent is told about the run's limits.
     fn told(&self, plan: &RunPlan, limit: Option<&Limit>) -> Told {
         let landing = if self.args.no_soft_landing { Duration::ZERO } else { plan.time_limits.soft_landing };
         let wrap_up_at = limit.filter(|_| !landing.is_zero()).and_then(|limit| limit.wrap_up_at(landing));
@@ -470,8 +470,8 @@ impl<'r> Run<'r> {
         Told { wrap_up_at, reminded, rejects: false }
     }
 
-    /// Drives the conversation to its end and through its checks, also over pauses of its sandbox: at the account's limit, the Cloud pauses
-    /// the oldest one in silence. What was sent before is found, as by a run that starts again.
+    /// Drives the conversation to its end and through its checks, even if its sandbox is paused: at the account's limit,
+    /// OpenHands Cloud pauses the oldest sandbox without notice. Messages that were sent before are found, as in a restarted run.
     async fn drive(
         &self,
         server: &AgentServer,
@@ -515,7 +515,7 @@ impl<'r> Run<'r> {
         checked
     }
 
-    /// The work of the run, from the agent-server that is to be ready to the agent's result.
+    /// Does the work of the run, from waiting for the agent-server to the agent's result.
     pub(super) async fn work(
         &self,
         plan: RunPlan,
@@ -528,7 +528,7 @@ impl<'r> Run<'r> {
             .map(|limit| if self.is_resumed() { limit.with_time_to_attach(plan.time_limits.attach) } else { limit });
         self.known.send_modify(|known| known.deadline = own_limit.as_ref().map(Limit::at));
         if self.is_resumed() && !plan.conversation.continued {
-            // It may be there, its agent at work, and that is to be stopped however little time is left.
+            // The conversation may exist and its agent may be working, which has to be stopped however little time is left.
             self.known.send_modify(|known| (known.conversation_id, known.at_work) = (Some(plan.conversation.id), true));
         }
         let (account, server) = match &plan.account {
@@ -556,7 +556,7 @@ impl<'r> Run<'r> {
             container::check(server, &plan)?;
             check_types(server, &plan.agent).await?;
             check_tools(&server.client, &plan.agent).await?;
-            // The tools of a profile are its own.
+            // A profile defines its own tools.
             let takes_fields = server.capabilities.finish_schema && profile.is_none();
             let fields = FinishFields::known(takes_fields, plan.conversation.continued);
             let resources = async { Ok(Box::pin(resources(&account, &plan, profile, redactor)).await?) };
@@ -596,7 +596,7 @@ impl<'r> Run<'r> {
     }
 }
 
-/// The conversation of a plan, with what the account and the preparation give.
+/// Returns the specification of the conversation from a plan, the account's resources and the prepared repositories.
 fn spec(plan: RunPlan, prepared: Prepared, resources: AgentResources) -> ConversationSpec {
     let takes_fields = matches!(resources.agent, AgentSource::Agent { .. });
     let finish_schema = plan.result_spec.finish_schema().filter(|_| takes_fields);
