@@ -1,4 +1,4 @@
-//! What a conversation carries for people and for other systems: tags, a title, and its place in a trace.
+//! The labels of a conversation for people and for other systems: tags, a title, and its place in a trace.
 
 use openhands_client::collections::inserted;
 use std::collections::BTreeMap;
@@ -13,12 +13,12 @@ use super::python_json;
 use super::title::title;
 use super::values::text;
 
-/// A tag's value may have up to 256 characters (agent-server 1.16.1 and later, `POST /api/conversations`).
+/// The longest value of a tag, in characters (agent-server 1.16.1 and later, `POST /api/conversations`).
 const LONGEST_TAG: usize = 256;
 
 pub(super) fn tags(raw: &RawEnv, run_id: Option<&RunId>) -> BTreeMap<String, String> {
-    // Keys and values as the automation service's own preset has them: under the service the trigger is `automation`,
-    // whatever triggered the automation.
+    // Keys and values as in the automation service's own preset: under the service the trigger is `automation`, whatever
+    // triggered the automation.
     let under_service = raw.openhands_observability_metadata.as_ref().map(|_| "automation");
     let known = [
         ("automationid", raw.automation_id.as_deref()),
@@ -36,7 +36,7 @@ pub(super) fn title_of_run(raw: &RawEnv) -> Option<String> {
     title(raw.automation_name.as_deref()?, payload.as_ref(), Timestamp::now())
 }
 
-/// Trace fields never end a run: what cannot be used of them is left out.
+/// Returns the trace fields. They never fail a run: invalid ones are left out.
 pub(super) fn trace(raw: &RawEnv) -> Trace {
     let metadata = raw.openhands_observability_metadata.as_deref().and_then(|metadata| {
         let parsed = python_json::parse(metadata).and_then(|value| match value {

@@ -1,6 +1,6 @@
-//! All that the user gave, besides the command line: the environment, read once ([`mod@env`]), its part for reporting, first
-//! and leniently ([`reporting`]), the rest typed and with every problem at once ([`settings`]), the task file ([`task`]), whose
-//! texts may have places to fill in ([`template`]), and the rows of a batch ([`rows`]).
+//! The user's input, except for the command line: the environment, read once ([`mod@env`]); its part for reporting, which is read
+//! first and leniently ([`reporting`]); the other variables as typed values, with all problems reported together ([`settings`]);
+//! the task file ([`task`]), whose texts may be templates ([`template`]); and the rows of a batch ([`rows`]).
 
 pub(crate) mod deadline;
 pub(crate) mod env;
@@ -29,28 +29,28 @@ use openhands_client::secret::Redactor;
 use self::env::{Faults, RawEnv};
 use self::time_limits::RunnerTimeLimits;
 
-/// What the process was given, besides its command line, and its time limits.
+/// The environment of the process, and its time limits.
 #[derive(Debug)]
 pub(crate) struct Environment {
     /// The known variables.
     pub(crate) raw: RawEnv,
     /// Known variables whose value is not text.
     pub(crate) not_text: Vec<String>,
-    /// Known variables around whose values quotes, or a byte order mark, were removed.
+    /// Known variables whose values had quotes or a byte order mark, which were removed.
     pub(crate) quoted: Vec<String>,
-    /// Shared with the log.
+    /// The redactor, which the log shares.
     pub(crate) redactor: Redactor,
-    /// For everything that this process does.
+    /// The time limits of this process.
     pub(crate) time_limits: RunnerTimeLimits,
 }
 
 impl Environment {
-    /// What the process was given. The redactor knows the secrets in it from the start.
+    /// Reads the environment of this process. The redactor learns its secrets at once.
     pub(crate) fn of_process() -> Self {
         Self::of_variables(env::whole())
     }
 
-    /// The same of any set of variables.
+    /// Does the same with any set of variables.
     pub(crate) fn of_variables(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         let (raw, Faults { not_text, quoted }) = RawEnv::from_vars(variables);
         let redactor = Redactor::default();
@@ -58,7 +58,7 @@ impl Environment {
         Self { raw, not_text, quoted, redactor, time_limits: RunnerTimeLimits::default() }
     }
 
-    /// Tells the log about variables that were not used as they are set.
+    /// Logs the variables whose values were changed.
     pub(crate) fn warn_of_quotes(&self) {
         for name in &self.quoted {
             tracing::warn!(variable = name, "removed the quotes around the value of the variable");

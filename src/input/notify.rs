@@ -1,4 +1,4 @@
-//! Who else gets the result of a run, besides the automation service.
+//! Receivers of a run's result, in addition to the automation service.
 
 use openhands_client::redact;
 use openhands_client::secret::Secret;
@@ -54,24 +54,24 @@ impl Notify {
     }
 }
 
-/// A part of a path of this many bytes may be a key; `services` is none.
+/// A part of a path with at least this many bytes may be a key; `services` is shorter.
 const SECRET_PART: usize = 16;
 
 fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
     let url = Secret::deserialize(deserializer)?;
-    // The address is never shown.
+    // The address is never part of the error.
     let wrong = || de::Error::custom(Mistake::new("not an address", "write one that starts with http:// or https://"));
     if http_url(url.expose()).is_some() { Ok(url) } else { Err(wrong()) }
 }
 
-/// The variable's value: one address, or the list of a task file as JSON.
+/// Parses the variable's value: one address, or the list of a task file as JSON.
 ///
 /// # Errors
 /// What is wrong with it, without the value.
 pub(super) fn of_variable(value: &str) -> Result<Vec<Notify>, String> {
     let value = value.trim();
     if value.starts_with('[') {
-        // The error of a value may repeat it, and the place is all that is needed.
+        // The error may contain the value, and its position is enough.
         return serde_json::from_str(value)
             .map_err(|error| format!("not a list of such objects (column {})", error.column()));
     }

@@ -1,24 +1,24 @@
-//! What triggered a run, as the automation service passes it in `AUTOMATION_EVENT_PAYLOAD`.
+//! The event that triggered a run, which the automation service passes in `AUTOMATION_EVENT_PAYLOAD`.
 
 use serde_json::{Map, Value};
 
 use super::python_json;
 
-/// The payload. Strangers may have written what is in it.
+/// The payload. Strangers may have written its content.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) enum Payload {
-    /// There is none: no event triggered the run.
+    /// There is no payload: no event triggered the run.
     #[default]
     Absent,
-    /// It cannot be used, for this reason.
+    /// The payload is invalid, for this reason.
     Malformed(String),
-    /// `trigger`, `automation_id`, `automation_name`, and where they apply `event` and `follow_up_turns`
+    /// The fields `trigger`, `automation_id`, `automation_name`, and, if they apply, `event` and `follow_up_turns`
     /// (`openhands-automation` 1.25.0).
     Given(Map<String, Value>),
 }
 
 impl Payload {
-    /// Reads the variable's value, also where Python's `json` has written what is not JSON.
+    /// Parses the variable's value, including what Python's `json` writes that is not valid JSON.
     #[must_use]
     pub(crate) fn parse(text: Option<&str>) -> Self {
         match text.map(python_json::parse) {
@@ -29,20 +29,20 @@ impl Payload {
         }
     }
 
-    /// The event, whatever it is; nothing for a run that no event triggered.
+    /// Returns the event; `None` for a run that no event triggered.
     #[must_use]
     pub(crate) fn event(&self) -> Option<&Value> {
         self.field("event")
     }
 
-    /// What arrived on the same subject while the run was queued.
+    /// Returns the messages on the same subject that arrived while the run was queued.
     #[must_use]
     pub(crate) fn follow_up_turns(&self) -> Vec<String> {
         let turns = self.field("follow_up_turns").and_then(Value::as_array);
         turns.into_iter().flatten().map(|turn| turn.as_str().map_or_else(|| turn.to_string(), str::to_owned)).collect()
     }
 
-    /// Why there is no event, for people.
+    /// Returns why there is no event, for people.
     #[must_use]
     pub(crate) fn why_no_event(&self) -> String {
         match self {

@@ -1,5 +1,5 @@
-//! What the automation service gives a plugin that it runs: the configuration that the plugin's user has chosen, and further plugins for
-//! the agent (`plugin_spec` of `openhands-automation` 1.26.0, `plugin_specs.py`).
+//! Input from the automation service for a plugin: the configuration that the plugin's user has chosen, and additional plugins
+//! for the agent (`plugin_spec` of `openhands-automation` 1.26.0, `plugin_specs.py`).
 
 use std::fs::File;
 use std::path::Path;
@@ -21,7 +21,7 @@ struct PluginSpec {
     plugins: Vec<RequiredPlugin>,
 }
 
-/// A plugin that another one needs. The service has looked up the commit of its `ref`.
+/// A plugin that another one needs. The service has resolved its `ref` to a commit.
 #[derive(Debug, Deserialize)]
 struct RequiredPlugin {
     source: String,
@@ -35,7 +35,7 @@ impl PluginSpec {
     /// Reads the files that the environment names. Blocks.
     ///
     /// # Errors
-    /// [`Problems`]: a file cannot be read, or is not what the service writes.
+    /// [`Problems`]: a file cannot be read, or does not have the form that the service writes.
     fn read(raw: &RawEnv) -> Result<Self, Problems> {
         let config = read("AUTOMATION_CONFIG_PATH", raw.automation_config_path.as_deref());
         let plugins = read("AUTOMATION_REQUIRED_PLUGINS_PATH", raw.automation_required_plugins_path.as_deref());
@@ -45,7 +45,7 @@ impl PluginSpec {
         }
     }
 
-    /// The task with what the service gives it. What the task itself names stays as it is.
+    /// Adds the configuration and the plugins to the task. Fields that the task sets itself stay as they are.
     #[must_use]
     fn given_to(self, mut task: Task) -> Task {
         task.config = self.config;
@@ -65,10 +65,10 @@ impl PluginSpec {
     }
 }
 
-/// A task with what the service gives it in this environment. Blocks.
+/// Adds the service's input in this environment to a task. Blocks.
 ///
 /// # Errors
-/// What is wrong with the task and with the files of the service.
+/// The problems of the task and of the service's files.
 pub(crate) fn given_by_service(task: Result<Task, Problems>, raw: &RawEnv) -> Result<Task, Problems> {
     match (task, PluginSpec::read(raw)) {
         (Ok(task), Ok(spec)) => Ok(spec.given_to(task)),
@@ -76,7 +76,7 @@ pub(crate) fn given_by_service(task: Result<Task, Problems>, raw: &RawEnv) -> Re
     }
 }
 
-/// The JSON of the file that a variable names, if it names one.
+/// Reads the JSON file that a variable names; `None` if the variable is not set.
 fn read<T: DeserializeOwned>(variable: &str, path: Option<&str>) -> Result<Option<T>, Problem> {
     let Some(path) = path else { return Ok(None) };
     let wrong = |found: String| {

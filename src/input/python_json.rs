@@ -1,4 +1,4 @@
-//! JSON as Python's `json` writes it: with `NaN` and `Infinity`, halves of surrogate pairs, and any nesting.
+//! JSON as Python's `json` writes it: with `NaN` and `Infinity`, halves of surrogate pairs, and any depth of nesting.
 
 use std::borrow::Cow;
 
@@ -6,13 +6,13 @@ use openhands_client::http::json::without_lone_surrogates;
 use serde::Deserialize as _;
 use serde_json::Value;
 
-/// The deepest nesting that is read.
+/// The maximum depth of nesting.
 const DEEPEST: usize = 512;
 
-/// Reads a text. Half a surrogate pair becomes U+FFFD; a number that is none becomes null, with a warning.
+/// Parses a text. Half of a surrogate pair becomes U+FFFD; `NaN` and `Infinity` become null, with a warning.
 ///
 /// # Errors
-/// Why it cannot be read.
+/// Why it cannot be parsed.
 pub(crate) fn parse(text: &str) -> Result<Value, String> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if let Ok(value) = serde_json::from_str(text) {
@@ -33,7 +33,7 @@ pub(crate) fn parse(text: &str) -> Result<Value, String> {
     Ok(value)
 }
 
-/// The text with `null` in the place of each `NaN`, `Infinity` and `-Infinity` outside of its texts, and how deep it is nested.
+/// Replaces each `NaN`, `Infinity` and `-Infinity` outside of strings by `null`, and returns the depth of nesting.
 fn without_constants(json: &str) -> (Cow<'_, str>, usize) {
     let (mut plain, mut copied) = (String::new(), 0);
     let (mut depth, mut deepest, mut at) = (0_usize, 0, 0);
@@ -71,7 +71,7 @@ fn without_constants(json: &str) -> (Cow<'_, str>, usize) {
     (Cow::Owned(plain), deepest)
 }
 
-/// The length of a text of JSON with its quotes.
+/// Returns the length of a JSON string with its quotes.
 fn length_of_text(json: &[u8]) -> usize {
     let mut at = 1;
     while let Some(byte) = json.get(at) {

@@ -1,6 +1,6 @@
-//! The part of the environment that must survive bad settings: where the outcome goes.
+//! The settings for reporting the outcome, which are needed even if other settings are invalid.
 //!
-//! Read before everything else and leniently, so that a run whose other settings are wrong can still say so.
+//! They are read before everything else and leniently, so that a run with other invalid settings can still report that.
 
 use openhands_client::ids::RunId;
 use openhands_client::secret::Secret;
@@ -14,24 +14,24 @@ use super::values::{default_cloud_api_url, is_header_value};
 /// Where and how the outcome is reported.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Reporting {
-    /// The completion callback's address. Without one, the exit code is the only report.
+    /// The URL of the completion callback. Without it, the exit code is the only report.
     pub(crate) callback_url: Option<Url>,
     /// Bearer token of the callback.
     pub(crate) key: Option<Secret>,
     /// Bearer token of the phases.
     pub(crate) phase_key: Option<Secret>,
-    /// The phases' address.
+    /// The URL of the phases.
     pub(crate) phase_url: Option<Url>,
-    /// The id that the callback carries.
+    /// The id in the callback.
     pub(crate) run_id: Option<RunId>,
     /// The automation's name, for people.
     pub(crate) name: Option<String>,
-    /// Who else gets the result of the run.
+    /// Other receivers of the run's result.
     pub(crate) notify: Vec<Notify>,
 }
 
 impl Reporting {
-    /// What can be used of the environment, and a warning for what cannot.
+    /// Returns the valid part of the environment, and a warning for the rest.
     #[must_use]
     pub(crate) fn from_env(raw: &RawEnv) -> (Self, Option<String>) {
         let callback = [("AUTOMATION_CALLBACK_URL", &raw.automation_callback_url), ("CALLBACK_URL", &raw.callback_url)];
@@ -52,7 +52,7 @@ impl Reporting {
         });
         let own_key = usable(raw.automation_callback_api_key.as_ref());
         let cloud_key = || usable(raw.openhands_api_key.as_ref().or(raw.openhands_cloud_api_key.as_ref()));
-        // `CALLBACK_URL` may be anyone's, and the key of the Cloud opens an account.
+        // `CALLBACK_URL` may belong to any service, and the Cloud API key gives access to an account.
         let key = own_key.clone().or_else(|| match &callback {
             Some(("CALLBACK_URL", url)) => cloud_key().filter(|_| is_of_cloud(url, raw)),
             _ => cloud_key(),
@@ -71,7 +71,7 @@ impl Reporting {
             phase_key,
             run_id: raw.automation_run_id.as_ref().or(raw.run_id.as_ref()).map(|id| RunId::new(id.trim())),
             name: raw.automation_name.clone(),
-            // The settings refuse another one.
+            // If the variable is invalid, the settings report it.
             notify: raw
                 .openhands_runner_notify
                 .as_deref()
@@ -82,15 +82,15 @@ impl Reporting {
     }
 }
 
-/// An http or https address.
+/// Parses an http or https URL.
 pub(super) fn http_url(value: &str) -> Option<Url> {
-    // A parser of addresses leaves line breaks out, and makes something else of spaces.
+    // A URL parser removes line breaks and encodes spaces.
     let value =
         Some(value.trim()).filter(|value| !value.contains(|char: char| char.is_whitespace() || char.is_control()));
     Url::parse(value?).ok().filter(|url| matches!(url.scheme(), "http" | "https"))
 }
 
-/// Warns of a key that others can read on its way to this address.
+/// Warns if others can read a key on its way to this URL.
 pub(super) fn warn_of_plain_http(variable: &'static str, url: &Url, key: Option<&Secret>) {
     if key.is_some() && url.scheme() == "http" && !is_this_machine(url) {
         let host = url.host_str().unwrap_or_default();
@@ -98,12 +98,12 @@ pub(super) fn warn_of_plain_http(variable: &'static str, url: &Url, key: Option<
     }
 }
 
-/// A key that a header can hold. The settings refuse another one; its run is still reported.
+/// Returns a key that is valid in a header. The settings report any other, and the run is still reported.
 fn usable(key: Option<&String>) -> Option<Secret> {
     key.map(|key| key.trim()).filter(|key| is_header_value(key)).map(Secret::new)
 }
 
-/// Whether an address is on the Cloud's own host.
+/// Returns whether a URL has the host of OpenHands Cloud.
 pub(super) fn is_of_cloud(url: &Url, raw: &RawEnv) -> bool {
     let cloud = raw.openhands_cloud_api_url.as_deref().map_or_else(|| Some(default_cloud_api_url()), http_url);
     cloud.is_some_and(|cloud| cloud.origin() == url.origin())

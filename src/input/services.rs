@@ -1,5 +1,5 @@
-//! The services that are used from outside of a sandbox, with their addresses and keys: the Cloud API, the other providers of
-//! sandboxes, and the automation service. Pure: reads no process environment.
+//! The services that are used from outside of a sandbox, with their URLs and keys: the Cloud API, the other providers of
+//! sandboxes, and the automation service. Pure: does not read the environment of the process.
 
 use openhands_client::cloud::CloudKey;
 use openhands_client::http::join;
@@ -11,36 +11,36 @@ use super::reporting::{is_of_cloud, warn_of_plain_http};
 use super::values::{Reader, default_cloud_api_url, secret};
 use crate::problem::{Problem, Problems};
 
-/// Who makes sandboxes.
+/// The kind of a sandbox provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum ProviderKind {
     /// OpenHands Cloud.
     #[default]
     Cloud,
-    /// The containers of this machine.
+    /// Containers on this machine.
     Docker,
     /// The Runtime API.
     RuntimeApi,
 }
 
-/// A provider of sandboxes, with its address and key.
+/// A sandbox provider with its URL and key.
 #[derive(Debug, Clone)]
 pub(crate) enum ProviderSettings {
-    /// The account.
+    /// OpenHands Cloud, with its account.
     Cloud(CloudKey),
-    /// It needs neither.
+    /// Docker, which needs neither.
     Docker,
     /// The Runtime API.
     RuntimeApi {
-        /// Its base.
+        /// The base URL.
         url: Url,
-        /// Its key.
+        /// The API key.
         api_key: Secret,
     },
 }
 
 impl ProviderKind {
-    /// The name of the provider on the command line.
+    /// Returns the name of the provider on the command line.
     #[must_use]
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -52,7 +52,7 @@ impl ProviderKind {
 }
 
 impl ProviderSettings {
-    /// Reads what the provider needs. `None` if something is missing or wrong, which is a problem then.
+    /// Reads the settings of the provider. `None` if something is missing or invalid, which is then recorded as a problem.
     pub(super) fn read(kind: ProviderKind, cloud_url: &Url, raw: &RawEnv, reader: &mut Reader<'_>) -> Option<Self> {
         match kind {
             ProviderKind::Cloud => {
@@ -78,7 +78,7 @@ impl ProviderSettings {
         }
     }
 
-    /// The same for what is not a run.
+    /// Reads the settings of the provider for commands other than runs.
     ///
     /// # Errors
     /// [`Problems`].
@@ -105,7 +105,7 @@ fn no_cloud_key() -> Problem {
     Problem::new("OPENHANDS_API_KEY", "not set", "make a key in OpenHands Cloud under Settings, API Keys, and set it")
 }
 
-/// The key of the Cloud API, for what is not a run.
+/// Returns the key of the Cloud API for commands other than runs.
 ///
 /// # Errors
 /// [`Problems`].
@@ -124,8 +124,8 @@ pub(crate) fn cloud_api(raw: &RawEnv) -> Result<CloudKey, Problems> {
     }
 }
 
-/// The automation service for what is not a run, and its key. The key of the Cloud goes to the Cloud alone, and that of a self-hosted
-/// service to the address that is named with it.
+/// Returns the URL and the key of the automation service, for commands other than runs. The Cloud API key is sent only to the
+/// Cloud, and the key of a self-hosted service only to the URL that is set together with it.
 ///
 /// # Errors
 /// [`Problems`].

@@ -1,4 +1,5 @@
-//! The environment and the flags as typed values, with every problem at once. Pure: reads no process environment.
+//! The environment and the flags as typed values, with all problems reported together. Pure: does not read the environment of the
+//! process.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -23,68 +24,68 @@ use super::working_dirs::{Here, WorkingDirs};
 use crate::input::payload::Payload;
 use crate::problem::{Problem, Problems};
 
-/// Everything that a run takes from the environment and the flags, but for [`super::reporting::Reporting`].
+/// All settings of a run from the environment and the flags, except for [`super::reporting::Reporting`].
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
-    /// The agent-server to talk to.
+    /// The agent-server of the run.
     pub(crate) agent_server: AgentServerAddress,
-    /// Where the LLM and the secrets are inherited from.
+    /// The source of the inherited LLM and secrets.
     pub(crate) account: Account,
-    /// An LLM given directly.
+    /// The LLM that the variables describe.
     pub(crate) llm: DirectLlm,
-    /// The LLM profile that a flag names.
+    /// The LLM profile in a flag.
     pub(crate) profile: Option<String>,
-    /// The LLM profile that the environment names. The automation service names one where the automation has a model.
+    /// The LLM profile in the environment. The automation service sets it if the automation has a model.
     pub(crate) default_profile: Option<String>,
-    /// The agent profile that a flag names.
+    /// The agent profile in a flag.
     pub(crate) agent_profile: Option<String>,
-    /// The agent profile that the environment names.
+    /// The agent profile in the environment.
     pub(crate) default_agent_profile: Option<String>,
     /// The id of this run.
     pub(crate) run_id: Option<RunId>,
     /// The conversation to continue or to create.
     pub(crate) conversation_id: Option<ConversationId>,
-    /// The agent's working directory, when the environment or a flag names one.
+    /// The agent's working directory, if the environment or a flag sets one.
     pub(crate) working_dir: Option<String>,
-    /// When the run has to be over.
+    /// The time at which the run has to be over.
     pub(crate) deadline: Option<Timestamp>,
-    /// What the path of a working directory means here.
+    /// How paths of working directories are interpreted.
     pub(crate) working_dirs: WorkingDirs,
-    /// A key of this run that no stranger knows and that a restarted runner has too.
+    /// A key of this run that is unknown to strangers and that a restarted runner has too.
     pub(crate) run_key: Option<Secret>,
     /// The account that the conversation belongs to.
     pub(crate) user_id: Option<String>,
-    /// Conversation tags that name the automation and the run.
+    /// Conversation tags with the names of the automation and the run.
     pub(crate) tags: BTreeMap<String, String>,
     /// Where the conversation belongs in traces.
     pub(crate) trace: Trace,
-    /// The conversation's title, as the automation has it.
+    /// The title of the conversation, from the automation's name.
     pub(crate) title: Option<String>,
-    /// Whether the automation service shows how the task went: it does since it takes phases (1.9.0).
+    /// Whether the automation service shows the result of the task: it does since it accepts phases (1.9.0).
     pub(crate) shows_task_outcome: bool,
-    /// What triggered the run.
+    /// The event that triggered the run.
     pub(crate) payload: Payload,
     /// Values of the task's parameters.
     pub(crate) params: Vec<(String, String)>,
 }
 
-/// Where the LLM and the secrets are inherited from.
+/// The source of the inherited LLM and secrets.
 #[derive(Debug, Clone)]
 pub(crate) enum Account {
     /// The OpenHands Cloud account that owns this sandbox.
     Cloud(CloudAccount),
     /// The agent-server's own settings.
     SelfHosted,
-    /// That of a sandbox that this provider is going to make.
+    /// The account of a sandbox that this provider will create.
     OfSandbox(ProviderSettings),
-    /// Nothing can be inherited, because these variables are not set.
+    /// No account, because these variables are not set.
     None {
         /// Names of the variables.
         missing: Vec<&'static str>,
     },
 }
 
-/// An LLM given by `LLM_*` variables.
+/// An LLM described by the `LLM_*` variables.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct DirectLlm {
     /// `LLM_MODEL`.
@@ -96,14 +97,14 @@ pub(crate) struct DirectLlm {
 }
 
 impl DirectLlm {
-    /// Whether the variables describe an LLM of their own. `LLM_MODEL` alone only replaces the inherited model.
+    /// Returns whether the variables describe a separate LLM. `LLM_MODEL` alone only replaces the model of the inherited LLM.
     #[must_use]
     pub(crate) fn stands_alone(&self) -> bool {
         self.api_key.is_some() || self.base_url.is_some()
     }
 }
 
-/// How the network is reached. The settings cannot be wrong here; they are tried when the client is made.
+/// Returns the network settings. They are not checked here, but when the client is created.
 #[must_use]
 pub(crate) fn network(raw: &RawEnv) -> Network {
     Network {
@@ -115,7 +116,7 @@ pub(crate) fn network(raw: &RawEnv) -> Network {
     }
 }
 
-/// What flags say instead of the environment.
+/// Values of flags, which override the environment.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Overrides {
     /// `--agent-server-url`.
@@ -132,17 +133,17 @@ pub(crate) struct Overrides {
     pub(crate) deadline: Option<Timestamp>,
     /// `--param`.
     pub(crate) params: Vec<(String, String)>,
-    /// `--workspace`: who makes the sandbox of a run from outside.
+    /// `--workspace`: the provider of the sandbox, for a run from outside.
     pub(crate) provider: Option<ProviderKind>,
-    /// The directory of this process and its user's home, where working directories are meant to be of this machine.
+    /// The current directory and the user's home directory, if working directories are paths on this machine.
     pub(crate) here: Option<Here>,
 }
 
 impl Settings {
-    /// Types the environment.
+    /// Parses the environment.
     ///
     /// # Errors
-    /// [`Problems`]: every variable that cannot be used.
+    /// [`Problems`]: all invalid variables.
     pub(crate) fn from_env(raw: &RawEnv, not_text: &[String], flags: Overrides) -> Result<Self, Problems> {
         let mut problems: Vec<Problem> = not_text
             .iter()
@@ -174,7 +175,7 @@ impl Settings {
         for (name, value) in
             [("AUTOMATION_CALLBACK_URL", &raw.automation_callback_url), ("CALLBACK_URL", &raw.callback_url)]
         {
-            // A run whose outcome cannot arrive must not start to work.
+            // A run whose outcome cannot be delivered must not start.
             let _: Option<Url> = read.http_url(name, value.as_deref());
         }
         if let Some(Err(found)) = raw.openhands_runner_notify.as_deref().map(notify::of_variable) {
@@ -382,7 +383,7 @@ mod tests {
             {
                 let (raw, _) = RawEnv::from_vars([(name.into(), address.into())]);
                 let settings = Settings::from_env(&raw, &[], Overrides::default());
-                // A run does without phases.
+                // A run can continue without phases.
                 let is_refused = settings.is_err_and(|problems| problems.to_string().contains("a space, a line break"));
                 assert_eq!(is_refused, name != "AUTOMATION_PHASE_URL", "{name}={address:?}");
             }

@@ -1,58 +1,59 @@
-//! Every time limit, interval and retry budget of the program, as one value. Those of the library are a part of it.
+//! All time limits, intervals and retry budgets of the program, in one value, which includes those of the library.
 //!
-//! All are measured on the monotonic clock. Limits of the run itself (`limits` of the task file) are the user's.
+//! All are measured with the monotonic clock. The limits of a run (`limits` in the task file) are set by the user and are not
+//! part of this.
 
 use std::time::Duration;
 
 use openhands_client::time_limits::TimeLimits;
 
-/// Time limits of the program. Made once, when it starts.
+/// Time limits of the program. Created once, at the start.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct RunnerTimeLimits {
-    /// The library's.
+    /// Limits of the library.
     pub(crate) client: TimeLimits,
-    /// What a run may take before and during its conversation.
+    /// Limits before and during the conversation.
     pub(crate) run: RunLimits,
-    /// What the end of a run may take.
+    /// Limits of the end of a run.
     pub(crate) shutdown: ShutdownLimits,
-    /// The guardian's line and the hand-over of a run.
+    /// Limits of the communication with the guardian.
     pub(crate) guardian: GuardianLimits,
 }
 
-/// What a run and a `launch` may take.
+/// Limits of a run and a `launch`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RunLimits {
-    /// How long a run waits for the agent-server to be ready, unless `--ready-timeout` says otherwise.
+    /// How long a run waits until the agent-server is ready, unless `--ready-timeout` is set.
     pub(crate) ready_timeout: Duration,
-    /// Cloning one repository, unless the task says otherwise.
+    /// Cloning one repository, unless the task sets another limit.
     pub(crate) clone: Duration,
-    /// Attempts at a clone that fails on the way, some 12 s of waiting: names that do not exist look the same.
+    /// The number of attempts of a clone that fails midway, with about 12 s of waiting: unknown host names fail in the same way.
     pub(crate) clone_attempts: u32,
-    /// A command of the task file, unless the task says otherwise.
+    /// A command of the task file, unless the task sets another limit.
     pub(crate) command: Duration,
-    /// All attempts of one call for skills: a run does without.
+    /// All attempts of one call for skills. A run can continue without them.
     pub(crate) skills_budget: Duration,
-    /// Reading the values of the account's secrets that the agent gets: a run does without.
+    /// Reading the values of the account's secrets that the agent gets. A run can continue without them.
     pub(crate) secret_values: Duration,
-    /// Between two of the agent's summaries that are posted as phases.
+    /// The interval between two of the agent's summaries that are posted as phases.
     pub(crate) summary_interval: Duration,
-    /// A phase that lasts is posted again after this time: so a cancelled run is noticed.
+    /// The interval at which a long phase is posted again, so that a cancelled run is noticed.
     pub(crate) phase_repeat: Duration,
-    /// A record's way into standard output while no one reads it; then the run continues without standard output.
+    /// Writing a record to standard output while no one reads it. After that, the run continues without standard output.
     pub(crate) slow_reader: Duration,
-    /// A run that continues after its time has this long to find its agent and stop it.
+    /// How long a run that continues after its time limit has to find its agent and stop it.
     pub(crate) attach: Duration,
-    /// The agent is asked to wrap up this long before the end, unless `--soft-landing` says otherwise.
+    /// How long before the end the agent is asked to wrap up, unless `--soft-landing` is set.
     pub(crate) soft_landing: Duration,
-    /// A reminder that leaves the agent less time is left out.
+    /// The remaining time below which a reminder is left out.
     pub(crate) reminder: Duration,
-    /// Finding out when the agent-server would end this process.
+    /// Finding out when the agent-server will end this process.
     pub(crate) limit_search: Duration,
-    /// A run ends this long before the agent-server would end it, so that its outcome is delivered by then.
+    /// How long before the agent-server ends it a run ends by itself, so that its outcome is delivered in time.
     pub(crate) before_kill: Duration,
-    /// A launched run's guardian may take this long to deliver the outcome before the sandbox is deleted under it.
+    /// How long the guardian of a launched run has to deliver the outcome before the sandbox is deleted.
     pub(crate) last_delivery: Duration,
-    /// Between two looks at that delivery.
+    /// The interval between two checks of that delivery.
     pub(crate) delivery_poll: Duration,
 }
 
@@ -79,40 +80,41 @@ impl Default for RunLimits {
     }
 }
 
-/// What the end of a run may take, for each kind of end.
+/// Limits of the end of a run, for each kind of end.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ShutdownLimits {
-    /// Nothing presses.
+    /// An end without time pressure.
     pub(crate) unhurried: ShutdownBudgets,
-    /// A time limit: the next thing may be a signal.
+    /// An end at a time limit: a signal may follow.
     pub(crate) after_time_limit: ShutdownBudgets,
-    /// A signal: one second after SIGTERM comes SIGKILL (agent-server, bash commands), ten seconds after it in a container.
+    /// An end by a signal: SIGKILL follows one second after SIGTERM (agent-server, bash commands), or ten seconds after it in a
+    /// container.
     pub(crate) after_signal: ShutdownBudgets,
-    /// The same when the agent-server is on another machine: no server that kills so soon has started us, and a round trip takes
-    /// its time.
+    /// An end by a signal if the agent-server is on another machine: this process was not started by a server that kills it so
+    /// soon, and a round trip takes longer.
     pub(crate) after_signal_from_outside: ShutdownBudgets,
-    /// A run with a run folder ends this much earlier than it has to be over: what is kept takes its time.
+    /// How much earlier a run with a run folder ends, so that there is time to collect the agent's work.
     pub(crate) for_salvage: Duration,
-    /// The last output of an agent-server that we started, after its end.
+    /// The last output of an agent-server that this process has started, after the server's end.
     pub(crate) last_output: Duration,
 }
 
-/// What the end of a run may take.
+/// Time budgets of the end of a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ShutdownBudgets {
     /// Stopping the agent and reading its final message.
     pub(crate) agent: Duration,
-    /// The result's way into a pipe that is slow to be read.
+    /// Writing the result to a pipe with a slow reader.
     pub(crate) output: Duration,
     /// Completing the log of the run folder.
     pub(crate) folder: Duration,
-    /// Keeping the agent's work: the patch, and the collected files.
+    /// Collecting the agent's work: the patch and the collected files.
     pub(crate) salvage: Duration,
-    /// Whether that comes behind the callback and the result, which then get it later.
+    /// Whether that comes after the callback and the result, which then get it later.
     pub(crate) salvages_last: bool,
-    /// All attempts that the runner itself makes to deliver the callback; then it is the guardian's.
+    /// All attempts of the runner itself to deliver the callback. After that, the guardian delivers it.
     pub(crate) callback: Duration,
-    /// The end of an agent-server that we started; agent-server 1.58.0 takes 6 s.
+    /// Ending an agent-server that this process has started; agent-server 1.58.0 takes 6 s.
     pub(crate) server: Duration,
 }
 
@@ -161,30 +163,31 @@ impl Default for ShutdownLimits {
     }
 }
 
-/// Limits between our own processes: runner, guardian and a new runner of the same run. They bound what a busy machine may
-/// delay.
+/// Limits between our own processes: runner, guardian and a new runner of the same run. They allow for the delays of a busy
+/// machine.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct GuardianLimits {
-    /// How long the guardian tries to deliver what the runner could not, unless `--guardian-budget` says otherwise.
+    /// How long the guardian tries to deliver what the runner could not deliver, unless `--guardian-budget` is set.
     pub(crate) budget: Duration,
-    /// How long a new runner of the same run may take over from one that died, unless `--restart-grace` says otherwise.
+    /// How long a new runner of the same run can take over from one that died, unless `--restart-grace` is set.
     pub(crate) takeover_window: Duration,
-    /// A guardian is armed within milliseconds; after this time the runner continues without waiting for it.
+    /// How long the runner waits for a guardian to start, which usually takes milliseconds. After that, it continues without
+    /// waiting.
     pub(crate) arming: Duration,
-    /// The guardian reads all the time; if it does not, the runner must not wait for it.
+    /// How long the runner waits for the guardian to read a message.
     pub(crate) sending: Duration,
-    /// A runner that is being killed is given this time to be dead before it counts as alive.
+    /// How long a runner that is being killed has to exit before it counts as alive.
     pub(crate) dying: Duration,
-    /// A runner that has named no outcome this long after its deadline is frozen: the guardian reports the time-out.
+    /// The time after its deadline at which a runner without an outcome counts as frozen. The guardian then reports the timeout.
     pub(crate) frozen: Duration,
-    /// An outcome that a living runner has not delivered after this time is the guardian's to deliver: longer than all that a
-    /// runner does at its end.
+    /// The time after which the guardian delivers an outcome that a living runner has not delivered: longer than everything that
+    /// a runner does at its end.
     pub(crate) undelivered: Duration,
-    /// A new runner waits this long for each of a guardian's messages.
+    /// How long a new runner waits for each message of a guardian.
     pub(crate) answer: Duration,
-    /// A new runner waits this long for the guardian's decision.
+    /// How long a new runner waits for the guardian's decision.
     pub(crate) decision: Duration,
-    /// A guardian waits this long until a run that it has handed over has a guardian of its own.
+    /// How long a guardian waits until a run that it has handed over has its own guardian.
     pub(crate) taking: Duration,
 }
 
@@ -205,12 +208,13 @@ impl Default for GuardianLimits {
     }
 }
 
-/// Limits of PID 1. It is a process of its own, which does not read the command line.
+/// Limits of PID 1, a separate process that does not read the command line.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct InitLimits {
-    /// `docker stop` kills 10 s after its SIGTERM; a guardian gets what is left of that after the runner.
+    /// How long after SIGTERM everything has to be over: `docker stop` kills after 10 s. A guardian gets what is left of that
+    /// after the runner.
     pub(crate) after_signal: Duration,
-    /// A guardian ends by itself when its own budget is over. PID 1 waits for this time longer.
+    /// How much longer than a guardian's own budget PID 1 waits for it. A guardian ends by itself when its budget is used up.
     pub(crate) beyond_budget: Duration,
 }
 

@@ -1,7 +1,7 @@
-//! Shorter time limits for tests, in builds for tests.
+//! Shorter time limits, for test builds only.
 //!
-//! What bounds someone else's clock is never scaled: limits that the user sets, `Retry-After`, the time between SIGTERM and
-//! SIGKILL, the agent-server's own time-outs, and what a busy machine may delay between runner and guardian.
+//! Limits that depend on other programs are never scaled: limits that the user sets, `Retry-After`, the time between SIGTERM and
+//! SIGKILL, the agent-server's own timeouts, and the delays of a busy machine between runner and guardian.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,12 +11,12 @@ use openhands_client::time_limits::{RetryDelays, TimeLimits};
 
 use super::time_limits::{RunLimits, RunnerTimeLimits, ShutdownBudgets, ShutdownLimits};
 
-/// By what time limits are multiplied: `0.1` for all that may be scaled, or `slow_reader=0.1,server_silence=0.2` for these.
+/// The factors for time limits: `0.1` for all that may be scaled, or `slow_reader=0.1,server_silence=0.2` for single ones.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum TimeScale {
-    /// Everything that may be scaled.
+    /// All limits that may be scaled.
     All(f64),
-    /// Only these, by name.
+    /// Only these limits, by name.
     Only(Vec<(&'static str, f64)>),
 }
 
@@ -54,7 +54,7 @@ impl FromStr for TimeScale {
     }
 }
 
-/// As the flag takes it.
+/// Formats the value as the flag expects it.
 impl fmt::Display for TimeScale {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -72,7 +72,7 @@ fn factor(text: &str) -> Result<f64, String> {
     factor.ok_or_else(|| format!("`{text}` is not a factor from 0.001 to 1000"))
 }
 
-/// The limits that may be scaled, by name.
+/// Returns the limits that may be scaled, by name.
 fn scalable(limits: &mut RunnerTimeLimits) -> Vec<(&'static str, &mut Duration)> {
     let RunnerTimeLimits { client, run, shutdown, guardian } = limits;
     let mut all = of_client(client);
@@ -82,7 +82,7 @@ fn scalable(limits: &mut RunnerTimeLimits) -> Vec<(&'static str, &mut Duration)>
     all
 }
 
-/// The fields of a value, by their names.
+/// Returns the fields of a value with their names.
 macro_rules! named {
     ($of:ident: $($field:ident),+ $(,)?) => { vec![$((stringify!($field), &mut $of.$field)),+] };
 }

@@ -1,10 +1,10 @@
-//! The title of a run's conversation, as the automation service's preset makes it.
+//! The title of a run's conversation, in the form of the automation service's preset.
 
 use jiff::Timestamp;
 use serde_json::Value;
 
-/// `NAME — REPOSITORY#NUMBER` for an event of a repository, else `NAME — TIME UTC`. `payload` is
-/// `AUTOMATION_EVENT_PAYLOAD`. None without a name.
+/// Returns `NAME — REPOSITORY#NUMBER` for an event of a repository, or else `NAME — TIME UTC`. `payload` is
+/// `AUTOMATION_EVENT_PAYLOAD`. `None` without a name.
 #[must_use]
 pub(crate) fn title(name: &str, payload: Option<&Value>, now: Timestamp) -> Option<String> {
     let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -16,7 +16,7 @@ pub(crate) fn title(name: &str, payload: Option<&Value>, now: Timestamp) -> Opti
     Some(format!("{name} — {rest}"))
 }
 
-/// What the event is about: a pull request or an issue of GitHub's shape, or a pull request of Azure DevOps.
+/// Returns the subject of the event: a pull request or an issue in GitHub's format, or a pull request of Azure DevOps.
 fn subject(event: &Value) -> Option<String> {
     let of_repository = || {
         let repository = event.pointer("/repository/full_name")?.as_str()?.rsplit('/').next()?;

@@ -1,4 +1,4 @@
-//! Single values of the environment and the flags, typed.
+//! Parses single values of the environment and the flags.
 
 use jiff::Timestamp;
 use openhands_client::cloud;
@@ -20,7 +20,7 @@ pub(super) fn secret(value: Option<&String>) -> Option<Secret> {
     value.map(|value| Secret::new(value.trim()))
 }
 
-/// Whether a header can hold it.
+/// Returns whether a key is valid in a header.
 pub(super) fn is_header_value(key: &str) -> bool {
     key.bytes().all(|byte| (b' '..=b'~').contains(&byte))
 }
@@ -33,7 +33,7 @@ fn invalid(value: &str) -> String {
     format!("invalid value {}", shown(value))
 }
 
-/// Reads values, and notes what is wrong with them.
+/// Parses values, and records what is wrong with them.
 pub(super) struct Reader<'p> {
     pub(super) problems: &'p mut Vec<Problem>,
 }
@@ -44,7 +44,7 @@ impl Reader<'_> {
         None
     }
 
-    /// Keys that no header can hold. Their values are not shown.
+    /// Checks the keys: each must be valid in a header. Their values are not shown.
     pub(super) fn keys(&mut self, raw: &RawEnv) {
         for (name, value) in raw.keys() {
             if !is_header_value(value.trim()) {
@@ -67,7 +67,7 @@ impl Reader<'_> {
 
     pub(super) fn port(&mut self, name: &str, value: Option<&str>) -> Option<u16> {
         let value = value?.trim();
-        // Kubernetes sets it in every pod where a Service is called `agent-server`.
+        // Kubernetes sets the variable in every pod if a Service is called `agent-server`.
         if value.starts_with("tcp://") || value.starts_with("udp://") {
             tracing::warn!("AGENT_SERVER_PORT is a service link of Kubernetes and is not used; set AGENT_SERVER_URL");
             return None;
@@ -80,14 +80,14 @@ impl Reader<'_> {
 
     pub(super) fn http_url(&mut self, name: &str, value: Option<&str>) -> Option<Url> {
         let value = value?.trim();
-        // A parser of addresses leaves line breaks out, and makes something else of spaces.
+        // A URL parser removes line breaks and encodes spaces.
         if value.contains(|char: char| char.is_whitespace() || char.is_control()) {
             let found = "an address with a space, a line break or a control character in it";
             return self.refuse(name, found, "give the address alone, such as http://localhost:60000");
         }
         match Url::parse(value) {
             Ok(url) if matches!(url.scheme(), "http" | "https") => Some(url),
-            // The value is not shown: it may hold a password.
+            // The value is not shown, because it may contain a password.
             Ok(url) => {
                 let found = format!("an address that starts with `{}:`", url.scheme());
                 self.refuse(name, found, "give an address that starts with http:// or https://")

@@ -1,21 +1,21 @@
-//! Paths of working directories, as the agent-server has to get them.
+//! Paths of working directories, in the form that the agent-server expects.
 
 use std::path::{Component, Path, PathBuf};
 
 use super::env;
 
-/// How the path of a working directory is read.
+/// How the path of a working directory is interpreted.
 #[derive(Debug, Clone)]
 pub(crate) struct WorkingDirs {
     /// Whether the agent-server has another file system.
     pub(crate) is_outside: bool,
-    /// What relative paths and `~` stand for; without it, they are left as they are.
+    /// The base of relative paths and `~`. Without it, they are left as they are.
     pub(crate) here: Option<Here>,
 }
 
 impl WorkingDirs {
-    /// The path as the agent-server has to get it: it would take a relative one against a directory of its own, and a `~` for
-    /// a name.
+    /// Returns the absolute path: the agent-server would resolve a relative path against its own directory, and take `~` for a
+    /// name.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -44,10 +44,10 @@ impl WorkingDirs {
     }
 }
 
-/// What to do about a working directory that cannot be used.
+/// Advice for an invalid working directory.
 pub(crate) const WORKING_DIR_HELP: &str = "give an absolute path, such as /workspace/project";
 
-/// Why a directory of this name is not what is meant. An agent-server would make it.
+/// Returns why this name is probably a mistake. The agent-server would create a directory of this name.
 fn no_path_of_a_server(path: &str) -> Option<&'static str> {
     let is_variable = |part: &str| {
         let name = part.strip_prefix('$').map(|name| name.trim_start_matches(['{', '(']));
@@ -68,7 +68,7 @@ fn no_path_of_a_server(path: &str) -> Option<&'static str> {
     }
 }
 
-/// The path without `.` and `..`.
+/// Returns the path without `.` and `..`.
 fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for part in path.components() {
@@ -83,7 +83,7 @@ fn normal(path: &Path) -> PathBuf {
     normal
 }
 
-/// What relative paths and `~` stand for.
+/// The base of relative paths and `~`.
 #[derive(Debug, Clone)]
 pub(crate) struct Here {
     /// The current directory.
@@ -93,7 +93,7 @@ pub(crate) struct Here {
 }
 
 impl Here {
-    /// The directories of this process.
+    /// Returns the directories of this process.
     pub(crate) fn of_process() -> Option<Self> {
         let home = env::variable("HOME").map(|home| PathBuf::from(home.expose()));
         std::env::current_dir().ok().map(|directory| Self { directory, home: home.filter(|home| home.is_absolute()) })

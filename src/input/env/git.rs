@@ -1,8 +1,8 @@
-//! What of the environment changes the work of git.
+//! The parts of the environment that affect git.
 
 use std::ffi::OsString;
 
-/// Variables of git that only say how a server is reached.
+/// Git variables that only set how a server is reached.
 const HARMLESS_GIT_VARIABLES: &[&str] = &[
     "GIT_SSL_CAINFO",
     "GIT_SSL_CAPATH",
@@ -14,8 +14,8 @@ const HARMLESS_GIT_VARIABLES: &[&str] = &[
     "GIT_HTTP_USER_AGENT",
 ];
 
-/// The names of this process's variables that change what a git does, in which way ever: `GIT_DIR`, `GIT_CONFIG_*`,
-/// `GIT_TRACE*` and so on, but for those that only say how a server is reached.
+/// Returns the names of this process's variables that change what git does: `GIT_DIR`, `GIT_CONFIG_*`, `GIT_TRACE*` and others,
+/// except for those that only set how a server is reached.
 #[must_use]
 pub(crate) fn inherited_git_variables() -> Vec<OsString> {
     #[expect(clippy::disallowed_methods, reason = "this module is the one home of the environment")]
@@ -27,7 +27,8 @@ pub(crate) fn inherited_git_variables() -> Vec<OsString> {
     variables.map(|(name, _)| name).filter(is_harmful).collect()
 }
 
-/// The files of git's configuration that the user has named for this process. Without them, git uses none of the machine.
+/// Returns the git configuration files that the user has set for this process. Without them, git uses no configuration of the
+/// machine.
 #[must_use]
 pub(crate) fn chosen_git_configuration() -> Vec<(&'static str, OsString)> {
     #[expect(clippy::disallowed_methods, reason = "this module is the one home of the environment")]

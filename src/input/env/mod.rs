@@ -1,4 +1,4 @@
-//! The environment as text. The only place that knows the names of variables, and the only one that reads them.
+//! The environment as text. Only this module knows the names of variables, and only it reads them.
 
 mod git;
 mod raw;
@@ -15,15 +15,15 @@ pub(crate) use raw::NAMES;
 pub(crate) use raw::{Faults, RawEnv, SECRET_NAMES};
 pub(crate) use withheld::{Parted, part, withheld};
 
-/// What this process was given in another way than by its environment.
+/// Variables that this process got from PID 1 and not in its environment.
 static HIDDEN: OnceLock<Vec<(OsString, OsString)>> = OnceLock::new();
 
-/// Adds variables that this process was given in another way, once.
+/// Adds variables that are not in the environment. Can be called once.
 pub(crate) fn add_hidden(variables: Vec<(OsString, OsString)>) {
     let _ = HIDDEN.set(variables);
 }
 
-/// All variables of this process, for a child that takes its place.
+/// Returns all variables of this process, for a child that takes its place.
 #[must_use]
 pub(crate) fn whole() -> Vec<(OsString, OsString)> {
     #[expect(clippy::disallowed_methods, reason = "this module is the one home of the environment")]
@@ -31,13 +31,13 @@ pub(crate) fn whole() -> Vec<(OsString, OsString)> {
     Parted { open, hidden: HIDDEN.get().cloned().unwrap_or_default() }.joined()
 }
 
-/// The proxies of this process, for a program that reaches servers for us.
+/// Returns the proxy variables of this process, for a program that connects to servers on its behalf.
 #[must_use]
 pub(crate) fn proxies() -> Vec<(OsString, OsString)> {
     whole().into_iter().filter(|(name, _)| withheld::is_proxy(name)).collect()
 }
 
-/// The value of any variable of this process, for a user who names it. UTF-8 or nothing.
+/// Returns the value of any variable of this process, for a user who names it. `None` if it is not UTF-8.
 #[must_use]
 pub(crate) fn variable(name: &str) -> Option<Secret> {
     #[expect(clippy::disallowed_methods, reason = "this module is the one home of the environment")]

@@ -1,4 +1,4 @@
-//! The variables that the program knows, and their values as they are.
+//! The variables that the program knows, with their values as text.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -13,23 +13,23 @@ use crate::input::notify;
 
 macro_rules! variables {
     ($($(#[doc = $doc:literal])+ $field:ident = $name:literal,)+) => {
-        /// One optional text per variable that the program knows. An empty variable counts as unset.
+        /// The known variables, each an optional text. An empty variable counts as unset.
         #[derive(Clone, Default, Deserialize)]
         pub(crate) struct RawEnv {
             $($(#[doc = $doc])+ pub $field: Option<String>,)+
         }
 
-        /// The names of all variables that the program knows.
+        /// The names of all known variables.
         pub(crate) const NAMES: &[&str] = &[$($name),+];
 
         impl RawEnv {
             fn is_known(name: &str) -> bool {
-                // envy matches a field by its name in upper case.
+                // envy matches a field with its name in upper case.
                 debug_assert!([$((stringify!($field), $name)),+].iter().all(|(field, name)| field.to_uppercase() == *name));
                 NAMES.contains(&name)
             }
 
-            /// The value of a variable by its name.
+            /// Returns the value of a variable by its name.
             pub(in crate::input) fn value(&self, name: &str) -> Option<&str> {
                 match name {
                     $($name => self.$field.as_deref(),)+
@@ -45,47 +45,47 @@ variables! {
     sandbox_id = "SANDBOX_ID",
     /// The sandbox's session key.
     session_api_key = "SESSION_API_KEY",
-    /// The sandbox's session key, where the former is absent.
+    /// The sandbox's session key, if the previous one is not set.
     oh_session_api_keys_0 = "OH_SESSION_API_KEYS_0",
     /// Port of the local agent-server.
     agent_server_port = "AGENT_SERVER_PORT",
-    /// Address of the agent-server in self-hosted mode.
+    /// URL of the agent-server in self-hosted mode.
     agent_server_url = "AGENT_SERVER_URL",
-    /// Base of the Cloud API.
+    /// Base URL of the Cloud API.
     openhands_cloud_api_url = "OPENHANDS_CLOUD_API_URL",
     /// Key of the Cloud API.
     openhands_api_key = "OPENHANDS_API_KEY",
-    /// Key of the Cloud API, where the former is absent.
+    /// Key of the Cloud API, if the previous one is not set.
     openhands_cloud_api_key = "OPENHANDS_CLOUD_API_KEY",
-    /// Base of the Runtime API.
+    /// Base URL of the Runtime API.
     runtime_api_url = "RUNTIME_API_URL",
     /// Key of the Runtime API.
     runtime_api_key = "RUNTIME_API_KEY",
-    /// The sandbox spec of sandboxes that are created.
+    /// The sandbox spec for new sandboxes.
     openhands_sandbox_spec_id = "OPENHANDS_SANDBOX_SPEC_ID",
-    /// Where the completion callback goes.
+    /// URL of the completion callback.
     automation_callback_url = "AUTOMATION_CALLBACK_URL",
-    /// Where the completion callback goes, where the former is absent.
+    /// URL of the completion callback, if the previous one is not set.
     callback_url = "CALLBACK_URL",
     /// Key of the callback and of phases.
     automation_callback_api_key = "AUTOMATION_CALLBACK_API_KEY",
     /// The automation service's id of this run.
     automation_run_id = "AUTOMATION_RUN_ID",
-    /// The id of this run, where the former is absent.
+    /// The id of this run, if the previous one is not set.
     run_id = "RUN_ID",
-    /// The conversation to continue, or to create under this id.
+    /// The id of the conversation to continue or to create.
     automation_conversation_id = "AUTOMATION_CONVERSATION_ID",
     /// The LLM profile to use.
     automation_model = "AUTOMATION_MODEL",
     /// The agent profile to start the conversation from.
     automation_agent_profile_id = "AUTOMATION_AGENT_PROFILE_ID",
-    /// The name of the agent profile, where the former is absent. A plugin's requirement may be known by name alone.
+    /// The name of the agent profile, if the previous one is not set. A plugin may require a profile by its name alone.
     automation_agent_profile_name = "AUTOMATION_AGENT_PROFILE_NAME",
-    /// The LLM profile of a plugin, where `AUTOMATION_MODEL` is absent.
+    /// The LLM profile of a plugin, if `AUTOMATION_MODEL` is not set.
     automation_llm_profile_name = "AUTOMATION_LLM_PROFILE_NAME",
-    /// A JSON file with the configuration of the plugin that runs.
+    /// Path of a JSON file with the configuration of the plugin.
     automation_config_path = "AUTOMATION_CONFIG_PATH",
-    /// A JSON file with further plugins that the plugin needs.
+    /// Path of a JSON file with other plugins that the plugin needs.
     automation_required_plugins_path = "AUTOMATION_REQUIRED_PLUGINS_PATH",
     /// Passed on as a conversation tag.
     automation_id = "AUTOMATION_ID",
@@ -95,37 +95,37 @@ variables! {
     automation_trigger_source = "AUTOMATION_TRIGGER_SOURCE",
     /// The account that the conversation belongs to.
     automation_user_id = "AUTOMATION_USER_ID",
-    /// Where the phases of the run go.
+    /// URL for the phases of the run.
     automation_phase_url = "AUTOMATION_PHASE_URL",
     /// Attributes of the conversation's trace, as JSON.
     openhands_observability_metadata = "OPENHANDS_OBSERVABILITY_METADATA",
-    /// Tags of the conversation's trace, with commas between them.
+    /// Tags of the conversation's trace, separated by commas.
     openhands_observability_tags = "OPENHANDS_OBSERVABILITY_TAGS",
     /// The name of the conversation's span.
     openhands_observability_span_name = "OPENHANDS_OBSERVABILITY_SPAN_NAME",
-    /// The span above the conversation's.
+    /// The parent span of the conversation.
     openhands_observability_parent_span_context = "OPENHANDS_OBSERVABILITY_PARENT_SPAN_CONTEXT",
-    /// The span above the run, as W3C Trace Context has it.
+    /// The parent span of the run, in the form of W3C Trace Context.
     traceparent = "TRACEPARENT",
-    /// What triggered the run, as JSON.
+    /// The event that triggered the run, as JSON.
     automation_event_payload = "AUTOMATION_EVENT_PAYLOAD",
-    /// Base of the automation service, for `automation`.
+    /// Base URL of the automation service, for `automation`.
     automation_api_url = "AUTOMATION_API_URL",
     /// Key of a self-hosted automation service, for `automation`.
     automation_local_api_key = "AUTOMATION_LOCAL_API_KEY",
-    /// A token of the automation service that we have no use for; it is only kept from view.
+    /// A token of the automation service. The program does not use it, and only keeps it secret.
     automation_kv_token = "AUTOMATION_KV_TOKEN",
-    /// The model of an LLM given directly; alone, it replaces the inherited LLM's model.
+    /// The model of a directly configured LLM; alone, it replaces the model of the inherited LLM.
     llm_model = "LLM_MODEL",
-    /// The key of an LLM given directly.
+    /// The key of a directly configured LLM.
     llm_api_key = "LLM_API_KEY",
-    /// The address of an LLM given directly.
+    /// The base URL of a directly configured LLM.
     llm_base_url = "LLM_BASE_URL",
     /// The agent's working directory.
     workspace_base = "WORKSPACE_BASE",
-    /// Who else gets the result of the run.
+    /// Other receivers of the run's result.
     openhands_runner_notify = "OPENHANDS_RUNNER_NOTIFY",
-    /// When the run has to be over.
+    /// The time at which the run has to be over.
     openhands_runner_deadline = "OPENHANDS_RUNNER_DEADLINE",
     /// The number of a pod in an indexed Job of Kubernetes.
     job_completion_index = "JOB_COMPLETION_INDEX",
@@ -141,35 +141,35 @@ variables! {
     ci_node_index = "CI_NODE_INDEX",
     /// The number of a job with `parallelism` in Buildkite.
     buildkite_parallel_job = "BUILDKITE_PARALLEL_JOB",
-    /// What the log shows, such as `debug` or `openhands_runner=trace`.
+    /// The log filter, such as `debug` or `openhands_runner=trace`.
     rust_log = "RUST_LOG",
-    /// No colours.
+    /// Disables colours.
     no_color = "NO_COLOR",
-    /// Colours also where standard error is no terminal.
+    /// Enables colours even if standard error is not a terminal.
     clicolor_force = "CLICOLOR_FORCE",
-    /// The terminal; `dumb` is one that cannot draw.
+    /// The type of the terminal; `dumb` means that it cannot draw.
     term = "TERM",
     /// Set in a job of GitHub Actions.
     github_actions = "GITHUB_ACTIONS",
-    /// Where a step of GitHub Actions puts its summary.
+    /// The file for the summary of a step in GitHub Actions.
     github_step_summary = "GITHUB_STEP_SUMMARY",
-    /// Where a step of GitHub Actions puts its outputs.
+    /// The file for the outputs of a step in GitHub Actions.
     github_output = "GITHUB_OUTPUT",
-    /// A PEM file of certificate authorities to trust beside the built-in ones.
+    /// A PEM file of certificate authorities to trust in addition to the built-in ones.
     ssl_cert_file = "SSL_CERT_FILE",
-    /// Proxy for `http://` addresses.
+    /// Proxy for `http://` URLs.
     http_proxy = "HTTP_PROXY",
-    /// Proxy for `https://` addresses.
+    /// Proxy for `https://` URLs.
     https_proxy = "HTTPS_PROXY",
-    /// Proxy for both, where the two before say nothing.
+    /// Proxy for both, if the specific one is not set.
     all_proxy = "ALL_PROXY",
     /// Hosts that are reached without a proxy.
     no_proxy = "NO_PROXY",
-    /// Where this program as PID 1 passes on what it knows to its child; no secret.
+    /// State that this program as PID 1 passes to its child; not a secret.
     openhands_runner_life = "OPENHANDS_RUNNER_LIFE",
 }
 
-/// Variables whose values must not be seen.
+/// Variables whose values are secrets.
 pub(crate) const SECRET_NAMES: &[&str] = &[
     "SESSION_API_KEY",
     "OH_SESSION_API_KEYS_0",
@@ -183,7 +183,7 @@ pub(crate) const SECRET_NAMES: &[&str] = &[
     "OPENHANDS_RUNNER_NOTIFY",
 ];
 
-/// Those of them that are sent in headers.
+/// The secrets that are sent in headers.
 const KEY_NAMES: &[&str] = &[
     "SESSION_API_KEY",
     "OH_SESSION_API_KEYS_0",
@@ -195,7 +195,7 @@ const KEY_NAMES: &[&str] = &[
     "LLM_API_KEY",
 ];
 
-/// Addresses, whose user part and query may hold a secret.
+/// URLs whose user part and query may contain a secret.
 const ADDRESS_NAMES: &[&str] = &[
     "AUTOMATION_CALLBACK_URL",
     "CALLBACK_URL",
@@ -210,10 +210,10 @@ const ADDRESS_NAMES: &[&str] = &[
     "ALL_PROXY",
 ];
 
-/// JSON in which anything may stand.
+/// JSON values with arbitrary content.
 const JSON_NAMES: &[&str] = &["AUTOMATION_EVENT_PAYLOAD", "OPENHANDS_OBSERVABILITY_METADATA"];
 
-/// What belongs to one run alone, and not to the runs of rows.
+/// Variables that belong to a single run, and not to the runs of rows.
 const NAMES_OF_ONE_RUN: &[&str] = &[
     "AUTOMATION_CALLBACK_URL",
     "CALLBACK_URL",
@@ -226,7 +226,8 @@ const NAMES_OF_ONE_RUN: &[&str] = &[
     "OPENHANDS_RUNNER_NOTIFY",
 ];
 
-/// What else a runner inside of a sandbox takes from an environment: its LLM and where the run comes from, nothing of this machine.
+/// Other variables that a runner in a sandbox gets from this environment: its LLM and the origin of the run, but nothing about
+/// this machine.
 const NAMES_OF_EACH_RUN: &[&str] = &[
     "AUTOMATION_MODEL",
     "AUTOMATION_AGENT_PROFILE_ID",
@@ -255,29 +256,29 @@ impl fmt::Debug for RawEnv {
     }
 }
 
-/// Variables that other programs write in lower case, and more often so.
+/// Variables that other programs usually write in lower case.
 const LOWER_CASE_FIRST: &[&str] = &["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "TRACEPARENT"];
 
 impl RawEnv {
-    /// Those of these variables that are set.
+    /// Returns the variables of this list that are set.
     fn set<'e>(&'e self, names: &'static [&'static str]) -> impl Iterator<Item = (&'static str, &'e str)> {
         names.iter().filter_map(|name| Some((*name, self.value(name)?)))
     }
 
-    /// Every variable that is set; the value is left out where it must not be seen.
+    /// Returns all variables that are set, without the values of secrets.
     pub(crate) fn set_variables(&self) -> impl Iterator<Item = (&'static str, Option<&str>)> {
         let is_open = |name| [SECRET_NAMES, ADDRESS_NAMES, JSON_NAMES].iter().all(|hidden| !hidden.contains(&name));
         self.set(NAMES).map(move |(name, value)| (name, is_open(name).then_some(value)))
     }
 
-    /// The values of [`SECRET_NAMES`], what of our addresses opens something: user parts and values of queries, and what is like a key
-    /// where none belongs.
+    /// Returns the values of [`SECRET_NAMES`], the secrets in URLs (user parts and values of queries), and values that look like
+    /// a key in a variable that should not contain one.
     pub(crate) fn secrets(&self) -> impl Iterator<Item = Secret> {
         let keys = self.set(SECRET_NAMES).map(|(_, value)| Secret::new(value.trim()));
         let notify = self.openhands_runner_notify.as_deref().and_then(|value| notify::of_variable(value).ok());
         let notify = notify.into_iter().flatten().flat_map(|notify| notify.secrets());
         let urls = self.set(ADDRESS_NAMES).filter_map(|(_, address)| Url::parse(address.trim()).ok());
-        // A key in the variable of something else. An id may be as random as a key is.
+        // A key in a variable for something else. An id may be as random as a key.
         let may_be_key =
             |name: &str, value| redact::begins_as_key(value) || (!name.ends_with("ID") && redact::is_token(value));
         let misplaced = self.set_variables().filter_map(move |(name, value)| {
@@ -286,29 +287,29 @@ impl RawEnv {
         keys.chain(notify).chain(urls.flat_map(|url| redact::secrets_of_own_address(&url))).chain(misplaced)
     }
 
-    /// The keys that are sent in headers, with the names of their variables.
+    /// Returns the keys that are sent in headers, with the names of their variables.
     pub(crate) fn keys(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.set(KEY_NAMES)
     }
 
-    /// What a runner inside of a sandbox takes from this environment: the run and its LLM, nothing of this machine.
+    /// Returns what a runner in a sandbox gets from this environment: the run and its LLM, but nothing about this machine.
     pub(crate) fn of_the_run(&self) -> impl Iterator<Item = (&'static str, Secret)> {
         self.set(NAMES_OF_ONE_RUN).map(|(name, value)| (name, Secret::new(value))).chain(self.of_a_row())
     }
 
-    /// What the run of a row takes from this environment: the same without what belongs to one run alone.
+    /// Returns what the run of a row gets from this environment: the same without the variables that belong to a single run.
     pub(crate) fn of_a_row(&self) -> impl Iterator<Item = (&'static str, Secret)> {
         self.set(NAMES_OF_EACH_RUN).map(|(name, value)| (name, Secret::new(value)))
     }
 
-    /// The environment as the runs of rows see it.
+    /// Returns the environment for the runs of rows.
     #[must_use]
     pub(crate) fn for_rows(&self) -> Self {
         let kept = self.set(NAMES).filter(|(name, _)| !NAMES_OF_ONE_RUN.contains(name));
         Self::from_vars(kept.map(|(name, value)| (name.into(), value.into()))).0
     }
 
-    /// Reads this process's environment.
+    /// Reads the environment of this process.
     #[must_use]
     pub(crate) fn of_process() -> (Self, Faults) {
         #[expect(clippy::disallowed_methods, reason = "this module is the one home of the environment")]
@@ -317,9 +318,9 @@ impl RawEnv {
 
     /// Reads any set of variables.
     ///
-    /// An empty variable counts as unset, in either case of its name. A byte order mark and one pair of quotes around a value
-    /// are removed: `docker --env-file` passes them on. A known variable whose value is not UTF-8 counts as unset; other
-    /// variables do not matter.
+    /// An empty variable counts as unset, in upper or lower case. A byte order mark and one pair of quotes around a value are
+    /// removed, because `docker --env-file` passes them on. A known variable whose value is not UTF-8 counts as unset; other
+    /// variables are ignored.
     #[must_use]
     pub(crate) fn from_vars(vars: impl IntoIterator<Item = (OsString, OsString)>) -> (Self, Faults) {
         let mut faults = Faults::default();
@@ -352,22 +353,22 @@ impl RawEnv {
         }
         faults.not_text.sort();
         faults.quoted.sort();
-        // Every field is an optional text and every name is unique, so nothing is left that could be refused.
+        // All fields are optional texts and all names are unique, so this cannot fail.
         (envy::from_iter(known).unwrap_or_default(), faults)
     }
 }
 
-/// What is odd about known variables, by their names.
+/// Unusual values of known variables, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Faults {
-    /// The value is not UTF-8; the variable counts as unset.
+    /// Variables whose value is not UTF-8; they count as unset.
     pub(crate) not_text: Vec<String>,
-    /// Quotes around the value, or a byte order mark before it, were removed.
+    /// Variables whose value had quotes or a byte order mark, which were removed.
     pub(crate) quoted: Vec<String>,
 }
 
-/// The value without a byte order mark and without one pair of quotes around all of it. A value of JSON keeps its quotes: they
-/// are part of it.
+/// Returns the value without a byte order mark and without one pair of quotes around it. A JSON value keeps its quotes, which are
+/// part of it.
 fn without_quotes(value: &str) -> &str {
     let text = value.strip_prefix('\u{feff}').unwrap_or(value);
     let trimmed = text.trim();

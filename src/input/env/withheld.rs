@@ -1,4 +1,4 @@
-//! What of an environment others must not see: keys, user parts of addresses, and the files of a job.
+//! The parts of the environment that other processes must not see: keys, user parts of URLs, and the files of a job.
 
 use openhands_client::collections::inserted;
 use std::collections::BTreeMap;
@@ -7,17 +7,18 @@ use std::ffi::{OsStr, OsString};
 use super::raw::SECRET_NAMES;
 use super::whole;
 
-/// Where a run is reported to: of no use to what the run starts, and an address may hold a key.
+/// Variables for reporting. Programs that the run starts do not need them, and a URL may contain a key.
 const REPORTING_NAMES: &[&str] = &["AUTOMATION_CALLBACK_URL", "CALLBACK_URL", "AUTOMATION_PHASE_URL"];
 
-/// Files by which a step of GitHub Actions changes its job. The agent must not write them.
+/// Files with which a step of GitHub Actions changes its job. The agent must not write to them.
 const JOB_NAMES: &[&str] = &["GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT", "GITHUB_ENV", "GITHUB_PATH", "GITHUB_STATE"];
 
-/// Addresses of which a program that we start needs no more than where they lead. Every variable that ends in `_PROXY` is one, too.
+/// URLs of which a program that we start only needs the server. This includes every variable that ends in `_PROXY`.
 const ADDRESSES: &[&str] =
     &["LLM_BASE_URL", "AGENT_SERVER_URL", "OPENHANDS_CLOUD_API_URL", "RUNTIME_API_URL", "AUTOMATION_API_URL"];
 
-/// What of this environment an agent-server that we start does not get: variables, and for some of them what is left for it.
+/// Returns the variables that are withheld from an agent-server that this process starts, and for some of them the part that it
+/// gets.
 #[must_use]
 pub(crate) fn withheld() -> Vec<(OsString, Option<OsString>)> {
     withheld_of(whole())
@@ -40,7 +41,7 @@ fn withheld_of(variables: Vec<(OsString, OsString)>) -> Vec<(OsString, Option<Os
     withheld
 }
 
-/// An address without its user part, and without its query where that may hold a key. It need not be a valid one: programs take
+/// Returns a URL without its user part, and without its query if that may contain a key. The URL may be invalid: programs accept
 /// proxies without a scheme.
 fn without_access(address: &str, query_may_be_secret: bool) -> String {
     let address = if query_may_be_secret { address.split(['?', '#']).next().unwrap_or_default() } else { address };
@@ -51,7 +52,8 @@ fn without_access(address: &str, query_may_be_secret: bool) -> String {
     format!("{scheme}{}", &rest[host..])
 }
 
-/// These variables for a process whose environment others may read: what is [`withheld`] from it comes apart, in full.
+/// Splits the variables for a process whose environment others may read: what is [`withheld`] from it is returned separately, in
+/// full.
 #[must_use]
 pub(crate) fn part(variables: Vec<(OsString, OsString)>) -> Parted {
     let mut parted = Parted::default();
@@ -70,14 +72,14 @@ pub(crate) fn part(variables: Vec<(OsString, OsString)>) -> Parted {
 /// An environment in two parts.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Parted {
-    /// What others may read.
+    /// The part that others may read.
     pub(crate) open: Vec<(OsString, OsString)>,
-    /// What they may not read; an address is in both parts.
+    /// The part that others may not read; a URL is in both parts.
     pub(crate) hidden: Vec<(OsString, OsString)>,
 }
 
 impl Parted {
-    /// Both parts as one.
+    /// Joins both parts.
     pub(super) fn joined(self) -> Vec<(OsString, OsString)> {
         let is_hidden = |name: &OsString| self.hidden.iter().any(|(hidden, _)| hidden == name);
         let mut whole: Vec<_> = self.open.into_iter().filter(|(name, _)| !is_hidden(name)).collect();

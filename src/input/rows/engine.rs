@@ -1,4 +1,4 @@
-//! The engines that start one process for each row, and how each numbers its processes.
+//! Engines that start one process for each row, and how they number their processes.
 
 use crate::input::env::RawEnv;
 use crate::problem::{Problem, shown};
@@ -6,11 +6,11 @@ use crate::problem::{Problem, shown};
 /// An engine that numbers its processes.
 #[derive(Debug)]
 pub(crate) struct Engine {
-    /// Its name, for people.
+    /// The name, for people.
     pub(crate) name: &'static str,
     /// The variable with the number.
     pub(crate) variable: &'static str,
-    /// The number of the first process, by the engine's own documentation.
+    /// The number of the first process, according to the engine's documentation.
     pub(crate) base: usize,
 }
 
@@ -32,10 +32,10 @@ pub(crate) const ENGINES: &[Engine] = &[
 
 const PLACE: &str = "--row auto";
 
-/// The number of this process's row, from 0, by the one engine that has started it.
+/// Returns the number of this process's row, starting at 0, from the engine that has started the process.
 ///
 /// # Errors
-/// No engine has started this process, more than one has, or its number is none.
+/// No engine has started this process, more than one has, or its number is invalid.
 pub(crate) fn row_number(raw: &RawEnv) -> Result<usize, Problem> {
     let set: Vec<(&Engine, &str)> =
         ENGINES.iter().filter_map(|engine| Some((engine, raw.value(engine.variable)?))).collect();

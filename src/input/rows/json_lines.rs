@@ -1,4 +1,4 @@
-//! Rows as JSON Lines: an object on each line. Blank lines are left out.
+//! Rows as JSON Lines: one object on each line. Blank lines are skipped.
 
 use serde_json::Value;
 

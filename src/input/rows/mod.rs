@@ -1,7 +1,7 @@
-//! The rows of a batch: one task, one run for each row. The columns of a row are `{{ row.NAME }}` in the task.
+//! The rows of a batch: one task with one run for each row. The task refers to the columns of a row as `{{ row.NAME }}`.
 //!
-//! [`Rows`] reads a file of JSON Lines or CSV, [`Selection`] takes some of its rows, [`engine`] knows which row this process is for.
-//! Nothing here knows the task.
+//! [`Rows`] reads a file of JSON Lines or CSV, [`Selection`] selects some of its rows, and [`engine`] finds the row of this
+//! process. This module does not know the task.
 
 pub(crate) mod engine;
 mod json_lines;
@@ -19,56 +19,56 @@ use serde_json::{Map, Value};
 pub(crate) use self::selection::{Selection, Selector};
 use crate::problem::{Problem, Problems, shown};
 
-/// The largest file of rows, in bytes.
+/// The maximum size of a file of rows, in bytes.
 const LARGEST: u64 = 256 << 20;
 
-/// The column that names its row. Without it, a row is named by its number.
+/// The column with the name of the row. Without it, the number of the row is its name.
 const ID: &str = "id";
 
-/// The longest key, in characters: it names a folder.
+/// The maximum length of a key, in characters. The key is also the name of a folder.
 const LONGEST_KEY: usize = 100;
 
-/// The largest number of mistakes that are reported for a file.
+/// The maximum number of errors that are reported for a file.
 const MOST: usize = 20;
 
-/// One row.
+/// A row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Row {
-    /// Which row of its file it is, from 0.
+    /// The number of the row in its file, starting at 0.
     pub(crate) number: usize,
-    /// Its name in its batch: the column `id`, else the number. It can name a folder.
+    /// The name of the row in its batch: the column `id`, or else the number. It is valid as the name of a folder.
     pub(crate) key: String,
     /// File and line, for errors.
     pub(crate) place: String,
-    /// The columns and their values. Those of CSV are texts.
+    /// The columns and their values. Values from CSV are texts.
     pub(crate) fields: Map<String, Value>,
 }
 
-/// All rows of a file, in their order. There is at least one, and no two have the same key.
+/// All rows of a file, in their order. There is at least one, and all keys are different.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Rows {
-    /// The file, for errors.
+    /// The name of the file, for errors.
     file: String,
     rows: Vec<Row>,
 }
 
-/// A row as it stands in a file: its line, and its columns.
+/// A row in a file: its line number and its columns.
 struct Line {
     line: u64,
     fields: Map<String, Value>,
 }
 
-/// How a file of rows is written.
+/// The format of a file of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RowsFormat {
     /// A JSON object on each line.
     JsonLines,
-    /// A header and rows with this byte between the columns.
+    /// A table with a header and this byte between the columns.
     Table(u8),
 }
 
 impl RowsFormat {
-    /// The format that the name implies, else that of the text.
+    /// Returns the format that the file name implies, or else that of the text.
     fn of(path: &Path, text: &str) -> Self {
         let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
         match extension.as_deref() {
@@ -85,7 +85,7 @@ impl Rows {
     /// Reads a file. Blocks.
     ///
     /// # Errors
-    /// [`Problems`]: everything that is wrong with it, each with file, line and column.
+    /// [`Problems`]: all errors in the file, each with file, line and column.
     pub(crate) fn read(path: &Path) -> Result<Self, Problems> {
         let shown = path.display().to_string();
         let unreadable = |error: std::io::Error| {
@@ -123,22 +123,22 @@ impl Rows {
         Ok(Self { file: file.to_owned(), rows })
     }
 
-    /// The file, for errors.
+    /// Returns the name of the file, for errors.
     pub(crate) fn file(&self) -> &str {
         &self.file
     }
 
-    /// How many there are.
+    /// Returns the number of rows.
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// All rows in their order.
+    /// Returns all rows in their order.
     pub(crate) fn iter(&self) -> std::slice::Iter<'_, Row> {
         self.rows.iter()
     }
 
-    /// The row with this number, from 0.
+    /// Returns the row with this number, starting at 0.
     ///
     /// # Errors
     /// The file has fewer rows.
@@ -152,13 +152,13 @@ impl Rows {
         })
     }
 
-    /// Takes these rows out of all.
+    /// Returns an iterator that owns the rows.
     pub(crate) fn into_iter(self) -> std::vec::IntoIter<Row> {
         self.rows.into_iter()
     }
 }
 
-/// Gives each row its key.
+/// Assigns each row its key.
 fn named(lines: Vec<Line>, file: &str) -> Result<Vec<Row>, Problems> {
     let has_ids = lines.iter().any(|line| line.fields.contains_key(ID));
     let mut problems = Vec::new();
@@ -186,7 +186,7 @@ fn named(lines: Vec<Line>, file: &str) -> Result<Vec<Row>, Problems> {
     Err(Problems(problems))
 }
 
-/// An id as the name of a folder.
+/// Converts an id into the name of a folder.
 fn key_of(id: Option<&Value>) -> Option<String> {
     let id = match id? {
         Value::String(text) => text.trim().to_owned(),
@@ -205,7 +205,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// A row as a file of rows gives it.
+    /// Creates a row like one from a file.
     pub(crate) fn row(fields: Value) -> Row {
         let Value::Object(fields) = fields else { panic!("no object: {fields}") };
         Row { number: 3, key: "3".to_owned(), place: "rows.csv:5".to_owned(), fields }

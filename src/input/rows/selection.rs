@@ -1,4 +1,4 @@
-//! Which rows of a file a batch runs: `--select` and `--limit`.
+//! The selection of rows for a batch: `--select` and `--limit`.
 
 use std::ops::RangeInclusive;
 
@@ -7,12 +7,12 @@ use serde_json::Value;
 use super::{Row, Rows};
 use crate::problem::{Mistake, Problem, Problems, did_you_mean, shown};
 
-/// One `--select`: rows by number (`0-9,17`), by their `id`, or by a column's value (`language=rust`).
+/// A `--select` option: rows by number (`0-9,17`), by `id`, or by the value of a column (`language=rust`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Selector {
-    /// As it was written, for errors.
+    /// The original text, for errors.
     text: String,
-    /// A row has to be one of these.
+    /// A row has to match one of these.
     kinds: Vec<Kind>,
 }
 
@@ -24,10 +24,10 @@ enum Kind {
 }
 
 impl Selector {
-    /// Reads a selector.
+    /// Parses a selector.
     ///
     /// # Errors
-    /// What is wrong with it and how to write one.
+    /// What is wrong with it, and how to write one.
     pub(crate) fn parse(text: &str) -> Result<Self, Mistake> {
         const HELP: &str = "write numbers from 0 and ranges such as `0-9,17`, ids, or `COLUMN=VALUE`";
         let kinds = if let Some((name, value)) = text.split_once('=') {
@@ -69,7 +69,7 @@ fn text_of(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// Which rows are taken: those that every selector takes, at most this many.
+/// The selection: the rows that match all selectors, up to the limit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Selection {
     /// `--select`.
@@ -79,10 +79,10 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
-    /// The rows that are taken, in the order of the file.
+    /// Returns the selected rows, in the order of the file.
     ///
     /// # Errors
-    /// A selector that takes no row, or selectors that take none together.
+    /// A selector that matches no row, or selectors that together match none.
     pub(crate) fn of(&self, rows: Rows) -> Result<Vec<Row>, Problems> {
         let file = rows.file().to_owned();
         let alone = self.selectors.iter().filter(|selector| !rows.iter().any(|row| selector.takes(row)));

@@ -1,4 +1,4 @@
-//! Rows as CSV: a header with the names of the columns, then the rows. All values are texts.
+//! Rows as CSV: a header with the names of the columns, and then the rows. All values are texts.
 
 use std::collections::HashSet;
 
@@ -68,7 +68,7 @@ fn other(error: &csv::Error, file: &str) -> Problem {
     Problem::new(file, format!("rows that cannot be read ({error})"), "write them as CSV with a header")
 }
 
-/// Counts lines as far as the rows are read. The parser's own count is behind at blank lines and after CRLF.
+/// Counts lines while the rows are read. The parser's own count is wrong after blank lines and CRLF.
 struct LineCount<'t> {
     text: &'t str,
     byte: usize,
@@ -76,7 +76,7 @@ struct LineCount<'t> {
 }
 
 impl LineCount<'_> {
-    /// The line of the row that begins here, or behind blank lines here.
+    /// Returns the line of the row that begins here, possibly after blank lines.
     fn line_at(&mut self, position: Option<&Position>) -> u64 {
         let byte = position.and_then(|position| usize::try_from(position.byte()).ok()).unwrap_or(self.byte);
         let rest = self.text.get(byte..).unwrap_or_default();
@@ -87,7 +87,7 @@ impl LineCount<'_> {
     }
 }
 
-/// Where a field in quotes begins that has no end: the parser takes the rest of the file for it.
+/// Returns the position of a quoted field without an end, which makes the parser take the rest of the file as its value.
 fn unclosed_quote(text: &str, delimiter: u8) -> Option<(usize, usize)> {
     let (mut line, mut column) = (1, 0);
     let mut open = None;
