@@ -1,4 +1,4 @@
-//! `agent` of the task file: which agent works.
+//! The field `agent` of the task file.
 
 use std::fmt;
 
@@ -7,44 +7,45 @@ use schemars::JsonSchema;
 use serde::de::{MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, de};
 
-/// Which agent works: one of the account's profiles, or the default agent with these changes.
+/// The agent: one of the account's profiles, or the default agent with these changes.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AgentChoice {
-    /// Name or id of one of the account's agent profiles. It names LLM, tools, MCP servers and the secrets that the agent may have.
+    /// Name or id of one of the account's agent profiles. It sets the LLM, the tools, the MCP servers and the secrets of the
+    /// agent.
     #[serde(default)]
     pub(crate) profile: Option<String>,
     /// The agent's tools. Default: `terminal`, `file_editor` and `task_tracker`.
     #[serde(default)]
     pub(crate) tools: Option<Vec<String>>,
-    /// Whether the agent has a browser, besides its tools.
+    /// Whether the agent has a browser, in addition to its tools.
     #[serde(default)]
     pub(crate) browser: bool,
     /// A text at the end of the system prompt.
     #[serde(default)]
     pub(crate) system_prompt_suffix: Option<String>,
-    /// When a long history is summarized; `false` for never.
+    /// When a long history is summarized; `false` to disable this.
     #[serde(default, deserialize_with = "condenser")]
     #[schemars(with = "Option<CondenserForm>")]
     pub(crate) condenser: Option<CondenserChoice>,
-    /// Which actions the runner rejects. Default: none. The agent is told, and continues without the action.
+    /// The actions that the runner rejects. Default: none. The agent is informed, and continues without the action.
     #[serde(default)]
     pub(crate) confirmation_policy: Option<Confirmation>,
-    /// What tells how risky an action is.
+    /// How the risk of an action is determined.
     #[serde(default)]
     pub(crate) security_analyzer: Option<Analyzer>,
-    /// Agents that the agent can give a part of its work.
+    /// Agents to which the agent can delegate work.
     #[serde(default, deserialize_with = "sub_agents")]
     pub(crate) sub_agents: Vec<SubAgentSource>,
 }
 
-/// Which actions need a confirmation, which no one is there to give.
+/// The actions that need confirmation. No one can give it during a run, so they are rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Confirmation {
     /// No action.
     Never,
-    /// Those that the security analyzer finds risky, and those of which it does not know.
+    /// Actions that the security analyzer considers risky or cannot assess.
     Risky,
     /// Every action.
     Always,
@@ -54,16 +55,16 @@ pub(crate) enum Confirmation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Analyzer {
-    /// The agent's LLM says of each action how risky it is.
+    /// The agent's LLM rates the risk of each action.
     Llm,
-    /// Patterns in the action.
+    /// Patterns in the action decide.
     Pattern,
-    /// Rules for commands.
+    /// Rules for commands decide.
     PolicyRail,
 }
 
 impl Analyzer {
-    /// The name of its class on the agent-server.
+    /// Returns the name of its class on the agent-server.
     #[must_use]
     pub(crate) fn kind(self) -> &'static str {
         match self {
@@ -74,18 +75,18 @@ impl Analyzer {
     }
 }
 
-/// An agent that the agent can give a part of its work.
+/// An agent to which the agent can delegate work.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SubAgentSource {
-    /// Its name. An agent-server keeps the first agent of a name, until it ends.
+    /// The name. An agent-server keeps the first agent of a name until the server ends.
     pub(crate) name: String,
-    /// What it is for, for the agent that chooses it.
+    /// What the agent is for. The delegating agent reads this to choose one.
     pub(crate) description: String,
-    /// Its system prompt.
+    /// The system prompt.
     #[serde(default)]
     pub(crate) system_prompt: String,
-    /// Its tools. Default: `terminal` and `file_editor`.
+    /// The tools. Default: `terminal` and `file_editor`.
     #[serde(default = "tools_of_sub_agent")]
     pub(crate) tools: Vec<String>,
 }
@@ -108,7 +109,7 @@ fn sub_agents<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SubAgent
 }
 
 impl AgentChoice {
-    /// Whether it changes nothing of the default agent.
+    /// Returns whether nothing of the default agent is changed.
     #[must_use]
     pub(crate) fn is_default_agent(&self) -> bool {
         *self == Self { profile: self.profile.clone(), ..Self::default() }
@@ -120,7 +121,7 @@ impl AgentChoice {
 pub(crate) enum CondenserChoice {
     /// Never.
     Off,
-    /// With this many events, of which this many at the beginning stay.
+    /// At this number of events, of which this many at the beginning are kept.
     At { max_size: u32, keep_first: u32 },
 }
 
@@ -139,10 +140,10 @@ enum CondenserForm {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct CondenserSizes {
-    /// Events at which the history is summarized. Default: 80.
+    /// The number of events at which the history is summarized. Default: 80.
     #[serde(default = "default_size")]
     max_size: u32,
-    /// The first events, which stay as they are. Default: 4.
+    /// The number of events at the beginning that are kept as they are. Default: 4.
     #[serde(default = "default_first")]
     keep_first: u32,
 }
@@ -171,7 +172,7 @@ fn condenser<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Conden
 
         fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<CondenserChoice, A::Error> {
             let CondenserSizes { max_size, keep_first } = CondenserSizes::deserialize(MapAccessDeserializer::new(map))?;
-            // The server wants room for a summary and for the newest events (sdk 1.58.0, llm_summarizing_condenser.py).
+            // The server needs room for a summary and for the newest events (sdk 1.58.0, llm_summarizing_condenser.py).
             if max_size / 2 <= keep_first.saturating_add(1) {
                 return Err(de::Error::custom(format!(
                     "a condenser that keeps {keep_first} of {max_size} events has no room: give `max_size` at least {}",

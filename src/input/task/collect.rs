@@ -1,4 +1,4 @@
-//! Files of the workspace that a run keeps: the patterns of `collect`.
+//! The patterns of `collect`: workspace files that a run collects.
 
 use std::path::{Component, Path};
 
@@ -11,7 +11,7 @@ use crate::problem::{Mistake, shown};
 const HELP: &str =
     "give a path in the working directory, where `*` is a part of a name and `**` any folders, such as `report/**`";
 
-/// How paths match: `*` and `?` stay within a name.
+/// How paths match: `*` and `?` do not match a `/`.
 const OPTIONS: MatchOptions =
     MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: false };
 
@@ -21,7 +21,7 @@ const OPTIONS: MatchOptions =
 pub(crate) struct CollectPattern(Pattern);
 
 impl CollectPattern {
-    /// Reads a pattern.
+    /// Parses a pattern.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -47,19 +47,20 @@ impl CollectPattern {
         Ok(Self(pattern))
     }
 
-    /// As it is shown to people.
+    /// Returns the pattern as it is shown to people.
     #[must_use]
     pub(crate) fn as_str(&self) -> &str {
         self.0.as_str()
     }
 
-    /// Whether this path, relative to the working directory, is one of a file that is kept.
+    /// Returns whether the file at this path, relative to the working directory, is collected.
     #[must_use]
     pub(crate) fn matches(&self, path: &Path) -> bool {
         path.ancestors().any(|path| !path.as_os_str().is_empty() && self.0.matches_path_with(path, OPTIONS))
     }
 
-    /// The folder or file, relative to the working directory, below which all that matches lies; `.` is the working directory.
+    /// Returns the folder or file, relative to the working directory, that contains everything that matches; `.` is the working
+    /// directory.
     #[must_use]
     pub(crate) fn base(&self) -> String {
         let is_plain = |name: &&str| !name.contains(['*', '?', '[']);
@@ -68,7 +69,7 @@ impl CollectPattern {
     }
 }
 
-/// What only a shell or another tool reads in a pattern. Here it would match nothing.
+/// Returns the part of a pattern that only a shell or another tool supports. It would match nothing here.
 fn of_another_tool(pattern: &str) -> Option<&'static str> {
     let has_choice = pattern.split('{').skip(1).any(|rest| rest.split('}').next().is_some_and(|of| of.contains(',')));
     match pattern.chars().next() {

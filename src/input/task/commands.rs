@@ -1,4 +1,4 @@
-//! Commands of a task that the runner runs in the sandbox.
+//! Commands of a task, which the runner executes in the sandbox.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,15 +10,15 @@ use serde::{Deserialize, Deserializer, de};
 
 use super::optional_duration;
 
-/// A command. A bare text is its command line.
+/// A command. A plain text is its command line.
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
 #[schemars(with = "CommandSchema")]
 pub(crate) struct CommandSource {
-    /// What people call it.
+    /// A name for people.
     pub(crate) name: Option<String>,
     /// The command line.
     pub(crate) run: String,
-    /// How long it may take.
+    /// The time limit.
     pub(crate) timeout: Option<Duration>,
 }
 
@@ -34,7 +34,7 @@ struct CommandForm {
     #[serde(deserialize_with = "command_line")]
     #[schemars(with = "String")]
     run: String,
-    /// How long it may take, such as `2m`. Default: 10 minutes.
+    /// The time limit, such as `2m`. Default: 10 minutes.
     #[serde(default, deserialize_with = "optional_duration")]
     #[schemars(with = "String")]
     timeout: Option<Duration>,

@@ -1,4 +1,4 @@
-//! A text with fields as a value, and everything that is wrong with it, each at its place.
+//! A text with fields as a value, with all errors in it, each with its place.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -22,20 +22,20 @@ pub(super) struct Fields<'t> {
     pub(super) text: &'t str,
     pub(super) format: TaskFormat,
     pub(super) file: &'t str,
-    /// The row that fields take their values from.
+    /// The row from which fields take their values.
     pub(super) row: Option<&'t Row>,
 }
 
 impl Fields<'_> {
-    /// The value as far as it can be read, and the parts that are wrong.
+    /// Reads the value as far as it is valid, and the parts that are wrong.
     ///
     /// # Errors
-    /// A text that is not YAML or not JSON.
+    /// The text is not valid YAML or JSON.
     pub(super) fn read<T: DeserializeOwned>(&self, tolerance: &Tolerance) -> Result<(Option<T>, Vec<Wrong>), Problem> {
         self.check_syntax().map_err(|SyntaxMistake { place, found, help }| {
             Problem::new(format!("{}:{place}", self.file), found, help)
         })?;
-        // What the other fields are is read when these have their values.
+        // The other fields are read after these have their values.
         let filled = match self.filled() {
             Ok(filled) => filled,
             Err(wrong) => return Ok((None, wrong)),
@@ -56,14 +56,14 @@ impl Fields<'_> {
         })
     }
 
-    /// The fields that take their values from a row.
+    /// Returns the fields that take their values from a row.
     fn filled(&self) -> Result<Vec<Filled>, Vec<Wrong>> {
         if !self.text.contains("{{") && !self.text.contains("{%") {
             return Ok(Vec::new());
         }
         let fields: Value = match self.format {
             TaskFormat::Json => serde_json::from_str(self.text).unwrap_or_default(),
-            // What is not a value at all is reported when the whole is read.
+            // A text that is not a value at all is reported when the whole is read.
             _ => yaml_serde::from_str(self.text).unwrap_or_default(),
         };
         filling::filled(&fields, self.row).map_err(|unfilled| {
@@ -92,7 +92,8 @@ impl Fields<'_> {
         (value, wrong.into_iter().map(told).collect())
     }
 
-    /// The parsers report a mistake in a part of the text before they have seen whether the whole has the right syntax.
+    /// Checks the syntax first: the parsers report an error in a part of the text before they have checked the syntax of the
+    /// rest.
     fn check_syntax(&self) -> Result<(), SyntaxMistake> {
         match self.format {
             TaskFormat::Json => {
@@ -104,12 +105,12 @@ impl Fields<'_> {
         }
     }
 
-    /// File, line and column of a part.
+    /// Returns file, line and column of a part.
     pub(super) fn place(&self, part: &Part) -> String {
         self.position(part).map_or_else(|| self.file.to_owned(), |place| format!("{}:{place}", self.file))
     }
 
-    /// Line and column of a part.
+    /// Returns line and column of a part.
     pub(super) fn position(&self, part: &Part) -> Option<Place> {
         match self.format {
             TaskFormat::Json => in_json(self.text, part),
@@ -117,13 +118,13 @@ impl Fields<'_> {
         }
     }
 
-    /// Where this value stands, line by line.
+    /// Returns the place of each line of this value.
     pub(super) fn text_place(&self, path: Vec<Step>, text: &str) -> TextPlace {
         let start = self.position(&Part { path, is_name: false });
         start.map_or_else(TextPlace::default, |start| TextPlace::of_value(self.text, start, text))
     }
 
-    /// In JSON the values of parameters may be numbers, which are taken as they are written.
+    /// Returns the JSON with numbers as parameter values converted to texts, exactly as they are written.
     fn with_params_as_texts(&self) -> Cow<'_, str> {
         let mut value: Value = serde_json::from_str(self.text).unwrap_or_default();
         let params = value.get_mut("params").and_then(Value::as_object_mut);
@@ -139,17 +140,17 @@ impl Fields<'_> {
     }
 }
 
-/// A part that is wrong, where it stands, and what its parser says.
+/// A part that is wrong, with its place and the parser's message.
 pub(super) struct Wrong {
     pub(super) part: Part,
     place: String,
     message: String,
-    /// Where the row is that the value comes from.
+    /// The place of the row that the value comes from.
     of_row: Option<String>,
 }
 
 impl Wrong {
-    /// The same in the words of users.
+    /// Returns the problem for users.
     pub(super) fn problem(&self) -> Problem {
         let Mistake { mut found, help } = refusal::mistake(&self.part, &self.message);
         if let Some(place) = &self.of_row {
@@ -162,7 +163,7 @@ impl Wrong {
         Problem::new(self.place.as_str(), found, renamed.map_or(help, |own| format!("here it is `{own}`")))
     }
 
-    /// The name of the field, if that is what is unknown.
+    /// Returns the name of the field, if the error is that it is unknown.
     pub(super) fn unknown_field(&self) -> Option<&str> {
         refusal::known_names(&self.message)?;
         match self.part.path.last()? {

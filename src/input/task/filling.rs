@@ -1,6 +1,6 @@
-//! The fields of a task that take their values from a row: `repos: ["{{ row.repository }}"]`. So do flags: `--image "{{ row.image }}"`.
+//! Fields and flags that take their values from a row: `repos: ["{{ row.repository }}"]`, `--image "{{ row.image }}"`.
 //!
-//! The messages are templates of their own, which are filled in later, with the event and the parameters.
+//! The messages are templates of their own. They are rendered later, with the event and the parameters.
 
 use serde_json::Value;
 
@@ -11,19 +11,19 @@ use crate::input::template::fence::Nonce;
 use crate::input::template::{NO_ROW_HELP, Template, Values};
 use crate::problem::{Mistake, Problem};
 
-/// Fields whose texts are not filled in here.
+/// Fields whose texts are not rendered here.
 const MESSAGES: &[&str] = &["prompt", "then"];
 
-/// A field, and the value that it has for a row.
+/// A field with its value for a row.
 pub(super) type Filled = (Vec<Step>, Value);
 
-/// A field, and why it has no value.
+/// A field without a value, with the reason.
 pub(super) type Unfilled = (Vec<Step>, Mistake);
 
-/// The values of all fields that name a row.
+/// Returns the values of all fields that refer to a row.
 ///
 /// # Errors
-/// Those that cannot be filled in.
+/// The fields that have no value.
 pub(super) fn filled(fields: &Value, row: Option<&Row>) -> Result<Vec<Filled>, Vec<Unfilled>> {
     let mut filling = Filling { row, path: Vec::new(), filled: Vec::new(), unfilled: Vec::new() };
     if fields.get("template") != Some(&Value::Bool(false)) {
@@ -32,10 +32,10 @@ pub(super) fn filled(fields: &Value, row: Option<&Row>) -> Result<Vec<Filled>, V
     if filling.unfilled.is_empty() { Ok(filling.filled) } else { Err(filling.unfilled) }
 }
 
-/// The value of a flag for a row; nothing for an empty one.
+/// Returns the value of a flag for a row; `None` for an empty one.
 ///
 /// # Errors
-/// It names a column that the row does not have, or that is no text.
+/// The flag refers to a column that the row does not have, or that is not a text.
 pub(crate) fn flag_for(row: &Row, flag: &str, text: &str) -> Result<Option<String>, Problem> {
     let filling = Filling { row: Some(row), path: Vec::new(), filled: Vec::new(), unfilled: Vec::new() };
     let value = match filling.value(text).transpose() {
@@ -84,7 +84,8 @@ impl Filling<'_> {
         self.path.pop();
     }
 
-    /// What a text becomes; nothing for one that names no row, which stays as it is: a command may have braces of its own.
+    /// Returns the value of a text; `None` for a text that does not refer to a row, which stays as it is: a command may contain
+    /// braces.
     fn value(&self, text: &str) -> Option<Result<Value, Mistake>> {
         let template = Template { file: "", place: String::new(), lines: &[], text };
         if !template.has_places() || !template.names().iter().any(|name| name.split('.').next() == Some("row")) {
@@ -92,7 +93,7 @@ impl Filling<'_> {
         }
         let Some(row) = self.row else { return Some(Err(Mistake::new("the value comes from a row", NO_ROW_HELP))) };
         let wrong = |found: &str, help| Err(Mistake::new(format!("{found}, from {}", row.place), help));
-        // A field that is nothing but a column has the column's value with its type.
+        // A field that consists only of a column gets the column's value with its type.
         if let Some(value) = column(text).and_then(|name| row.fields.get(name)) {
             return Some(match value {
                 Value::Null => {
@@ -117,12 +118,12 @@ impl Filling<'_> {
     }
 }
 
-/// The column of a text that is nothing but `{{ row.NAME }}`.
+/// Returns the column of a text that consists only of `{{ row.NAME }}`.
 fn column(text: &str) -> Option<&str> {
     text.trim().strip_prefix("{{")?.strip_suffix("}}")?.trim().strip_prefix("row.")
 }
 
-/// The value in the kind that a field of this kind of deserializer takes: a number in CSV is a text.
+/// Converts the value to the type that the deserializer wants: a number in CSV is a text.
 pub(super) fn suited(value: Value, wanted: &str) -> Value {
     let takes_text = matches!(wanted, "deserialize_str" | "deserialize_string");
     let takes_number = ["bool", "i", "u", "f"].iter().any(|kind| {
@@ -199,7 +200,7 @@ mod tests {
             assert_eq!(task.setup[1].run, "docker inspect --format '{{.State}}' x");
             assert_eq!(task.params["number"].as_deref(), Some("3"));
             assert_eq!(task.llm.fields["model"], "m");
-            // The message is filled in with all else that it may name.
+            // The message is rendered together with the other values that it may refer to.
             assert_eq!(task.prompt, "Fix {{ row.repo }}.");
             assert_eq!(task.row.unwrap().fields["repo"], "octo/app");
         }

@@ -1,4 +1,4 @@
-//! Fields of other tools: what kind of file has them, and what they are called here.
+//! Fields of other tools: the kind of file that they belong to, and their names here.
 
 use crate::problem::Problem;
 
@@ -14,7 +14,7 @@ const KINDS: &[(&str, &[&str])] = &[
     ("a prompt file of an editor", &["mode", "tools", "applyTo"]),
 ];
 
-/// What fields of other tools are called here.
+/// Fields of other tools with their names here.
 const RENAMED: &[(&str, &str)] = &[
     ("model", "llm.model"),
     ("temperature", "llm.temperature"),
@@ -47,19 +47,19 @@ const RENAMED: &[(&str, &str)] = &[
     ("workspace", "working_dir"),
 ];
 
-/// What a field is called here, where another tool's name for it is known.
+/// Returns the name here for a field of another tool, if it is known.
 pub(super) fn renamed(name: &str) -> Option<&'static str> {
     RENAMED.iter().find(|(other, _)| *other == name).map(|(_, own)| *own)
 }
 
-/// The kind of file that most of these fields belong to.
+/// Returns the kind of file that most of these fields belong to.
 fn kind_of(names: &[&str]) -> Option<&'static str> {
     let count = |fields: &[&str]| names.iter().filter(|name| fields.contains(name)).count();
     let (kind, fields) = KINDS.iter().rev().max_by_key(|(_, fields)| count(fields))?;
     (count(fields) > 0).then_some(*kind)
 }
 
-/// The problem that a file belongs to another tool, if its unknown fields show that.
+/// Returns the problem that a file belongs to another tool, if its unknown fields show that.
 pub(super) fn problem(file: &str, unknown: &[&str]) -> Option<Problem> {
     let kind = kind_of(unknown)?;
     let help = "rename or remove the fields that are unknown here (`openhands-runner schema` prints all fields), or send only the \

@@ -1,4 +1,4 @@
-//! A Markdown text as front matter and body.
+//! Splits a Markdown text into front matter and body.
 
 use openhands_client::text::is_invisible;
 
@@ -6,25 +6,25 @@ use crate::problem::Problem;
 
 const FENCE: &str = "---";
 
-/// Fields of a task file by which a front matter is known that stands at the wrong place.
+/// Fields of a task file that identify a misplaced front matter.
 const TELLING: &[&str] =
     &["name", "secrets", "limits", "llm", "repos", "then", "params", "skills", "mcp", "result", "tags"];
 
-/// A Markdown text in its parts.
+/// The parts of a Markdown text.
 pub(super) struct Parts<'t> {
-    /// Lines before the front matter: blank ones and comments.
+    /// The number of lines before the front matter: blank ones and comments.
     pub(super) before: usize,
-    /// What stands between the fences.
+    /// The text between the fences.
     pub(super) front_matter: Option<String>,
-    /// What stands below, or all of the text.
+    /// The text after the front matter, or the whole text.
     pub(super) body: &'t str,
 }
 
 impl<'t> Parts<'t> {
-    /// Splits a Markdown text. Blank lines and HTML comments may stand before the front matter.
+    /// Splits a Markdown text. Blank lines and HTML comments are allowed before the front matter.
     ///
     /// # Errors
-    /// A front matter that does not end, or that stands below other text: its limits would not hold.
+    /// The front matter does not end, or other text comes before it: its limits would be ignored.
     pub(super) fn of(text: &'t str, file: &str) -> Result<Self, Problem> {
         let start = start_of_text(text);
         if text[start..].starts_with(FENCE) && text.contains('\r') && !text.contains('\n') {
@@ -98,12 +98,12 @@ impl<'t> Parts<'t> {
     }
 }
 
-/// Whether nothing is seen of this character, whatever the editor that put it there.
+/// Returns whether this character is invisible, whatever editor inserted it.
 fn is_blank(char: char) -> bool {
     char.is_whitespace() || is_invisible(char)
 }
 
-/// Where the first line starts that is neither blank nor part of an HTML comment.
+/// Returns the start of the first line that is neither blank nor part of an HTML comment.
 fn start_of_text(text: &str) -> usize {
     let mut start = 0;
     loop {
@@ -116,11 +116,11 @@ fn start_of_text(text: &str) -> usize {
     }
 }
 
-/// Fields that hold a run back. Where they are not read, the run has more than its author means.
+/// Fields that restrict a run. If they are ignored, the run can do more than its author intended.
 const RESTRAINING: &[&str] = &["limits", "secrets", "llm"];
 
-/// The line of a front matter that stands below headings, comments with `#` and directives of YAML, or below any text if it holds
-/// the run back.
+/// Returns the line of a front matter that comes after headings, `#` comments and YAML directives, or after any text if it
+/// restricts the run.
 fn misplaced(text: &str) -> Option<usize> {
     let lines: Vec<&str> = text.lines().collect();
     let is_fence = |line: &&str| line.trim_end() == FENCE;
@@ -134,17 +134,17 @@ fn misplaced(text: &str) -> Option<usize> {
     (between.iter().any(has_field) && between.iter().all(is_yaml)).then_some(first + 1)
 }
 
-/// What stands in place of `---` around a front matter that begins with this line: `+++` of TOML, another line of marks, `---` with the
-/// name of a format, or the dashes that a word processor makes of hyphens.
+/// Returns the fence that is used instead of `---` around a front matter that begins with this line: `+++` of TOML, another line
+/// of marks, `---` with the name of a format, or the dashes that a word processor makes of hyphens.
 fn other_fence<'t>(first: &'t str, mut rest: impl Iterator<Item = &'t str>) -> Option<&'t str> {
     let fence = first.trim();
     let is_mark =
         |char| matches!(char, '-' | '+' | '*' | '=' | '_' | '~' | ';' | '`' | '\u{2010}'..='\u{2015}' | '\u{2212}');
     let is_format = |word: &str| matches!(word.trim(), "yaml" | "yml" | "toml" | "json");
-    // A block of code, as a chat shows a front matter, ends as one.
+    // A block of code, in which a chat may show a front matter, ends like one.
     let named = [FENCE, "```"].into_iter().find(|mark| fence.strip_prefix(mark).is_some_and(is_format));
     let end = named.unwrap_or(fence);
-    // A prompt may begin with a block of code that has a `name`.
+    // A prompt may begin with a block of code that contains a `name`.
     let is_code = end.starts_with('`');
     let telling = if is_code { RESTRAINING } else { TELLING };
     let mut has_any = false;
@@ -157,7 +157,7 @@ fn other_fence<'t>(first: &'t str, mut rest: impl Iterator<Item = &'t str>) -> O
     (closed && has_any).then_some(fence)
 }
 
-/// Whether a text begins with the fields of a task, as JSON, or as YAML that has a `prompt`.
+/// Returns whether a text begins with the fields of a task, as JSON, or as YAML with a `prompt`.
 fn is_task_without_text(text: &str) -> bool {
     let telling = || RESTRAINING.iter().copied().chain(["prompt"]);
     if text.starts_with('{') {
@@ -172,12 +172,12 @@ fn is_task_without_text(text: &str) -> bool {
         && fields.any(|line| has_field(line, ':', TELLING))
 }
 
-/// Whether the line gives a value to one of these fields.
+/// Returns whether the line sets one of these fields.
 fn has_field(line: &str, mark: char, fields: &[&str]) -> bool {
     line.split_once(mark).is_some_and(|(name, _)| fields.contains(&name.trim_end().trim_matches('"')))
 }
 
-/// Whether the line begins a field of a task file as TOML has it.
+/// Returns whether the line begins a field of a task file in TOML.
 fn is_table(line: &str) -> bool {
     let name = line.trim().trim_start_matches('[').trim_end_matches(']');
     line.starts_with('[') && TELLING.contains(&name.split('.').next().unwrap_or_default())

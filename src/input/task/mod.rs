@@ -1,7 +1,7 @@
-//! The task file: what the user wants done, and what the run may use and spend.
+//! The task file: what the agent has to do, and the limits of the run.
 //!
-//! [`Task`] is the one schema. [`parse`] reads it from Markdown with front matter, YAML or JSON, [`source`] finds the
-//! file. Nothing here knows HTTP or the environment.
+//! [`Task`] is the only schema. [`parse`] reads it from Markdown with front matter, YAML or JSON; [`source`] finds the file. This
+//! module does not use HTTP or the environment.
 
 pub(crate) mod agent;
 pub(crate) mod collect;
@@ -50,120 +50,121 @@ use crate::problem::{Mistake, shown};
 #[serde(deny_unknown_fields)]
 #[schemars(title = "openhands-runner task file")]
 pub(crate) struct Task {
-    /// A name for people; it becomes the conversation's title.
+    /// A name for people. It becomes the title of the conversation.
     #[serde(default)]
     pub(crate) name: Option<String>,
-    /// What the task is, for people who read the file. It is not used.
+    /// A description for readers of the file. It is not used.
     #[serde(default)]
     pub(crate) description: Option<String>,
-    /// The first message to the agent. In a Markdown file it is the text under the front matter.
+    /// The first message to the agent. In a Markdown file, it is the text after the front matter.
     #[serde(default)]
     pub(crate) prompt: String,
-    /// Further messages, each sent when the agent has finished with the one before.
+    /// Further messages. Each is sent when the agent has finished with the previous one.
     #[serde(default)]
     pub(crate) then: Vec<String>,
-    /// The LLM: a profile of the account, and any field of the agent-server's LLM object on top.
+    /// The LLM: a profile of the account, with any field of the agent-server's LLM object as an override.
     #[serde(default)]
     pub(crate) llm: LlmChoice,
-    /// The agent: a profile of the account, or what is changed of the default agent.
+    /// The agent: a profile of the account, or changes of the default agent.
     #[serde(default)]
     pub(crate) agent: AgentChoice,
-    /// Names of the account's secrets that the agent gets. All when left out, none for an empty list.
+    /// Names of the account's secrets that the agent gets. Default: all. An empty list means none.
     #[serde(default, deserialize_with = "secrets")]
     #[schemars(with = "Vec<String>")]
     pub(crate) secrets: Option<Vec<String>>,
-    /// What the run may spend.
+    /// Limits of the run.
     #[serde(default)]
     pub(crate) limits: Limits,
     /// Conversation tags. Keys are lower-case letters and digits, values have up to 256 characters.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
     pub(crate) tags: Tags,
-    /// What the agent gives at its end besides a message. Default: an outcome under the automation service, else nothing.
+    /// What the agent returns at its end in addition to a message. Default: an outcome under the automation service, otherwise
+    /// nothing.
     #[serde(default, deserialize_with = "result_spec")]
     #[schemars(with = "Option<ResultForm>")]
     pub(crate) result: Option<ResultSpec>,
-    /// The directory in which the agent works. Default: `WORKSPACE_BASE`, else `/workspace/project`.
+    /// The agent's working directory. Default: `WORKSPACE_BASE`, or else `/workspace/project`.
     #[serde(default)]
     pub(crate) working_dir: Option<String>,
     /// Repositories that are cloned into the working directory before the agent starts.
     #[serde(default)]
     pub(crate) repos: Vec<RepoSource>,
-    /// Commands that are run in the working directory before the first message. If one fails, the run fails.
+    /// Commands that run in the working directory before the first message. If one fails, the run fails.
     #[serde(default)]
     pub(crate) setup: Vec<CommandSource>,
-    /// Commands that must pass after the agent has finished. If one fails, the agent learns so and continues, within the limits.
+    /// Commands that must pass after the agent has finished. If one fails, the agent is told and continues, within the limits.
     #[serde(default)]
     pub(crate) checks: Vec<CommandSource>,
-    /// Files of the working directory that are kept in the run folder when the run ends, however it ends: patterns such as `report/**`.
+    /// Files in the working directory that are copied to the run folder, however the run ends: patterns such as `report/**`.
     #[serde(default)]
     pub(crate) collect: Vec<CollectPattern>,
     /// Plugins for the agent.
     #[serde(default)]
     pub(crate) plugins: Vec<Plugin>,
-    /// Variants of this task, instead of `plugins`: each run takes one.
+    /// Variants of this task, instead of `plugins`. Each run uses one.
     #[serde(default)]
     pub(crate) experiment: Option<Experiment>,
-    /// Which skills the agent gets. All when left out, none for `false`.
+    /// The skills that the agent gets. Default: all. `false` means none.
     #[serde(default)]
     pub(crate) skills: SkillSources,
-    /// MCP servers by name, besides the account's and instead of those with the same name.
+    /// MCP servers by name, in addition to those of the account. They replace servers of the account with the same name.
     #[serde(default, deserialize_with = "mcp_servers")]
     pub(crate) mcp: Map<String, Value>,
-    /// Who else gets the result of the run, besides the automation service.
+    /// Receivers of the run's result, in addition to the automation service.
     #[serde(default)]
     pub(crate) notify: Vec<Notify>,
-    /// Parameters of the messages, `{{ params.NAME }}`, with their values where `--param` gives no other. A parameter
-    /// without a value must be given.
+    /// Parameters of the messages, `{{ params.NAME }}`, with default values that `--param` overrides. A parameter without a value
+    /// must be set.
     #[serde(default, deserialize_with = "params")]
     #[schemars(with = "BTreeMap<String, Option<String>>")]
     pub(crate) params: BTreeMap<String, Option<String>>,
-    /// Whether `{{ … }}` in the messages is filled in. Yes when left out.
+    /// Whether `{{ … }}` in the messages is rendered. Default: `true`.
     #[serde(default)]
     pub(crate) template: Option<bool>,
-    /// Where the task was read.
+    /// Where the task was read from.
     #[serde(skip)]
     pub(crate) origin: Origin,
-    /// The row whose values the fields have, and the messages get.
+    /// The row whose values the fields and the messages get.
     #[serde(skip)]
     pub(crate) row: Option<Row>,
-    /// The configuration of the plugin that the task belongs to, which the messages get.
+    /// The configuration of the plugin that the task belongs to. The messages can use it.
     #[serde(skip)]
     pub(crate) config: Option<Map<String, Value>>,
 }
 
-/// Where a task was read, for errors in its messages.
+/// Where a task was read from, for errors in its messages.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Origin {
-    /// The file.
+    /// The name of the file.
     pub(crate) file: String,
-    /// Where the prompt stands.
+    /// The place of the prompt.
     pub(crate) prompt: TextPlace,
-    /// Where each further message stands.
+    /// The place of each further message.
     pub(crate) then: Vec<TextPlace>,
-    /// Where the names of the parameters stand that have no value.
+    /// The places of the names of parameters without a value.
     pub(crate) params: BTreeMap<String, Place>,
-    /// Whether the file has fields. What is nothing but text goes to the agent as it is.
+    /// Whether the file has fields. A text without fields goes to the agent as it is.
     pub(crate) has_fields: bool,
 }
 
 impl Task {
-    /// All messages of the task in their order.
+    /// Returns all messages of the task in their order.
     pub(crate) fn messages(&self) -> impl Iterator<Item = &str> {
         std::iter::once(&self.prompt).chain(&self.then).map(String::as_str)
     }
 }
 
-/// What the agent gives at its end besides a message.
+/// What the agent returns at its end in addition to a message.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(dead_code, reason = "documents the forms of a field that is read by hand")]
 enum ResultForm {
     /// Nothing.
     Message,
-    /// How the task went: `success`, `partial_success`, `blocked`, `failed` or `unknown`, and a summary.
+    /// The result of the task: `success`, `partial_success`, `blocked`, `failed` or `unknown`, with a summary.
     Outcome,
-    /// An object of this JSON Schema, which is checked when the agent has finished.
+    /// An object that matches this JSON Schema. It is checked when the agent has finished.
     Schema(Value),
 }
 
@@ -186,17 +187,18 @@ fn result_spec<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Resu
     }
 }
 
-/// Which LLM the agent uses.
+/// The LLM of the agent.
 #[derive(Debug, Clone, PartialEq, Default, JsonSchema)]
 pub(crate) struct LlmChoice {
-    /// Name of one of the account's LLM profiles.
+    /// The name of one of the account's LLM profiles.
     pub(crate) profile: Option<String>,
-    /// Fields of the agent-server's LLM object, such as `model`, `base_url`, `temperature`; they beat inherited ones.
+    /// Fields of the agent-server's LLM object, such as `model`, `base_url` or `temperature`; they override inherited ones.
     #[schemars(flatten)]
     pub(crate) fields: Map<String, Value>,
 }
 
-/// Fields of the agent-server's LLM object that are texts (1.58.0). In YAML they stay as they are written: `4.10` is a model.
+/// Fields of the agent-server's LLM object that are texts (1.58.0). In YAML they keep their exact text: `4.10` is the name of a
+/// model.
 const LLM_TEXTS: &[&str] =
     &["model", "base_url", "api_key", "api_version", "custom_llm_provider", "reasoning_effort", "ollama_base_url"];
 
@@ -240,30 +242,31 @@ fn llm_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::
     check_address(&address).map_err(de::Error::custom).map(|()| address)
 }
 
-/// What a run may spend. A limit that is left out does not exist.
+/// Limits of a run. A limit that is not set does not apply.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Limits {
-    /// Time from the start of the run, such as `30m` or `1h 30m`.
+    /// The time limit from the start of the run, such as `30m` or `1h 30m`.
     #[serde(default, deserialize_with = "optional_duration")]
     #[schemars(with = "String")]
     pub(crate) timeout: Option<Duration>,
-    /// US dollars that the agent may spend in this run. Checked whenever the agent-server reports the cost, so that one
-    /// call of the LLM may go over it.
+    /// The cost limit of the agent in this run, in US dollars. It is checked whenever the agent-server reports the cost, so one
+    /// LLM call may exceed it.
     #[serde(default, deserialize_with = "cost")]
     #[schemars(with = "f64", range(min = 0.0))]
     pub(crate) cost: Option<f64>,
-    /// Steps that the agent may take for one message. The agent-server's own default is 500.
+    /// The maximum number of steps of the agent for each message. The agent-server's own default is 500.
     #[serde(default, deserialize_with = "iterations")]
     #[schemars(with = "u32", range(min = 1))]
     pub(crate) iterations: Option<u32>,
-    /// How often the checks run before the run fails. Default: 3.
+    /// The maximum number of times that the checks run before the run fails. Default: 3.
     #[serde(default, deserialize_with = "attempts")]
     #[schemars(range(min = 1))]
     pub(crate) attempts: Option<u32>,
 }
 
-/// Conversation tags by key. Checked when read, because an agent-server refuses the whole conversation for one bad key.
+/// Conversation tags by key. They are checked when they are read, because an agent-server rejects the whole conversation for one
+/// invalid key.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Tags(pub(crate) BTreeMap<String, String>);
 
@@ -296,10 +299,10 @@ fn tag_value<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Er
     Ok(value)
 }
 
-/// Reads a duration as people write it.
+/// Parses a duration, such as `1h 30m`.
 ///
 /// # Errors
-/// What is wrong with it and how to write one.
+/// What is wrong with it, and how to write one.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, Mistake> {
     let wrong = |what: &str| {
         let help = "write a time with its unit, such as `90s`, `30m` or `1h 30m`";
@@ -316,10 +319,11 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, Mistake> {
     }
 }
 
-/// Nothing here lasts longer, and sums of times stay far from their bounds.
+/// The longest duration. It keeps sums of times far from overflow.
 const LONGEST_DURATION: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
-/// A field that is there has a value. One without it, such as that of a template that was not filled in, would give the agent every secret.
+/// Reads the secrets. A field without a value, such as that of a template that was not rendered, is an error: it would give the
+/// agent all secrets.
 fn secrets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
     match Option::<Vec<String>>::deserialize(deserializer)? {
         None => Err(de::Error::custom(no_value("secrets", "give a list of names, `[]` for no secret"))),
@@ -392,7 +396,8 @@ fn mcp_server<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Er
     Ok(server)
 }
 
-/// Whether the server can use this address of another one. A place that the server fills in, such as `${HOST}`, can be anything.
+/// Checks that the server can use this URL of another server. It may contain a placeholder that the server replaces, such as
+/// `${HOST}`.
 fn check_address(address: &str) -> Result<(), Mistake> {
     match http_url(address) {
         None if !address.contains("${") => {
@@ -409,7 +414,7 @@ fn params<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String,
     Ok(inserted(params.into_iter().map(|(name, Param(value))| (name, value))))
 }
 
-/// The value of a parameter as it is written: `3.10` stays `3.10`.
+/// Reads the value of a parameter exactly as it is written: `3.10` stays `3.10`.
 fn param<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     struct OneText;
     impl Visitor<'_> for OneText {

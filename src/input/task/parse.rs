@@ -1,4 +1,4 @@
-//! The text of a task file -> [`Task`], with file, line, column and field in every error.
+//! Parses the text of a task file into a [`Task`]. Every error has file, line, column and field.
 
 use openhands_client::collections::inserted;
 use serde::de::DeserializeOwned;
@@ -12,24 +12,24 @@ use super::{Origin, Task, foreign};
 use crate::input::rows::Row;
 use crate::problem::{Problem, Problems};
 
-/// The largest number of mistakes that are reported for a file.
+/// The maximum number of errors that are reported for a file.
 const MOST: usize = 20;
 
-/// How a task is written.
+/// The format of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TaskFormat {
-    /// Markdown with an optional YAML front matter; the text under it is the prompt.
+    /// Markdown with optional YAML front matter. The text after it is the prompt.
     Markdown,
-    /// YAML with the text under `prompt`.
+    /// YAML with the prompt in the field `prompt`.
     Yaml,
-    /// JSON with the text under `prompt`.
+    /// JSON with the prompt in the field `prompt`.
     Json,
-    /// The prompt byte for byte, as the automation service packs it.
+    /// The whole text is the prompt, byte for byte, as the automation service packs it.
     Verbatim,
 }
 
 impl TaskFormat {
-    /// The format that a file's name implies; otherwise Markdown.
+    /// Returns the format that a file name implies; otherwise Markdown.
     #[must_use]
     pub(crate) fn of_name(name: &str) -> Self {
         let extension = name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
@@ -42,29 +42,29 @@ impl TaskFormat {
     }
 }
 
-/// Reads a task. `file` names it in errors.
+/// Parses a task. `file` is its name in errors.
 ///
 /// # Errors
-/// [`Problems`]: everything that is wrong with it, each with file, line and column, what was found and what to do.
+/// [`Problems`]: all errors, each with file, line and column, what was found and what to do.
 pub(crate) fn parse(text: &str, format: TaskFormat, file: &str) -> Result<Task, Problems> {
     parse_for(text, format, file, None)
 }
 
-/// Reads a task whose fields may take their values from a row.
+/// Parses a task whose fields may take their values from a row.
 ///
 /// # Errors
-/// As [`parse`]; also a value of the row that does not fit its field, with the places of both.
+/// The errors of [`parse`], and a value of the row that is invalid for its field, with the places of both.
 pub(crate) fn parse_for(text: &str, format: TaskFormat, file: &str, row: Option<&Row>) -> Result<Task, Problems> {
     parse_checked(text, format, file, row, &|_| Vec::new())
 }
 
-/// Finds what is wrong with the messages of a task.
+/// Finds the errors in the messages of a task.
 pub(crate) type CheckMessages<'c> = &'c dyn Fn(&Task) -> Vec<Problem>;
 
-/// The same. If a field is wrong, `check_messages` adds the mistakes in the messages, so that all are reported together.
+/// Does the same. If a field is wrong, `check_messages` adds the errors in the messages, so that all are reported together.
 ///
 /// # Errors
-/// As [`parse_for`].
+/// The errors of [`parse_for`].
 pub(crate) fn parse_checked(
     text: &str,
     format: TaskFormat,
@@ -93,18 +93,18 @@ pub(crate) fn parse_checked(
     if problems.is_empty() {
         return Ok(task);
     }
-    // Parameters that cannot be read would be missed in the messages.
+    // Parameters that could not be read would be reported as missing in the messages.
     if !problems.iter().any(|problem| ["`params", "`prompt`"].iter().any(|field| problem.found.contains(field))) {
         problems.extend(check_messages(&task));
     }
     Err(Problems(problems))
 }
 
-/// Reads a list or an object that the automation service has packed beside the prompt. Fields that are not known are left
-/// out with a warning: a newer service may have added them, and no user could correct the file.
+/// Reads a list or an object that the automation service has packed next to the prompt. Unknown fields are left out with a
+/// warning: a newer service may have added them, and no user could correct the file.
 ///
 /// # Errors
-/// As [`parse`], for everything else.
+/// The errors of [`parse`], except for unknown fields.
 pub(crate) fn data<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, Problems> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let fields = Fields { text, format: TaskFormat::Json, file, row: None };
@@ -121,7 +121,7 @@ pub(crate) fn data<T: DeserializeOwned>(text: &str, file: &str) -> Result<T, Pro
     }
 }
 
-/// What a file says: the task, as far as it can be read, and what is wrong.
+/// The content of a file: the task, as far as it is valid, and the errors.
 type Read = (Option<Task>, Vec<Problem>);
 
 fn with_fields(text: &str, format: TaskFormat, file: &str, row: Option<&Row>) -> Result<Read, Problem> {
@@ -145,7 +145,7 @@ fn with_fields(text: &str, format: TaskFormat, file: &str, row: Option<&Row>) ->
     Ok((task, problems))
 }
 
-/// Where the texts of a task stand that are filled in later.
+/// Returns the places of the texts that are rendered later.
 fn origin(fields: &Fields<'_>, task: &Task) -> Origin {
     let field = |name: &str| Step::Field(name.to_owned());
     let then = task.then.iter().enumerate();
@@ -167,7 +167,7 @@ fn markdown(text: &str, file: &str, row: Option<&Row>) -> Result<Read, Problem> 
     let Parts { before, front_matter: Some(front_matter), body } = Parts::of(text, file)? else {
         return Ok((Some(Task { prompt: text.trim().to_owned(), ..Task::default() }), Vec::new()));
     };
-    // The lines above stay as empty lines, so that lines are counted as in the file.
+    // The lines above are kept as empty lines, so that line numbers are those of the file.
     let fields = "\n".repeat(before + 1) + &front_matter;
     let (task, mut problems) = match front_matter.trim() {
         "" => (Some(Task::default()), Vec::new()),
@@ -179,7 +179,7 @@ fn markdown(text: &str, file: &str, row: Option<&Row>) -> Result<Read, Problem> 
         problems.push(Problem::new(place, "`prompt` in the front matter", "write the prompt below the closing `---`"));
     }
     let in_body = Place::of_byte(body, body.len() - body.trim_start().len());
-    // Two fences lie around the front matter.
+    // The front matter has two fences.
     let start = Place { line: before + front_matter.lines().count() + 2 + in_body.line, column: in_body.column };
     let prompt = body.trim();
     let task = task.map(|task| {
@@ -189,10 +189,11 @@ fn markdown(text: &str, file: &str, row: Option<&Row>) -> Result<Read, Problem> 
     Ok((task, problems))
 }
 
-/// The text below the front matter of a Markdown file, or all of another file, as the prompt. Nothing in it is read.
+/// Returns the text after the front matter of a Markdown file, or the whole text of another file, as the prompt. It is not
+/// parsed.
 ///
 /// # Errors
-/// [`Problems`] where there is no text.
+/// [`Problems`] if there is no text.
 pub(crate) fn plain(text: &str, format: TaskFormat, file: &str) -> Result<Task, Problems> {
     let body = match format {
         TaskFormat::Markdown => Parts::of(text, file).map_or(text, |parts| parts.body).trim(),

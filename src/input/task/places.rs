@@ -1,4 +1,4 @@
-//! Lines and columns of the parts of a text.
+//! Line and column of the parts of a text.
 
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -7,12 +7,12 @@ use std::fmt;
 
 use super::tolerant::{Part, Step};
 
-/// A line and a column; both count from 1, and a column is a character.
+/// A line and a column. Both start at 1, and a column is a character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
     /// The line.
     pub(crate) line: usize,
-    /// The column in it.
+    /// The column in the line.
     pub(crate) column: usize,
 }
 
@@ -23,36 +23,36 @@ impl fmt::Display for Place {
 }
 
 impl Place {
-    /// Where this byte of a text stands.
+    /// Returns the place of this byte of a text.
     pub(crate) fn of_byte(text: &str, byte: usize) -> Self {
         let before = &text[..text.floor_char_boundary(byte)];
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         Self { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
     }
 
-    /// Where the parser of YAML found something.
+    /// Returns the place of an error of the YAML parser.
     pub(super) fn of_yaml(error: &yaml_serde::Error) -> Option<Self> {
         error.location().map(|place| Self { line: place.line(), column: place.column() })
     }
 }
 
-/// Where a text stands in a file.
+/// The place of a text in a file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct TextPlace {
-    /// Where it begins, as far as that is known.
+    /// The beginning, if it is known.
     pub(crate) start: Option<Place>,
-    /// Where each of its lines begins; nothing for a line that the file has in another form.
+    /// The beginning of each line; `None` for a line that has another form in the file.
     pub(crate) lines: Vec<Option<Place>>,
 }
 
 impl TextPlace {
-    /// The place of a text that is the rest of a file from this place on, line by line.
+    /// Returns the place of a text that is the rest of a file from this place on.
     pub(super) fn of_rest(start: Place, text: &str) -> Self {
         let line = |index| Place { line: start.line + index, column: if index == 0 { start.column } else { 1 } };
         Self { start: Some(start), lines: (0..text.lines().count()).map(|index| Some(line(index))).collect() }
     }
 
-    /// The place of a value of a file whose value begins there.
+    /// Returns the place of a value in a file, from the place where the value begins.
     pub(super) fn of_value(file: &str, start: Place, text: &str) -> Self {
         let rows: Vec<&str> = file.lines().collect();
         let begin = |row: usize| match rows.get(row) {
@@ -62,7 +62,7 @@ impl TextPlace {
             _ => 0,
         };
         let own_row = start.line - 1;
-        // A text below a `|` of YAML begins on the next line.
+        // A block after a `|` in YAML begins on the next line.
         let is_block = rows.get(own_row).is_some_and(|whole| whole[begin(own_row)..].starts_with(['|', '>']));
         let place = |(index, line): (usize, &str)| {
             let row = own_row + index + usize::from(is_block);
@@ -74,7 +74,7 @@ impl TextPlace {
     }
 }
 
-/// Where a part of a JSON text stands. The parser of JSON knows only where a value ends.
+/// Returns the place of a part of a JSON text. The JSON parser only knows where a value ends.
 pub(super) fn in_json(text: &str, part: &Part) -> Option<Place> {
     let mut value = text.trim_start();
     for (index, step) in part.path.iter().enumerate() {
@@ -89,12 +89,12 @@ pub(super) fn in_json(text: &str, part: &Part) -> Option<Place> {
             }
         };
     }
-    // Each is a piece of the text.
+    // Each value is a slice of the text.
     let byte = value.as_ptr().addr().checked_sub(text.as_ptr().addr())?;
     (byte <= text.len()).then(|| Place::of_byte(text, byte))
 }
 
-/// The fields of an object, as they are written.
+/// The fields of an object, in their order.
 struct Fields<'t>(Vec<(&'t RawValue, &'t RawValue)>);
 
 impl<'de> Deserialize<'de> for Fields<'de> {

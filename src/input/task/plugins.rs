@@ -1,5 +1,5 @@
-//! Plugins and experiments, as the automation service writes them into `plugins_config.json` and
-//! `experiment_config.json` (`openhands-automation` 1.25.0).
+//! Plugins and experiments, in the form of `plugins_config.json` and `experiment_config.json` of the automation service
+//! (`openhands-automation` 1.25.0).
 
 use std::path::{Component, Path};
 
@@ -13,7 +13,7 @@ use crate::problem::{Mistake, shown};
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Plugin {
-    /// `github:owner/repo`, a git address, or a directory on the agent-server's machine.
+    /// `github:owner/repo`, a git URL, or a directory on the agent-server's machine.
     #[serde(deserialize_with = "not_blank")]
     pub(crate) source: String,
     /// A branch, a tag or a commit of a git source.
@@ -30,14 +30,14 @@ impl From<Plugin> for PluginSource {
     }
 }
 
-/// Variants of a run, of which each run takes one.
+/// Variants of a run. Each run uses one of them.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Experiment {
-    /// Its name; it becomes the conversation's tag `experimentid`.
+    /// The name of the experiment. It becomes the conversation's tag `experimentid`.
     #[serde(deserialize_with = "not_blank")]
     pub(crate) experiment_id: String,
-    /// What there is to choose from.
+    /// The variants.
     #[serde(deserialize_with = "variants")]
     pub(crate) variants: Vec<Variant>,
 }
@@ -46,17 +46,17 @@ pub(crate) struct Experiment {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Variant {
-    /// Its name; it becomes the conversation's tag `variant`.
+    /// The name of the variant. It becomes the conversation's tag `variant`.
     #[serde(deserialize_with = "not_blank")]
     pub(crate) name: String,
-    /// How often it is chosen, compared with the other variants' weights.
+    /// How often it is chosen, relative to the weights of the other variants.
     #[serde(deserialize_with = "weight")]
     #[schemars(range(min = 1))]
     pub(crate) weight: u32,
-    /// The LLM profile, instead of the run's own.
+    /// The LLM profile, instead of the one of the run.
     #[serde(default)]
     pub(crate) model: Option<String>,
-    /// Its plugins.
+    /// The plugins of the variant.
     #[serde(default)]
     pub(crate) plugins: Vec<Plugin>,
 }

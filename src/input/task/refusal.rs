@@ -1,15 +1,15 @@
-//! The message of a parser in the words of users: no types of the implementation, and no value that may be a key.
+//! Converts a parser's message for users: without types of the implementation, and without values that may be a key.
 
 use super::tolerant::{Part, Step};
 use crate::problem::{Mistake, did_you_mean, nearest, shown};
 
-/// How serde begins its message about an unknown field.
+/// The beginning of serde's message about an unknown field.
 const UNKNOWN_FIELD: &str = "unknown field ";
 
-/// The largest number of names that are listed where none is near.
+/// The maximum number of names to list if none is similar.
 const FEW_NAMES: usize = 8;
 
-/// What belongs into a field, where its type does not say it. Each list has its row, with an example that has the brackets.
+/// What a field expects, if its type does not say it. Each list has a row with an example in brackets.
 const EXPECTED: &[(&str, &str)] = &[
     ("agent.sub_agents", "a list of agents, such as `[{name: tester, description: Runs the tests}]`"),
     ("agent.sub_agents[].tools", TOOLS),
@@ -36,20 +36,21 @@ const COMMANDS: &str = "a list of commands, such as `[\"make test\"]`";
 const PLUGINS: &str = "a list of plugins, such as `[{source: \"github:octo/plugin\"}]`";
 const TOOLS: &str = "a list of names, such as `[terminal, file_editor]`";
 
-/// What belongs into the field at a path, if its type does not say it.
+/// Returns what the field at a path expects, if its type does not say it.
 fn expected_at(path: &str) -> Option<&'static str> {
     let mut of_any_item = path.to_owned();
     of_any_item.retain(|char| !char.is_ascii_digit());
     EXPECTED.iter().find(|(field, _)| *field == of_any_item).map(|(_, expected)| *expected)
 }
 
-/// The names that are known where an unknown field stands; nothing for any other message.
+/// Returns the known names in the message about an unknown field; `None` for any other message.
 pub(super) fn known_names(message: &str) -> Option<Vec<&str>> {
     let (_, names) = message.rsplit_once(UNKNOWN_FIELD)?;
     Some(names.split('`').skip(1).step_by(2).skip(1).collect())
 }
 
-/// What is wrong with a part, by a parser's message. Both parsers end theirs with "at line L column C", and may begin with the path.
+/// Returns the mistake in a part, from a parser's message. Messages of both parsers end with "at line L column C" and may begin
+/// with the path.
 pub(super) fn mistake(part: &Part, message: &str) -> Mistake {
     let path = part.to_string();
     let message = without_place(message, &path);
@@ -76,7 +77,7 @@ pub(super) fn mistake(part: &Part, message: &str) -> Mistake {
     if let Some((found, expected)) = of_type(message) {
         let own = expected_at(&path).map(str::to_owned);
         let found = match found.strip_prefix('`') {
-            // The address of a webhook is a key, whatever it looks like.
+            // The URL of a webhook is a key, whatever it looks like.
             Some(_) if path.starts_with("notify") => format!("invalid value for {name}"),
             Some(_) => format!("invalid value {found} for {name}"),
             None => format!("invalid value for {name}: {found}"),
@@ -101,17 +102,17 @@ fn without_place<'m>(message: &'m str, path: &str) -> &'m str {
     }
 }
 
-/// The names of a path, each only if it can be no key: a user may have written one there.
+/// Returns the names of a path, but only those that cannot be a key: a user may have written one there by mistake.
 pub(super) fn shown_path(path: &str) -> String {
     let name = |name: &str| {
-        // The index of an item makes no key of a name.
+        // The index of an item is not part of the name.
         let field = name.split('[').next().unwrap_or_default();
         if shown(field) == format!("`{field}`") { name.to_owned() } else { "…".to_owned() }
     };
     path.split('.').map(name).collect::<Vec<_>>().join(".")
 }
 
-/// serde's messages about values: what was found, and what should be there.
+/// Parses serde's messages about values: what was found, and what was expected.
 fn of_type(message: &str) -> Option<(String, String)> {
     let kinds = ["invalid type: ", "invalid value: ", "invalid length "];
     if let Some(rest) = kinds.iter().find_map(|kind| message.strip_prefix(kind)) {
@@ -123,7 +124,7 @@ fn of_type(message: &str) -> Option<(String, String)> {
     Some((shown(found), expected.to_owned()))
 }
 
-/// What serde calls a value, as users call it. The text of a value may be a key.
+/// Converts serde's word for a value to the user's word. The text of a value may be a key.
 fn value(found: &str) -> String {
     match found.split_once(' ').unwrap_or((found, "")) {
         ("string", "\"\"") => "an empty text".to_owned(),
@@ -160,7 +161,7 @@ mod tests {
     use crate::input::task::Task;
     use crate::input::task::parse::{TaskFormat, parse};
 
-    /// The paths of all lists of a schema, each with the types of its place.
+    /// Collects the paths of all lists in a schema, each with its types.
     fn lists(schema: &Value, whole: &Value, path: &str, found: &mut Vec<String>) {
         if let Some(name) = schema.get("$ref").and_then(Value::as_str) {
             let definition = whole.pointer(name.trim_start_matches('#')).unwrap();
@@ -190,7 +191,7 @@ mod tests {
         lists(&schema, &schema, "", &mut paths);
         assert!(paths.len() >= 13 && paths.contains(&"checks".to_owned()), "{paths:?}");
         for path in paths {
-            // The fields above, as YAML writes them.
+            // The parent fields, as YAML writes them.
             let (above, field) = path.rsplit_once('.').unwrap_or(("", &path));
             let (mut before, mut after) = (String::new(), String::new());
             for step in above.split('.').filter(|step| !step.is_empty()) {

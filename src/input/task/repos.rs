@@ -1,5 +1,5 @@
-//! The repositories of a task, as the automation service writes them into `repos_config.json`
-//! (`openhands-automation` 1.25.0), and what a task file can say more of them.
+//! The repositories of a task, in the form of `repos_config.json` of the automation service (`openhands-automation` 1.25.0), and
+//! the additional fields of a task file.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,27 +13,27 @@ use url::{Host, Url};
 use super::{optional_duration, web_page};
 use crate::problem::{self, Mistake};
 
-/// One repository to clone before the agent starts. A bare text is its address.
+/// A repository to clone before the agent starts. A plain text is its address.
 #[derive(Debug, Clone, PartialEq, JsonSchema)]
 #[schemars(with = "RepoSchema")]
 pub(crate) struct RepoSource {
-    /// Where it is.
+    /// The address.
     pub(crate) address: Address,
     /// A branch, a tag or a commit.
     pub(crate) git_ref: Option<String>,
-    /// Whose it is.
+    /// The hosting service.
     pub(crate) provider: Option<GitProvider>,
-    /// Whether the run continues without it.
+    /// Whether the run continues if it cannot be cloned.
     pub(crate) optional: bool,
-    /// Whether its submodules are cloned, too.
+    /// Whether its submodules are cloned too.
     pub(crate) submodules: bool,
-    /// Whether the content of its Git LFS files is fetched.
+    /// Whether the content of Git LFS files is fetched.
     pub(crate) lfs: bool,
-    /// How long cloning may take.
+    /// The time limit for cloning.
     pub(crate) timeout: Option<Duration>,
 }
 
-/// Where a git repository is hosted; it says which of the account's tokens opens it.
+/// The hosting service of a git repository, which determines the token of the account that is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum GitProvider {
@@ -48,7 +48,7 @@ pub(crate) enum GitProvider {
 }
 
 impl GitProvider {
-    /// The provider of a public host.
+    /// Returns the provider of a public host.
     pub(crate) fn of_host(host: &str) -> Option<Self> {
         match host {
             "github.com" => Some(Self::Github),
@@ -64,13 +64,13 @@ impl GitProvider {
 /// The address of a repository. Its user part is never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Address {
-    /// `owner/repo` at a provider.
+    /// `owner/repo` with a provider.
     Short(String),
     /// `https://`, `http://`, `ssh://` or `file://`.
     Url {
-        /// As it was written, without a user part.
+        /// The original text, without the user part.
         shown: String,
-        /// All of it.
+        /// The complete URL.
         url: Url,
     },
     /// `git@host:path`, over SSH.
@@ -78,10 +78,10 @@ pub(crate) enum Address {
 }
 
 impl Address {
-    /// Reads an address. `http://` becomes `https://`, as the automation service has it, but for this machine itself.
+    /// Parses an address. `http://` becomes `https://`, as in the automation service, except for this machine.
     ///
     /// # Errors
-    /// What is wrong with it and how to write one.
+    /// What is wrong with it, and how to write one.
     pub(crate) fn parse(text: &str) -> Result<Self, Mistake> {
         const HELP: &str = "write owner/repo with a provider, https://…, ssh://…, git@host:path or file:///…";
         let wrong = |found: String| Mistake::new(found, HELP);
@@ -89,11 +89,11 @@ impl Address {
         if text.chars().any(|c| c.is_control() || c == ' ') {
             return Err(wrong("an address with blanks or control characters".to_owned()));
         }
-        // What a browser's address bar shows: `github.com/owner/repo`.
+        // The form in a browser's address bar: `github.com/owner/repo`.
         let completed = without_scheme(text).map(|rest| format!("https://{rest}"));
         let text = completed.as_deref().unwrap_or(text);
         if text.contains("://") {
-            // The text is not shown: it may hold a password.
+            // The text is not shown, because it may contain a password.
             let mut url = Url::parse(text).map_err(|error| wrong(format!("not an address ({error})")))?;
             if url.scheme() == "http" && !is_this_machine(&url) {
                 url.set_scheme("https").map_err(|()| wrong("an address that has no https:// form".to_owned()))?;
@@ -102,7 +102,7 @@ impl Address {
                 return Err(page.problem());
             }
             let parts = url.path_segments().into_iter().flatten().filter(|part| !part.is_empty()).count();
-            // Another port of such a host is a server of someone's own.
+            // Another port of such a host is a server of another operator.
             let is_public = url.port().is_none() && url.host_str().and_then(GitProvider::of_host).is_some();
             let fewest = if is_public { 2 } else { 1 };
             if url.scheme() != "file" && parts < fewest {
@@ -134,7 +134,7 @@ impl Address {
         }
     }
 
-    /// As it was written, without a user part.
+    /// Returns the original text, without the user part.
     #[must_use]
     pub(crate) fn shown(&self) -> &str {
         match self {
@@ -149,18 +149,18 @@ impl fmt::Debug for Address {
     }
 }
 
-/// The address without the scheme that is missing: its first part is a host.
+/// Returns the address if only its scheme is missing: its first part is a host.
 fn without_scheme(text: &str) -> Option<&str> {
     let (host, path) = text.split_once('/')?;
     let is_host = host.contains('.')
         && !host.starts_with(['.', '-'])
         && host.chars().all(|c| c.is_ascii_alphanumeric() || ".-:".contains(c));
-    // `a.b/c` is an owner with a dot, unless it is a known host.
+    // `a.b/c` is an owner with a dot, unless the host is known.
     let is_known = GitProvider::of_host(&host.to_ascii_lowercase()).is_some();
     (is_host && (is_known || path.trim_matches('/').contains('/'))).then_some(text)
 }
 
-/// Whether an address is one of this machine.
+/// Returns whether a URL refers to this machine.
 pub(crate) fn is_this_machine(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
@@ -172,7 +172,7 @@ pub(crate) fn is_this_machine(url: &Url) -> bool {
 
 fn shown(text: &str, url: &Url) -> String {
     let has_secret = match url.scheme() {
-        // `ssh://git@host/` says how to log in, and no more.
+        // The user in `ssh://git@host/` only says how to log in.
         "ssh" => url.password().is_some(),
         _ => !url.username().is_empty() || url.password().is_some(),
     };
@@ -181,7 +181,7 @@ fn shown(text: &str, url: &Url) -> String {
         return format!("{}://{rest}", url.scheme());
     }
     let mut bare = url.clone();
-    // Both can be refused only for addresses without a host.
+    // Both calls fail only for URLs without a host.
     let _ = bare.set_username("");
     let _ = bare.set_password(None);
     bare.into()
@@ -200,20 +200,20 @@ struct RepoForm {
     #[serde(default, rename = "ref", deserialize_with = "git_ref")]
     #[schemars(with = "Option<String>")]
     git_ref: Option<String>,
-    /// Whose token opens it. Known by itself for addresses at the providers' public hosts.
+    /// The provider whose token is used. It is derived from the address for the providers' public hosts.
     #[serde(default)]
     provider: Option<GitProvider>,
-    /// Whether the run continues without it if it cannot be cloned.
+    /// Whether the run continues if the repository cannot be cloned.
     #[serde(default)]
     optional: bool,
-    /// Clone its submodules, too. Default: their folders stay empty, and a warning names them.
+    /// Whether its submodules are cloned too. Default: their folders stay empty, and a warning names them.
     #[serde(default)]
     submodules: bool,
-    /// Fetch the content of its Git LFS files, which needs `git-lfs` in the image. Default: they are pointers, and a warning names
-    /// them.
+    /// Whether the content of its Git LFS files is fetched, which needs `git-lfs` in the image. Default: they stay pointers, and
+    /// a warning names them.
     #[serde(default)]
     lfs: bool,
-    /// How long cloning may take, such as `2m`. Default: 5 minutes.
+    /// The time limit for cloning, such as `2m`. Default: 5 minutes.
     #[serde(default, deserialize_with = "optional_duration")]
     #[schemars(with = "String")]
     timeout: Option<Duration>,
@@ -281,7 +281,7 @@ fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Address, D::Err
 
 fn git_ref<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let Some(name) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
-    // What `git check-ref-format` refuses, and what could be taken for an option.
+    // Names that `git check-ref-format` rejects, and names that git could take for an option.
     let bad = name.is_empty()
         || name.starts_with('-')
         || name.contains("..")
@@ -338,7 +338,7 @@ mod tests {
             let Address::Url { url, .. } = read(json!(written)).unwrap().address else { panic!("{written}") };
             assert_eq!(url.as_str(), expected);
         }
-        // An owner may have a dot in its name.
+        // The name of an owner may contain a dot.
         let short = read(json!({"url": "octo.org/alpha", "provider": "gitlab"})).unwrap();
         assert_eq!(short.address, Address::Short("octo.org/alpha".to_owned()));
     }

@@ -1,4 +1,4 @@
-//! Which skills the agent gets.
+//! The field `skills` of the task file.
 
 use std::fmt;
 
@@ -7,18 +7,18 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, de};
 
-/// Sources of skills. All when left out; `false` alone is none.
+/// Sources of skills. Default: all. `false` alone means none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
 #[schemars(with = "SkillSchema")]
 #[expect(clippy::struct_excessive_bools, reason = "four sources, each on or off")]
 pub(crate) struct SkillSources {
     /// OpenHands' public skills.
     pub(crate) public: bool,
-    /// The user's own, in the home directory of the agent-server.
+    /// The user's own skills, in the home directory of the agent-server.
     pub(crate) user: bool,
-    /// Those of the account's organisation.
+    /// The skills of the account's organisation.
     pub(crate) org: bool,
-    /// Those of each cloned repository, or of the working directory where nothing is cloned.
+    /// The skills of each cloned repository, or of the working directory if nothing is cloned.
     pub(crate) project: bool,
 }
 
@@ -49,13 +49,13 @@ struct SkillForm {
     /// OpenHands' public skills.
     #[serde(default = "yes")]
     public: bool,
-    /// The user's own, in the home directory of the agent-server.
+    /// The user's own skills, in the home directory of the agent-server.
     #[serde(default = "yes")]
     user: bool,
-    /// Those of the account's organisation.
+    /// The skills of the account's organisation.
     #[serde(default = "yes")]
     org: bool,
-    /// Those of each cloned repository, or of the working directory where nothing is cloned.
+    /// The skills of each cloned repository, or of the working directory if nothing is cloned.
     #[serde(default = "yes")]
     project: bool,
 }

@@ -1,4 +1,4 @@
-//! Where the task comes from: a named file, standard input when asked for, else what lies in the working directory.
+//! The source of the task: a named file, standard input if requested, or else a file in the working directory.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -11,13 +11,13 @@ use crate::input::rows::Row;
 use crate::problem::{Problem, Problems};
 use openhands_client::text;
 
-/// Files that are taken when no task is named, the first that exists.
+/// The files to look for if no task is named. The first that exists is used.
 pub(crate) const DEFAULT_FILES: &[&str] = &["task.md", "task.yaml", "task.json", "prompt.txt"];
 
-/// The largest task file, in bytes.
+/// The maximum size of a task file, in bytes.
 pub(crate) const LARGEST: u64 = 1024 * 1024;
 
-/// Where to read the task.
+/// The source of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
     /// This file.
@@ -26,14 +26,14 @@ pub(crate) enum Source {
     Stdin,
     /// The first of [`DEFAULT_FILES`] in this directory.
     Directory(PathBuf),
-    /// This text, as it is.
+    /// This text, without parsing.
     Text(String),
-    /// Standard input, as it is.
+    /// Standard input, without parsing.
     StdinText,
 }
 
 impl Source {
-    /// What the command line names: a path, `-` for standard input, nothing for the files in `directory`.
+    /// Returns the source that the command line names: a path, `-` for standard input, or the default files in `directory`.
     #[must_use]
     pub(crate) fn named(argument: Option<&Path>, directory: &Path) -> Self {
         match argument {
@@ -43,16 +43,16 @@ impl Source {
         }
     }
 
-    /// What `--prompt` gives: the text, or `-` for standard input.
+    /// Returns the source that `--prompt` names: the text, or `-` for standard input.
     #[must_use]
     pub(crate) fn prompt(argument: &str) -> Self {
         if argument == "-" { Self::StdinText } else { Self::Text(argument.to_owned()) }
     }
 
-    /// Reads and parses the task. Blocks, without a limit where the source is a pipe that stays open.
+    /// Reads and parses the task. Blocks, without a limit if the source is a pipe that stays open.
     ///
     /// # Errors
-    /// [`Problems`]: everything that is wrong with it.
+    /// [`Problems`]: all errors in the task.
     pub(crate) fn load(&self) -> Result<Task, Problems> {
         self.load_for(None)
     }
@@ -60,23 +60,23 @@ impl Source {
     /// Reads and parses the task for a row, if there is one.
     ///
     /// # Errors
-    /// As [`Source::load`].
+    /// The errors of [`Source::load`].
     pub(crate) fn load_for(&self, row: Option<&Row>) -> Result<Task, Problems> {
         self.load_checked(row, &|_| Vec::new())
     }
 
-    /// The same. If a field is wrong, `check_messages` adds the mistakes in the messages.
+    /// Does the same. If a field is wrong, `check_messages` adds the errors in the messages.
     ///
     /// # Errors
-    /// As [`Source::load`].
+    /// The errors of [`Source::load`].
     pub(crate) fn load_checked(&self, row: Option<&Row>, check_messages: CheckMessages<'_>) -> Result<Task, Problems> {
         self.read(&|text, format, file| parse_checked(text, format, file, row, check_messages))
     }
 
-    /// Reads the task as a prompt alone: its fields are skipped, and nothing is filled in.
+    /// Reads the task as a plain prompt: its fields are skipped, and no template is rendered.
     ///
     /// # Errors
-    /// As [`Source::load`].
+    /// The errors of [`Source::load`].
     pub(crate) fn load_plain(&self) -> Result<Task, Problems> {
         self.read(&plain)
     }
@@ -107,10 +107,10 @@ impl Source {
     }
 }
 
-/// What the automation service packs beside a `prompt.txt`, when it applies (`openhands-automation` 1.25.0).
+/// Files that the automation service packs next to a `prompt.txt`, if they apply (`openhands-automation` 1.25.0).
 const DATA_FILES: [&str; 3] = ["repos_config.json", "plugins_config.json", "experiment_config.json"];
 
-/// Takes in the files beside a prompt. An experiment takes the place of the plugins, as the service's own script has it.
+/// Adds the files next to a prompt. An experiment replaces the plugins, as in the service's own script.
 fn with_data(task: Task, prompt: &Path) -> Result<Task, Problems> {
     let [repos, plugins, experiment] = DATA_FILES.map(|name| prompt.with_file_name(name));
     let experiment = optional(&experiment)?;
@@ -118,7 +118,7 @@ fn with_data(task: Task, prompt: &Path) -> Result<Task, Problems> {
     Ok(Task { repos: optional(&repos)?.unwrap_or_default(), plugins: plugins.unwrap_or_default(), experiment, ..task })
 }
 
-/// The files beside this task file that belong to it.
+/// Returns the files next to this task file that belong to it.
 #[must_use]
 pub(crate) fn data_files(task: &Path) -> Vec<PathBuf> {
     let name = task.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
@@ -138,10 +138,10 @@ fn optional<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Problems> {
     data(&text_of(file, shown)?, shown).map(Some)
 }
 
-/// How the text of a task is read.
+/// Parses the text of a task.
 type Parse<'r> = &'r dyn Fn(&str, TaskFormat, &str) -> Result<Task, Problems>;
 
-/// Whether a name was meant as the prompt itself: it has words, and no file has that name.
+/// Returns whether a name is probably a prompt: it consists of several words, and no file has that name.
 fn is_prompt(name: &str) -> bool {
     name.split_whitespace().count() > 1 && !name.contains('/')
 }
@@ -168,7 +168,7 @@ fn file(path: &Path, parse: Parse<'_>) -> Result<Task, Problems> {
     if format == TaskFormat::Verbatim { with_data(task, path) } else { Ok(task) }
 }
 
-/// A task's text, of a bounded size.
+/// Reads a task's text, up to the maximum size.
 pub(crate) fn text_of(source: impl Read, shown: &str) -> Result<String, Problem> {
     let mut bytes = Vec::new();
     source

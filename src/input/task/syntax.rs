@@ -1,8 +1,8 @@
-//! What the parsers of YAML and JSON say of a text that is neither, in the words of users.
+//! Converts the syntax errors of the YAML and JSON parsers for users.
 
 use super::places::Place;
 
-/// What a text has instead of correct syntax.
+/// A syntax error in a text.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct SyntaxMistake {
     pub(super) place: Place,
@@ -10,7 +10,8 @@ pub(super) struct SyntaxMistake {
     pub(super) help: String,
 }
 
-/// Words of the parser, and where the mistake is: at what began there (`true`), or at the place where the parser stopped.
+/// The words of the parser; whether the error is where the current element began (`true`) or where the parser stopped; what was
+/// found; what to do.
 type Row = (&'static str, bool, &'static str, &'static str);
 
 const IN_YAML: &[Row] = &[
@@ -70,7 +71,7 @@ const IN_JSON: &[Row] = &[
     ("invalid escape", false, "an unknown escape in a string", "write `\\\\` for a backslash"),
 ];
 
-/// A text that is not YAML.
+/// Returns the syntax error of a text that is not valid YAML.
 pub(super) fn in_yaml(error: &yaml_serde::Error) -> SyntaxMistake {
     let message = error.to_string();
     let stopped = Place::of_yaml(error);
@@ -78,7 +79,7 @@ pub(super) fn in_yaml(error: &yaml_serde::Error) -> SyntaxMistake {
         let (found, help) = ("more than one YAML document", "keep one, and remove the line `---` between them");
         return mistake(stopped.unwrap_or(START), found, help);
     }
-    // The parser leaves out a beginning at the start of the text.
+    // The parser leaves out this place if it is the start of the text.
     let began = || message.rsplit_once(", while ").map_or(START, |(_, context)| place_in(context).unwrap_or(START));
     match IN_YAML.iter().find(|(words, ..)| message.contains(words)) {
         Some((_, is_at_start, found, help)) => {
@@ -92,7 +93,7 @@ pub(super) fn in_yaml(error: &yaml_serde::Error) -> SyntaxMistake {
     }
 }
 
-/// A text that is not JSON.
+/// Returns the syntax error of a text that is not valid JSON.
 pub(super) fn in_json(error: &serde_json::Error) -> SyntaxMistake {
     let message = error.to_string();
     let place = Place { line: error.line().max(1), column: error.column().max(1) };
@@ -111,7 +112,7 @@ fn mistake(place: Place, found: &str, help: &str) -> SyntaxMistake {
     SyntaxMistake { place, found: found.to_owned(), help: help.to_owned() }
 }
 
-/// `… at line 3 column 6`.
+/// Parses `… at line 3 column 6`.
 fn place_in(message: &str) -> Option<Place> {
     let (line, column) = message.rsplit_once(" at line ")?.1.split_once(" column ")?;
     Some(Place { line: line.parse().ok()?, column: column.parse().ok()? })

@@ -1,7 +1,7 @@
-//! Reading a value in which several parts are wrong: each part that is wrong is noted and left out, until the rest can be read.
+//! Reads a value in which several parts may be wrong: each wrong part is recorded and left out, until the rest can be read.
 //!
-//! [`Walk`] stands between a parser and the type that is read. It knows the path of what is read at each moment, and leaves out
-//! paths on request.
+//! [`Walk`] is placed between a parser and the type that is read. It knows the path of the current value, and can leave out
+//! paths.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -16,29 +16,29 @@ use serde_json::Value;
 
 use super::filling::{Filled, suited};
 
-/// What an error says that is none: the reading was to end there.
+/// The text of an error that only ends the reading.
 const END: &str = "the end of the reading";
 
-/// One step from a value to a part of it.
+/// A step from a value to a part of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
-    /// To the field of this name.
+    /// The field with this name.
     Field(String),
-    /// To the item with this index.
+    /// The item with this index.
     Item(usize),
 }
 
-/// Where a part of a value is.
+/// The position of a part of a value.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Part {
-    /// The steps to it.
+    /// The steps to the part.
     pub(super) path: Vec<Step>,
-    /// Whether it is the name of a field, and not its value.
+    /// Whether the part is the name of a field, and not its value.
     pub(super) is_name: bool,
 }
 
 impl fmt::Display for Part {
-    /// `repos[1].url`; nothing for the whole.
+    /// Writes a path such as `repos[1].url`; empty for the whole value.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, step) in self.path.iter().enumerate() {
             match step {
@@ -51,23 +51,23 @@ impl fmt::Display for Part {
     }
 }
 
-/// A part that is wrong, and what the parser says of it.
+/// A wrong part with the parser's message.
 pub(super) struct Wrong<E> {
     pub(super) part: Part,
     pub(super) error: E,
 }
 
-/// Reads a text up to a part of it. Gives the error in which that ends: its parser knows its place.
+/// Reads a text up to a part of it, and returns the error that ends the reading, which contains the place.
 pub(super) fn stop_at<'de, D: Deserializer<'de>>(part: &Part, parser: D) -> Option<D::Error> {
     let reading = Reading { stop: Some(part.clone()), ..Reading::default() };
     let ended = reading.read::<Value, D>(parser).err()?;
     ended.to_string().contains(END).then_some(ended)
 }
 
-/// One reading of a text.
+/// A single reading of a text.
 #[derive(Debug, Default)]
 pub(super) struct Reading<'f> {
-    /// What is read in place of the text's own values.
+    /// Values that replace those of the text.
     filled: &'f [Filled],
     skipped: Vec<Vec<Step>>,
     stop: Option<Part>,
@@ -79,7 +79,7 @@ impl Reading<'_> {
     /// Reads a value through this.
     ///
     /// # Errors
-    /// Those of the parser.
+    /// The errors of the parser.
     pub(super) fn read<'de, T: Deserialize<'de>, D: Deserializer<'de>>(&self, parser: D) -> Result<T, D::Error> {
         T::deserialize(Walk { inner: parser, reading: self })
     }
@@ -105,23 +105,24 @@ impl Reading<'_> {
         self.stop.as_ref().is_some_and(|stop| stop.is_name == is_name && stop.path == *self.here.borrow())
     }
 
-    /// Notes the innermost part that failed, which is the first to be reported.
+    /// Records the innermost part that failed, which is reported first.
     fn fails(&self, is_name: bool) {
         let mut failed = self.failed.borrow_mut();
         failed.get_or_insert_with(|| Part { path: self.here.borrow().clone(), is_name });
     }
 }
 
-/// How much may be wrong.
+/// Limits for wrong parts.
 pub(super) struct Tolerance {
-    /// Reading ends when this many parts are wrong.
+    /// The number of wrong parts after which reading ends.
     pub(super) most: usize,
-    /// Whether the error of a part explains errors above it, which then are not reported. A field that is left out may be missed there.
+    /// Whether the error of a part explains errors in its parents, which are then not reported: the field that was left out may
+    /// be missing there.
     pub(super) explains: fn(&str) -> bool,
 }
 
-/// Reads a value by `read`, again and again, until nothing is wrong but what is left out. Gives the value without it, and what
-/// is wrong. The value is missing if the whole is wrong, or too much.
+/// Calls `read` until only parts that are left out are wrong. Returns the value without them, and the wrong parts. There is no
+/// value if the whole is wrong, or too many parts are.
 pub(super) fn read_all<T, E: fmt::Display>(
     tolerance: &Tolerance,
     filled: &[Filled],
@@ -135,7 +136,7 @@ pub(super) fn read_all<T, E: fmt::Display>(
             Ok(value) => return (Some(value), wrong),
             Err(error) => error,
         };
-        // A field that is given twice fails between its name and its value.
+        // A duplicate field fails between its name and its value.
         let Reading { failed, here, .. } = &reading;
         let part = failed.take().unwrap_or_else(|| Part { path: here.take(), is_name: false });
         let mut skipped = reading.skipped;
@@ -155,13 +156,13 @@ pub(super) fn read_all<T, E: fmt::Display>(
     (None, wrong)
 }
 
-/// A deserializer, a visitor or an access that a reading follows.
+/// A wrapper around a deserializer, a visitor or an access, which follows the reading.
 struct Walk<'r, I> {
     inner: I,
     reading: &'r Reading<'r>,
 }
 
-/// Takes no value of any kind.
+/// Accepts no value of any kind.
 struct Nothing;
 
 impl Visitor<'_> for Nothing {
@@ -227,12 +228,12 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Walk<'_, D> {
     }
 }
 
-/// Whether this reads a value in the value, which is then read at the same place.
+/// Returns whether the method reads a wrapper, whose inner value is at the same path.
 fn is_around_a_value(method: &str) -> bool {
     matches!(method, "deserialize_option" | "deserialize_newtype_struct")
 }
 
-/// Gives a value of a row to the visitor. It goes no way of its own through a deserializer: that would be the code of each type once more.
+/// Passes a value of a row to the visitor. A separate deserializer would generate the code of each type once more.
 fn give<'de, V: Visitor<'de>, E: de::Error>(value: Value, visitor: V) -> Result<V::Value, E> {
     match value {
         Value::Bool(value) => visitor.visit_bool(value),
@@ -242,7 +243,7 @@ fn give<'de, V: Visitor<'de>, E: de::Error>(value: Value, visitor: V) -> Result<
             (None, None) => visitor.visit_f64(number.as_f64().unwrap_or(f64::NAN)),
         },
         Value::String(text) => visitor.visit_string(text),
-        // No row gives them.
+        // Rows contain no such values.
         Value::Null | Value::Array(_) | Value::Object(_) => visitor.visit_unit(),
     }
 }
@@ -292,7 +293,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Walk<'_, V> {
         self.inner.visit_map(Walk { inner, reading: self.reading })
     }
 
-    // A variant is a word.
+    // An enum variant is a single word.
     fn visit_enum<A: EnumAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
         self.inner.visit_enum(inner)
     }
@@ -334,7 +335,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Walk<'_, A> {
     }
 }
 
-/// The name of a field. Gives nothing for one that is left out.
+/// The name of a field. Returns `None` for a field that is left out.
 struct Name<'s, 'r, K> {
     seed: &'s mut Option<K>,
     reading: &'r Reading<'r>,

@@ -1,22 +1,22 @@
-//! Addresses of web pages that people paste where the address of a repository belongs. Pure.
+//! Detects URLs of web pages that users paste instead of the address of a repository. Pure.
 
 use url::Url;
 
 use super::repos::GitProvider;
 use crate::problem::Mistake;
 
-/// A page of a hosting service, and what to write instead.
+/// A page of a hosting service, and the address to write instead.
 #[derive(Debug, PartialEq)]
 pub(super) struct WebPage {
     shown: String,
-    /// The address of the repository that the page belongs to.
+    /// The URL of the repository that the page belongs to.
     repository: String,
-    /// The branch, tag or commit that the page shows. A branch with a slash in its name is cut there.
+    /// The branch, tag or commit that the page shows. A branch name with a slash is cut at the slash.
     git_ref: Option<String>,
 }
 
 impl WebPage {
-    /// What is wrong, and what to write.
+    /// Returns what is wrong, and what to write.
     pub(super) fn problem(&self) -> Mistake {
         let Self { shown, repository, git_ref } = self;
         let git_ref = git_ref.as_ref().map(|name| format!(" and `ref: {name}`")).unwrap_or_default();
@@ -27,11 +27,11 @@ impl WebPage {
     }
 }
 
-/// Parts of an address after which a branch, a tag or a commit follows.
+/// Parts of a URL path before a branch, a tag or a commit.
 const PAGES: [&str; 4] = ["tree", "blob", "raw", "commit"];
 
-/// Hosts that serve files, downloads or an API of another host's repositories, and what stands before owner and repository in their
-/// paths. What follows on them is a branch, a tag or a commit, or on the last ones something else.
+/// Hosts that serve files, downloads or an API for repositories of another host: the host, the other host, the path before owner
+/// and repository, and where the ref is.
 const SATELLITES: [(&str, &str, &[&str], Ref); 7] = [
     ("raw.githubusercontent.com", "github.com", &[], Ref::Next),
     ("codeload.github.com", "github.com", &[], Ref::Last),
@@ -42,23 +42,23 @@ const SATELLITES: [(&str, &str, &[&str], Ref); 7] = [
     ("api.bitbucket.org", "bitbucket.org", &["2.0", "repositories"], Ref::None),
 ];
 
-/// Where behind owner and repository a branch, a tag or a commit stands.
+/// The position of a branch, a tag or a commit after owner and repository.
 #[derive(Clone, Copy)]
 enum Ref {
-    /// First, or behind `refs/heads` or `refs/tags`.
+    /// The first part, possibly after `refs/heads` or `refs/tags`.
     Next,
     Last,
-    /// Behind one of [`PAGES`].
+    /// After one of [`PAGES`].
     AfterPage,
     None,
 }
 
-/// What follows on `src` in the addresses of Gitea and Forgejo.
+/// The parts after `src` in URLs of Gitea and Forgejo.
 const GITEA_KINDS: [&str; 3] = ["branch", "tag", "commit"];
 
-/// Whether the address is that of a web page. At the public hosts, whatever is not a repository is one. Elsewhere only a path with
-/// `/-/` (GitLab), with `src/branch`, `src/tag` or `src/commit` (Gitea, Forgejo), or with `tree` or `blob`, these behind owner and
-/// repository, is certain to be one.
+/// Returns the web page of a URL. At the public hosts, every URL that is not a repository is a page. At other hosts, only these
+/// paths are certain to be pages: `/-/` (GitLab), `src/branch`, `src/tag` or `src/commit` (Gitea, Forgejo), and `tree` or `blob`,
+/// the last two after owner and repository.
 pub(super) fn of(url: &Url) -> Option<WebPage> {
     if !matches!(url.scheme(), "https" | "http") {
         return None;
@@ -96,7 +96,7 @@ pub(super) fn of(url: &Url) -> Option<WebPage> {
     let rest = parts.get(repository_ends..).unwrap_or_default();
     let rest = rest.strip_prefix(&["-"]).unwrap_or(rest);
     let git_ref = match rest {
-        // Bitbucket's pages of files.
+        // Pages of files at Bitbucket.
         ["src", name, ..] if provider == Some(GitProvider::Bitbucket) => Some(*name),
         ["src", kind, name, ..] if GITEA_KINDS.contains(kind) => Some(*name),
         [page, name, ..] if PAGES.contains(page) => Some(*name),

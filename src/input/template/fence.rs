@@ -1,4 +1,4 @@
-//! Text from outside as data: between two lines that hold a mark which the text cannot hold.
+//! Fences for text from outside: it is put between two lines with a mark that the text cannot contain.
 
 use std::io;
 
@@ -10,14 +10,14 @@ use serde_json::Value;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 use uuid::Uuid;
 
-/// What no one who wrote the data could know: 32 hexadecimal digits.
+/// A mark that no author of the data can know: 32 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Nonce(String);
 
 impl Nonce {
-    /// The first mark of this run that the data does not hold. It depends on a key of the run, because strangers may know
-    /// the run's id. The same run has the same one, so that a runner that starts again sends nothing twice. Without a run or
-    /// a key it is random.
+    /// Returns the first mark of this run that the data does not contain. It depends on a key of the run, because strangers may
+    /// know the run's id. It is the same for the same run, so that a restarted runner sends nothing twice. Without a run or a key
+    /// it is random.
     #[must_use]
     pub(crate) fn absent_from(data: &[&str], run: Option<&RunId>, key: Option<&Secret>) -> Self {
         let random = || (Uuid::new_v4().to_string(), Uuid::new_v4().to_string());
@@ -39,13 +39,13 @@ impl Nonce {
         }
     }
 
-    /// The mark's text.
+    /// Returns the text of the mark.
     #[must_use]
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The data without the mark: what no one could know is there only if it was sent before.
+    /// Returns the data without the mark: the data can contain it only if the mark was sent before.
     #[must_use]
     pub(crate) fn removed_from(&self, data: &str) -> String {
         let Self(nonce) = self;
@@ -58,7 +58,7 @@ impl Nonce {
         clean + rest
     }
 
-    /// The data between its two lines, the first of which says what it is.
+    /// Returns the data between its two lines, with an explanation in the first one.
     #[must_use]
     pub(crate) fn explained_fence(&self, data: &str) -> String {
         let Self(nonce) = self;
@@ -68,7 +68,7 @@ impl Nonce {
         )
     }
 
-    /// The data between its two lines.
+    /// Returns the data between its two lines.
     #[must_use]
     pub(crate) fn fence(&self, data: &str) -> String {
         let Self(nonce) = self;
@@ -76,12 +76,12 @@ impl Nonce {
     }
 }
 
-/// JSON for people, in ASCII alone: so nothing in it is invisible or changes the direction of reading.
+/// Returns JSON for people in ASCII only, so that nothing in it is invisible or changes the reading direction.
 #[must_use]
 pub(crate) fn plain_json(value: &Value) -> String {
     let mut bytes = Vec::new();
     let mut serializer = Serializer::with_formatter(&mut bytes, Ascii(PrettyFormatter::new()));
-    // Writing a value into memory cannot fail.
+    // Writing to memory cannot fail.
     let _ = value.serialize(&mut serializer);
     String::from_utf8(bytes).unwrap_or_default()
 }
@@ -137,10 +137,10 @@ mod tests {
         assert_eq!(of(&["x"]), first);
         assert_ne!(Nonce::absent_from(&["x"], Some(&RunId::new("run-2")), Some(&key)), first);
         assert_ne!(Nonce::absent_from(&[], None, Some(&key)), Nonce::absent_from(&[], None, Some(&key)));
-        // Who knows the id of the run alone does not know the mark.
+        // The id of the run alone is not enough to know the mark.
         assert_ne!(Nonce::absent_from(&[], Some(&run), Some(&Secret::new("another key"))), first);
         assert_ne!(Nonce::absent_from(&[], Some(&run), None), Nonce::absent_from(&[], Some(&run), None));
-        // A released version must not change it: a restart may come with a newer binary.
+        // A released version must not change this value: a run may be restarted with a newer binary.
         assert_eq!(first.as_str(), "2fc9f0721b24890976d1d58aafd6f832");
 
         let second = of(&["x", &first.as_str().to_uppercase()]);

@@ -1,4 +1,4 @@
-//! The values of a template, which remember what was looked for in vain: the template language says only where.
+//! The values of a template, which record failed lookups: the template language only reports where an error is.
 
 use openhands_client::collections::inserted;
 use std::collections::{BTreeMap, VecDeque};
@@ -13,23 +13,23 @@ use crate::input::template::fence::plain_json;
 /// A lookup of a name that does not exist.
 #[derive(Debug, Clone)]
 pub(super) struct Miss {
-    /// Where it was looked for.
+    /// The object in which the name was looked up.
     pub(super) place: Arc<Node>,
-    /// What was looked for.
+    /// The name.
     pub(super) name: String,
 }
 
-/// What was looked for in vain, in the order of the lookups.
+/// The lookups, in their order.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Misses(Arc<Mutex<VecDeque<Lookup>>>);
 
-/// Lookups that are remembered: a loop may look for the same name for ever.
+/// The maximum number of recorded lookups: a loop may look up the same name without end.
 const REMEMBERED: usize = 256;
 
 #[derive(Debug)]
 enum Lookup {
     Missed(Miss),
-    /// One or more in a row.
+    /// One or more successful lookups in a row.
     Found,
 }
 
@@ -44,8 +44,8 @@ impl Misses {
         }
     }
 
-    /// The one that an error in this line is about; the line is without its conditions. One that stands nowhere in it was
-    /// allowed for if anything was found after it.
+    /// Returns the failed lookup that an error in this line is about; the line is without its conditions. If the name is not in
+    /// the line and something was found after it, the failure was accepted.
     pub(super) fn in_line(&self, line: &str) -> Option<Miss> {
         let lookups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut misses = lookups.iter().rev().filter_map(|lookup| match lookup {
@@ -60,7 +60,7 @@ impl Misses {
     }
 }
 
-/// The byte at which this name stands as a whole in a line.
+/// Returns the byte position of this name as a whole word in a line.
 pub(super) fn place_of_name(line: &str, name: &str) -> Option<usize> {
     let is_part = |c: char| c == '_' || c.is_alphanumeric();
     line.match_indices(name)
@@ -68,13 +68,13 @@ pub(super) fn place_of_name(line: &str, name: &str) -> Option<usize> {
         .map(|(at, _)| at)
 }
 
-/// An object of the values, which notes what was looked for in it in vain. It is made once; values of it share it.
+/// An object in the values, which records failed lookups. It is created once and shared by its values.
 pub(super) struct Node {
-    /// What is in it, ready for the template.
+    /// The fields as template values.
     fields: BTreeMap<String, minijinja::Value>,
-    /// The same, as it was given.
+    /// The fields as they were given.
     given: Arc<Map<String, Value>>,
-    /// Where it stands, as `event.issue`; empty for the top.
+    /// The path of the object, such as `event.issue`; empty for the root.
     path: String,
     misses: Misses,
 }
@@ -86,7 +86,7 @@ impl fmt::Debug for Node {
 }
 
 impl Node {
-    /// The top, with all that is below.
+    /// Creates the root with everything below it.
     pub(super) fn new(fields: Map<String, Value>, misses: Misses) -> Self {
         Self::at(String::new(), fields, &misses)
     }
@@ -95,7 +95,7 @@ impl Node {
         &self.path
     }
 
-    /// The names of its fields in their order.
+    /// Returns the names of the fields in their order.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.given.keys().map(String::as_str)
     }
@@ -121,7 +121,7 @@ impl Node {
     }
 }
 
-/// A number that can be counted with; one that would be written in another way is the text that its sender wrote.
+/// Returns a number if the template language writes it in the same way; otherwise the text that its sender wrote.
 fn number_of(number: &serde_json::Number) -> minijinja::Value {
     let whole = number.as_i128().map(minijinja::Value::from);
     let float = || number.as_f64().map(minijinja::Value::from);

@@ -1,6 +1,6 @@
-//! Texts with places to fill in: `{{ event.pull_request.number }}`, `{{ params.branch }}`, `{{ row.repository }}`.
+//! Templates in messages: `{{ event.pull_request.number }}`, `{{ params.branch }}`, `{{ row.repository }}`.
 //!
-//! A name that does not exist is an error that says what does; nothing is escaped, nothing is included.
+//! A name that does not exist is an error, which lists the existing names. Nothing is escaped, and nothing is included.
 
 pub(crate) mod fence;
 mod lookup;
@@ -24,57 +24,57 @@ use crate::input::rows::Row;
 use crate::input::task::places::Place;
 use crate::problem::{self, Problem, nearest};
 
-/// A text that may have places to fill in.
+/// A text that may be a template.
 #[derive(Debug, Clone)]
 pub(crate) struct Template<'t> {
-    /// The file.
+    /// The name of the file.
     pub(crate) file: &'t str,
     /// The file and the place of the text in it, or its field, for errors.
     pub(crate) place: String,
-    /// Where the lines of the text begin in the file; where that is not known, lines are counted in the text.
+    /// The places of the text's lines in the file. If they are not known, lines are counted in the text.
     pub(crate) lines: &'t [Option<Place>],
     /// The text.
     pub(crate) text: &'t str,
 }
 
-/// What the places are filled in with.
+/// The values for a template.
 #[derive(Debug)]
 pub(crate) struct Values<'v> {
-    /// What triggered the run.
+    /// The event that triggered the run.
     pub(crate) payload: &'v Payload,
     /// The parameters.
     pub(crate) params: BTreeMap<String, String>,
     /// The row of the run, if it is one of a batch.
     pub(crate) row: Option<&'v Row>,
-    /// The configuration of the plugin that runs.
+    /// The configuration of the plugin.
     pub(crate) config: Option<&'v Map<String, Value>>,
-    /// Marks what `| data` fences.
+    /// The mark for the fences of `| data`.
     pub(crate) nonce: &'v Nonce,
 }
 
 impl Template<'_> {
-    /// Whether there is any place to fill in.
+    /// Returns whether the text contains any template syntax.
     #[must_use]
     pub(crate) fn has_places(&self) -> bool {
         self.text.contains("{{") || self.text.contains("{%")
     }
 
-    /// The names that the text uses, as `event.issue.title` or `params.branch`; nothing where it cannot be understood.
+    /// Returns the names that the text uses, such as `event.issue.title` or `params.branch`; empty if the text cannot be parsed.
     #[must_use]
     pub(crate) fn names(&self) -> BTreeSet<String> {
         names_in(self.text).unwrap_or_default()
     }
 
-    /// Those of the names whose values the text may hold. What it asks for in an `if` alone is not among them.
+    /// Returns the names whose values may be in the rendered text, without those that are used only in an `if`.
     #[must_use]
     pub(crate) fn names_of_values(&self) -> BTreeSet<String> {
         names_in(&without_conditions(self.text)).unwrap_or_else(|| self.names())
     }
 
-    /// The text with all places filled in.
+    /// Renders the text.
     ///
     /// # Errors
-    /// A [`Problem`] that names the line, what does not exist, and what does.
+    /// A [`Problem`] with the line, the missing name, and the existing names.
     pub(crate) fn render(&self, values: &Values<'_>) -> Result<String, Problem> {
         if !self.has_places() {
             return Ok(self.text.to_owned());
@@ -89,7 +89,7 @@ impl Template<'_> {
         let nonce = values.nonce.clone();
         let is_first = AtomicBool::new(true);
         environment.add_filter("data", move |value: minijinja::Value| {
-            // Filters take whatever there is, and what there is not.
+            // Filters accept undefined values too.
             if value.is_undefined() {
                 return Err(Error::from(ErrorKind::UndefinedError));
             }
@@ -119,7 +119,7 @@ impl Template<'_> {
         Ok(String::from_utf8_lossy(&message.0).into_owned())
     }
 
-    /// Where the mistake is: at the name that does not exist, or where the template language has it.
+    /// Returns the place of an error: that of the missing name, or the place that the template language reports.
     fn place_of(&self, error: &Error, missing: Option<&str>) -> String {
         let Some(line) = error.line() else { return self.place.clone() };
         let Some(begin) = self.lines.get(line - 1).copied().flatten() else {
@@ -127,7 +127,7 @@ impl Template<'_> {
         };
         let text = self.text.lines().nth(line - 1).unwrap_or_default();
         let at_name = missing.and_then(|name| place_of_name(text, name)).map(|at| Place::of_byte(text, at).column);
-        // A changed text has other columns.
+        // If the text was changed, its columns are different.
         let range = error.range().filter(|_| without_comments(self.text) == self.text);
         let column = at_name.or(range.map(|range| Place::of_byte(self.text, range.start).column)).unwrap_or(1);
         format!("{}:{}", self.file, Place { column: begin.column + column - 1, ..begin })
@@ -181,15 +181,15 @@ impl Template<'_> {
     }
 }
 
-/// How a task that needs a row gets one.
+/// Advice on how to give a task its row.
 pub(crate) const NO_ROW_HELP: &str =
     "give the row with `run --rows FILE --row N`, or all rows with `batch --rows FILE`";
 
-/// Why there is no `config`.
+/// The reason why there is no `config`.
 pub(crate) const NO_CONFIG: &str = "there is no plugin configuration: AUTOMATION_CONFIG_PATH is not set";
 const NO_CONFIG_HELP: &str = "write `{% if config is defined %}` around it, or run the task in an automation of a plugin that has a configuration";
 
-/// Steps that filling in a message may take; a loop over 10,000 items takes some 100,000.
+/// The maximum number of steps for rendering a message; a loop over 10,000 items takes about 100,000.
 const FUEL: u64 = 2_000_000;
 
 /// The longest message, in bytes.
@@ -212,7 +212,8 @@ impl io::Write for Message {
     }
 }
 
-/// The text in which `{#` starts no comment: shell scripts have it, and all up to the next `#}` would be lost without a word.
+/// Returns the text with each `{#` escaped, so that it does not start a comment: shell scripts contain it, and everything up to
+/// the next `#}` would be lost silently.
 fn without_comments(text: &str) -> Cow<'_, str> {
     if !text.contains("{#") {
         return Cow::Borrowed(text);
@@ -247,7 +248,7 @@ fn names_in(text: &str) -> Option<BTreeSet<String>> {
     Some(inserted(template.undeclared_variables(true)))
 }
 
-/// The text with `{% if true %}` in the place of each `if` and `elif`.
+/// Replaces each `if` and `elif` by `{% if true %}`.
 fn without_conditions(text: &str) -> String {
     let (mut bare, mut rest) = (String::new(), text);
     while let Some((before, tag)) = rest.split_once("{%") {
@@ -268,19 +269,19 @@ fn without_conditions(text: &str) -> String {
     bare + rest
 }
 
-/// A value as JSON has it: the template language writes `True`, and lists in a way of its own.
+/// Returns a value in JSON form: the template language writes `True`, and has its own form of lists.
 fn as_json(value: &minijinja::Value) -> minijinja::Value {
     match value.kind() {
         ValueKind::Bool | ValueKind::Seq | ValueKind::Iterable | ValueKind::Map => {
             serde_json::to_value(value).map_or_else(|_| value.clone(), |value| plain_json(&value).into())
         }
-        // What the sender left empty is empty.
+        // A null of the sender becomes an empty text.
         ValueKind::None => "".into(),
         _ => value.clone(),
     }
 }
 
-/// A payload may have more fields than a reader wants to see.
+/// Limits the number of names in an error: a payload may have very many fields.
 fn shortened<'k, 'n>(known: &'k [&'n str]) -> &'k [&'n str] {
     &known[..known.len().min(40)]
 }
