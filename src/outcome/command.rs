@@ -1,4 +1,4 @@
-//! What a command of the task file did, for the result.
+//! The result of a command in the task file.
 
 use std::fmt;
 
@@ -7,45 +7,45 @@ use openhands_client::text;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// The longest end of an output that the result has, in characters.
+/// The longest end of an output in the result, in characters.
 pub(crate) const LONGEST_OUTPUT: usize = 4000;
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum CommandStatus {
-    /// With exit code 0.
+    /// It exited with 0.
     Passed,
-    /// With another exit code.
+    /// It exited with another code.
     Failed,
-    /// Its time limit ended it.
+    /// It was ended at its time limit.
     TimedOut,
 }
 
-/// What a command of the task file did.
+/// The result of a command in the task file.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct CommandResult {
-    /// Its name in the task file, else its command line.
+    /// Its name in the task file, or else its command line.
     pub(crate) name: String,
     /// How it ended.
     pub(crate) status: CommandStatus,
-    /// Its exit code; left out if the time limit ended it.
+    /// Its exit code; left out if it was ended at its time limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) exit_code: Option<u8>,
-    /// How long it took.
+    /// How long it took, in seconds.
     pub(crate) seconds: f64,
     /// The end of what it printed to standard output and standard error.
     pub(crate) output: String,
 }
 
 impl CommandResult {
-    /// Whether it ended with 0.
+    /// Returns whether it exited with 0.
     #[must_use]
     pub(crate) fn is_passed(&self) -> bool {
         self.status == CommandStatus::Passed
     }
 
-    /// How it ended, as the end of a sentence.
+    /// Returns how it ended, as the end of a sentence.
     #[must_use]
     pub(crate) fn ending(&self) -> impl fmt::Display {
         match self.exit_code {
@@ -54,7 +54,7 @@ impl CommandResult {
         }
     }
 
-    /// The same without secrets, and in bounds.
+    /// Returns the same without secrets and with limited lengths.
     #[must_use]
     pub(crate) fn without_secrets(&self, redactor: &Redactor) -> Self {
         let clean = |text: &str| redactor.redact(&text::printable(text)).into_owned();
@@ -62,19 +62,19 @@ impl CommandResult {
     }
 }
 
-/// What a check of the task did last.
+/// The last result of a check of the task.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct CheckResult {
-    /// What its command did.
+    /// The result of its command.
     #[serde(flatten)]
     pub(crate) command: CommandResult,
-    /// Files that its command line calls and that were changed since the agent started.
+    /// Files that its command line calls and that have changed since the agent started.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) changed: Vec<String>,
 }
 
 impl CheckResult {
-    /// The same without secrets, and in bounds.
+    /// Returns the same without secrets and with limited lengths.
     #[must_use]
     pub(crate) fn without_secrets(&self, redactor: &Redactor) -> Self {
         let changed = self.changed.iter().map(|path| redactor.redact(path).into_owned()).collect();

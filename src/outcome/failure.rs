@@ -1,4 +1,4 @@
-//! Why a run has failed, under the names that are reported, and the exit code that follows.
+//! The kinds of failures with the names that are reported, and their exit codes.
 
 use openhands_client::agent_server::event::ServerError;
 use openhands_client::secret::Redactor;
@@ -8,43 +8,43 @@ use serde_json::{Map, Value, json};
 use super::ResultError;
 use crate::problem::{Problem, Problems};
 
-/// Why a run has failed. The set is closed; a code is documented and never renamed.
+/// The kind of a failure. The set is closed; each code is documented and is never renamed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FailureKind {
-    /// The conversation ended in an error of the agent or its LLM. The server's own code is reported, where it gives
-    /// one (`MaxIterationsReached`, `LLMAuthenticationError` …).
+    /// The conversation ended with an error of the agent or its LLM. The server's own code is reported, if it gives one
+    /// (`MaxIterationsReached`, `LLMAuthenticationError` …).
     ConversationError,
-    /// The agent did the same again and again.
+    /// The agent repeated the same step.
     AgentStuck,
-    /// The cost limit of the task is reached.
+    /// The cost limit of the task was reached.
     CostLimitReached,
-    /// Someone else has paused the conversation.
+    /// Someone else paused the conversation.
     ConversationPaused,
-    /// The conversation waits for a confirmation, which this program cannot give.
+    /// The conversation waits for confirmation, which this program cannot give.
     ConfirmationRequired,
     /// The conversation was deleted during the run.
     ConversationDeleted,
-    /// The time limit of the task is reached.
+    /// The time limit of the task was reached.
     Timeout,
     /// The agent-server was never ready, or did not respond for too long.
     AgentServerUnreachable,
     /// The Cloud API could not be reached.
     CloudUnreachable,
-    /// A sandbox could not be made, is gone, or was never ready.
+    /// A sandbox could not be created, no longer exists, or was never ready.
     SandboxUnavailable,
-    /// A server refused our key.
+    /// A server rejected the key.
     CredentialsRefused,
-    /// A server refused a request that should be right.
+    /// A server rejected a request that should be valid.
     RequestRefused,
-    /// A repository of the task cannot be cloned.
+    /// A repository of the task could not be cloned.
     RepositoryNotCloned,
     /// A command of the task's `setup` failed.
     SetupFailed,
-    /// The agent finished, and a check of the task does not pass.
+    /// The agent finished, but a check of the task did not pass.
     ChecksFailed,
-    /// The environment, the flags or the task file cannot be used.
+    /// The environment, the flags or the task file are invalid.
     InvalidInput,
-    /// The command line cannot be understood.
+    /// The command line is invalid.
     Usage,
     /// SIGHUP.
     HungUp,
@@ -56,13 +56,13 @@ pub(crate) enum FailureKind {
     Terminated,
     /// A bug in this program.
     InternalError,
-    /// The runner was killed, or died otherwise, without a word; its guardian says so.
+    /// The runner was killed, or died for another reason, without reporting. Its guardian reports this.
     RunnerDied,
-    /// The agent finished, and its result is missing or does not fit the task's schema.
+    /// The agent finished, but its result is missing or does not match the task's schema.
     InvalidAnswer,
-    /// The automation service has settled the run without us: it was cancelled, or ended elsewhere.
+    /// Someone else settled the run in the automation service: it was cancelled, or ended elsewhere.
     RunEndedElsewhere,
-    /// Another runner is at work on the same run. Not reported: the outcome is the other one's.
+    /// Another runner is executing the same run. Not reported, because the other runner reports the outcome.
     AlreadyRunning,
 }
 
@@ -98,7 +98,7 @@ impl FailureKind {
         Self::AlreadyRunning,
     ];
 
-    /// The name under which the failure is reported.
+    /// Returns the name under which the failure is reported.
     #[must_use]
     pub(crate) const fn code(self) -> &'static str {
         match self {
@@ -131,7 +131,7 @@ impl FailureKind {
         }
     }
 
-    /// What a user can do next. `docs/outcome.md` has the same.
+    /// Returns what a user can do next. `docs/outcome.md` contains the same text.
     #[must_use]
     pub(crate) const fn help(self) -> &'static str {
         match self {
@@ -178,7 +178,7 @@ impl FailureKind {
         }
     }
 
-    /// The exit code of a run that failed so.
+    /// Returns the exit code of a run with this failure.
     #[must_use]
     pub(crate) const fn exit_code(self) -> ExitCode {
         match self {
@@ -206,13 +206,13 @@ impl FailureKind {
             Self::Quit => ExitCode::ended_by(3),
             Self::Terminated => ExitCode::ended_by(15),
             Self::InternalError => ExitCode::INTERNAL,
-            // What a shell says of SIGKILL, the usual cause.
+            // The exit code that a shell reports after SIGKILL, the usual cause.
             Self::RunnerDied => ExitCode::ended_by(9),
         }
     }
 }
 
-/// What a user can do next about failures that the agent-server names.
+/// What a user can do next after a failure with a code of the agent-server.
 pub(crate) const HELP_OF_SERVER_CODES: &[(&str, &str)] = &[
     (
         "LLMAuthenticationError",
@@ -221,49 +221,49 @@ pub(crate) const HELP_OF_SERVER_CODES: &[(&str, &str)] = &[
     ("MaxIterationsReached", "raise `limits.iterations` or `--max-iterations`, or make the task smaller"),
 ];
 
-/// The process's exit code. 0 if and only if the outcome is COMPLETED.
+/// The exit code of the process. It is 0 if and only if the outcome is COMPLETED.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ExitCode(pub(crate) u8);
 
 impl ExitCode {
     /// The run completed.
     pub(crate) const COMPLETED: Self = Self(0);
-    /// The run ended in error: agent error, stuck, cost or iteration limit.
+    /// The run ended with an error: agent error, stuck, cost or iteration limit.
     pub(crate) const FAILED: Self = Self(1);
-    /// The command line cannot be understood.
+    /// The command line is invalid.
     pub(crate) const USAGE: Self = Self(2);
-    /// A server is unreachable or refuses us, or a repository cannot be cloned (`EX_UNAVAILABLE` of sysexits.h).
+    /// A server is unreachable or rejects the key, or a repository cannot be cloned (`EX_UNAVAILABLE` of sysexits.h).
     pub(crate) const UNAVAILABLE: Self = Self(69);
-    /// Our own bug (`EX_SOFTWARE`).
+    /// A bug in this program (`EX_SOFTWARE`).
     pub(crate) const INTERNAL: Self = Self(70);
     /// The environment or the task file is invalid (`EX_CONFIG`).
     pub(crate) const INVALID_INPUT: Self = Self(78);
-    /// The time limit, as `timeout(1)` has it.
+    /// The time limit was reached, as for `timeout(1)`.
     pub(crate) const TIMEOUT: Self = Self(124);
 
-    /// Ended by a signal, as shells have it.
+    /// Returns the exit code of a process that was ended by a signal, as shells report it.
     #[must_use]
     pub(crate) const fn ended_by(signal: u8) -> Self {
         Self(128 + signal)
     }
 }
 
-/// A failure, with what the automation service shows of it.
+/// A failure, with the details that the automation service shows.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Failure {
-    /// Why.
+    /// The kind of the failure.
     pub(crate) kind: FailureKind,
-    /// For people.
+    /// The details, for people.
     pub(crate) detail: String,
-    /// What the user has to correct, where that is known in detail.
+    /// The errors that the user has to correct, if they are known in detail.
     problems: Option<Box<Problems>>,
-    /// The server's own error event, where it gave one.
+    /// The server's own error event, if it sent one.
     pub(crate) event: Option<ServerError>,
-    /// Identifies the failure in every report of it.
+    /// Identifies the failure in all its reports.
     stamp: Box<ErrorStamp>,
 }
 
-/// Id and time of an error event of our own. Made once, so that runner and guardian report the same event.
+/// Id and time of an error event of this program. Created once, so that runner and guardian report the same event.
 #[derive(Debug, Clone, PartialEq)]
 struct ErrorStamp {
     id: uuid::Uuid,
@@ -276,29 +276,29 @@ impl ErrorStamp {
     }
 }
 
-/// A name that a server gave, as it may be shown: short, on one line, without secrets.
+/// Returns a name from a server as it may be shown: short, on one line, without secrets.
 fn name(text: &str, redactor: &Redactor) -> String {
-    /// The longest name, in characters.
+    /// The maximum length of a name, in characters.
     const LONGEST: usize = 120;
     text::one_line(&redactor.redact(&text::one_line(text, 16 * LONGEST)), LONGEST)
 }
 
-/// What the automation service knows of an error object. With any other field it takes the object, but does not classify it
-/// (`openhands-automation` 1.25.0).
+/// The fields of an error object that the automation service knows. It accepts an object with other fields, but does not classify
+/// it (`openhands-automation` 1.25.0).
 const ERROR_FIELDS: [&str; 8] = ["kind", "id", "timestamp", "source", "parent_id", "code", "detail", "classification"];
 
 impl Failure {
-    /// A failure that we name ourselves.
+    /// Creates a failure that this program names.
     pub(crate) fn new(kind: FailureKind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into(), problems: None, event: None, stamp: Box::new(ErrorStamp::now()) }
     }
 
-    /// Input that cannot be used.
+    /// Creates a failure for invalid input.
     pub(crate) fn invalid(problems: Problems) -> Self {
         Self::with_problems(FailureKind::InvalidInput, problems)
     }
 
-    /// A command line that asks for what cannot be done.
+    /// Creates a failure for a command line that requests something impossible.
     pub(crate) fn usage(problem: Problem) -> Self {
         Self::with_problems(FailureKind::Usage, problem.into())
     }
@@ -307,7 +307,7 @@ impl Failure {
         Self { problems: Some(Box::new(problems.clone())), ..Self::new(kind, problems.to_string()) }
     }
 
-    /// The failure as results give it.
+    /// Returns the failure in the form of the result.
     #[must_use]
     pub(crate) fn for_result(&self, redactor: &Redactor) -> ResultError {
         let shown = |text: &str| super::shown(text, redactor);
@@ -320,26 +320,27 @@ impl Failure {
         }
     }
 
-    /// A failure that the server has named.
+    /// Creates a failure that the server has named.
     #[must_use]
     pub(crate) fn of_server(event: ServerError) -> Self {
         let detail = event.detail().into_owned();
         Self { event: Some(event), ..Self::new(FailureKind::ConversationError, detail) }
     }
 
-    /// The server's code, else ours.
+    /// Returns the server's code, or else the code of this program.
     #[must_use]
     pub(crate) fn code(&self) -> &str {
         self.event.as_ref().map_or(self.kind.code(), ServerError::code)
     }
 
-    /// The code as it may be shown: without secrets and of bounded length.
+    /// Returns the code as it may be shown: without secrets and with limited length.
     #[must_use]
     pub(crate) fn reported_code(&self, redactor: &Redactor) -> String {
         name(self.code(), redactor)
     }
 
-    /// The failure in the shape of the server's conversation error event: texts only, without secrets and of bounded length.
+    /// Returns the failure in the form of the server's conversation error event: only texts, without secrets and with limited
+    /// length.
     #[must_use]
     pub(crate) fn error_object(&self, redactor: &Redactor) -> Map<String, Value> {
         let made = || {

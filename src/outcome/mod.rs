@@ -1,4 +1,4 @@
-//! How a run ended, and what follows from it: the completion report, the result object, the exit code. No I/O.
+//! How a run ended, and the consequences: the completion report, the result object, the exit code. No I/O.
 
 mod command;
 mod failure;
@@ -25,40 +25,40 @@ pub(crate) use failure::{ExitCode, Failure, FailureKind};
 pub(crate) use result::{Facts, ResultError, RunResult, SCHEMA_VERSION, StageTime};
 pub(crate) use salvage::{ChangedFile, Collected, PatchSize, RepositoryChanges, Salvage};
 
-/// The longest `detail` or summary that is reported, in characters.
+/// The longest `detail` or summary in a report, in characters.
 const LONGEST_DETAIL: usize = 2000;
 
-/// How a run ended. Decided once; what is read afterwards is added in an [`Outcome`], and changes nothing of it.
+/// How a run ended. It is decided once. Facts that are read later are added in an [`Outcome`] and do not change it.
 #[derive(Debug, Clone)]
 pub(crate) struct Verdict {
-    /// Why the run failed; nothing when it completed.
+    /// The failure; `None` if the run completed.
     pub(crate) failure: Option<Failure>,
-    /// The run.
+    /// The id of the run.
     pub(crate) run_id: Option<RunId>,
-    /// The conversation, once there is one.
+    /// The id of the conversation, if there is one.
     pub(crate) conversation_id: Option<ConversationId>,
-    /// What the conversation had cost when the run ended.
+    /// The cost of the conversation when the run ended.
     pub(crate) cost: Cost,
-    /// Whether the agent has wrapped up because time ran out.
+    /// Whether the agent wrapped up because time ran out.
     pub(crate) cut_short: bool,
     /// The object that the agent was asked for.
     pub(crate) result: Option<AgentResult>,
 }
 
-/// What the agent-server still says after the end of a run.
+/// What the agent-server reports after the end of a run.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LastWords {
     /// The agent's final message.
     pub(crate) message: Option<String>,
-    /// How the task went by the agent's own account.
+    /// The result of the task, as the agent reports it.
     pub(crate) task_outcome: Option<AgentResult>,
-    /// What the conversation has cost in all.
+    /// The total cost of the conversation.
     pub(crate) cost: Cost,
-    /// What the conversation has used, where that was read.
+    /// The usage of the conversation, if it was read.
     pub(crate) usage: Usage,
 }
 
-/// How a run ended, with all that is known of it.
+/// How a run ended, with all known facts.
 #[derive(Debug, Clone)]
 pub(crate) struct Outcome {
     verdict: Verdict,
@@ -70,25 +70,25 @@ pub(crate) struct Outcome {
 }
 
 impl Verdict {
-    /// COMPLETED or FAILED.
+    /// Returns COMPLETED or FAILED.
     #[must_use]
     pub(crate) fn status(&self) -> OutcomeStatus {
         if self.failure.is_none() { OutcomeStatus::Completed } else { OutcomeStatus::Failed }
     }
 
-    /// The process's exit code.
+    /// Returns the exit code of the process.
     #[must_use]
     pub(crate) fn exit_code(&self) -> ExitCode {
         self.failure.as_ref().map_or(ExitCode::COMPLETED, |failure| failure.kind.exit_code())
     }
 
-    /// The outcome, with what was read after the end.
+    /// Returns the outcome with the facts that were read after the end.
     #[must_use]
     pub(crate) fn with(self, last_words: LastWords, sandbox_id: Option<SandboxId>) -> Outcome {
         Outcome { verdict: self, last_words, sandbox_id, warnings: Vec::new(), facts: Facts::default() }
     }
 
-    /// The outcome as far as it is known at the end of the run.
+    /// Returns the outcome with the facts that are known at the end of the run.
     #[must_use]
     pub(crate) fn alone(&self) -> Outcome {
         self.clone().with(LastWords::default(), None)
@@ -96,41 +96,41 @@ impl Verdict {
 }
 
 impl Outcome {
-    /// The same, with what the user is to be warned of.
+    /// Adds warnings for the user.
     #[must_use]
     pub(crate) fn warning(self, warnings: Vec<String>) -> Self {
         Self { warnings, ..self }
     }
 
-    /// The same, with what was measured and counted.
+    /// Adds measured and counted values.
     #[must_use]
     pub(crate) fn knowing(self, facts: Facts) -> Self {
         Self { facts, ..self }
     }
 
-    /// The same with what was kept behind it, and with all warnings.
+    /// Adds what was collected after the verdict, and all warnings.
     #[must_use]
     pub(crate) fn salvaging(&self, salvage: Salvage, warnings: Vec<String>) -> Self {
         Self { facts: Facts { salvage, ..self.facts.clone() }, warnings, ..self.clone() }
     }
 
-    /// How the run ended.
+    /// Returns how the run ended.
     #[must_use]
     pub(crate) fn verdict(&self) -> &Verdict {
         &self.verdict
     }
 
-    /// US dollars that the conversation has cost.
+    /// Returns the cost of the conversation in US dollars.
     fn cost(&self) -> Cost {
         self.verdict.cost.or_more(self.last_words.cost)
     }
 
-    /// What the agent gave besides its message.
+    /// Returns the agent's object.
     fn agent_result(&self) -> Option<&AgentResult> {
         self.verdict.result.as_ref().or(self.last_words.task_outcome.as_ref())
     }
 
-    /// The body of the completion callback.
+    /// Returns the body of the completion callback.
     #[must_use]
     pub(crate) fn report(&self, redactor: &Redactor) -> CompletionReport {
         CompletionReport {
@@ -151,13 +151,13 @@ impl Outcome {
         Some(TaskOutcome { status: *status, summary: redactor.redact(summary).into_owned() })
     }
 
-    /// The user's object, without secrets in its texts.
+    /// Returns the user's object without secrets in its texts.
     fn object(&self, redactor: &Redactor) -> Option<Value> {
         let Some(AgentResult::Object(fields)) = self.agent_result() else { return None };
         Some(texts_without_secrets(&Value::Object(fields.clone()), redactor))
     }
 
-    /// The object that `--format json` and `--result` give.
+    /// Returns the object for `--format json` and `--result`.
     #[must_use]
     pub(crate) fn result(&self, redactor: &Redactor) -> RunResult {
         RunResult {
@@ -178,7 +178,7 @@ impl Outcome {
         }
     }
 
-    /// The same without what may be long, for a run whose runner cannot write the whole.
+    /// Returns the result without fields that may be long, for a run whose runner cannot write the complete result.
     #[must_use]
     pub(crate) fn short_result(&self, redactor: &Redactor) -> RunResult {
         let mut short = self.clone();
@@ -193,12 +193,12 @@ impl Outcome {
     }
 }
 
-/// A text for people, without secrets and in bounds.
+/// Returns a text for people, without secrets and with limited length.
 fn shown(text: &str, redactor: &Redactor) -> String {
     text::bounded(&redactor.redact(&text::printable(text)), LONGEST_DETAIL)
 }
 
-/// The same without secrets in its texts and names. A number that holds one is masked too.
+/// Returns the value without secrets in its texts and names. A number that contains a secret is masked too.
 pub(crate) fn without_secrets(value: &Value, redactor: &Redactor) -> Value {
     match value {
         Value::Number(number) if matches!(redactor.redact(&number.to_string()), Cow::Owned(_)) => MASK.into(),
@@ -207,7 +207,7 @@ pub(crate) fn without_secrets(value: &Value, redactor: &Redactor) -> Value {
     }
 }
 
-/// The same without secrets in its texts and names. The user's schema says what is a number, so that numbers stay.
+/// Returns the value without secrets in its texts and names. Numbers stay, because the user's schema requires them.
 fn texts_without_secrets(value: &Value, redactor: &Redactor) -> Value {
     redacted(value, redactor, texts_without_secrets)
 }

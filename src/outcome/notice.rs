@@ -1,4 +1,4 @@
-//! The outcome of a run as a notice for people and their tools.
+//! Notices about the outcome of a run, for people and their tools.
 
 use openhands_client::text;
 use serde::{Deserialize, Serialize};
@@ -6,12 +6,12 @@ use serde_json::Value;
 
 use super::RunResult;
 
-/// A notice on its way.
+/// A notice to deliver.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Notice {
-    /// Where it goes.
+    /// The URL of the receiver.
     pub(crate) url: url::Url,
-    /// What it says.
+    /// The JSON body.
     pub(crate) body: Value,
 }
 
@@ -24,7 +24,7 @@ impl std::fmt::Debug for Notice {
 /// The longest message or reason in a text, in characters.
 const LONGEST: usize = 1000;
 
-/// The result object with a `text` that says it in short, as chats take it.
+/// Returns the result object with a `text` that summarizes it, in the form that chats accept.
 #[must_use]
 pub(crate) fn body(result: &RunResult, name: Option<&str>) -> Value {
     let name = name.or(result.run_id.as_deref()).unwrap_or("a run of openhands-runner");
@@ -44,7 +44,8 @@ pub(crate) fn body(result: &RunResult, name: Option<&str>) -> Value {
     body
 }
 
-/// What an agent writes must not call a whole channel (`<!channel>`) or hide a link: Slack reads these three characters as markup.
+/// Escapes the three characters that Slack reads as markup. A text of the agent must not notify a whole channel (`<!channel>`) or
+/// hide a link.
 fn without_markup(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

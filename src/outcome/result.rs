@@ -14,10 +14,11 @@ use super::salvage::Salvage;
 use super::{CheckResult, CommandResult};
 use crate::problem::Problem;
 
-/// The version of the schema below. It grows with every change that a test finds; a field is never removed or renamed within 1.
+/// The version of the schema below. It increases with every change that a test detects; within version 1, fields are never
+/// removed or renamed.
 pub(crate) const SCHEMA_VERSION: u32 = 1;
 
-/// The result of a run, as `--format json`, `--result` and the run folder give it. What is not known is left out.
+/// The result of a run, in `--format json`, `--result` and the run folder. Unknown values are left out.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[schemars(title = "openhands-runner result", extend("$id" = "urn:openhands-runner:result:1"))]
 pub(crate) struct RunResult {
@@ -25,37 +26,37 @@ pub(crate) struct RunResult {
     pub(crate) schema_version: u32,
     /// COMPLETED or FAILED.
     pub(crate) status: OutcomeStatus,
-    /// `AUTOMATION_RUN_ID`, else `RUN_ID`.
+    /// `AUTOMATION_RUN_ID`, or else `RUN_ID`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) run_id: Option<String>,
-    /// The agent-server's id of the conversation, once there is one.
+    /// The agent-server's id of the conversation, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) conversation_id: Option<String>,
-    /// The sandbox of a run that is driven from outside, also when it has been deleted.
+    /// The sandbox of a run that is driven from outside, even if it has been deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) sandbox_id: Option<String>,
-    /// US dollars that the conversation has cost; left out when unknown.
+    /// The cost of the conversation in US dollars; left out if it is unknown.
     #[serde(skip_serializing_if = "Cost::is_unknown")]
     pub(crate) cost: Cost,
-    /// `true` where time ran out and the agent wrapped up when it was asked to: what it did may be a part of the task.
+    /// `true` if time ran out and the agent wrapped up when it was asked to. The task may be done only in part.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cut_short: Option<bool>,
     /// The agent's final message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) message: Option<String>,
-    /// How the task went, where the agent was asked for it.
+    /// The result of the task, if the agent was asked for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) task_outcome: Option<TaskOutcome>,
-    /// The object of the task's `result.schema`.
+    /// The object for the task's `result.schema`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) answer: Option<Value>,
     /// Why the run failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<ResultError>,
-    /// What the run did not have, or did not find, without failing for it.
+    /// Problems that did not make the run fail.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) warnings: Vec<String>,
-    /// What was measured and counted.
+    /// Measured and counted values.
     #[serde(flatten)]
     pub(crate) facts: Facts,
     /// The exit code of the process.
@@ -65,19 +66,19 @@ pub(crate) struct RunResult {
 /// Why a run failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct ResultError {
-    /// The server's code, such as `LLMAuthenticationError`, else one of this program's.
+    /// The server's code, such as `LLMAuthenticationError`, or else a code of this program.
     pub(crate) code: String,
     /// The reason for people.
     pub(crate) detail: String,
     /// What a user can do next.
     pub(crate) help: String,
-    /// Each thing that the user has to correct, if the input is invalid.
+    /// The errors that the user has to correct, if the input is invalid.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) problems: Vec<Problem>,
 }
 
 impl ResultError {
-    /// The problems, or the failure as one.
+    /// Returns the problems, or the failure as a problem.
     #[must_use]
     pub(crate) fn to_problems(&self) -> Vec<Problem> {
         if self.problems.is_empty() {
@@ -88,13 +89,13 @@ impl ResultError {
     }
 }
 
-/// What was measured and counted of a run.
+/// Measured and counted values of a run.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, JsonSchema)]
 pub(crate) struct Facts {
     /// The agent's model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) model: Option<String>,
-    /// The account's LLM profile that was asked for.
+    /// The LLM profile of the account that was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) profile: Option<String>,
     /// The version of the agent-server.
@@ -106,19 +107,19 @@ pub(crate) struct Facts {
     /// How long the run took until its result, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) seconds: Option<f64>,
-    /// The stages of the run, in their order, and how long each took.
+    /// The stages of the run in their order, with the time of each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) stages: Vec<StageTime>,
-    /// Messages that were sent to the agent, each a turn. One that a resumed run finds counts too.
+    /// The number of messages to the agent, one for each turn. Messages that a resumed run finds are included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) turns: Option<u64>,
-    /// Steps of the agent that this run has seen: responses of its LLM.
+    /// The number of the agent's steps that this run has seen: responses of its LLM.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) iterations: Option<u64>,
-    /// Seconds in which the agent waited for its LLM, by the times of the events.
+    /// Seconds in which the agent waited for its LLM, from the timestamps of the events.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) llm_seconds: Option<f64>,
-    /// Seconds in which the agent's tools were at work, by the times of the events.
+    /// Seconds in which the agent's tools ran, from the timestamps of the events.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tool_seconds: Option<f64>,
     /// Tokens of the whole conversation.
@@ -127,22 +128,22 @@ pub(crate) struct Facts {
     /// Tokens and cost of each usage id, such as `agent` and `condenser`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) usage: BTreeMap<String, UsageOf>,
-    /// What the commands of the task's `setup` did, as far as they were run.
+    /// The results of the task's `setup` commands, as far as they ran.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) setup: Vec<CommandResult>,
-    /// What the checks of the task did when they ran last.
+    /// The last results of the task's checks.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) checks: Vec<CheckResult>,
-    /// How often the checks ran.
+    /// How many times the checks ran.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) check_attempts: Option<u32>,
-    /// What was kept of the agent's work.
+    /// The collected work of the agent.
     #[serde(flatten)]
     pub(crate) salvage: Salvage,
 }
 
 impl Facts {
-    /// The same without secrets, which a name or an address may hold.
+    /// Returns the same without secrets, which a name or an address may contain.
     #[must_use]
     pub(super) fn without_secrets(&self, redactor: &Redactor) -> Self {
         let clean = |text: &str| redactor.redact(text).into_owned();
@@ -164,7 +165,7 @@ impl Facts {
         facts
     }
 
-    /// What the conversation has used, as far as the server says.
+    /// Sets the usage of the conversation, as far as the server reports it.
     pub(crate) fn set_usage(&mut self, usage: &Usage) {
         if usage.is_empty() {
             return;
@@ -183,18 +184,18 @@ pub(crate) struct StageTime {
     pub(crate) seconds: f64,
 }
 
-/// Numbers of tokens, as the server counts them.
+/// Token counts, as the server reports them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
 pub(crate) struct TokenCount {
-    /// Tokens of prompts.
+    /// Prompt tokens.
     pub(crate) prompt: u64,
-    /// Tokens of responses.
+    /// Completion tokens.
     pub(crate) completion: u64,
-    /// Tokens of prompts that a cache held.
+    /// Prompt tokens that were read from a cache.
     pub(crate) cache_read: u64,
-    /// Tokens of prompts that were written into a cache.
+    /// Prompt tokens that were written to a cache.
     pub(crate) cache_write: u64,
-    /// Tokens of responses that the LLM spent on reasoning.
+    /// Completion tokens that the LLM used for reasoning.
     pub(crate) reasoning: u64,
 }
 
@@ -210,13 +211,13 @@ impl From<Tokens> for TokenCount {
     }
 }
 
-/// What one usage id has used.
+/// The usage of one usage id.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct UsageOf {
-    /// US dollars; left out when unknown.
+    /// The cost in US dollars; left out if it is unknown.
     #[serde(skip_serializing_if = "Cost::is_unknown")]
     pub(crate) cost: Cost,
-    /// Its tokens.
+    /// The tokens.
     #[serde(flatten)]
     pub(crate) tokens: TokenCount,
 }

@@ -1,18 +1,18 @@
-//! What a run keeps of the agent's work.
+//! The collected work of the agent.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// What was kept of the agent's work in the run folder.
+/// The agent's work that was collected in the run folder.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
 pub(crate) struct Salvage {
-    /// What the agent changed in the repositories of its workspace.
+    /// The changes of the agent in the repositories of its workspace.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) changes: Vec<RepositoryChanges>,
-    /// The size of all changes; zeros where the agent changed nothing. Left out if there is no repository or no patch.
+    /// The total size of the changes; zeros if the agent changed nothing. Left out if there is no repository or no patch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) patch: Option<PatchSize>,
-    /// The files of the task's `collect`.
+    /// The files for the task's `collect`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) collected: Option<Collected>,
 }
@@ -20,16 +20,16 @@ pub(crate) struct Salvage {
 /// The size of a patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
 pub(crate) struct PatchSize {
-    /// Changed files.
+    /// The number of changed files.
     pub(crate) files: u64,
-    /// Added lines.
+    /// The number of added lines.
     pub(crate) insertions: u64,
-    /// Removed lines.
+    /// The number of removed lines.
     pub(crate) deletions: u64,
 }
 
 impl PatchSize {
-    /// The total of the changes in all repositories.
+    /// Returns the total of the changes in all repositories.
     #[must_use]
     pub(crate) fn of(changes: &[RepositoryChanges]) -> Self {
         changes.iter().fold(Self::default(), |sum, changes| Self {
@@ -43,37 +43,37 @@ impl PatchSize {
 /// Collected files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
 pub(crate) struct Collected {
-    /// Files in the folder `collected`.
+    /// The number of files in the folder `collected`.
     pub(crate) files: u64,
-    /// Their bytes.
+    /// Their size in bytes.
     pub(crate) bytes: u64,
-    /// Files that match, and are not in the folder. `warnings` says why.
+    /// The number of matching files that are not in the folder. `warnings` gives the reason.
     pub(crate) left_out: u64,
 }
 
-/// What the agent changed in one repository.
+/// The changes of the agent in one repository.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
 pub(crate) struct RepositoryChanges {
     /// The repository's path on the agent-server's machine.
     pub(crate) repository: String,
-    /// New files.
+    /// The number of new files.
     pub(crate) added: u64,
-    /// Changed files.
+    /// The number of changed files.
     pub(crate) updated: u64,
-    /// Deleted files.
+    /// The number of deleted files.
     pub(crate) deleted: u64,
-    /// Moved files.
+    /// The number of moved files.
     pub(crate) moved: u64,
-    /// Added lines.
+    /// The number of added lines.
     pub(crate) insertions: u64,
-    /// Removed lines.
+    /// The number of removed lines.
     pub(crate) deletions: u64,
-    /// The first of the files, at most 1000.
+    /// The first files, at most 1000.
     pub(crate) files: Vec<ChangedFile>,
 }
 
 impl RepositoryChanges {
-    /// Changed files in all.
+    /// Returns the total number of changed files.
     #[must_use]
     pub(crate) fn count(&self) -> u64 {
         self.added + self.updated + self.deleted + self.moved

@@ -1,4 +1,4 @@
-//! Errors of the library as failures of a run. The only translation that there is.
+//! Converts errors of the library to failures of a run. This is the only place that does so.
 
 use openhands_client::agent_server::ready::ReadyError;
 use openhands_client::automation::AutomationError;
@@ -14,7 +14,7 @@ use openhands_client::workspace::WorkspaceError;
 use crate::outcome::{Failure, FailureKind};
 use crate::run_folder::FolderError;
 
-/// The kind of a failed request, to a server that is `unreachable` where nothing of it answers.
+/// Returns the kind of a failed request. It is `unreachable` if nothing of the server responds.
 fn kind_of_request(error: &HttpError, unreachable: FailureKind) -> FailureKind {
     match error {
         _ if error.is_refusal() => FailureKind::CredentialsRefused,
@@ -27,7 +27,7 @@ fn kind_of_request(error: &HttpError, unreachable: FailureKind) -> FailureKind {
 }
 
 impl Failure {
-    /// A failed request to the agent-server.
+    /// Converts a failed request to the agent-server.
     #[must_use]
     pub(crate) fn of_request(doing: &str, error: &HttpError) -> Self {
         let kind = kind_of_request(error, FailureKind::AgentServerUnreachable);
@@ -46,7 +46,7 @@ impl From<WorkspaceError> for Failure {
         let kind = match &error {
             WorkspaceError::Account { source, .. } if source.is_refusal() => FailureKind::CredentialsRefused,
             WorkspaceError::Account { .. } => FailureKind::CloudUnreachable,
-            // The account lacks what the task or the settings ask for.
+            // The account does not have what the task or the settings request.
             _ => FailureKind::InvalidInput,
         };
         let is_page = matches!(&error, WorkspaceError::Account { source: HttpError::Page { .. }, .. });
@@ -54,7 +54,7 @@ impl From<WorkspaceError> for Failure {
     }
 }
 
-/// Which variables lead to a page for people instead of an API.
+/// Returns the variables that may be wrong if the response was an HTML page instead of an API response.
 fn advice_on_page(is_page: bool) -> &'static str {
     if is_page { " (OPENHANDS_CLOUD_API_URL, or AGENT_SERVER_URL in self-hosted mode)" } else { "" }
 }
@@ -119,7 +119,7 @@ fn kind_of_exec(error: &ExecError) -> FailureKind {
     match error {
         ExecError::Request { source, .. } => kind_of_request(source, FailureKind::AgentServerUnreachable),
         ExecError::Variable(_) => FailureKind::InvalidInput,
-        // Further kinds of a later version, too.
+        // This includes error kinds of later versions.
         _ => FailureKind::RequestRefused,
     }
 }
@@ -133,7 +133,8 @@ impl From<CopyError> for Failure {
 fn kind_of_copy(error: &CopyError) -> FailureKind {
     match error {
         CopyError::Sandbox(error) => kind_of_exec(error),
-        // The agent-server answers 500 where the file system refuses. Gateways answer 502 to 504 where nothing answers them.
+        // The agent-server responds with 500 if the file system rejects the operation. Gateways respond with 502 to 504 if the
+        // server behind them does not respond.
         CopyError::Transfer { source, .. } if matches!(source.status(), Some(500 | 501 | 505..)) => {
             FailureKind::RequestRefused
         }
@@ -141,7 +142,7 @@ fn kind_of_copy(error: &CopyError) -> FailureKind {
         CopyError::Here { .. } | CopyError::NotAbsolute(_) | CopyError::NoFolder { .. } | CopyError::NotAFile(_) => {
             FailureKind::InvalidInput
         }
-        // Further kinds of a later version, too.
+        // This includes error kinds of later versions.
         _ => FailureKind::RequestRefused,
     }
 }

@@ -1,4 +1,4 @@
-//! Which token opens a repository, and at which host.
+//! The tokens for repositories, and the hosts that may get them.
 //!
 //! Names, user names and hosts are those of the official client (`openhands-sdk` 1.58.0, `workspace/repo.py`).
 
@@ -10,7 +10,7 @@ use url::Url;
 use crate::input::task::repos::GitProvider;
 
 impl GitProvider {
-    /// The public host of `owner/repo` addresses.
+    /// Returns the public host of `owner/repo` addresses.
     #[must_use]
     pub(crate) const fn host(self) -> &'static str {
         match self {
@@ -21,7 +21,7 @@ impl GitProvider {
         }
     }
 
-    /// The account's secret that holds the token. Users who keep it under a name of their own write it in upper case.
+    /// Returns the names of the account's secret with the token. Users who set it themselves write the name in upper case.
     #[must_use]
     pub(crate) const fn token_names(self) -> [&'static str; 2] {
         match self {
@@ -32,7 +32,7 @@ impl GitProvider {
         }
     }
 
-    /// The user name beside the token.
+    /// Returns the user name for the token.
     const fn user(self) -> &'static str {
         match self {
             Self::Github => "x-access-token",
@@ -41,7 +41,7 @@ impl GitProvider {
         }
     }
 
-    /// Whether the host bears a provider's public name without being it: `github.com.evil.example`, `x.github.com.y`.
+    /// Returns whether the host only resembles a provider's public host: `github.com.evil.example`, `x.github.com.y`.
     fn is_lookalike(host: &str) -> bool {
         ["github.com", "gitlab.com", "bitbucket.org", "dev.azure.com", "visualstudio.com"]
             .iter()
@@ -49,16 +49,16 @@ impl GitProvider {
     }
 }
 
-/// What opens a repository, for git alone and at one host alone.
+/// The credentials for a repository, for git only and for one host only.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Access {
-    /// Scheme, host and port; git asks for credentials by them.
+    /// Scheme, host and port, for which git requests credentials.
     pub(crate) scope: String,
-    /// The user part of the address, which may be a token.
+    /// The user name in the URL, which may be a token.
     pub(crate) user: Option<Secret>,
-    /// The password in the address.
+    /// The password in the URL.
     pub(crate) password: Option<Secret>,
-    /// Whose token of the account may be sent there.
+    /// The provider whose token may be sent to this host.
     pub(crate) token_of: Option<GitProvider>,
 }
 
@@ -68,16 +68,16 @@ impl fmt::Debug for Access {
     }
 }
 
-/// What an account has of a provider's token.
+/// What an account has as a provider's token.
 #[derive(Debug, Clone)]
 pub(crate) enum Token {
     /// There is no account.
     NoAccount,
-    /// None: there is no secret of this name.
+    /// There is no secret with this name.
     Missing(&'static str),
-    /// A secret of this name that cannot be used: it could not be read, or is not a token.
+    /// The secret with this name is not usable: it could not be read, or is not a token.
     Unusable(&'static str),
-    /// The secret of this name.
+    /// The secret with this name.
     RunState(&'static str, Secret),
 }
 
@@ -86,17 +86,17 @@ pub(crate) enum Token {
 pub(crate) struct Credentials {
     /// Scheme, host and port.
     pub(crate) scope: String,
-    /// The user's name.
+    /// The user name.
     pub(crate) user: Secret,
     /// The password or token.
     pub(crate) password: Secret,
 }
 
 impl Access {
-    /// What may be sent to this address; nothing where it has no part for a user.
+    /// Returns what may be sent to this URL; `None` if its scheme has no user part.
     ///
-    /// The account's token goes to its provider's public hosts, and to another host only when the task names the provider
-    /// for it (a self-hosted GitLab, for example), but never to one that bears a public name without being it.
+    /// The account's token is sent to its provider's public hosts. It is sent to another host only if the task sets the provider
+    /// for it (a self-hosted GitLab, for example), and never to a host that only resembles a public one.
     #[must_use]
     pub(crate) fn to(url: &Url, provider: Option<GitProvider>) -> Option<Self> {
         if !matches!(url.scheme(), "https" | "http") {
@@ -110,7 +110,7 @@ impl Access {
             (Some(owner), Some(named)) => (owner == named).then_some(owner),
             (None, named) => named.filter(|_| !GitProvider::is_lookalike(host)),
         };
-        // A line break would let the address speak to git in the helper's name.
+        // A line break would let the URL inject lines into the credentials that git reads.
         let given = |text: &str| {
             let text = decoded(text);
             (!text.is_empty() && !text.contains(char::is_control)).then(|| Secret::new(text))
@@ -124,13 +124,13 @@ impl Access {
         (access.user.is_some() || access.password.is_some() || token_of.is_some()).then_some(access)
     }
 
-    /// The provider whose token is wanted: none where the address has a password of its own.
+    /// Returns the provider whose token is needed; `None` if the URL contains a password.
     #[must_use]
     pub(crate) fn wants_token_of(&self) -> Option<GitProvider> {
         self.token_of.filter(|_| self.password.is_none())
     }
 
-    /// The credentials, with the account's token if there is one.
+    /// Returns the credentials, with the account's token if there is one.
     #[must_use]
     pub(crate) fn credentials(&self, token: Option<&Secret>) -> Option<Credentials> {
         let provider_user = || self.token_of.map_or("git", GitProvider::user);
@@ -143,7 +143,7 @@ impl Access {
         Some(Credentials { scope: self.scope.clone(), user, password })
     }
 
-    /// What of the address must not be seen. A short user name stands in ordinary text too, and is no token.
+    /// Returns the secrets in the URL. A short user name is left out: it also appears in ordinary text and is not a token.
     pub(crate) fn secrets(&self) -> impl Iterator<Item = &Secret> {
         const SHORTEST_TOKEN: usize = 16;
         let user = self.user.iter().filter(|user| user.expose().len() >= SHORTEST_TOKEN);
@@ -197,7 +197,7 @@ mod tests {
         {
             assert!(!token_goes_to(wrong, Some(GitProvider::Github)), "{wrong}");
         }
-        // One provider's token is nothing that another may see.
+        // A token must not be sent to another provider.
         assert!(!token_goes_to("https://gitlab.com/o/r", Some(GitProvider::Github)));
     }
 

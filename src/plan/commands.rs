@@ -1,4 +1,4 @@
-//! Commands of the task, as they are run. Fixed before the agent starts.
+//! The commands of the task, in the form in which they run. They are fixed before the agent starts.
 
 use std::time::Duration;
 
@@ -6,22 +6,22 @@ use openhands_client::text;
 
 use crate::input::task::commands::CommandSource;
 
-/// The longest name, in characters.
+/// The maximum length of a name, in characters.
 const LONGEST_NAME: usize = 100;
 
-/// A command that is run in the sandbox.
+/// A command to run in the sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CommandPlan {
-    /// Its name for people, on one line.
+    /// The name for people, on one line.
     pub(crate) name: String,
     /// The command line.
     pub(crate) run: String,
-    /// How long it may take.
+    /// The time limit.
     pub(crate) timeout: Duration,
 }
 
 impl CommandPlan {
-    /// Plans commands. `limit` is for those without a limit of their own.
+    /// Plans commands. `limit` applies to commands without a limit of their own.
     #[must_use]
     pub(crate) fn of(sources: Vec<CommandSource>, limit: Duration) -> Vec<Self> {
         let plan = |CommandSource { name, run, timeout }| {
@@ -36,9 +36,9 @@ impl CommandPlan {
 /// The checks of the task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ChecksPlan {
-    /// What must pass.
+    /// The commands that must pass.
     pub(crate) commands: Vec<CommandPlan>,
-    /// How often they run at most.
+    /// The maximum number of times that they run.
     pub(crate) attempts: u32,
 }
 

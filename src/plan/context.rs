@@ -1,7 +1,7 @@
-//! The text of the first message: what the task says, and before it what the run brings along.
+//! The text of the first message: the task's own text, preceded by the context of the run.
 //!
-//! The sections, their order and their headings are those of the automation service's own script (`openhands-automation`
-//! 1.25.0), but for the fence around what came from outside. Pure: no environment, no files.
+//! The sections, their order and their headings are those of the automation service's own script (`openhands-automation` 1.25.0),
+//! except for the fences around text from outside. Pure: no environment, no files.
 
 use openhands_client::ids::RunId;
 use openhands_client::secret::Secret;
@@ -10,18 +10,18 @@ use super::repos::ClonedRepo;
 use crate::input::payload::Payload;
 use crate::input::template::fence::{Nonce, plain_json};
 
-/// What goes before the task's own text.
+/// The text before the task's own text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Context {
     /// The event, as JSON.
     event: Option<String>,
-    /// What arrived while the run was queued.
+    /// Messages that arrived while the run was queued.
     follow_ups: Option<String>,
     nonce: Nonce,
 }
 
 impl Context {
-    /// The context of a run. The event is left out where the task's text takes what it needs of it.
+    /// Creates the context of a run. The event is left out if the task's text refers to the parts that it needs.
     #[must_use]
     pub(crate) fn new(payload: &Payload, event_in_text: bool, run: Option<&RunId>, key: Option<&Secret>) -> Self {
         let event = payload.event().map(plain_json);
@@ -31,13 +31,13 @@ impl Context {
         Self { event: event.filter(|_| !event_in_text), follow_ups, nonce }
     }
 
-    /// The mark of the data in this run's message.
+    /// Returns the mark of the data in this run's message.
     #[must_use]
     pub(crate) fn nonce(&self) -> &Nonce {
         &self.nonce
     }
 
-    /// The first message.
+    /// Returns the first message.
     #[must_use]
     pub(crate) fn message(&self, cloned: &[ClonedRepo], task: &str) -> String {
         let nonce = self.nonce.as_str();
@@ -146,7 +146,7 @@ mod tests {
         })
     }
 
-    /// What stands outside of the fences, with the mark made the same for all, and the data in them.
+    /// Returns the text outside of the fences, with a fixed mark, and the data inside them.
     fn taken_apart(context: &Context, message: &str) -> (String, Vec<String>) {
         let nonce = context.nonce().as_str();
         let (open, close) = (format!("<data-from-outside {nonce}>\n"), format!("\n</data-from-outside {nonce}>"));
@@ -179,7 +179,7 @@ mod tests {
             prop_assert_eq!(&data[1], &turns.join("\n\n"));
             // No one outside can write the mark.
             prop_assert!(data.iter().all(|data| !data.contains(given.nonce().as_str())));
-            // The same run that starts again says the same.
+            // A restarted run sends the same message.
             prop_assert_eq!(context(json!({"event": event, "follow_up_turns": turns})).message(&[], "Do the task."), message);
         }
     }

@@ -1,4 +1,4 @@
-//! The conversation that a run drives, as the user and the environment ask for it.
+//! The conversation of a run, as the user and the environment specify it.
 
 use std::collections::BTreeMap;
 
@@ -7,16 +7,16 @@ use openhands_client::agent_server::trace::Trace;
 use openhands_client::ids::{ConversationId, RunId};
 use serde_json::{Map, Value};
 
-/// The conversation that a run drives.
+/// The conversation of a run.
 #[derive(Debug, Clone)]
 pub(crate) struct ConversationPlan {
-    /// Its id.
+    /// The id of the conversation.
     pub(crate) id: ConversationId,
-    /// Whether it may hold messages of earlier runs.
+    /// Whether it may contain messages of earlier runs.
     pub(crate) continued: bool,
-    /// The run, when it has an id: a run that starts again is known by it.
+    /// The id of the run, if it has one. It identifies a run that is restarted.
     pub(crate) run_id: Option<RunId>,
-    /// The messages, each a turn.
+    /// The messages, one for each turn.
     pub(crate) messages: Vec<String>,
     /// The agent's working directory.
     pub(crate) working_dir: String,
@@ -24,16 +24,16 @@ pub(crate) struct ConversationPlan {
     pub(crate) title: Option<String>,
     /// Tags.
     pub(crate) tags: BTreeMap<String, String>,
-    /// The account that it belongs to.
+    /// The account that the conversation belongs to.
     pub(crate) user_id: Option<String>,
-    /// Where it belongs in traces.
+    /// Where the conversation belongs in traces.
     pub(crate) trace: Trace,
-    /// Steps for one message.
+    /// The maximum number of steps for each message.
     pub(crate) iterations: Option<u32>,
-    /// US dollars that this run may spend.
+    /// How many US dollars this run may spend.
     pub(crate) cost: Option<f64>,
     /// The agent's plugins.
     pub(crate) plugins: Vec<PluginSource>,
-    /// The task's MCP servers by name, in the flat form; they replace the account's of the same name.
+    /// The task's MCP servers by name, in the flat form. They replace servers of the account with the same name.
     pub(crate) mcp: Map<String, Value>,
 }

@@ -1,4 +1,4 @@
-//! Which variant of an experiment a run takes.
+//! Chooses the variant of an experiment for a run.
 
 use openhands_client::collections::inserted;
 use std::collections::BTreeMap;
@@ -9,20 +9,20 @@ use uuid::Uuid;
 
 use crate::input::task::plugins::{Experiment, Variant};
 
-/// Separates these choices from everybody else's derived ids.
+/// Separates these choices from the derived ids of other programs.
 const NAMESPACE: Uuid = Uuid::from_u128(0x3f1d_6b2a_90c4_4e57_b0d8_7a15_2c4e_81f6);
 
 /// The longest value of a tag (agent-server 1.16.1 and later).
 const LONGEST_TAG: usize = 256;
 
-/// Chooses a variant by the weights. The same run always takes the same one: it may be started again.
+/// Chooses a variant by the weights. The choice is always the same for the same run, because it may be restarted.
 pub(super) fn choose(experiment: &Experiment, run: Option<&RunId>) -> Option<Variant> {
     let total: u64 = experiment.variants.iter().map(|variant| u64::from(variant.weight)).sum();
     let id = match run {
         Some(run) => Uuid::new_v5(&NAMESPACE, format!("{} {run}", experiment.experiment_id).as_bytes()),
         None => Uuid::new_v4(),
     };
-    // The first four bytes hold neither version nor variant of the UUID: they are evenly distributed.
+    // The first four bytes contain neither the version nor the variant of the UUID, so they are evenly distributed.
     let [a, b, c, d, ..] = id.into_bytes();
     let mut point = (u64::from(u32::from_be_bytes([a, b, c, d])) * total) >> 32;
     experiment
@@ -37,8 +37,8 @@ pub(super) fn choose(experiment: &Experiment, run: Option<&RunId>) -> Option<Var
         .cloned()
 }
 
-/// The tags that distinguish an experiment's runs, as the automation service's own script names them
-/// (`openhands-automation` 1.25.0). `profile` is the one that was wanted, also where there is none of that name.
+/// Returns the tags that distinguish the runs of an experiment, with the names of the automation service's own script
+/// (`openhands-automation` 1.25.0). `profile` is the requested profile, even if it does not exist.
 pub(super) fn tags(experiment: &Experiment, variant: &Variant, profile: Option<&str>) -> BTreeMap<String, String> {
     let known = [
         ("experimentid", Some(experiment.experiment_id.as_str())),
@@ -48,7 +48,7 @@ pub(super) fn tags(experiment: &Experiment, variant: &Variant, profile: Option<&
     inserted(known.into_iter().filter_map(|(key, value)| Some((key.to_owned(), shortened(value?)))))
 }
 
-/// The tag that names the plugins, if people can find any of them.
+/// Returns the tag with the plugins, if any of them has a web page.
 pub(super) fn plugin_tag(plugins: &[PluginSource]) -> Option<(String, String)> {
     let pages: Vec<String> = plugins.iter().filter_map(PluginSource::page).collect();
     (!pages.is_empty()).then(|| ("plugins".to_owned(), shortened(&pages.join(","))))
@@ -78,7 +78,7 @@ mod tests {
         }
         for (name, expected) in [("A", 2000), ("B", 6000), ("C", 12_000)] {
             let count: i32 = counts[name];
-            // Five standard deviations; the ids are fixed, so this passes always or never.
+            // Five standard deviations. The ids are fixed, so the test either always passes or always fails.
             assert!((count - expected).abs() < 350, "{name}: {count}");
         }
     }

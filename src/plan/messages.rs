@@ -1,4 +1,4 @@
-//! The messages of a task with their places filled in.
+//! Renders the messages of a task.
 
 use openhands_client::collections::inserted;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,8 +13,7 @@ use crate::input::template::{Template, Values};
 use crate::plan::context::Context;
 use crate::problem::{Problem, did_you_mean};
 
-/// Fills in the messages, and plans what goes before the first. Whatever is wrong with them, or with the parameters, is
-/// added to `problems`.
+/// Renders the messages, and plans the context before the first one. Errors in them or in the parameters are added to `problems`.
 pub(super) fn messages(
     task: &Task,
     payload: &Payload,
@@ -31,7 +30,7 @@ pub(super) fn messages(
     let takes_event = templates.iter().any(|template| template.names_of_values().iter().any(of_event));
     let context = Context::new(payload, takes_event, run, key);
     if matches!(payload, Payload::Malformed(_)) {
-        // A text that needs the event is refused besides; one that only asks whether there is one is not.
+        // A text that needs the event is rejected as well; a text that only checks whether there is an event is not.
         tracing::warn!("{}", payload.why_no_event());
     }
     let params = params(task, given, &names, problems);
@@ -73,7 +72,7 @@ fn template<'t>(file: &'t str, field: String, place: Option<&'t TextPlace>, text
     }
 }
 
-/// The values of the parameters: given ones before the task's own.
+/// Returns the values of the parameters: given values override those of the task.
 fn params(
     task: &Task,
     given: &[(String, String)],
@@ -82,7 +81,7 @@ fn params(
 ) -> BTreeMap<String, String> {
     let used = names.iter().filter_map(|name| name.strip_prefix("params.")).filter_map(|rest| rest.split('.').next());
     let known: BTreeSet<&str> = inserted(used.chain(task.params.keys().map(String::as_str)));
-    // A text that goes through all parameters may know any.
+    // A text that iterates over all parameters may use any of them.
     let takes_any = names.contains("params");
     for (name, _) in given.iter().filter(|(name, _)| !takes_any && !known.contains(name.as_str())) {
         let (found, help) = if known.is_empty() {

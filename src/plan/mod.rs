@@ -1,4 +1,4 @@
-//! Settings + task -> what a run is going to do, as a plain value. Pure; every problem at once.
+//! Combines settings and task into the plan of a run, a plain value. Pure; all problems are reported together.
 
 pub(crate) mod access;
 pub(crate) mod commands;
@@ -39,70 +39,70 @@ use crate::problem::{Problem, Problems};
 
 pub(crate) use self::conversation::ConversationPlan;
 
-/// How often checks run, unless the task says otherwise.
+/// How many times checks run, unless the task sets another number.
 const ATTEMPTS: u32 = 3;
 
-/// What a run is going to do.
+/// The plan of a run.
 #[derive(Debug, Clone)]
 pub(crate) struct RunPlan {
-    /// The agent-server to talk to.
+    /// The agent-server of the run.
     pub(crate) agent_server: AgentServerAddress,
-    /// How long to wait until it is ready.
+    /// The time limits of the run.
     pub(crate) time_limits: RunLimits,
-    /// Where the LLM and the secrets are inherited from.
+    /// The source of the inherited LLM and secrets.
     pub(crate) account: Account,
-    /// Where the LLM comes from.
+    /// The LLM and the source that it comes from.
     pub(crate) llm: LlmPlan,
-    /// The account's agent profile, by name or id, that takes the place of LLM, tools and MCP servers. The LLM profile of `llm`, if
-    /// it names one, replaces the agent profile's own.
+    /// The account's agent profile, by name or id, which replaces LLM, tools and MCP servers. The LLM profile in `llm`, if there
+    /// is one, replaces the one in the agent profile.
     pub(crate) agent_profile: Option<String>,
-    /// What is changed of the default agent.
+    /// The changes of the default agent.
     pub(crate) agent: AgentChoice,
-    /// Which of the account's secrets the agent gets.
+    /// The secrets of the account that the agent gets.
     pub(crate) secrets: SecretSelection,
-    /// What is cloned into the working directory first.
+    /// The repositories to clone into the working directory first.
     pub(crate) repos: Vec<RepoPlan>,
-    /// What is run before the first message.
+    /// The commands to run before the first message.
     pub(crate) setup: Vec<CommandPlan>,
-    /// What must pass after the agent has finished.
+    /// The commands that must pass after the agent has finished.
     pub(crate) checks: ChecksPlan,
-    /// Files of the working directory that are kept.
+    /// The files in the working directory to collect.
     pub(crate) collect: Vec<CollectPattern>,
-    /// Where the agent's skills come from.
+    /// The sources of the agent's skills.
     pub(crate) skills: SkillSources,
-    /// What the first message says besides the task.
+    /// The context in the first message, in addition to the task.
     pub(crate) context: Context,
-    /// The conversation, without what [`crate::prepare`] finds out: skills, and the complete messages.
+    /// The conversation, without what [`crate::prepare`] adds: skills, and the complete messages.
     pub(crate) conversation: ConversationPlan,
-    /// What the agent is asked to give at its end.
+    /// What the agent is asked to return at its end.
     pub(crate) result_spec: ResultSpec,
-    /// Whether this program lies where the agent-server can run it, as the hooks around the agent's finish.
+    /// Whether the agent-server can run this program as the hooks for the agent's finish.
     pub(crate) with_hooks: bool,
-    /// Who gets the result, in addition to those that the environment names.
+    /// Receivers of the result, in addition to those that the environment names.
     pub(crate) notify: Vec<Notify>,
-    /// Time for the whole run.
+    /// The time limit of the whole run.
     pub(crate) timeout: Option<Duration>,
-    /// When the run has to be over.
+    /// The time at which the run has to be over.
     pub(crate) deadline: Option<Timestamp>,
 }
 
-/// Where the LLM comes from, and what is changed of it.
+/// The source of the LLM, and the changes to it.
 #[derive(Debug, Clone)]
 pub(crate) struct LlmPlan {
-    /// The LLM that the task's fields are put on.
+    /// The LLM to which the task's fields are applied.
     pub(crate) base: LlmBase,
-    /// Fields of the task file, which beat the base's.
+    /// Fields of the task file, which override those of the base.
     pub(crate) fields: Map<String, Value>,
 }
 
-/// The LLM before the task's fields are put on it.
+/// The LLM before the task's fields are applied.
 #[derive(Debug, Clone)]
 pub(crate) enum LlmBase {
-    /// Given directly.
+    /// An LLM that is configured directly.
     Given(Llm),
-    /// The account's.
+    /// The LLM of the account.
     Inherited {
-        /// A named profile instead of the account's default.
+        /// The name of a profile, instead of the account's default.
         profile: Option<Profile>,
         /// `LLM_MODEL`, which replaces the inherited model.
         model: Option<String>,
@@ -112,15 +112,15 @@ pub(crate) enum LlmBase {
 /// A named LLM profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Profile {
-    /// Its name.
+    /// The name of the profile.
     pub(crate) name: String,
-    /// Whether the account's default LLM will do when there is no such profile. So for a profile that the environment or
-    /// an experiment names, as the automation service has it; a flag or a task file that names one means it.
+    /// Whether the account's default LLM is used if the profile does not exist. This applies to a profile from the environment or
+    /// an experiment, as in the automation service; a profile in a flag or a task file must exist.
     pub(crate) default_will_do: bool,
 }
 
 impl LlmPlan {
-    /// The name of the profile that it is inherited from.
+    /// Returns the name of the inherited profile.
     #[must_use]
     pub(crate) fn profile(&self) -> Option<&str> {
         match &self.base {
@@ -129,7 +129,7 @@ impl LlmPlan {
         }
     }
 
-    /// The LLM that the agent gets, from the base that was given or inherited.
+    /// Returns the LLM of the agent, from the configured or inherited base.
     #[must_use]
     pub(crate) fn complete(&self, base: &Llm) -> Llm {
         let base = match &self.base {
@@ -137,7 +137,7 @@ impl LlmPlan {
             _ => base.clone(),
         };
         let llm = self.fields.iter().fold(base, |llm, (name, value)| llm.set(name, value.clone()));
-        // The server distinguishes usage by this id; an inherited one may be that of another use.
+        // The server distinguishes usage by this id, and an inherited id may belong to another use.
         llm.used_as("agent")
     }
 }
@@ -146,7 +146,7 @@ impl RunPlan {
     /// Plans a run.
     ///
     /// # Errors
-    /// [`Problems`]: everything that the settings and the task ask for and that cannot be had with these settings.
+    /// [`Problems`]: everything that the settings and the task request but that is not possible with these settings.
     pub(crate) fn new(settings: Settings, mut task: Task, time_limits: RunLimits) -> Result<Self, Problems> {
         let mut problems = Vec::new();
         let run_id = settings.run_id.clone();
@@ -249,10 +249,10 @@ impl RunPlan {
         })
     }
 
-    /// The same for a run that is driven from outside of its sandbox, which this provider makes.
+    /// Does the same for a run that is driven from outside of its sandbox, which this provider creates.
     ///
     /// # Errors
-    /// [`Problems`]: what only a run inside can have. Repositories would be cloned on this machine.
+    /// [`Problems`]: features that only a run inside can have. Repositories would be cloned on this machine.
     pub(crate) fn driven_from_outside(self, provider: ProviderKind) -> Result<Self, Problems> {
         if self.repos.is_empty() {
             return Ok(self);
@@ -269,7 +269,7 @@ impl RunPlan {
     }
 }
 
-/// What is wrong with the messages of a task when they are filled in, and with its parameters.
+/// Returns the errors in the messages of a task when they are rendered, and in its parameters.
 #[must_use]
 pub(crate) fn check_messages(task: &Task, payload: &Payload, params: &[(String, String)]) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -277,7 +277,7 @@ pub(crate) fn check_messages(task: &Task, payload: &Payload, params: &[(String, 
     problems
 }
 
-/// Chooses the variant of an experiment, and gives the task its plugins.
+/// Chooses the variant of an experiment, and adds its plugins to the task.
 fn take_variant(run_id: Option<&RunId>, task: &mut Task, problems: &mut Vec<Problem>) -> Option<(Experiment, Variant)> {
     let experiment = task.experiment.take()?;
     if !task.plugins.is_empty() {
@@ -290,7 +290,7 @@ fn take_variant(run_id: Option<&RunId>, task: &mut Task, problems: &mut Vec<Prob
     Some((experiment, variant))
 }
 
-/// The profile that is asked for: by a flag, else by an experiment's variant, by the task, by the environment.
+/// Returns the requested profile: that of a flag, or else of an experiment's variant, of the task, or of the environment.
 fn profile(settings: &Settings, of_variant: Option<&String>, of_task: Option<String>) -> Option<Profile> {
     let meant = |name: String| Profile { name, default_will_do: false };
     let wished = |name: String| Profile { name, default_will_do: true };
@@ -301,7 +301,7 @@ fn profile(settings: &Settings, of_variant: Option<&String>, of_task: Option<Str
         .or_else(|| settings.default_profile.clone().map(wished))
 }
 
-/// What is risky, an analyzer tells.
+/// A confirmation policy by risk needs an analyzer.
 fn refuse_unknown_risk(task: &Task, problems: &mut Vec<Problem>) {
     if task.agent.confirmation_policy == Some(Confirmation::Risky) && task.agent.security_analyzer.is_none() {
         let found = "without a security analyzer nothing tells which actions are risky";
@@ -310,7 +310,7 @@ fn refuse_unknown_risk(task: &Task, problems: &mut Vec<Problem>) {
     }
 }
 
-/// An agent profile names what these fields would change.
+/// An agent profile sets what these fields would change.
 fn refuse_beside_profile(task: &Task, problems: &mut Vec<Problem>) {
     let mut refuse = |field: &str, found: &str, help: &str| {
         problems.push(Problem::new(format!("{}: {field}", task.origin.file), found, help));
@@ -328,8 +328,8 @@ fn refuse_beside_profile(task: &Task, problems: &mut Vec<Problem>) {
     }
 }
 
-/// The LLM profile that replaces the one of an agent profile: one that the user or an experiment names. `AUTOMATION_MODEL` is only for an
-/// agent that names none.
+/// Returns the LLM profile that replaces the one of an agent profile: one that the user or an experiment sets. `AUTOMATION_MODEL`
+/// applies only to an agent without an LLM of its own.
 fn llm_of_agent_profile(
     settings: &Settings,
     choice: LlmChoice,
@@ -369,7 +369,7 @@ fn llm_plan(
             }
             LlmBase::Given(direct(given))
         }
-        // Some LLMs need no key; the fields of the task may hold all that is needed.
+        // Some LLMs need no key; the fields of the task may contain everything that is needed.
         Account::None { .. } if has_model || (given.model.is_some() && fields.contains_key("base_url")) => {
             LlmBase::Given(direct(given))
         }

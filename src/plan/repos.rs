@@ -1,4 +1,4 @@
-//! Which repositories are cloned, and where each goes. Pure.
+//! The repositories to clone, and their directories. Pure.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,62 +8,62 @@ use url::Url;
 use crate::input::task::repos::{Address, GitProvider, RepoSource};
 use crate::plan::access::Access;
 
-/// One repository that a run clones.
+/// A repository that a run clones.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct RepoPlan {
-    /// The address as it may be shown.
+    /// The address without secrets.
     pub(crate) shown: String,
-    /// The address that git gets, without credentials.
+    /// The address for git, without credentials.
     pub(crate) clone_url: String,
     /// A branch, a tag or a commit.
     pub(crate) git_ref: Option<String>,
-    /// The name of its directory in the working directory.
+    /// The name of its directory inside the working directory.
     pub(crate) directory: String,
-    /// What may open it.
+    /// The credentials for it.
     pub(crate) access: Option<Access>,
-    /// The same repository over https, where the address is one for SSH and its host is known.
+    /// The same repository over https, if the address uses SSH and its host is known.
     pub(crate) over_https: Option<OverHttps>,
-    /// Whether the run continues without it.
+    /// Whether the run continues if it cannot be cloned.
     pub(crate) optional: bool,
-    /// Whether its submodules are cloned, too.
+    /// Whether its submodules are cloned too.
     pub(crate) submodules: bool,
-    /// Whether the content of its Git LFS files is fetched.
+    /// Whether the content of Git LFS files is fetched.
     pub(crate) lfs: bool,
-    /// How long cloning may take.
+    /// The time limit for cloning.
     pub(crate) timeout: Duration,
 }
 
-/// An address over https, for a token.
+/// An https address for use with a token.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct OverHttps {
     url: String,
     access: Access,
 }
 
-/// Where a repository is cloned from.
+/// The address that a repository is cloned from.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Origin<'p> {
     /// The address, without credentials.
     pub(crate) url: &'p str,
-    /// What may open it.
+    /// The credentials for it.
     pub(crate) access: Option<&'p Access>,
 }
 
-/// A repository that is in the working directory.
+/// A repository in the working directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ClonedRepo {
-    /// Its address as it may be shown.
+    /// The address without secrets.
     pub(crate) shown: String,
-    /// What was asked for of it.
+    /// The branch, tag or commit that was requested.
     pub(crate) git_ref: Option<String>,
-    /// Where it is.
+    /// The path of its directory.
     pub(crate) path: PathBuf,
 }
 
 impl RepoPlan {
-    /// Plans all repositories of a task, in their order. One that is named twice is cloned once; others with the same name
-    /// get `_1`, `_2` … behind it, as the automation service's own script has it (`openhands-sdk` 1.58.0). `limit` is for
-    /// those without a limit of their own.
+    /// Plans all repositories of a task, in their order. A repository that is listed twice is cloned once. Others with the same
+    /// name get the suffix `_1`, `_2` …, as in the automation service's own script (`openhands-sdk` 1.58.0). `limit` applies to
+    /// repositories without a limit of their own.
     #[must_use]
     pub(crate) fn of(sources: Vec<RepoSource>, limit: Duration) -> Vec<Self> {
         let mut plans: Vec<Self> = Vec::new();
@@ -75,7 +75,7 @@ impl RepoPlan {
             let taken = |name: &str| plans.iter().any(|plan| plan.directory == name);
             let name = directory_name(&shown);
             let directory = if taken(&name) {
-                // One more candidate than there are directories with another name.
+                // One more candidate than there are directories with other names.
                 (1..=plans.len()).map(|number| format!("{name}_{number}")).find(|name| !taken(name)).unwrap_or_default()
             } else {
                 name
@@ -98,14 +98,14 @@ impl RepoPlan {
         plans
     }
 
-    /// The provider whose token is wanted.
+    /// Returns the provider whose token is needed.
     #[must_use]
     pub(crate) fn wants_token_of(&self) -> Option<GitProvider> {
         let over_https = self.over_https.as_ref().map(|other| &other.access);
         self.access.as_ref().or(over_https)?.wants_token_of()
     }
 
-    /// Where it is cloned from: over https instead of SSH, if there is a token for that.
+    /// Returns the address to clone from: https instead of SSH, if there is a token for it.
     #[must_use]
     pub(crate) fn origin(&self, has_token: bool) -> Origin<'_> {
         match &self.over_https {
@@ -114,7 +114,7 @@ impl RepoPlan {
         }
     }
 
-    /// Whether the ref may be a commit, which a shallow clone of a branch or tag does not give.
+    /// Returns whether the ref may be a commit, which a shallow clone of a branch or tag does not contain.
     #[must_use]
     pub(crate) fn may_be_commit(&self) -> bool {
         self.git_ref
@@ -126,7 +126,7 @@ impl RepoPlan {
 fn target(source: &RepoSource) -> (String, Option<Access>) {
     let of_url = |url: &Url| {
         let mut bare = url.clone();
-        // SSH needs its user; both can be refused only for addresses without a host.
+        // SSH needs its user name. Both calls fail only for URLs without a host.
         if bare.scheme() != "ssh" {
             let _ = bare.set_username("");
         }
@@ -144,7 +144,7 @@ fn target(source: &RepoSource) -> (String, Option<Access>) {
     }
 }
 
-/// The https address that belongs to one for SSH, at a host whose addresses are known.
+/// Returns the https address for an SSH address, at a host whose addresses are known.
 fn over_https(source: &RepoSource) -> Option<OverHttps> {
     let (host, path) = match &source.address {
         Address::Scp(text) => text.strip_prefix("git@")?.split_once(':')?,
@@ -159,7 +159,7 @@ fn over_https(source: &RepoSource) -> Option<OverHttps> {
     access.wants_token_of().is_some().then(|| OverHttps { url: url.into(), access })
 }
 
-/// The last part of the address without `.git`, and without what is not part of a file name.
+/// Returns the last part of the address without `.git` and without characters that are not part of a file name.
 fn directory_name(shown: &str) -> String {
     let path = shown.split_once("://").map_or(shown, |(_, path)| path);
     let path = path.trim_end_matches('/');
@@ -232,7 +232,7 @@ mod tests {
             assert_eq!(plan.origin(true).url, over_https.unwrap_or(&plan.clone_url), "{address}");
             assert_eq!(plan.wants_token_of().is_some(), over_https.is_some(), "{address}");
         }
-        // The token of another provider is not for this host.
+        // The token of another provider is not used for this host.
         assert_eq!(plans(json!([{"url": "git@github.com:o/r", "provider": "gitlab"}]))[0].wants_token_of(), None);
     }
 
