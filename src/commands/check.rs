@@ -1,7 +1,7 @@
-//! `check`: what is set here, who answers now, and what to do about what is not good.
+//! `check`: shows the settings, which servers respond, and how to fix problems.
 //!
-//! Changes nothing and makes no sandbox. Inside of a sandbox it asks what a run there would ask; outside it asks the Cloud API
-//! alone.
+//! It changes nothing and creates no sandbox. Inside a sandbox it sends the same requests as a run there; outside it only sends
+//! requests to the Cloud API.
 
 use openhands_client::agent_server::AgentServerClient;
 use openhands_client::agent_server::wire::Llm;
@@ -27,7 +27,7 @@ use crate::prepare::agent::find_profile;
 use crate::process::parent;
 use crate::process::signals::Shutdown;
 
-/// One line of the table.
+/// A line of the table.
 #[derive(Debug)]
 pub(super) struct CheckLine {
     what: &'static str,
@@ -36,17 +36,17 @@ pub(super) struct CheckLine {
     advice: Option<String>,
 }
 
-/// How good it is.
+/// The state of what a line is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     Good,
-    /// Not there, and not needed.
+    /// Not set, and not needed.
     Absent,
-    /// It works, and is not safe.
+    /// It works, but is not safe.
     Unsafe,
-    /// The settings must be corrected.
+    /// The settings have to be corrected.
     Wrong,
-    /// Someone does not answer as needed.
+    /// A server does not respond as needed.
     Unavailable,
 }
 
@@ -179,7 +179,7 @@ async fn check(context: &CommandContext, args: &CheckArgs) -> Vec<CheckLine> {
     lines
 }
 
-/// Whether there is the agent profile with which a run here would start.
+/// Checks whether the agent profile exists with which a run here would start.
 async fn agent_profile(client: &AgentServerClient, wanted: &str, inside: bool) -> CheckLine {
     let what = "agent profile";
     if !inside {
@@ -227,7 +227,7 @@ async fn agent_server(client: &AgentServerClient) -> CheckLine {
     }
 }
 
-/// The account: whether it accepts the key, and what it has for a run.
+/// Checks the account: whether it accepts the key, and what it provides for a run.
 async fn cloud(http: &Http, key: &CloudKey, settings: &Settings) -> Vec<CheckLine> {
     let address = http::without_secrets(&key.url);
     let user = match Sandboxes::new(http.clone(), key.clone(), http.time_limits().request).user().await {
@@ -248,7 +248,7 @@ async fn cloud(http: &Http, key: &CloudKey, settings: &Settings) -> Vec<CheckLin
             lines.extend(inherited(http, settings, advice).await);
         }
         _ => {
-            // Without a sandbox the keys are masked; whether there is one can be seen.
+            // Without a sandbox the keys are masked, but it is visible whether there is one.
             let shown: Option<UserSettings> = serde_json::from_value(user).ok();
             if !settings.llm.stands_alone() {
                 lines.push(inherited_llm(shown.and_then(|settings| settings.default_llm())));
@@ -259,7 +259,7 @@ async fn cloud(http: &Http, key: &CloudKey, settings: &Settings) -> Vec<CheckLin
     lines
 }
 
-/// What a run here would inherit.
+/// Checks what a run here would inherit.
 async fn inherited(http: &Http, settings: &Settings, advice: &str) -> Vec<CheckLine> {
     let client = AgentServerClient::new(http.clone(), &settings.agent_server);
     let account = account_client(http, &client, &settings.account);
@@ -292,7 +292,7 @@ fn inherited_llm(llm: Option<Llm>) -> CheckLine {
     }
 }
 
-/// Whether the callback's host answers at all; the callback itself is not sent.
+/// Checks whether the host of the callback responds. The callback itself is not sent.
 async fn callback(http: &Http, raw: &RawEnv) -> CheckLine {
     let what = "callback";
     let (reporting, warning) = Reporting::from_env(raw);

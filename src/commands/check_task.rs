@@ -1,4 +1,4 @@
-//! The lines of `check` about the task, with each of its rows.
+//! The lines of `check` about the task and each of its rows.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -20,10 +20,10 @@ use crate::problem::{Problem, Problems};
 
 const TASK: &str = "task";
 
-/// Problems that are shown of all rows.
+/// The maximum number of problems that are shown for all rows.
 const MOST: usize = 20;
 
-/// Whether the task can be read, and with rows, whether each row gives a task; and the agent profile that the task names.
+/// Checks whether the task is valid, with rows for each row. Also returns the agent profile that the task names.
 pub(super) async fn task_lines(args: &CheckArgs, raw: &RawEnv) -> (Vec<CheckLine>, Option<String>) {
     let source = Source::named(args.task.as_deref(), Path::new("."));
     let is_named = args.task.is_some();
@@ -54,10 +54,10 @@ fn one(
     let of_messages = |task: &Task| {
         let mut problems = check_messages(task, payload, params);
         if *payload == Payload::Absent {
-            // The run that an event triggers has one.
+            // A run that an event triggers has a payload.
             problems.retain(|problem| problem.found != payload.why_no_event());
         }
-        // So has that of a plugin.
+        // A run of a plugin has a configuration.
         problems.retain(|problem| problem.found != NO_CONFIG);
         problems
     };
@@ -79,7 +79,7 @@ fn one(
     (problems.into_iter().map(line).collect(), None)
 }
 
-/// Makes the task of each row. How many there are.
+/// Creates the task of each row, and returns the number of rows.
 fn each(
     source: &Source,
     file: PathBuf,

@@ -1,4 +1,4 @@
-//! The story of a conversation that an agent-server has: the one in this sandbox, or that of another sandbox.
+//! The story of a conversation on an agent-server, in this sandbox or another one.
 
 use openhands_client::agent_server::AgentServerClient;
 use openhands_client::conversation::ConversationError;

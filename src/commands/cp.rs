@@ -1,4 +1,4 @@
-//! `cp SRC DST`: files and folders into a sandbox and out of it.
+//! `cp SRC DST`: copies files and folders into a sandbox and out of it.
 
 use openhands_client::sandbox::copy;
 use serde_json::json;
@@ -10,7 +10,7 @@ use crate::problem::Problem;
 use crate::process::signals::Shutdown;
 use crate::sinks::shown_line;
 
-/// The longest pair of paths that is shown, in characters.
+/// The longest pair of paths in the output, in characters.
 const LONGEST: usize = 500;
 
 pub(super) async fn run(context: &CommandContext, args: CpArgs, shutdown: &mut Shutdown) -> Result<ExitCode, Failure> {
@@ -42,7 +42,7 @@ pub(super) async fn run(context: &CommandContext, args: CpArgs, shutdown: &mut S
     Ok(ExitCode::COMPLETED)
 }
 
-/// `cp` copies between this machine and a sandbox.
+/// Returns the problem that not exactly one of the two places is in a sandbox.
 fn no_sandbox_or_two(from: &CopyPlace, to: &CopyPlace) -> Problem {
     let found = match from {
         CopyPlace::Here(_) => "neither of the two paths is in a sandbox",

@@ -1,4 +1,5 @@
-//! The outcome of a launched run that is still being delivered when the run has ended: with the sandbox it would be gone.
+//! Waits for the outcome of a launched run that is still being delivered after the run has ended: without the sandbox it would be
+//! lost.
 
 use openhands_client::agent_server::AgentServer;
 use tokio::time::{Instant, sleep, timeout};
@@ -6,7 +7,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::input::time_limits::RunLimits;
 use crate::process::guardian;
 
-/// Waits until the guardian of the run that has ended in this sandbox has delivered what the run itself could not.
+/// Waits until the guardian of the run that has ended in this sandbox has delivered what the run itself could not deliver.
 pub(super) async fn await_delivery(server: &AgentServer, limits: &RunLimits) {
     let began = Instant::now();
     let mut seen = false;
@@ -20,7 +21,7 @@ pub(super) async fn await_delivery(server: &AgentServer, limits: &RunLimits) {
             }
             Some(true) | None => {}
         }
-        // A sandbox that does not say is not asked for long.
+        // If the sandbox does not respond, the wait is short.
         let limit = if seen { limits.last_delivery } else { server.client.time_limits().tidy_up };
         if began.elapsed() >= limit {
             return tracing::warn!("the run's outcome may be undelivered; deleting the sandbox anyway");
@@ -29,7 +30,7 @@ pub(super) async fn await_delivery(server: &AgentServer, limits: &RunLimits) {
     }
 }
 
-/// `None` when the sandbox does not say.
+/// Returns whether a delivery is in progress; `None` if the sandbox does not respond.
 async fn is_under_way(server: &AgentServer) -> Option<bool> {
     let (line, limit) = (look("/proc"), server.client.time_limits().tidy_up);
     let done = timeout(limit, server.client.execute(&line, limit)).await.ok()?.ok()?;
@@ -40,10 +41,10 @@ async fn is_under_way(server: &AgentServer) -> Option<bool> {
     }
 }
 
-/// Whether there is a guardian whose runner has ended. The others are those of runs that continue: other sandboxes may share this
-/// one's processes. Some sandboxes keep their dead processes, as zombies.
+/// Returns a command line that checks for a guardian whose runner has ended. Other guardians belong to runs in progress, because
+/// other sandboxes may share the processes of this one. Some sandboxes keep dead processes as zombies.
 fn look(proc: &str) -> String {
-    // The kernel keeps 15 bytes of a name.
+    // The kernel stores 15 bytes of a name.
     let deliverer = &guardian::DELIVERER[..15];
     format!(
         "for process in {proc}/[0-9]*; do \

@@ -1,4 +1,4 @@
-//! `exec -- COMMAND`: a command in a sandbox, with its output here and its exit code as ours.
+//! `exec -- COMMAND`: runs a command in a sandbox, with its output here and its exit code as that of this process.
 
 use std::io::{self, IsTerminal as _};
 
@@ -14,7 +14,7 @@ use crate::outcome::{ExitCode, Failure};
 use crate::process::signals::Shutdown;
 use crate::sinks::shown_line;
 
-/// The longest command that is shown, in characters.
+/// The longest command in the output, in characters.
 const LONGEST: usize = 500;
 
 pub(super) async fn run(
@@ -66,7 +66,7 @@ pub(super) async fn run(
                 tokio::select! {
                     () = write(stdout(), object.as_bytes()) => {}
                     signal = shutdown.requested() => {
-                        // No error object into the middle of the result.
+                        // An error object must not be written into the middle of the result.
                         let failure = Failure::from(signal);
                         tracing::error!(code = failure.code(), "{}", failure.detail);
                         return Ok(failure.kind.exit_code());
@@ -78,8 +78,8 @@ pub(super) async fn run(
         .await
 }
 
-/// A live line only where it stands in no one's way: a pager or an editor behind our output has the terminal for itself, and so has who
-/// types the command's input.
+/// Returns a live line only if it disturbs no one: a pager or an editor that reads the output uses the terminal itself, and so
+/// does a user who types the command's input.
 async fn watch(context: &CommandContext, reads_stdin: bool) -> Watch {
     let is_free = io::stdout().is_terminal() && !(reads_stdin && io::stdin().is_terminal());
     if is_free {

@@ -1,4 +1,4 @@
-//! A command in a sandbox, from its start to its end or to the signal that ends it.
+//! Follows a command in a sandbox from its start to its end, or to the signal that ends it.
 
 use std::io::{self, Read as _};
 
@@ -18,8 +18,8 @@ use crate::cli::ResultFormat;
 use crate::outcome::{ExitCode, Failure};
 use crate::process::signals::{Shutdown, Signal};
 
-/// Passes on the output of a command until it ends. A signal ends it in the sandbox first, in bounded time; a second one cuts that
-/// short.
+/// Passes on the output of a command until it ends. A signal first ends the command in the sandbox, within a time limit; a second
+/// signal cuts that short.
 pub(super) async fn follow(
     server: &AgentServer,
     command: &Command,
@@ -32,7 +32,7 @@ pub(super) async fn follow(
     follow_running(running, server.client.time_limits().tidy_up, shutdown, each).await
 }
 
-/// The same for a command that runs.
+/// Does the same for a running command.
 pub(super) async fn follow_running(
     mut running: Running<'_>,
     tidy_up: Duration,
@@ -52,7 +52,7 @@ pub(super) async fn follow_running(
     }
 }
 
-/// Starts a command. A signal undoes that, in bounded time; a second one cuts that short.
+/// Starts a command. A signal undoes that, within a time limit; a second signal cuts that short.
 pub(super) async fn start<'s>(
     server: &'s AgentServer,
     command: &Command,
@@ -62,7 +62,7 @@ pub(super) async fn start<'s>(
     started_or_undone(started, shutdown).await
 }
 
-/// The same with our standard input, which the command gets when the input has ended.
+/// Does the same with the standard input of this process. The command starts when the input has ended.
 pub(super) async fn start_with_stdin<'s>(
     server: &'s AgentServer,
     command: &Command,
@@ -89,12 +89,12 @@ async fn started_or_undone<'s>(
     }
 }
 
-/// Pieces of standard input that wait for the connection.
+/// The maximum number of pieces of standard input that wait for the connection.
 const WAITING_PIECES: usize = 4;
 /// The size of a piece, in bytes.
 const PIECE: usize = 256 * 1024;
 
-/// Our standard input, read by a thread that the end of the process does not wait for.
+/// Returns the standard input of this process, read by a thread that does not delay the exit.
 fn standard_input() -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
     let (pieces, waiting) = mpsc::channel(WAITING_PIECES);
     let reader = std::thread::Builder::new().name("standard-input".to_owned()).spawn({
@@ -116,7 +116,7 @@ fn standard_input() -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
         }
     });
     if let Err(error) = reader {
-        // There is room: no one has sent anything yet.
+        // There is room, because nothing has been sent yet.
         let _ = pieces.try_send(Err(error));
     }
     stream::unfold(waiting, async |mut waiting| waiting.recv().await.map(|piece| (piece, waiting)))
@@ -138,7 +138,7 @@ async fn terminate(running: Running<'_>, limit: Duration, shutdown: &mut Shutdow
     tracing::warn!(error, folder, "the command may still run in the sandbox");
 }
 
-/// The command's exit code is ours.
+/// Returns the command's exit code as that of this process.
 fn exit_code(exit: Exit) -> ExitCode {
     match exit {
         Exit::Code(code) => ExitCode(code),
@@ -149,7 +149,7 @@ fn exit_code(exit: Exit) -> ExitCode {
     }
 }
 
-/// Where the output of a command goes.
+/// Where the output of a command is written.
 pub(super) struct PassOn {
     format: ResultFormat,
     watch: Watch,
@@ -162,7 +162,7 @@ impl PassOn {
         Self { format, watch, stdout: Vec::new(), stderr: Vec::new() }
     }
 
-    /// Waits for a slow reader as long as that takes: what comes meanwhile is kept in the sandbox.
+    /// Writes output, and waits for a slow reader as long as necessary: further output is kept in the sandbox.
     pub(super) async fn take(&mut self, output: Output) {
         match (self.format, output) {
             (ResultFormat::Text, Output::Stdout(bytes)) => self.watch.aside(&bytes, write(stdout(), &bytes)).await,
@@ -174,7 +174,7 @@ impl PassOn {
 }
 
 pub(super) async fn write(mut to: impl AsyncWrite + Unpin, bytes: &[u8]) {
-    // Output that no one reads any more ends no command.
+    // A closed output does not end the command.
     if to.write_all(bytes).await.is_ok() {
         let _ = to.flush().await;
     }

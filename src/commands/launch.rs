@@ -1,4 +1,5 @@
-//! `launch TASK`: this program and the task go into a sandbox, the run starts there, and we go, or wait for its end.
+//! `launch TASK`: uploads this program and the task to a sandbox and starts the run there, then exits or waits for the end of the
+//! run.
 
 use std::path::{Path, PathBuf};
 
@@ -28,21 +29,21 @@ use crate::problem::Problems;
 use crate::process::signals::Shutdown;
 use crate::run_folder;
 
-/// What goes into the sandbox, checked before one is made.
+/// What is uploaded to the sandbox. It is checked before a sandbox is created.
 struct Load {
     program: PathBuf,
     task: TaskUpload,
     conversation: ConversationId,
-    /// Whether the conversation has to be named to the run, which else finds the same by its own id.
+    /// Whether the run needs the id of the conversation as a flag. Otherwise it derives the same id from its own.
     names_conversation: bool,
 }
 
 /// What is in the sandbox.
 struct Inside {
     program: Program,
-    /// The folder of the run, if one is asked for.
+    /// The run folder, if one is requested.
     out: String,
-    /// Where the run writes its state, if someone watches.
+    /// The status file of the run, if there is a live view.
     status: String,
 }
 
@@ -54,7 +55,7 @@ pub(super) async fn run(
     let load = until_signal(shutdown, load(context, &args)).await?;
     let mut sandbox = context.sandbox(args.provider, &args.sandbox)?;
     let waits = args.wait || args.follow || args.out.is_some();
-    // Before there is a sandbox.
+    // Before a sandbox is created.
     let out = args.out.as_deref().map(run_folder::make_empty).transpose().map_err(Failure::from)?;
     if waits {
         return context
@@ -65,7 +66,7 @@ pub(super) async fn run(
                     follow(context, &args, &load, &usable, &command, &inside.status, shutdown).await
                 }
                 .await;
-                // The first signal leads to the end of the run, and to the deletion; the second leaves the sandbox.
+                // The first signal ends the run and deletes the sandbox; the second one leaves the sandbox.
                 if shutdown.received() < 2 && (args.sandbox.is_deleted() || out.is_some()) {
                     let limits = &context.environment.time_limits.run;
                     let rest = async {
@@ -79,7 +80,7 @@ pub(super) async fn run(
                         _ = shutdown.requested() => {}
                     }
                 }
-                // A run that may continue there still needs it.
+                // If the run may continue in the sandbox, it still needs the folder.
                 if shutdown.received() < 2 && (ended.is_ok() || shutdown.received() == 1) {
                     remove_folder(&inside.program, &usable.ready.server).await;
                 }
@@ -99,7 +100,7 @@ pub(super) async fn run(
     launched
 }
 
-/// Starts the run and leaves it alone.
+/// Starts the run and leaves it running.
 async fn launch(
     context: &CommandContext,
     args: &LaunchArgs,
@@ -115,7 +116,7 @@ async fn launch(
     });
     let (usable, command) = prepared.await?;
     let running = start(&usable.ready.server, &command, shutdown).await?;
-    // The run is at work in it.
+    // The run is using the sandbox.
     sandbox.keep();
     tokio::select! {
         () = tell(context, load, &usable, running.folder()) => Ok(ExitCode::COMPLETED),
@@ -137,7 +138,7 @@ async fn load(context: &CommandContext, args: &LaunchArgs) -> Result<Load, Failu
     };
     let settings = Settings::from_env(context.raw(), &context.environment.not_text, flags);
     let task = TaskFile::read(args.task.clone()).await;
-    // The same plan as inside: what would be wrong there is said here.
+    // The same plan as inside, so that errors are reported before the upload.
     let (settings, parsed, task) = match (settings, task) {
         (Ok(settings), Ok(TaskFile { parsed, upload })) => (settings, parsed, upload),
         (settings, task) => {
@@ -155,9 +156,9 @@ async fn load(context: &CommandContext, args: &LaunchArgs) -> Result<Load, Failu
     })
 }
 
-/// Copies the run folder out of the sandbox. The outcome of the run stands without it.
+/// Copies the run folder out of the sandbox. A failure does not change the outcome of the run.
 async fn fetch(server: &AgentServer, folder: &str, out: &Path, limits: &RunLimits) {
-    // Its content, and not the folder itself.
+    // Copies the content of the folder, not the folder itself.
     let from = format!("{folder}/.");
     match timeout(limits.last_delivery, copy::download(server, &from, out)).await {
         Ok(Ok(copied)) => tracing::info!(path = %out.display(), files = copied.files, "run folder copied"),
@@ -166,7 +167,7 @@ async fn fetch(server: &AgentServer, folder: &str, out: &Path, limits: &RunLimit
     }
 }
 
-/// Removes what the run was started with from a sandbox that may stay.
+/// Removes the files that the run was started with from a sandbox that may be kept.
 async fn remove_folder(program: &Program, server: &AgentServer) {
     let limit = server.client.time_limits().tidy_up;
     let error = match timeout(limit, program.remove_folder(server)).await {
@@ -177,13 +178,13 @@ async fn remove_folder(program: &Program, server: &AgentServer) {
     tracing::debug!(error, folder = program.folder(), "left behind in the sandbox");
 }
 
-/// Puts everything into the sandbox; returns the command that starts the run there.
+/// Uploads everything to the sandbox, and returns the command that starts the run there.
 async fn prepare(context: &CommandContext, program: &Program, usable: &UsableSandbox) -> Result<Command, Failure> {
     context.watch.begin_transfer("launch", "program and task", &usable.ready.server.client);
     program.install(&usable.ready.server).await.map_err(Failure::from)
 }
 
-/// What goes into the sandbox and runs there, and what it makes.
+/// Returns what runs in the sandbox, and the files that it creates.
 fn inside(
     context: &CommandContext,
     args: &LaunchArgs,
@@ -195,7 +196,7 @@ fn inside(
     let inside = |name: &str| format!("{}/{name}", program.folder());
     let (out, status) = (inside("out"), inside("status.json"));
     let folder = args.out.iter().map(|_| ["--out".to_owned(), out.clone()]);
-    // Only who watches needs it.
+    // Only needed for a live view.
     let state = context.watch.is_on().then(|| ["--status".to_owned(), status.clone()]);
     let exports = [("--junit", args.exports.junit), ("--trajectory", args.exports.trajectory)];
     let exports = exports.into_iter().filter(|(_, is_given)| *is_given).map(|(flag, _)| flag.to_owned());
@@ -207,7 +208,7 @@ fn inside(
     Inside { program, out, status }
 }
 
-/// Where the run can be looked at.
+/// Prints where the run can be watched.
 async fn tell(context: &CommandContext, load: &Load, usable: &UsableSandbox, folder: &str) {
     let UsableSandbox { id, ready, provider } = usable;
     let (sandbox_url, flag) = (provider.page(id), provider.flag());
@@ -229,7 +230,7 @@ async fn tell(context: &CommandContext, load: &Load, usable: &UsableSandbox, fol
     context.tell(&text, &object).await;
 }
 
-/// Follows the run to its end; a signal ends it there, so that it can report.
+/// Follows the run to its end. A signal ends the run in the sandbox, so that it can report its outcome.
 async fn follow(
     context: &CommandContext,
     args: &LaunchArgs,
@@ -241,7 +242,7 @@ async fn follow(
 ) -> Result<ExitCode, Failure> {
     context.watch.begin("starting", "", None);
     let begun = || tracing::info!(sandbox = %id, conversation_id = %load.conversation, "the run is under way");
-    // The run's own standard output is in the format that was asked for.
+    // The run's own standard output already has the requested format.
     let mut pass_on = PassOn::new(ResultFormat::Text, context.watch.clone());
     let each = async |output| match output {
         Output::Stderr(_) if !args.follow => {}

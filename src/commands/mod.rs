@@ -1,7 +1,7 @@
-//! What the program does from outside of a sandbox; one file for each command.
+//! Commands that work from outside of a sandbox, with one file for each.
 //!
-//! A command gives an exit code, as a run does: 0 for success, else that of its failure, which is logged and, with
-//! `--format json`, an object on standard output too.
+//! Like a run, a command returns an exit code: 0 for success, or else that of its failure. The failure is logged and, with
+//! `--format json`, also printed as an object on standard output.
 
 mod automation;
 mod batch;
@@ -46,7 +46,7 @@ use crate::process::signals::Shutdown;
 use crate::sinks::terminal::tell_failure;
 use crate::view::{ErrorForm, is_watched};
 
-/// Runs a command from outside.
+/// Runs a command that works from outside.
 pub(crate) async fn run(
     command: OutsideCommand,
     environment: Environment,
@@ -83,13 +83,13 @@ async fn refuse(failure: &Failure, format: ResultFormat, redactor: &Redactor, li
     let exit_code = failure.kind.exit_code();
     if format == ResultFormat::Json {
         let error = json!({"error": failure.for_result(redactor), "exit_code": exit_code.0});
-        // Where no one reads it, the exit code says the same.
+        // If no one reads the output, the exit code says the same.
         let _ = timeout(limit, line(pretty(&error))).await;
     }
     exit_code
 }
 
-/// A pipe that is full holds up a thread of its own, and no signal.
+/// Writes on a separate thread, so that a full pipe does not block signals.
 async fn line(text: String) -> io::Result<()> {
     let write = move || {
         let mut stdout = io::stdout().lock();
@@ -103,7 +103,7 @@ fn pretty(value: &Value) -> String {
     format!("{value:#}")
 }
 
-/// What a command works with.
+/// The environment and the outputs of a command.
 struct CommandContext {
     environment: Environment,
     format: ResultFormat,
@@ -111,7 +111,7 @@ struct CommandContext {
 }
 
 impl CommandContext {
-    /// Nothing that the command shows holds a secret of this environment.
+    /// Creates the context. The redactor learns the secrets of the environment, so that no output contains them.
     fn new(environment: Environment, format: ResultFormat, watch: Watch) -> Self {
         environment.raw.secrets().for_each(|secret| environment.redactor.learn(&secret));
         Self { environment, format, watch }
@@ -138,7 +138,7 @@ impl CommandContext {
         Ok(sandbox_of(&self.provider_settings(provider)?, args, self.http()?, self.raw()))
     }
 
-    /// Standard output: a text for people, or the object.
+    /// Writes to standard output: a text for people, or the object.
     async fn tell(&self, text: &str, object: &Value) {
         self.watch.end().await;
         let told = match self.format {
@@ -151,8 +151,8 @@ impl CommandContext {
         }
     }
 
-    /// Works in a sandbox that can be used; afterwards it is deleted, unless it is to stay, whatever has ended the work.
-    /// Signals are the work's own matter. The second one, and one that comes later, leaves the sandbox there, and its id in the log.
+    /// Runs the work in a sandbox that is ready. Afterwards the sandbox is deleted, unless it is kept, however the work has
+    /// ended. The work handles signals itself. The second signal, or one that comes later, leaves the sandbox and logs its id.
     async fn within<T>(
         &self,
         mut sandbox: Sandbox<AnyProvider>,
@@ -168,7 +168,7 @@ impl CommandContext {
             return ended;
         }
         tokio::select! {
-            // A failure is in the log; what was done stands.
+            // A failure is logged; it does not change the result of the work.
             _ = sandbox.delete() => {}
             _ = shutdown.requested() => leave(sandbox),
         }
@@ -186,14 +186,14 @@ impl CommandContext {
     }
 }
 
-/// A sandbox that a command can work in.
+/// A sandbox that is ready for a command.
 struct UsableSandbox {
     id: SandboxId,
     ready: Ready,
     provider: AnyProvider,
 }
 
-/// The end of `work`, or the signal that comes before it.
+/// Returns the end of `work`, or the signal that comes before it.
 async fn until_signal<T>(
     shutdown: &mut Shutdown,
     work: impl Future<Output = Result<T, Failure>>,

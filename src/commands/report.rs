@@ -1,4 +1,4 @@
-//! `report` and `show`: what happened in a run, from the lines of its events.
+//! `report` and `show`: present a run from the lines of its events.
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -44,14 +44,14 @@ impl ReportError {
     }
 }
 
-/// Writes the page of the run at this path, and prints the path of the page.
+/// Writes the report page of the run at this path, and prints the path of the page.
 pub(crate) fn report(path: &Path, args: &ReportArgs, redactor: &Redactor) -> ExitCode {
     let default = if path.is_dir() { path.join(REPORT) } else { path.with_extension("html") };
     let story = report::read(path).map_err(ReportError::from);
     finish(story.and_then(|story| write_page(&story, args.output.as_deref().unwrap_or(&default))), redactor)
 }
 
-/// The same of a conversation that an agent-server has.
+/// Does the same for a conversation on an agent-server.
 pub(crate) async fn report_conversation(
     id: ConversationId,
     args: &ReportArgs,
@@ -74,7 +74,7 @@ pub(crate) async fn report_conversation(
     }
 }
 
-/// Prints what happened in a run.
+/// Prints the story of a run.
 pub(crate) fn show(args: &ShowArgs, redactor: &Redactor) -> ExitCode {
     let shown = report::read(&args.path).map_err(ReportError::from);
     finish(shown.and_then(|story| print(&report::plain(&story, width_of(io::stdout())))), redactor)
@@ -96,7 +96,7 @@ fn unwritable(path: &Path, source: io::Error) -> ReportError {
 fn print(text: &str) -> Result<(), ReportError> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        // A reader that has seen enough, such as `head`.
+        // The reader has closed the pipe, as `head` does.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.map_err(|source| unwritable(Path::new("standard output"), source)),
     }

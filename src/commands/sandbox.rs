@@ -85,7 +85,7 @@ async fn create(
 ) -> Result<ExitCode, Failure> {
     let mut sandbox = context.sandbox(provider, &NewSandboxArgs { provision, ..NewSandboxArgs::default() })?;
     let ready = until_signal(shutdown, context.ready(&mut sandbox)).await;
-    // From the moment at which its id is printed, the sandbox is the user's.
+    // Once its id is printed, the sandbox belongs to the user.
     if let Ok(UsableSandbox { id, ready, .. }) = &ready {
         context.tell(id.as_str(), &usable(id, ready)).await;
         sandbox.keep();
@@ -97,7 +97,7 @@ async fn create(
     ready.map(|_| ExitCode::COMPLETED)
 }
 
-/// The sandboxes of the Cloud account.
+/// Returns the sandboxes of the Cloud account.
 fn cloud(context: &CommandContext) -> Result<Sandboxes, Failure> {
     let http = context.http()?;
     let limit = http.time_limits().sandbox_request;
@@ -137,7 +137,7 @@ fn row(info: &SandboxInfo) -> String {
     format!("{}\t{}\t{}\t{}", info.id, info.status, text(&info.created_at), text(&info.sandbox_spec_id))
 }
 
-/// Everything but its key.
+/// Returns everything except the key.
 fn object(info: &SandboxInfo) -> Value {
     json!({
         "id": info.id,

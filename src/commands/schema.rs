@@ -1,9 +1,9 @@
-//! The JSON Schemas of what users write and programs read.
+//! The JSON Schemas of task files and results.
 
 use crate::cli::SchemaOf;
 
-/// The schema as JSON text. A file, which a test compares with the types: what makes a schema of a type has no use in a run, and is a
-/// quarter of a megabyte.
+/// Returns the schema as JSON text. It is a file that a test compares with the types: generating it at run time would add a
+/// quarter of a megabyte to the binary.
 #[must_use]
 pub(crate) const fn text(of: SchemaOf) -> &'static str {
     match of {
@@ -20,7 +20,7 @@ mod tests {
     use crate::input::task::Task;
     use crate::outcome::{RunResult, SCHEMA_VERSION};
 
-    /// The file in `docs/` is the schema of the type, or becomes it.
+    /// Checks that the file in `docs/` is the schema of the type, or overwrites the file.
     #[expect(clippy::disallowed_methods, reason = "a switch of the test, and nothing of the run")]
     fn is_published(name: &str, schema: &Schema, text: &str) {
         let path = format!("{}/docs/{name}", env!("CARGO_MANIFEST_DIR"));
@@ -38,7 +38,7 @@ mod tests {
         is_published("task.schema.json", &schema_for!(Task), text(SchemaOf::Task));
     }
 
-    /// A published version does not change, except for fields that are added. Everything else takes a new `SCHEMA_VERSION`.
+    /// A published version may only get additional fields. Every other change needs a new `SCHEMA_VERSION`.
     #[test]
     fn the_schema_of_the_result_is_published_under_its_version() {
         let name = format!("result-{SCHEMA_VERSION}.schema.json");

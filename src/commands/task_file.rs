@@ -1,4 +1,4 @@
-//! The task file of a command that sends it somewhere.
+//! The task file of a command that uploads it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,19 +9,19 @@ use crate::input::task::parse::{TaskFormat, parse};
 use crate::input::task::source::{DEFAULT_FILES, Source, data_files, text_of};
 use crate::problem::{Problem, Problems};
 
-/// A task file with the files that belong to it.
+/// A task file with the other files that belong to it.
 pub(super) struct TaskFile {
     /// The task.
     pub(super) parsed: Task,
-    /// The files as they are.
+    /// The unchanged files.
     pub(super) upload: TaskUpload,
 }
 
 impl TaskFile {
-    /// Reads the file that is named, `-` for standard input; else the first of the default files.
+    /// Reads the named file (`-` for standard input), or else the first of the default files.
     ///
     /// # Errors
-    /// [`Problems`] that name the file.
+    /// [`Problems`] with the name of the file.
     pub(super) async fn read(named: Option<PathBuf>) -> Result<Self, Problems> {
         let read = tokio::task::spawn_blocking(move || read_task(named.as_deref())).await;
         read.unwrap_or_else(|bug| std::panic::resume_unwind(bug.into_panic()))
@@ -43,7 +43,7 @@ fn read_task(named: Option<&Path>) -> Result<TaskFile, Problems> {
     Ok(TaskFile { parsed, upload: files_of(&path)? })
 }
 
-/// The task file and what belongs to it, as they are. Blocks.
+/// Reads the task file and the files that belong to it, unchanged. Blocks.
 ///
 /// # Errors
 /// One of them cannot be read.

@@ -1,4 +1,4 @@
-//! What goes into a sandbox so that a run starts there: this program, the task, and the flags.
+//! What is uploaded to a sandbox to start a run there: this program, the task, and the flags.
 
 use std::path::{Path, PathBuf};
 
@@ -12,14 +12,14 @@ use crate::outcome::{Failure, FailureKind};
 pub(super) struct TaskUpload {
     /// The name of the task file, which implies its format.
     pub(super) name: String,
-    /// The task file as it is.
+    /// The content of the task file.
     pub(super) content: Bytes,
-    /// Names and contents of the files beside it that belong to it.
+    /// Names and contents of the other files that belong to it.
     pub(super) data: Vec<(String, Bytes)>,
 }
 
 impl TaskUpload {
-    /// Puts the files beside the program, and names the task as its last argument.
+    /// Adds the files to the program's folder, and the task as its last argument.
     pub(super) fn beside(&self, program: Program) -> Program {
         let task = format!("{}/{}", program.folder(), self.name);
         let program = program.arg(task).file(&*self.name, self.content.clone());
@@ -27,10 +27,10 @@ impl TaskUpload {
     }
 }
 
-/// The program that is uploaded: the one that was named, else this one.
+/// Returns the program to upload: the named one, or else this one.
 ///
 /// # Errors
-/// This one cannot be found.
+/// This program was not found.
 pub(super) fn program_to_upload(named: Option<&Path>) -> Result<PathBuf, Failure> {
     match named {
         Some(path) => Ok(path.to_owned()),
@@ -43,7 +43,7 @@ pub(super) fn program_to_upload(named: Option<&Path>) -> Result<PathBuf, Failure
     }
 }
 
-/// The flags of `run` that say the same inside.
+/// Returns the flags for `run` inside the sandbox that have the same effect.
 pub(super) fn run_flags(overrides: &OverrideArgs, common: &CommonArgs) -> Vec<String> {
     let OverrideArgs {
         timeout,

@@ -1,4 +1,4 @@
-//! What people see on a terminal while a command works: a line at the end, which changes in place, and below it one for each row of a batch.
+//! The live view of a command on a terminal: a line that changes in place, and below it one line for each row of a batch.
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
@@ -17,10 +17,10 @@ use crate::screen::{height, width};
 use crate::sinks::status::State;
 use crate::sinks::terminal::{Counts, Drawing, Live};
 
-/// Between two looks at the state of a run in a sandbox.
+/// The interval between two reads of the state of a run in a sandbox.
 const BETWEEN_STATES: Duration = Duration::from_secs(1);
 
-/// The live lines of a command; nothing where no one watches. Clones share it.
+/// The live lines of a command; `None` if there is no live view. Clones share them.
 #[derive(Clone, Default)]
 pub(super) struct Watch(Option<Rc<Shown>>);
 
@@ -30,31 +30,31 @@ struct Shown {
     drawing: RefCell<Option<Drawing>>,
 }
 
-/// What is under way.
+/// What is in progress.
 struct Now {
     live: Live,
     counts: Counts,
     /// The lines below.
     rows: Vec<String>,
     since: Instant,
-    /// Whose bytes are counted, and how many were moved and announced before.
+    /// The client whose bytes are counted, and how many it had moved and announced before.
     transfer: Option<(AgentServerClient, u64, u64)>,
-    /// Text without a line break at its end stands where the line would be.
+    /// Whether the live line is hidden, because output without a final line break is in its place.
     is_hidden: bool,
 }
 
 impl Watch {
-    /// A line below these.
+    /// Creates live lines below these.
     pub(super) fn of(lines: Lines) -> Self {
         Self(Some(Rc::new(Shown { lines, now: Arc::default(), drawing: RefCell::default() })))
     }
 
-    /// Whether someone watches.
+    /// Returns whether there is a live view.
     pub(super) fn is_on(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Shows that a stage begins. `doing` says what it does, without secrets and without what a terminal obeys.
+    /// Shows the start of a stage. `doing` describes it, without secrets and terminal control sequences.
     pub(super) fn begin(&self, stage: &str, doing: impl Into<String>, limit: Option<Duration>) {
         let mut counts = Counts::default();
         counts.limits.seconds = limit.map(|limit| limit.as_secs_f64());
@@ -62,7 +62,7 @@ impl Watch {
         self.show(live, counts, None);
     }
 
-    /// Shows how the stage that has begun stands, what it has cost of what it may, in US dollars, and these lines below it.
+    /// Updates the current stage: its description, its cost and cost limit in US dollars, and the lines below it.
     pub(super) fn change(&self, doing: String, rows: Vec<String>, cost: f64, limit: Option<f64>) {
         if let Some(now) = self.0.as_ref().map(|shown| shown.now()).as_deref_mut().and_then(Option::as_mut) {
             now.live.doing = doing;
@@ -72,7 +72,7 @@ impl Watch {
         }
     }
 
-    /// Shows a transfer: how much this client has moved since, and how fast.
+    /// Shows a transfer: how much this client has moved since its start, and how fast.
     pub(super) fn begin_transfer(&self, stage: &str, what: impl Into<String>, client: &AgentServerClient) {
         let live = Live { stage: stage.to_owned(), doing: what.into(), ..Live::default() };
         let transfer = Some((client.clone(), client.transferred(), client.announced()));
@@ -88,7 +88,7 @@ impl Watch {
         });
     }
 
-    /// Takes the lines away. Afterwards others can write on the terminal.
+    /// Removes the lines, so that others can write to the terminal.
     pub(super) async fn end(&self) {
         if let Some(shown) = &self.0 {
             *shown.now() = None;
@@ -97,7 +97,8 @@ impl Watch {
         }
     }
 
-    /// Writes output of the command where the line stands. The line comes back below it, if the output ends a line.
+    /// Writes output of the command in place of the live line. If the output ends with a line break, the live line appears again
+    /// below it.
     pub(super) async fn aside(&self, output: &[u8], write: impl Future<Output = ()>) {
         let Some(shown) = &self.0 else { return write.await };
         shown.hide(true);
@@ -107,14 +108,14 @@ impl Watch {
         shown.hide(!output.ends_with(b"\n"));
     }
 
-    /// Keeps showing the state that a run in the sandbox writes into this file. Never ends.
+    /// Shows the state that a run in the sandbox writes to this file. Never returns.
     pub(super) async fn follow_run(&self, server: &AgentServer, status_file: &str) -> ! {
         loop {
             let Some(shown) = &self.0 else {
                 pending::<()>().await;
                 continue;
             };
-            // A state that cannot be read is not there yet, or not any more.
+            // If the state cannot be read, the file does not exist yet, or not any more.
             if let Ok(text) = copy::download_bytes(server, status_file).await
                 && let Ok(state) = serde_json::from_slice::<State>(&text)
                 && let Some(now) = shown.now().as_mut()
@@ -171,7 +172,7 @@ impl Now {
     }
 }
 
-/// Adds the rows for which there is room, and how many more there are.
+/// Adds the rows that fit, and the number of the others.
 fn add(lines: &mut String, rows: &[String], room: usize) {
     let shown = if rows.len() <= room { rows.len() } else { room.saturating_sub(1) };
     for row in &rows[..shown] {
@@ -179,19 +180,19 @@ fn add(lines: &mut String, rows: &[String], room: usize) {
         lines.push_str(row);
     }
     if shown < rows.len() && room > 0 {
-        // Writing into a String cannot fail.
+        // Writing to a `String` cannot fail.
         let _ = write!(lines, "\nand {} more", rows.len() - shown);
     }
 }
 
-/// `12.3 MB of 40.0 MB, 4.1 MB/s`; without the total if it is not known.
+/// Returns `12.3 MB of 40.0 MB, 4.1 MB/s`, without the total if it is unknown.
 fn progress(bytes: u64, total: u64, elapsed: Duration) -> String {
     let per_second = u128::from(bytes) * 1000 / elapsed.as_millis().max(1);
     let total = if total >= bytes.max(1) { format!(" of {}", size(total)) } else { String::new() };
     format!("{}{total}, {}/s", size(bytes), size(u64::try_from(per_second).unwrap_or(u64::MAX)))
 }
 
-/// `812 B`, `4.1 kB`, `12.3 MB`, in powers of 1000.
+/// Returns `812 B`, `4.1 kB` or `12.3 MB`, in powers of 1000.
 fn size(bytes: u64) -> String {
     let (unit, name) = match bytes {
         0..1_000 => return format!("{bytes} B"),

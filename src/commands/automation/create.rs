@@ -1,4 +1,4 @@
-//! `automation create`: a task becomes an automation, or nothing of it stays on the service.
+//! `automation create`: creates an automation from a task. If that fails, nothing of it stays on the service.
 
 use openhands_client::automation::{Automation, AutomationService, NewAutomation};
 use openhands_client::text;

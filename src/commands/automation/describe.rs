@@ -1,5 +1,5 @@
-//! Automations and runs as people and programs read them. The words of the service and of agents are shown without what could
-//! change a terminal.
+//! Formats automations and runs for people and programs. Texts from the service and from agents are shown without terminal
+//! control sequences.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use openhands_client::automation::{Automation, AutomationRun, Trigger};
 use openhands_client::text::{one_line, printable};
 use serde_json::{Value, json};
 
-/// The longest text of a line, in characters.
+/// The longest text in a line, in characters.
 const LONGEST: usize = 200;
 
 fn line(text: &str) -> String {
@@ -18,7 +18,7 @@ fn or_dash(text: Option<&str>) -> String {
     text.map_or_else(|| "-".to_owned(), line)
 }
 
-/// A trigger in one line.
+/// Formats a trigger in one line.
 fn trigger(trigger: &Trigger) -> String {
     match trigger {
         Trigger::Cron { schedule, timezone } => line(&format!("{schedule} ({timezone})")),
@@ -31,14 +31,14 @@ fn trigger(trigger: &Trigger) -> String {
     }
 }
 
-/// An automation in one line of a list.
+/// Formats an automation as a line of a list.
 pub(super) fn row(automation: &Automation) -> String {
     let Automation { id, name, state, last_triggered_at, .. } = automation;
     let started = or_dash(last_triggered_at.as_deref());
     format!("{id}\t{}\t{}\t{started}\t{}", line(state), trigger(&automation.trigger), line(name))
 }
 
-/// An automation in some lines.
+/// Formats an automation in several lines.
 pub(super) fn text(automation: &Automation) -> String {
     let timeout = automation.timeout().map(|limit| format!("{} s", limit.as_secs()));
     let tags = automation.tags.join(", ");
@@ -60,7 +60,7 @@ pub(super) fn text(automation: &Automation) -> String {
     rows.map(|(label, value)| format!("{label:<11} {}", line(&value))).collect::<Vec<_>>().join("\n")
 }
 
-/// An automation as JSON.
+/// Formats an automation as JSON.
 pub(super) fn object(automation: &Automation) -> Value {
     json!({
         "id": automation.id.to_string(),
@@ -80,19 +80,19 @@ pub(super) fn object(automation: &Automation) -> Value {
     })
 }
 
-/// A run in one line of a list.
+/// Formats a run as a line of a list.
 pub(super) fn run_row(run: &AutomationRun) -> String {
     let cost = run.cost.map_or_else(|| "-".to_owned(), |cost| format!("${cost:.4}"));
     let words = why(run).or(run.outcome_summary()).or(run.current_phase.as_deref());
     format!("{}\t{}\t{}\t{cost}\t{}", run.id, run.status, or_dash(run.created_at.as_deref()), or_dash(words))
 }
 
-/// Why a run has not completed.
+/// Returns why a run has not completed.
 pub(super) fn why(run: &AutomationRun) -> Option<&str> {
     run.error_detail.as_deref().filter(|detail| !detail.trim().is_empty())
 }
 
-/// How a run stands, or how it ended, in some lines.
+/// Formats the state or the end of a run in several lines.
 pub(super) fn run_text(run: &AutomationRun) -> String {
     let task = [run.task_status(), run.outcome_summary()].into_iter().flatten().collect::<Vec<_>>().join(": ");
     let time = [run.started_at.as_deref(), run.completed_at.as_deref()].map(or_dash).join(" to ");
@@ -112,7 +112,7 @@ pub(super) fn run_text(run: &AutomationRun) -> String {
     rows.collect::<Vec<_>>().join("\n")
 }
 
-/// A run as JSON.
+/// Formats a run as JSON.
 pub(super) fn run_object(run: &AutomationRun) -> Value {
     let error = why(run).map(|detail| {
         let kind = run.status_detail.as_ref();

@@ -1,4 +1,4 @@
-//! `automation run` and `automation logs`: a run from its start to its end.
+//! `automation run` and `automation logs`: follow a run to its end.
 
 use openhands_client::automation::{AutomationId, AutomationRun, AutomationService, RunId, RunStatus};
 use openhands_client::retry::Policy;
@@ -10,7 +10,7 @@ use super::{describe, service};
 use crate::outcome::{ExitCode, Failure, FailureKind};
 use crate::process::signals::Shutdown;
 
-/// The longest phase that is shown, in characters; the service has no longer ones.
+/// The longest phase in the output, in characters. The service has no longer ones.
 const LONGEST_PHASE: usize = 200;
 
 pub(super) async fn run(
@@ -50,7 +50,7 @@ pub(super) async fn logs(
     to_the_end(context, &service, found, shutdown).await
 }
 
-/// Logs each new phase of the run, and returns its end. A signal leaves the run alone.
+/// Logs each new phase of the run, and returns the completed run. A signal does not end the run.
 async fn to_the_end(
     context: &CommandContext,
     service: &AutomationService,
@@ -89,7 +89,7 @@ async fn ended(
         if run.status.is_final() {
             return Ok(run);
         }
-        // The policy has no end: the service ends each run.
+        // The policy has no end, because the service ends each run.
         sleep(delays.next_delay().unwrap_or_default()).await;
         run = service.run(run.automation_id, &run.id).await?;
     }

@@ -17,7 +17,7 @@ use crate::input::services;
 use crate::outcome::{ExitCode, Failure};
 use crate::process::signals::Shutdown;
 
-/// How many runs `show` prints.
+/// The number of runs that `show` prints.
 const SHOWN_RUNS: usize = 10;
 
 pub(super) async fn run(
@@ -36,7 +36,7 @@ pub(super) async fn run(
     }
 }
 
-/// The service that the environment names.
+/// Returns the service that the environment names.
 fn service(context: &CommandContext) -> Result<AutomationService, Failure> {
     let (url, key) = services::automation_service(context.raw()).map_err(Failure::invalid)?;
     Ok(AutomationService::with_http(context.http()?, url, key))
@@ -89,7 +89,7 @@ async fn delete_one(service: &AutomationService, id: AutomationId) -> Result<(),
     Ok(())
 }
 
-/// What the flags say of name, limits, profiles and tags.
+/// Returns the name, limits, profiles and tags in the flags.
 fn details(args: &DetailArgs) -> AutomationUpdate {
     let mut update = AutomationUpdate::default();
     if let Some(name) = &args.name {

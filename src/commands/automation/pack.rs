@@ -1,4 +1,4 @@
-//! A task as the tarball of an automation, and the command that starts it.
+//! Packs a task as the tarball of an automation, with the command that starts it.
 
 use std::io;
 use std::path::PathBuf;
@@ -20,27 +20,27 @@ use crate::outcome::{Failure, FailureKind};
 use crate::plan::RunPlan;
 use crate::problem::Problems;
 
-/// The longest run that a service allows, unless it is configured otherwise (`MAX_RUN_DURATION` in its `config.py`).
+/// The default time limit of a run on the service (`MAX_RUN_DURATION` in its `config.py`).
 const LONGEST_RUN: Duration = Duration::from_secs(1800);
 
-/// What a run takes besides its task: its start, its report, and the time in which the agent wraps up.
+/// The time that a run needs in addition to its task: for its start, its report, and for the agent to wrap up.
 const AROUND_THE_TASK: Duration = Duration::from_secs(60);
 
-/// A task that is checked and packed.
+/// A task that has been checked and packed.
 pub(super) struct Packed {
     /// The gzipped tarball.
     pub(super) tarball: Vec<u8>,
-    /// What a run starts.
+    /// The command that starts a run.
     pub(super) entrypoint: String,
-    /// The task's name, else that of its file.
+    /// The name of the task, or else of its file.
     pub(super) name: String,
-    /// What the task is for.
+    /// The description of the task.
     pub(super) description: Option<String>,
-    /// How long a run may take, by the task's own limit.
+    /// The time limit of a run, derived from the limit of the task.
     pub(super) timeout: Option<Duration>,
 }
 
-/// Reads the task, checks it as a run with this trigger would, and packs it.
+/// Reads the task, checks it like a run with this trigger, and packs it.
 pub(super) async fn pack(
     context: &CommandContext,
     task: Option<PathBuf>,
@@ -66,7 +66,7 @@ pub(super) async fn pack(
     })
 }
 
-/// Plans the run as the sandbox is going to: nothing of this machine counts. What an event fills in cannot be known here.
+/// Plans the run as in the sandbox, without the settings of this machine. Values from an event are not known here.
 fn check(context: &CommandContext, mut task: Task, trigger: &Trigger, args: &PackArgs) -> Result<(), Problems> {
     let raw = match trigger {
         Trigger::Cron { .. } => {
@@ -86,7 +86,7 @@ fn check(context: &CommandContext, mut task: Task, trigger: &Trigger, args: &Pac
     RunPlan::new(settings, task, context.environment.time_limits.run).map(drop)
 }
 
-/// The name under which the runner finds the task by itself.
+/// Returns the name under which the runner finds the task by default.
 fn task_name(name: &str) -> &'static str {
     match TaskFormat::of_name(name) {
         TaskFormat::Yaml => "task.yaml",
@@ -96,12 +96,13 @@ fn task_name(name: &str) -> &'static str {
     }
 }
 
-/// What gets the runner into the folder of the run. The service runs it before the entrypoint.
+/// Returns the script that installs the runner in the folder of the run. The service runs it before the entrypoint.
 fn setup(runner: &RunnerSource) -> Option<String> {
     match runner {
         RunnerSource::Image => None,
-        // The program of the same version as this one, for this run alone: uv puts no link to a program that it has installed for
-        // an earlier run of the same home. With `uv tool run`, uv would stay beside the runner, with its keys.
+        // Installs the program in the version of this one, for this run only: uv creates no link to a program that it has
+        // installed for an earlier run with the same home directory. With `uv tool run`, the uv process would stay, with its
+        // keys.
         RunnerSource::Wheel => Some(format!(
             "set -eu\nUV_TOOL_DIR=$PWD/.uv-tools UV_TOOL_BIN_DIR=$PWD uv tool install --quiet openhands-runner=={}\n",
             env!("CARGO_PKG_VERSION")
@@ -113,7 +114,7 @@ fn setup(runner: &RunnerSource) -> Option<String> {
     }
 }
 
-/// `exec`, so that no shell stays that holds the keys of the run.
+/// Returns the entrypoint. It uses `exec`, so that no shell with the keys of the run stays.
 fn entrypoint(runner: &RunnerSource, params: &[(String, String)]) -> String {
     let program = if *runner == RunnerSource::Image { "openhands-runner" } else { "./openhands-runner" };
     let params = params.iter().flat_map(|(key, value)| ["--param".to_owned(), format!("{key}={value}")]);
@@ -122,7 +123,7 @@ fn entrypoint(runner: &RunnerSource, params: &[(String, String)]) -> String {
     format!("exec {program}{run}")
 }
 
-/// The files as a gzipped tarball that is the same for the same files.
+/// Packs the files as a gzipped tarball, which is reproducible.
 fn tarball(files: &[(String, Vec<u8>)]) -> io::Result<Vec<u8>> {
     let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::best()));
     for (name, content) in files {

@@ -1,4 +1,4 @@
-//! Steps that a signal or a failure of a later step takes back.
+//! Undoes steps after a signal or a failure of a later step.
 
 use openhands_client::automation::{AutomationService, Tarball};
 use openhands_client::text;
@@ -9,8 +9,8 @@ use super::CommandContext;
 use crate::outcome::Failure;
 use crate::process::signals::Shutdown;
 
-/// The end of `step`. If a signal comes first, the request that is under way is awaited for a short time, so that `undo` can take
-/// back what it has made.
+/// Returns the end of `step`. If a signal comes first, this waits a short time for the request in progress, so that `undo` can
+/// undo what the request has created.
 pub(super) async fn unless_signal<T, E: Into<Failure>>(
     context: &CommandContext,
     shutdown: &mut Shutdown,
@@ -34,14 +34,14 @@ pub(super) async fn unless_signal<T, E: Into<Failure>>(
     Err(Failure::from(signal))
 }
 
-/// Deletes the tarball of a step that has failed. A failure is a warning: the other one counts.
+/// Deletes the tarball after a failed step. If that fails too, it logs a warning, because the first failure is the one to report.
 pub(super) async fn drop_upload(service: &AutomationService, tarball: &Tarball) {
     if let Err(error) = service.delete_upload(tarball).await {
         tracing::warn!(error = %text::chain(&error), %tarball, "the unused tarball stays on the service");
     }
 }
 
-/// The same for a tarball that an automation may use.
+/// Does the same for a tarball that an automation may be using.
 pub(super) async fn drop_unused_upload(service: &AutomationService, tarball: &Tarball) {
     match service.list().await {
         Ok(all) if all.iter().any(|automation| automation.tarball_path == *tarball) => {}

@@ -1,4 +1,4 @@
-//! `automation update`: what is named changes, what is not stays.
+//! `automation update`: changes what the flags name, and keeps the rest.
 
 use super::super::{CommandContext, until_signal};
 use super::pack::{Packed, pack};
@@ -59,7 +59,7 @@ pub(super) async fn run(
             context.tell(&describe::text(&automation), &describe::object(&automation)).await;
             Ok(ExitCode::COMPLETED)
         }
-        // The change may have been made.
+        // The service may have made the change.
         (Err(failure), Some(tarball)) => {
             drop_unused_upload(&service, &tarball).await;
             Err(failure)

@@ -1,7 +1,8 @@
-//! Sandboxes that an earlier process of the batch has asked for and whose ids it could not write down any more.
+//! Finds sandboxes that an earlier process of the batch requested but whose ids it could not record.
 //!
-//! OpenHands Cloud gives a sandbox no name of ours. A sandbox is ours if it was made when we asked for one, if this batch does not know it,
-//! and if there are not more of such sandboxes than requests without an end. More of them may be another job's: they are left, and told.
+//! A sandbox in OpenHands Cloud has no name that we choose. A sandbox is ours if it was created when we requested one, if this
+//! batch does not know it, and if there are at most as many such sandboxes as unanswered requests. If there are more, they may
+//! belong to another job: they are left and reported.
 
 use openhands_client::collections::inserted;
 use std::collections::BTreeMap;
@@ -17,14 +18,15 @@ use tokio::time::{Instant, sleep};
 use crate::batch::ledger::{Past, Records};
 use crate::outcome::Failure;
 
-/// Clocks may differ by this much, and a request may wait for so long.
+/// The maximum difference of the clocks, together with the time that a request may wait.
 const BEFORE: SignedDuration = SignedDuration::from_secs(60);
 const AFTER: SignedDuration = SignedDuration::from_secs(120);
 
-/// Gives the sandboxes of cut-off requests to the rows that have asked for them. The rows whose sandbox was found, by key.
+/// Assigns the sandboxes of cut-off requests to the rows that requested them. Returns the keys of the rows whose sandbox was
+/// found.
 ///
 /// # Errors
-/// The account cannot be asked.
+/// The sandboxes of the account cannot be listed.
 pub(super) async fn claim(
     sandboxes: &Sandboxes,
     records: &mut Records,
@@ -65,13 +67,13 @@ pub(super) async fn claim(
     Ok(claimed)
 }
 
-/// When the sandbox of a row was asked for, if no one knows what came of it.
+/// Returns when the sandbox of a row was requested, if the result of the request is unknown.
 fn requested(past: &Past) -> Option<Timestamp> {
     let under_way = past.under_way.as_ref().filter(|under_way| under_way.sandbox.is_none())?;
     under_way.requested.as_deref()?.parse().ok()
 }
 
-/// The sandboxes that were made when one of ours was asked for, and that the batch does not know.
+/// Returns the sandboxes that were created when one of ours was requested and that the batch does not know.
 async fn unknown(
     sandboxes: &Sandboxes,
     records: &Records,
@@ -101,7 +103,7 @@ async fn unknown(
     }
 }
 
-/// The Cloud writes the time in UTC, with or without saying so.
+/// Parses the creation time. The Cloud writes it in UTC, with or without an offset.
 fn made_at(info: &SandboxInfo) -> Option<Timestamp> {
     let text = info.created_at.as_deref()?;
     text.parse().or_else(|_| format!("{text}Z").parse()).ok()

@@ -1,4 +1,4 @@
-//! The rows of a batch from the first to the last: which one runs when, and what ends the batch early.
+//! Runs the rows of a batch: decides which row runs when, and what ends the batch early.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,10 +19,10 @@ use crate::outcome::{Failure, FailureKind};
 use crate::process::signals::{Shutdown, Signal};
 use crate::sinks::status::State;
 
-/// Between two changes of the live lines at the latest.
+/// The longest time between two updates of the live lines.
 const BETWEEN_LINES: Duration = Duration::from_secs(1);
 
-/// Why a batch ended before its rows.
+/// The reason why a batch ended before all its rows.
 pub(super) enum Early {
     Signal(Signal),
     TimeLimit,
@@ -30,7 +30,7 @@ pub(super) enum Early {
     Failed(Failure),
 }
 
-/// Runs the rows. Why it ended early, if it did.
+/// Runs the rows. Returns the reason if the batch ended early.
 pub(super) async fn drive(
     batch: &Batch<'_>,
     rows: &[PlannedRow],
@@ -85,7 +85,7 @@ pub(super) async fn drive(
                         }
                         tell(result, is_done, &standing, &queue);
                         if result.code.as_deref() == Some(FailureKind::CredentialsRefused.code()) && result.folder.is_none() {
-                            // Each row would fail so.
+                            // Every other row would fail in the same way.
                             queue.stop();
                             let detail = result.detail.clone().unwrap_or_default();
                             early.get_or_insert(Early::Failed(Failure::new(FailureKind::CredentialsRefused, detail)));
@@ -131,7 +131,7 @@ pub(super) async fn drive(
     early
 }
 
-/// The attempts of the rows that are not done. Those under way come first.
+/// Returns the attempts of the rows that are not done. Those in progress come first.
 fn open_attempts(
     rows: &[PlannedRow],
     records: &Records,
@@ -158,7 +158,7 @@ fn open_attempts(
     first
 }
 
-/// One line for each attempt that has ended.
+/// Logs an attempt that has ended.
 fn tell(result: &RowResult, is_done: bool, standing: &Standing, queue: &Queue) {
     let state = match (result.has_completed(), is_done) {
         (true, _) => "completed",
@@ -179,7 +179,7 @@ fn tell(result: &RowResult, is_done: bool, standing: &Standing, queue: &Queue) {
     );
 }
 
-/// With `--strict`, ends what runs at the cost limit.
+/// With `--strict`, ends the running rows at the cost limit.
 fn end_if_overspent(batch: &Batch<'_>, queue: &mut Queue, early: &mut Option<Early>) {
     if batch.args.strict && queue.is_overspent() && early.is_none() {
         tracing::warn!("the cost limit of the batch is reached (--cost, --strict): ending the rows that run");
@@ -188,7 +188,7 @@ fn end_if_overspent(batch: &Batch<'_>, queue: &mut Queue, early: &mut Option<Ear
     }
 }
 
-/// Starts nothing any more, and ends what runs.
+/// Starts no more rows, and ends the running ones.
 fn end(batch: &Batch<'_>, queue: &mut Queue) {
     queue.stop();
     batch.stop.send_replace(true);

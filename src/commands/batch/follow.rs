@@ -1,4 +1,4 @@
-//! The run of a row in its sandbox: its end is waited for or brought about, and what it has left is copied.
+//! Follows the run of a row in its sandbox: waits for its end or causes it, and copies its files.
 
 use std::time::Duration;
 
@@ -20,33 +20,34 @@ use crate::outcome::{Failure, FailureKind};
 use crate::run_folder::RESULT;
 use crate::sinks::status::State;
 
-/// Between two looks at a run.
+/// The interval between two checks of a run.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// The number of looks after which the process of a run is checked, because an agent-server that was restarted does not know its end.
+/// The number of checks after which the process of a run is checked itself, because a restarted agent-server does not know its
+/// end.
 const LOOKS_AT_THE_SERVER: u32 = 12;
 
-/// The end of what the run wrote to standard error, in bytes, for a run without a result.
+/// How many bytes of the end of standard error are kept for a run without a result.
 const LAST_WORDS: u32 = 600;
 
-/// The limit of a short command in the sandbox.
+/// The time limit of a short command in the sandbox.
 pub(super) const SHORT_COMMAND: Duration = Duration::from_secs(60);
 
-/// The state of the run in the working directory of its program.
+/// The status file of the run in the working directory of its program.
 pub(super) const STATUS: &str = "status.json";
 
-/// What the process in the sandbox shows.
+/// The state of the process in the sandbox.
 enum Life {
     Runs,
-    /// Its result is there.
+    /// It has written its result.
     Ended,
-    /// It is gone without a result.
+    /// It has ended without a result.
     Lost,
 }
 
 impl RowAttempt<'_> {
-    /// Waits for the end of the run. Its exit code, where the agent-server still knows it. A paused sandbox is resumed.
+    /// Waits for the end of the run, and returns its exit code if the agent-server still knows it. A paused sandbox is resumed.
     pub(super) async fn follow(
         &self,
         provider: &RowProvider,
@@ -82,7 +83,7 @@ impl RowAttempt<'_> {
         Err(lost().into())
     }
 
-    /// Tells what the run is doing and has cost so far, where that is asked for. A state that cannot be read is not there yet.
+    /// Reports the current step and the cost of the run, if requested. If the state cannot be read, it does not exist yet.
     async fn tell_state(&self, server: &AgentServer, run: &StartedRun) {
         if let Some(states) = &self.batch.states
             && let Ok(text) = copy::download_bytes(server, &format!("{}/{STATUS}", run.program_folder)).await
@@ -92,7 +93,7 @@ impl RowAttempt<'_> {
         }
     }
 
-    /// Ends the run, which reports how it ended. One that takes too long is killed.
+    /// Ends the run, which reports how it ended. A run that takes too long is killed.
     pub(super) async fn end(
         &self,
         provider: &RowProvider,
@@ -109,10 +110,10 @@ impl RowAttempt<'_> {
         Ok(None)
     }
 
-    /// Looks at the process and the result of the run. `None` if the sandbox cannot be asked.
+    /// Checks the process and the result of the run. `None` if the sandbox does not respond.
     async fn life(&self, server: &AgentServer, run: &StartedRun) -> Option<Life> {
         let StartedRun { command_folder, program_folder, .. } = run;
-        // The process first: one that ends in between has left its result.
+        // The process is checked first: if it ends in between, its result is found.
         let line = format!(
             "if kill -0 \"$(cat {command_folder}/pid)\" 2>/dev/null; then echo runs; \
              elif [ -e {program_folder}/out/{RESULT} ]; then echo ended; else echo lost; fi"
@@ -136,7 +137,7 @@ impl RowAttempt<'_> {
             .unwrap_or_default()
     }
 
-    /// Copies the run folder out of the sandbox. A second attempt takes the place of the first.
+    /// Copies the run folder out of the sandbox. A second copy replaces the first.
     pub(super) async fn fetch(
         &self,
         provider: &RowProvider,
@@ -155,7 +156,7 @@ impl RowAttempt<'_> {
         let copied = timeout(limit, copy::download(server, &format!("{from}/."), &to)).await;
         match copied {
             Ok(Ok(_)) => Ok(()),
-            // Such as a full disk: the next start of the batch copies it.
+            // Such as a full disk. The next start of the batch copies it.
             Ok(Err(CopyError::Here { source, .. })) => Err(Trouble::Ledger(source)),
             Ok(Err(error)) => Err(Failure::from(error).into()),
             Err(_) => Err(Failure::new(
@@ -166,7 +167,7 @@ impl RowAttempt<'_> {
         }
     }
 
-    /// Recreates the folder of the row, with the row in it.
+    /// Recreates the folder of the row, with a file for the row.
     async fn empty_folder(&self) -> std::io::Result<()> {
         let (folder, row) = (self.folder(), serde_json::to_vec(self.row)?);
         off_thread("run folder", move || {

@@ -1,4 +1,4 @@
-//! `batch`: one task for each row of a file.
+//! `batch`: runs one task for each row of a file.
 
 mod claim;
 mod drive;

@@ -1,4 +1,4 @@
-//! The rows of a batch, and what would be wrong with the run of each.
+//! Plans the rows of a batch, and reports the errors in each.
 
 use std::path::Path;
 
@@ -14,17 +14,17 @@ use crate::outcome::Failure;
 use crate::plan::RunPlan;
 use crate::problem::{Problem, Problems};
 
-/// The largest number of problems that are shown for all rows.
+/// The maximum number of problems that are shown for all rows.
 const MOST_PROBLEMS: usize = 20;
 
-/// A row, the cost limit of its run, and how its sandbox is made.
+/// A row, the cost limit of its run, and how its sandbox is created.
 pub(super) struct PlannedRow {
     pub(super) row: Row,
     pub(super) cost_limit: Option<f64>,
     pub(super) provision: ProvisionArgs,
 }
 
-/// Reads the rows, and plans the run of each: what would be wrong in its sandbox is said here.
+/// Reads the rows and plans the run of each, so that errors in a sandbox are reported before.
 pub(super) async fn planned(context: &CommandContext, args: &StartArgs) -> Result<Vec<PlannedRow>, Failure> {
     let missing = |what: &str| Failure::usage(Problem::new(what, "not given", "name it"));
     let file = args.rows.rows.clone().ok_or_else(|| missing("--rows"))?;
@@ -73,7 +73,7 @@ pub(super) async fn planned(context: &CommandContext, args: &StartArgs) -> Resul
     off_thread("rows", plan).await.map_err(Failure::invalid)
 }
 
-/// How the sandbox of a row is made. Its image may be a column.
+/// Returns how the sandbox of a row is created. Its image may come from a column.
 fn provision_for(args: &ProvisionArgs, row: &Row) -> Result<ProvisionArgs, Problem> {
     let value = |flag, text: &Option<String>| text.as_ref().map_or(Ok(None), |text| flag_for(row, flag, text));
     Ok(ProvisionArgs {

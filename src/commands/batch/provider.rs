@@ -1,5 +1,5 @@
-//! The provider of the sandbox of one row: every step that may leave a sandbox is written down first, and the account is not asked
-//! faster than it allows.
+//! The provider of the sandbox for one row. Each step that may leave a sandbox is recorded first, and requests to the account are
+//! not sent faster than allowed.
 
 use std::io;
 use std::sync::Arc;
@@ -16,41 +16,41 @@ use crate::batch::making::Making;
 use crate::batch::pace::Pace;
 use crate::prepare::provider::{AnyMark, AnyProvider};
 
-/// Where the run of a row takes place.
+/// The place where the run of a row is executed.
 #[derive(Debug, Clone)]
 pub(super) enum Site {
     /// In a new sandbox.
     Sandbox(AnyProvider),
-    /// On an agent-server that is there.
+    /// On an existing agent-server.
     Server {
-        /// How it is reached.
+        /// How to reach the server.
         access: Box<Access>,
-        /// What requests are made with.
+        /// The HTTP client.
         http: Http,
     },
 }
 
-/// Makes the sandbox of an attempt of a row.
+/// Creates the sandbox for an attempt of a row.
 #[derive(Debug, Clone)]
 pub(super) struct RowProvider {
     pub(super) site: Site,
     pub(super) ledger: Arc<Ledger>,
     pub(super) pace: Arc<Pace>,
     pub(super) making: Arc<Making>,
-    /// The row's key.
+    /// The key of the row.
     pub(super) key: String,
-    /// Which attempt, from 1.
+    /// The number of the attempt, starting at 1.
     pub(super) attempt: u32,
 }
 
 impl RowProvider {
-    /// Writes a step of this attempt down.
+    /// Records a step of this attempt.
     pub(super) async fn note(&self, step: StepKind, sandbox: Option<&SandboxId>) -> io::Result<()> {
         let sandbox = sandbox.map(ToString::to_string);
         self.ledger.step(&Step { sandbox, ..Step::now(&self.key, self.attempt, step) }).await
     }
 
-    /// The same for a sandbox that is there already.
+    /// Returns the same for an existing sandbox.
     pub(super) fn of(mut self, id: &SandboxId) -> Self {
         if let Site::Sandbox(provider) = self.site {
             self.site = Site::Sandbox(provider.of(id));
@@ -58,7 +58,7 @@ impl RowProvider {
         self
     }
 
-    /// Adds the variables by which a program in the sandbox finds its agent-server and its account.
+    /// Adds the environment variables with which a program in the sandbox finds its agent-server and its account.
     pub(super) fn inside(&self, program: Program, id: &SandboxId, ready: &Ready) -> Program {
         match &self.site {
             Site::Sandbox(provider) => provider.inside(program, id, ready),
@@ -66,7 +66,7 @@ impl RowProvider {
         }
     }
 
-    /// The provider, once it may be asked.
+    /// Returns the provider, as soon as a request to it is allowed.
     async fn turn(&self) -> Option<&AnyProvider> {
         match &self.site {
             Site::Sandbox(provider) => {
@@ -84,7 +84,7 @@ fn not_written(error: &io::Error) -> SandboxError {
     SandboxError::Other { doing: "writing the ledger of the batch", reason: error.to_string() }
 }
 
-/// The agent-server at an address takes the place of a sandbox that is always there.
+/// For an agent-server at a URL, this acts like a sandbox that always exists.
 impl Provider for RowProvider {
     type Mark = Option<AnyMark>;
 
@@ -137,7 +137,7 @@ impl Provider for RowProvider {
             Err(_) => drop(request),
         }
         let id = made?;
-        // Without this line, the next start of the batch looks for the sandbox.
+        // Without this line, the next start of the batch searches for the sandbox.
         if let Err(error) = self.note(StepKind::Made, Some(&id)).await {
             tracing::error!(%error, sandbox = %id, "the ledger of the batch could not be written");
         }

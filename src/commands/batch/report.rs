@@ -1,4 +1,4 @@
-//! `batch report`: the results of all rows, joined.
+//! `batch report`: the joined results of all rows.
 
 use std::io;
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ pub(super) async fn run(
     Ok(ExitCode::COMPLETED)
 }
 
-/// How the batch stands, with the rows that are under way.
+/// Prints the state of the batch, with the rows in progress.
 pub(super) async fn status(
     context: &CommandContext,
     folder: PathBuf,
@@ -63,7 +63,7 @@ fn unreadable(folder: &str, error: &io::Error) -> Failure {
     Failure::invalid(Problem::new(folder, text::chain(error), help).into())
 }
 
-/// How the batch stands, in lines for a terminal.
+/// Formats the state of the batch in lines for a terminal.
 pub(super) fn in_words(summary: &Summary) -> String {
     let Summary { rows, completed, failed, unfinished, cost, classes } = summary;
     let mut lines = vec![format!(

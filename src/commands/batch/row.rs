@@ -1,5 +1,5 @@
-//! One attempt of a row: its sandbox, its run in there, and what is kept of it. Each step is written down before the next one, so that
-//! another process can continue from there.
+//! One attempt of a row: its sandbox, its run there, and the files that are kept. Each step is recorded before the next one, so
+//! that another process can continue from there.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ use crate::input::rows::Row;
 use crate::outcome::{Failure, FailureKind};
 use crate::run_folder::RESULT;
 
-/// What stands for the id of a sandbox where there is none.
+/// Recorded instead of a sandbox id if there is no sandbox.
 const NO_SANDBOX: &str = "agent-server";
 
 /// How an attempt ended.
@@ -35,15 +35,15 @@ pub(super) struct Ended {
 
 /// Why an attempt has no result of a run.
 pub(super) enum Trouble {
-    /// It counts as the result.
+    /// The failure counts as the result.
     Failed(Failure),
-    /// The same, and a sandbox may be left that cannot be told from those of others.
+    /// The same, and a sandbox may be left that cannot be distinguished from those of others.
     MayBeLeft(Failure),
-    /// The provider has no place for a sandbox.
+    /// The provider has no capacity for a sandbox.
     NoPlace(Option<Duration>),
-    /// The batch ends, and the run had not begun.
+    /// The batch is ending, and the run had not started.
     Stopped,
-    /// Nothing can be written any more. The sandbox stays for the next start of the batch.
+    /// The ledger cannot be written any more. The sandbox is kept for the next start of the batch.
     Ledger(std::io::Error),
 }
 
@@ -73,18 +73,18 @@ impl From<std::io::Error> for Trouble {
 pub(super) struct RowAttempt<'b> {
     pub(super) batch: &'b Batch<'b>,
     pub(super) row: &'b Row,
-    /// How its sandbox is made.
+    /// How the sandbox is created.
     pub(super) provision: &'b ProvisionArgs,
-    /// Which row of those that were selected.
+    /// The index among the selected rows.
     pub(super) index: usize,
     pub(super) number: u32,
 }
 
 impl RowAttempt<'_> {
-    /// Runs the attempt to its end, from where an earlier process has left it.
+    /// Executes the attempt to its end, continuing where an earlier process stopped.
     ///
     /// # Errors
-    /// Nothing can be written down any more.
+    /// The ledger cannot be written any more.
     pub(super) async fn run(&self, taken: Option<UnderWay>) -> std::io::Result<Ended> {
         let (began, started_at) = (Instant::now(), jiff::Timestamp::now().to_string());
         let provider = self.batch.provider(&self.row.key, self.number, self.provision);
@@ -92,7 +92,7 @@ impl RowAttempt<'_> {
         let is_server = matches!(provider.site, Site::Server { .. });
         let id = id.map(SandboxId::new).or_else(|| is_server.then(|| SandboxId::new(NO_SANDBOX)));
         let (id, run) = match id {
-            // Its making was cut off: it is in no certain state.
+            // Its creation was cut off, so its state is uncertain.
             Some(id) if requested.is_some() => {
                 let _ = Sandbox::existing(provider.clone().of(&id), id).delete().await;
                 (None, None)
@@ -103,7 +103,7 @@ impl RowAttempt<'_> {
             Some(id) => Sandbox::existing(provider.clone().of(id), id.clone()),
             None => Sandbox::create(provider.clone()),
         };
-        // Until its result is written down, it is not deleted by anything but this function.
+        // Until its result is recorded, only this function deletes the sandbox.
         sandbox.keep();
         let worked = self.work(&mut sandbox, run).await;
         let id = sandbox.id().cloned();
@@ -127,14 +127,14 @@ impl RowAttempt<'_> {
         }
         let is_clean = self.clean_up(sandbox, &provider, id).await;
         provider.making.is_settled(&self.row.key);
-        // What is left is looked for at the next start.
+        // The next start searches for a sandbox that may be left.
         if is_clean && !may_be_left {
             provider.note(StepKind::Deleted, None).await?;
         }
         Ok(Ended { ending, result })
     }
 
-    /// Deletes the sandbox. Whether nothing is left.
+    /// Deletes the sandbox, and returns whether nothing is left.
     async fn clean_up(&self, mut sandbox: Sandbox<RowProvider>, provider: &RowProvider, id: Option<SandboxId>) -> bool {
         match id {
             Some(_) if matches!(provider.site, Site::Server { .. }) => {
@@ -198,7 +198,7 @@ impl RowAttempt<'_> {
         }
     }
 
-    /// The run that an earlier process has started, or was about to start.
+    /// Finds the run that an earlier process has started, or was about to start.
     async fn find(&self, server: &AgentServer, mut run: StartedRun) -> Result<Option<StartedRun>, Trouble> {
         if run.command.is_none() {
             let found = exec::find_in(server, &run.command_folder).await.map_err(Failure::from)?;
@@ -207,7 +207,7 @@ impl RowAttempt<'_> {
         Ok(run.command.is_some().then_some(run))
     }
 
-    /// Puts everything into the sandbox and starts the run there.
+    /// Uploads everything to the sandbox and starts the run there.
     async fn start(&self, provider: &RowProvider, id: &SandboxId, ready: &Ready) -> Result<StartedRun, Trouble> {
         let program = provider.inside(Program::new(&self.batch.program).probe("--version"), id, ready);
         let program_folder = program.folder().to_owned();
@@ -225,7 +225,7 @@ impl RowAttempt<'_> {
         let program = variables.fold(program, |program, (name, value)| program.env(name, value));
         let program = program.env("AUTOMATION_RUN_ID", self.run_id());
         let command = {
-            // Uploads of a program take memory and processor time.
+            // An upload of the program takes memory and processor time.
             let _place = self.batch.uploads.acquire().await;
             program.install(&ready.server).await.map_err(Failure::from)?
         };
@@ -258,7 +258,7 @@ impl RowAttempt<'_> {
         serde_json::from_slice(&text).ok()
     }
 
-    /// The id of the run: the row's, and of a further attempt its own.
+    /// Returns the id of the run: that of the row, or a separate one for a further attempt.
     fn run_id(&self) -> String {
         let id = self.batch.folder.run_id(&self.row.key);
         if self.number == 1 { id } else { format!("{id}-{}", self.number) }
@@ -289,7 +289,7 @@ fn ending_of(result: &RowResult) -> Ending {
     }
 }
 
-/// A run that has ended and left no result.
+/// Returns the failure of a run that ended without a result.
 fn without_result(exit: Option<u8>, is_ended_here: bool, last_words: &str) -> Failure {
     let kind = match exit {
         // Such as a program that had only just started.

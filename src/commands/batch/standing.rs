@@ -1,4 +1,4 @@
-//! How a batch stands, as the live lines of a terminal tell it: its totals, and a line for each row that runs.
+//! The progress of a batch for the live lines of a terminal: its totals, and a line for each running row.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -10,36 +10,36 @@ use crate::sinks::terminal::{Counts, Live, clock};
 /// The longest name of a row in its line, in columns.
 const LONGEST_KEY: usize = 24;
 
-/// The rows that need no further attempt, how fast they came to that, and those that run.
+/// The rows that need no further attempt, the rate at which they are done, and the running rows.
 #[derive(Debug, Default)]
 pub(super) struct Standing {
     rows: usize,
     pub(super) completed: usize,
     pub(super) failed: usize,
-    /// How many there were when this process began.
+    /// How many were done when this process began.
     before: usize,
-    /// In the order of the rows.
+    /// The running rows, in the order of the rows.
     running: Vec<RunningRow>,
 }
 
-/// A row that runs, as far as is known here.
+/// A running row, as far as it is known here.
 #[derive(Debug)]
 struct RunningRow {
     index: usize,
     key: String,
-    /// When its attempt began, since the beginning.
+    /// The start of its attempt, measured from the beginning.
     began: Duration,
     live: Live,
     counts: Counts,
 }
 
 impl Standing {
-    /// Of so many rows, none is done.
+    /// Creates the progress of this many rows, none of them done.
     pub(super) fn new(rows: usize) -> Self {
         Self { rows, ..Self::default() }
     }
 
-    /// One more row is done.
+    /// Records that another row is done.
     pub(super) fn add(&mut self, has_completed: bool) {
         if has_completed {
             self.completed += 1;
@@ -48,31 +48,31 @@ impl Standing {
         }
     }
 
-    /// What is added from now on tells how fast rows are done.
+    /// Starts the measurement: rows that are added from now on determine the rate.
     pub(super) fn begin(&mut self) {
         self.before = self.completed + self.failed;
     }
 
-    /// An attempt of a row begins, some time after the beginning.
+    /// Records that an attempt of a row begins, this long after the beginning.
     pub(super) fn starts(&mut self, index: usize, key: &str, began: Duration) {
         let (place, key) = (self.running.partition_point(|row| row.index < index), cut(key, LONGEST_KEY));
         let row = RunningRow { index, key, began, live: Live::default(), counts: Counts::default() };
         self.running.insert(place, row);
     }
 
-    /// The attempt of a row has ended.
+    /// Records that the attempt of a row has ended.
     pub(super) fn ends(&mut self, index: usize) {
         self.running.retain(|row| row.index != index);
     }
 
-    /// The run of a row is in this state.
+    /// Records the state of the run of a row.
     pub(super) fn has_state(&mut self, index: usize, state: &State) {
         if let Some(row) = self.running.iter_mut().find(|row| row.index == index) {
             (row.live, row.counts) = (Live::of(state), Counts::of(state, Duration::ZERO));
         }
     }
 
-    /// A line for each row that runs, without the limits of its task, some time after the beginning.
+    /// Returns a line for each running row, without the limits of its task, at this time after the beginning.
     pub(super) fn rows(&self, elapsed: Duration) -> Vec<String> {
         let longest = self.running.iter().map(|row| row.key.chars().count()).max().unwrap_or_default();
         let line = |row: &RunningRow| {
@@ -82,7 +82,7 @@ impl Standing {
         self.running.iter().map(line).collect()
     }
 
-    /// The totals in two lines, some time after the beginning.
+    /// Returns the totals in two lines, at this time after the beginning.
     pub(super) fn line(&self, running: usize, waiting: usize, elapsed: Duration) -> String {
         let done = self.completed + self.failed;
         let mut line =
@@ -91,7 +91,7 @@ impl Standing {
             let each = elapsed.as_secs_f64() / f64::from(u32::try_from(number).unwrap_or(u32::MAX));
             let left = Duration::try_from_secs_f64(each).unwrap_or_default();
             let left = left.saturating_mul(u32::try_from(self.rows.saturating_sub(done)).unwrap_or(u32::MAX));
-            // Writing into a String cannot fail.
+            // Writing to a `String` cannot fail.
             let _ = write!(line, " | {:.1}/min | {} left", 60.0 / each.max(0.001), clock(left.as_secs()));
         }
         line
@@ -131,7 +131,7 @@ mod tests {
         );
         standing.starts(9, &"long".repeat(25), now);
         assert_eq!(standing.rows(now)[2], "longlonglonglonglonglon… | starting | 0:00");
-        // What comes late changes nothing.
+        // Late updates change nothing.
         standing.ends(7);
         standing.has_state(7, &serde_json::from_str(state).unwrap());
         assert_eq!(standing.rows(now).len(), 2);

@@ -35,10 +35,10 @@ use crate::problem::Problem;
 use crate::process::signals::Shutdown;
 use crate::sinks::status::State;
 
-/// Programs that are uploaded at the same time; each takes two megabytes of memory.
+/// The maximum number of simultaneous uploads of the program; each takes two megabytes of memory.
 const UPLOADS: usize = 4;
 
-/// A batch that is being run.
+/// A batch in progress.
 pub(super) struct Batch<'c> {
     pub(super) context: &'c CommandContext,
     pub(super) folder: BatchFolder,
@@ -47,20 +47,20 @@ pub(super) struct Batch<'c> {
     pub(super) task: TaskUpload,
     pub(super) flags: Vec<String>,
     pub(super) uploads: Semaphore,
-    /// Becomes `true` when the rows that run are to end.
+    /// Becomes `true` when the running rows have to end.
     pub(super) stop: watch::Sender<bool>,
-    /// Takes the state of the run of a row, where that is asked for.
+    /// Receives the states of the runs of the rows, if requested.
     pub(super) states: Option<UnboundedSender<(usize, State)>>,
     pub(super) args: StartArgs,
     pace: Arc<Pace>,
     making: Arc<Making>,
     http: Http,
-    /// Nothing where the rows run on an agent-server.
+    /// `None` if the rows run on an agent-server.
     provider: Option<ProviderSettings>,
 }
 
 impl Batch<'_> {
-    /// The provider of the sandbox of an attempt, which makes what the flags describe.
+    /// Returns the provider of the sandbox for an attempt, which creates a sandbox according to the flags.
     pub(super) fn provider(&self, key: &str, attempt: u32, provision: &ProvisionArgs) -> RowProvider {
         let site = match (&self.provider, &self.args.place) {
             (None, Place::Server(url)) => {
@@ -68,7 +68,7 @@ impl Batch<'_> {
                 let key = raw.session_api_key.as_deref().or(raw.oh_session_api_keys_0.as_deref()).map(Secret::new);
                 Site::Server { access: Box::new(Access::new(url.clone(), key, None)), http: self.http.clone() }
             }
-            // A value for each sandbox: it has its name.
+            // Each sandbox needs a new value, because the value contains its name.
             (Some(settings), _) => {
                 Site::Sandbox(AnyProvider::new(settings, provision, self.http.clone(), self.context.raw()))
             }
@@ -118,7 +118,7 @@ impl Batch<'_> {
     }
 }
 
-/// Opens the folder of the batch for this process alone.
+/// Opens the folder of the batch exclusively for this process.
 async fn opened<'c>(
     context: &'c CommandContext,
     args: StartArgs,
@@ -166,7 +166,7 @@ async fn opened<'c>(
     Ok((batch, records))
 }
 
-/// Deletes the sandboxes of attempts that have their result.
+/// Deletes the sandboxes of attempts that have a result.
 async fn delete_leftovers(batch: &Batch<'_>, records: &mut Records) {
     let left = records.rows.iter().filter_map(|(key, past)| Some((key, past.leftover()?)));
     let left: Vec<(String, u32, String)> =
@@ -174,7 +174,7 @@ async fn delete_leftovers(batch: &Batch<'_>, records: &mut Records) {
     let deleted = left.iter().map(async |(key, attempt, sandbox)| {
         let id = SandboxId::new(&**sandbox);
         let provider = batch.provider(key, *attempt, &batch.args.provision).of(&id);
-        // A failure is in the log, and the next start deletes it.
+        // A failure is logged, and the next start deletes the sandbox.
         if Sandbox::existing(provider.clone(), id).delete().await.is_ok() {
             let _ = provider.note(StepKind::Deleted, None).await;
         }
@@ -188,7 +188,7 @@ pub(super) fn unwritable(batch: &Batch<'_>, error: &std::io::Error) -> Failure {
     Failure::invalid(Problem::new(batch.folder.path().display().to_string(), found, help).into())
 }
 
-/// Writes the reports, says how the batch stands, and gives the exit code.
+/// Writes the reports, prints the state of the batch, and returns the exit code.
 async fn finish(
     context: &CommandContext,
     batch: &Batch<'_>,
