@@ -26,6 +26,7 @@ use url::Url;
 use crate::input::time_limits::RunnerTimeLimits;
 #[cfg(debug_assertions)]
 use crate::input::time_scale::TimeScale;
+use crate::input::values::misread;
 use crate::problem::{self, nearest};
 
 use self::examples::{
@@ -347,9 +348,8 @@ pub(crate) fn without_keys(message: &str, arguments: impl IntoIterator<Item = Os
 }
 
 fn http_url(text: &str) -> Result<Url, String> {
-    // A parser of addresses leaves line breaks out, and makes something else of spaces.
-    if text.trim().contains(|char: char| char.is_whitespace() || char.is_control()) {
-        return Err("give the address alone, without a space or a line break in it".to_owned());
+    if let Some(found) = misread(text.trim()) {
+        return Err(format!("{found}; give the address alone"));
     }
     match Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url),

@@ -19,7 +19,7 @@ pub(crate) mod time_limits;
 #[cfg(debug_assertions)]
 pub(crate) mod time_scale;
 mod title;
-mod values;
+pub(crate) mod values;
 pub(crate) mod working_dirs;
 
 use std::ffi::OsString;

@@ -9,7 +9,7 @@ use url::Url;
 use super::env::RawEnv;
 use super::notify::{Notify, of_variable};
 use super::task::repos::is_this_machine;
-use super::values::{default_cloud_api_url, is_header_value};
+use super::values::{default_cloud_api_url, is_header_value, misread};
 
 /// Where and how the outcome is reported.
 #[derive(Debug, Clone, Default)]
@@ -84,9 +84,7 @@ impl Reporting {
 
 /// Parses an http or https URL.
 pub(super) fn http_url(value: &str) -> Option<Url> {
-    // A URL parser removes line breaks and encodes spaces.
-    let value =
-        Some(value.trim()).filter(|value| !value.contains(|char: char| char.is_whitespace() || char.is_control()));
+    let value = Some(value.trim()).filter(|value| misread(value).is_none());
     Url::parse(value?).ok().filter(|url| matches!(url.scheme(), "http" | "https"))
 }
 

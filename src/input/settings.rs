@@ -376,15 +376,26 @@ mod tests {
     }
 
     #[test]
-    fn an_address_with_a_space_or_a_line_break_in_it_is_refused_and_not_read_as_another() {
-        for address in ["http://h/\nx", "http://h/a b", "http://h\t/", "http://h/\u{a0}x", "http://h/\u{7f}"] {
+    fn an_address_that_would_be_read_as_another_is_refused() {
+        for address in [
+            "http://h/\nx",
+            "http://h/a b",
+            "http://h\t/",
+            "http://h/\u{a0}x",
+            "http://h/\u{7f}",
+            "http:///h/x",
+            "http:/h/x",
+            "https:h",
+            "http:\\\\h\\x",
+            "http://h\\x",
+        ] {
             for name in
                 ["AGENT_SERVER_URL", "AUTOMATION_CALLBACK_URL", "AUTOMATION_PHASE_URL", "OPENHANDS_CLOUD_API_URL"]
             {
                 let (raw, _) = RawEnv::from_vars([(name.into(), address.into())]);
                 let settings = Settings::from_env(&raw, &[], Overrides::default());
                 // A run can continue without phases.
-                let is_refused = settings.is_err_and(|problems| problems.to_string().contains("a space, a line break"));
+                let is_refused = settings.is_err_and(|problems| problems.to_string().contains("an address with a "));
                 assert_eq!(is_refused, name != "AUTOMATION_PHASE_URL", "{name}={address:?}");
             }
         }

@@ -80,9 +80,7 @@ impl Reader<'_> {
 
     pub(super) fn http_url(&mut self, name: &str, value: Option<&str>) -> Option<Url> {
         let value = value?.trim();
-        // A URL parser removes line breaks and encodes spaces.
-        if value.contains(|char: char| char.is_whitespace() || char.is_control()) {
-            let found = "an address with a space, a line break or a control character in it";
+        if let Some(found) = misread(value) {
             return self.refuse(name, found, "give the address alone, such as http://localhost:60000");
         }
         match Url::parse(value) {
@@ -109,5 +107,19 @@ impl Reader<'_> {
             Ok(id) => Some(id),
             Err(_) => self.refuse(name, invalid(value), "give a UUID, such as 1b716b4b-78d1-5f02-9247-f78169819a82"),
         }
+    }
+}
+
+/// Returns what is wrong with a text that a URL parser would read as another address. Such a parser removes line breaks, encodes spaces,
+/// and takes a part of the path for the host where there is no host.
+pub(crate) fn misread(address: &str) -> Option<&'static str> {
+    let behind_scheme = ["http:", "https:"].iter().find_map(|scheme| address.strip_prefix(scheme));
+    let names_host = |rest: &str| rest.strip_prefix("//").is_some_and(|host| !host.starts_with('/'));
+    if address.contains(|char: char| char.is_whitespace() || char.is_control()) {
+        Some("an address with a space, a line break or a control character in it")
+    } else if address.contains('\\') || behind_scheme.is_some_and(|rest| !names_host(rest)) {
+        Some("an address with a `\\`, or without `//` and a host behind its scheme")
+    } else {
+        None
     }
 }

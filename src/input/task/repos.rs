@@ -108,6 +108,10 @@ impl Address {
             if url.scheme() != "file" && parts < fewest {
                 return Err(wrong("an address without the name of a repository".to_owned()));
             }
+            // As other tools write a branch; no public host allows it in a name.
+            if is_public && url.path().contains('@') {
+                return Err(wrong("an address with `@` and a branch, which `ref` names here".to_owned()));
+            }
             return match url.scheme() {
                 "file" if url.host().is_none() => Ok(Self::Url { shown: text.to_owned(), url }),
                 "https" | "http" | "ssh" if url.host_str().is_some_and(|host| !host.starts_with('-')) => {
@@ -373,6 +377,7 @@ mod tests {
             "https://u:hunter22@h",
             "https://github.com/octo",
             "https://gitlab.com/",
+            "https://github.com/octo/alpha@main",
             "ssh://git@h/",
             "https://u:hunter22@h:x/",
             "ssh://-x/y",

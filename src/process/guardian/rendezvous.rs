@@ -15,10 +15,10 @@
 //!   │ ◄──────────────────────────────────────── │
 //! ```
 
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
@@ -67,7 +67,7 @@ fn is_of_our_user(stream: &UnixStream) -> bool {
 pub(crate) fn take_over(key: &RunKey, limits: &GuardianLimits) -> Found {
     let ask = || -> io::Result<Found> {
         let guardian = connect(key.run_id(), limits.answer)?;
-        let mut answers = BufReader::new(&guardian);
+        let mut answers = BufReader::new(Within::new(&guardian, limits.answer));
         if !is_of_our_user(&guardian) || !is_guardian(&guardian, &mut answers, key)? {
             return Ok(Found::NoOne);
         }
@@ -77,7 +77,7 @@ pub(crate) fn take_over(key: &RunKey, limits: &GuardianLimits) -> Found {
             return Ok(Found::NoOne);
         }
         if let Ok(Some(Answer::Wait)) = answer {
-            guardian.set_read_timeout(Some(limits.decision))?;
+            answers.get_mut().deadline = Instant::now() + limits.decision;
             answer = receive(&mut answers);
         }
         Ok(match answer {
@@ -101,6 +101,29 @@ fn connect(run_id: &str, limit: Duration) -> io::Result<UnixStream> {
     Ok(UnixStream::from(socket))
 }
 
+/// Reads from a connection until a moment. One that sends byte after byte, each in time, is too slow too.
+struct Within<'s> {
+    stream: &'s UnixStream,
+    deadline: Instant,
+}
+
+impl<'s> Within<'s> {
+    fn new(stream: &'s UnixStream, limit: Duration) -> Self {
+        Self { stream, deadline: Instant::now() + limit }
+    }
+}
+
+impl Read for Within<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.stream.set_read_timeout(Some(left))?;
+        self.stream.read(bytes)
+    }
+}
+
 /// The runner's side of the proof. Whether the other side has proved that it is a guardian of the run.
 fn is_guardian(stream: &UnixStream, answers: &mut impl BufRead, key: &RunKey) -> io::Result<bool> {
     let runner = Uuid::new_v4();
@@ -115,8 +138,8 @@ fn is_guardian(stream: &UnixStream, answers: &mut impl BufRead, key: &RunKey) ->
 }
 
 /// The guardian's side of the proof. Whether the other side has proved that it is a runner of the run.
-fn is_runner(stream: &UnixStream, key: &RunKey) -> io::Result<bool> {
-    let mut words = BufReader::new(stream);
+fn is_runner(stream: &UnixStream, key: &RunKey, limit: Duration) -> io::Result<bool> {
+    let mut words = BufReader::new(Within::new(stream, limit));
     let Some(Knock { drawn: runner }) = receive(&mut words)? else { return Ok(false) };
     let drawn = Drawn { runner, guardian: Uuid::new_v4() };
     send(stream, &Shown { drawn: drawn.guardian, proof: key.prove(Side::Guardian, drawn) })?;
@@ -168,12 +191,11 @@ pub(super) struct Asker(UnixStream);
 impl Asker {
     /// Waits a moment for the proof. What a process of our own user could hold up by its silence, it could also kill.
     fn new(stream: UnixStream, key: &RunKey) -> Option<Self> {
-        let limit = Some(GuardianLimits::default().answer);
+        let limit = GuardianLimits::default().answer;
         let is_runner = || -> io::Result<bool> {
             stream.set_nonblocking(false)?;
-            stream.set_read_timeout(limit)?;
-            stream.set_write_timeout(limit)?;
-            let is_runner = is_runner(&stream, key)?;
+            stream.set_write_timeout(Some(limit))?;
+            let is_runner = is_runner(&stream, key, limit)?;
             // One that sends half a line must not hold us up.
             stream.set_nonblocking(true)?;
             Ok(is_runner)
@@ -206,6 +228,7 @@ impl Asker {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
     use std::thread::{self, JoinHandle};
 
     use openhands_client::secret::Secret;
@@ -280,6 +303,25 @@ mod tests {
         let asking = asking(&run);
         assert!(place.accept().is_none());
         assert!(matches!(asking.join().unwrap(), Found::NoOne));
+    }
+
+    #[test]
+    fn one_that_sends_byte_after_byte_is_no_guardian() {
+        let run = new_run();
+        let limits = GuardianLimits { answer: Duration::from_millis(50), ..GuardianLimits::default() };
+        let address = SocketAddr::from_abstract_name(name(run.run_id())).unwrap();
+        let place = UnixListener::bind_addr(&address).unwrap();
+        let slow = thread::spawn(move || {
+            let (mut stream, _) = place.accept().unwrap();
+            let sent = (0..1000).take_while(|_| {
+                thread::sleep(Duration::from_millis(5));
+                stream.write_all(b"x").is_ok()
+            });
+            sent.count()
+        });
+        assert!(matches!(take_over(&run, &limits), Found::NoOne));
+        // No message is as long.
+        assert!(slow.join().unwrap() < 256);
     }
 
     #[test]

@@ -225,7 +225,8 @@ pub(super) async fn judge(head: ResponseHead, url: &Url) -> Result<Judgement, At
 
 /// Returns whether the response is an HTML page: the automation service sends JSON.
 fn is_page(head: &ResponseHead) -> bool {
-    head.header(CONTENT_TYPE).is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/html"))
+    let kind = head.header(CONTENT_TYPE).unwrap_or_default().trim_start().to_ascii_lowercase();
+    ["text/html", "application/xhtml+xml"].iter().any(|page| kind.starts_with(page))
 }
 
 /// Returns whether the same method and body are sent after this redirect (RFC 9110, 15.4).

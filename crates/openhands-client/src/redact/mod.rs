@@ -143,6 +143,17 @@ fn well_known(word: &str) -> String {
     masked
 }
 
+/// Returns whether a value stands for another one: `$PASSWORD`, `${PASSWORD` or `<password>`.
+fn is_placeholder(value: &str) -> bool {
+    let value = value.trim_end_matches([',', ';']);
+    let of_variable = value.strip_prefix('$').map(|name| name.trim_start_matches('{'));
+    let of_person = value.strip_prefix('<').and_then(|name| name.strip_suffix('>'));
+    let is_name =
+        |name: &str, kind: fn(char) -> bool| !name.is_empty() && name.chars().all(|char| kind(char) || char == '_');
+    of_variable.is_some_and(|name| is_name(name, |char| char.is_ascii_uppercase()))
+        || of_person.is_some_and(|name| is_name(name, |char| char.is_ascii_lowercase()))
+}
+
 /// Returns `name=value` and `"name":"value"` without the value, if the name is that of a secret. The text after a value may
 /// contain the next pair, as in a query.
 fn assignment(word: &str) -> String {
@@ -154,7 +165,8 @@ fn assignment(word: &str) -> String {
         shown.push_str(name);
         shown.push_str(&after[..after.len() - value.len()]);
         let (value, others) = value.split_at(value.find(['&', '"', '\'', ')', ']', '}', '\\']).unwrap_or(value.len()));
-        let is_secret = !value.is_empty() && (is_secret_name_in_text(name) || ends_with_quoted_key(name));
+        let names_secret = is_secret_name_in_text(name) || ends_with_quoted_key(name);
+        let is_secret = !value.is_empty() && names_secret && !is_placeholder(value);
         if value.starts_with("//") || (!is_secret && value.contains("://")) {
             // In a URL, only the query has names and values.
             let query = value.find('?').map_or(value.len(), |at| at + 1);
@@ -203,6 +215,8 @@ mod tests {
             "monkey: see README.md, turkey=Brown12, keyword=Match99, max_tokens=4096",
             "Key: value (README.md), key=README.md, the hotkey: Ctrl+K7",
             "Secret: see docs/Secrets2.md; tokenizer=GPT2",
+            "token_count=3000, tokenBudget=8K, cache-key: v1-npm-lock, cache_key=npm-linux-x64, sort_key=created_at, partitionKey=tenant1",
+            "DB_PASSWORD=$PASSWORD, api_key=${API_KEY}, password=<redacted>",
             "a = b, c: d — ä",
             "",
         ] {

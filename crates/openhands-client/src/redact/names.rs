@@ -30,11 +30,14 @@ const VAGUE: &[&str] = &["auth", "cookie", "cookies", "key"];
 const OF_KEYS: &[&str] =
     &["api", "access", "auth", "encryption", "private", "secret", "session", "signing", "subscription"];
 
+/// Words before `key` that make it one by which something is found.
+const OF_PLACES: &[&str] = &["cache", "foreign", "group", "partition", "primary", "routing", "row", "sort"];
+
 /// Last words of names that describe a secret but whose value is not one.
 const DESCRIPTIONS: &[&str] = &[
-    "at", "domain", "enabled", "endpoint", "env", "file", "format", "host", "id", "limit", "max", "method", "mode",
-    "name", "path", "policy", "port", "prefix", "provider", "realm", "scheme", "server", "strategy", "through", "type",
-    "uri", "url", "user", "username",
+    "at", "budget", "count", "domain", "enabled", "endpoint", "env", "expires", "file", "format", "host", "id",
+    "limit", "max", "method", "mode", "name", "path", "policy", "port", "prefix", "provider", "realm", "scheme",
+    "server", "strategy", "through", "type", "ttl", "uri", "url", "usage", "user", "username", "version",
 ];
 
 /// Prefixes of options that turn something off.
@@ -44,9 +47,7 @@ const NEGATIONS: &[&str] = &["--no-", "--skip-", "--disable-", "--without-"];
 #[must_use]
 pub fn is_secret_name(name: &str) -> bool {
     let is_negated = NEGATIONS.iter().any(|negation| name.starts_with(negation));
-    !is_negated
-        && !describes_secret(name)
-        && (has_ending(name) || parts(name).any(|part| WORDS.contains(&part.as_str())))
+    !is_negated && !describes_secret(name) && (has_ending(name) || has_word(name))
 }
 
 /// Returns whether the value of this secret name is a secret, whatever it looks like. `key`, `auth` and `cookie` are part of many
@@ -87,6 +88,16 @@ pub(super) fn ends_with_quoted_key(text: &str) -> bool {
 fn name_at_end(text: &str) -> &str {
     let end = text.trim_end_matches(|char: char| !char.is_ascii_alphanumeric());
     end.rsplit(|char: char| !is_of_name(char)).next().unwrap_or_default()
+}
+
+fn has_word(name: &str) -> bool {
+    let mut before = String::new();
+    parts(name).any(|part| {
+        let is_place = part == "key" && OF_PLACES.contains(&before.as_str());
+        let is_word = WORDS.contains(&part.as_str()) && !is_place;
+        before = part;
+        is_word
+    })
 }
 
 fn has_ending(name: &str) -> bool {
